@@ -1,0 +1,5 @@
+"""`python -m bncompare` is the same as `bncompare`."""
+
+from bncompare.cli import main
+
+main()
