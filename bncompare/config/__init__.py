@@ -1,0 +1,1 @@
+"""From YAML text to checked, resolved run configs; imports no torch."""

@@ -1,0 +1,151 @@
+"""What a schema can't say: settings that are each fine and together are not."""
+
+from bncompare.config.architecture import layers
+from bncompare.config.schema import (
+    SGD,
+    BatchNorm,
+    ExampleNorm,
+    GroupNorm,
+    LeNet,
+    MultiStepLR,
+    NoNorm,
+    RandomRegression,
+    ReduceOnPlateau,
+    RunConfig,
+)
+from bncompare.config.strict_yaml import KeyPath
+
+Problem = tuple[KeyPath, str]
+
+MAX_VALUES = 250_000_000  # samples × features: 1 GB of float32
+MAX_RUNS = 10_000
+
+
+def check_run(run: RunConfig) -> list[Problem]:
+    """Every problem of one run, as (path of the key, what is wrong)."""
+    problems = [*_check_data(run), *_check_training(run), *_check_monitors(run)]
+    if isinstance(run.model, LeNet) and isinstance(run.data, RandomRegression):
+        problems.append((("model", "name"), "lenet needs images (mnist, fashion_mnist); use mlp"))
+    elif not problems:  # the layers can be worked out
+        problems += _check_norm(run)
+    return problems
+
+
+def _check_data(run: RunConfig) -> list[Problem]:
+    data, problems = run.data, list[Problem]()
+    if isinstance(data, RandomRegression) and (data.samples + data.test_samples) * data.features > MAX_VALUES:
+        problems.append((("data", "samples"), f"samples × features is over {MAX_VALUES:,} values (1 GB)"))
+    left = data.pool_size - data.validation_size
+    if isinstance(data.validation, float) and data.validation_size == 0:
+        message = f"{data.validation} of {data.pool_size} examples is an empty validation set"
+        problems.append((("data", "validation"), message))
+    elif left < 1:
+        message = f"{data.validation_size} of {data.pool_size} examples leaves none to train on"
+        problems.append((("data", "validation"), message))
+    elif data.num_train > left:
+        message = f"{data.train_size} is more than the {left} examples that are left for training"
+        problems.append((("data", "train_size"), message))
+    if data.validation == "test" and data.test_size == 0:
+        problems.append((("data", "validation"), "test, but test_samples is 0: there is no test set"))
+    return problems
+
+
+def _check_training(run: RunConfig) -> list[Problem]:
+    training, problems = run.training, list[Problem]()
+    if (training.epochs is None) == (training.steps is None):
+        both = training.epochs is not None
+        message = "give epochs or steps, not both" if both else "missing: give epochs, or steps"
+        problems.append((("training", "epochs"), message))
+    optimizer, scheduler = training.optimizer, training.scheduler
+    if isinstance(optimizer, SGD) and optimizer.nesterov and optimizer.momentum == 0:
+        problems.append((("training", "optimizer", "nesterov"), "needs a momentum above 0"))
+    if isinstance(scheduler, MultiStepLR) and scheduler.milestones != sorted(set(scheduler.milestones)):
+        message = f"must increase, not {scheduler.milestones}"
+        problems.append((("training", "scheduler", "milestones"), message))
+    return problems
+
+
+def _check_monitors(run: RunConfig) -> list[Problem]:
+    training, problems = run.training, list[Problem]()
+    monitors: dict[KeyPath, str | None] = {("training", "monitor"): training.monitor}
+    if training.early_stopping is not None:
+        monitors["training", "early_stopping", "monitor"] = training.early_stopping.monitor
+    if isinstance(training.scheduler, ReduceOnPlateau):
+        monitors["training", "scheduler", "monitor"] = training.scheduler.monitor
+    for path, metric in monitors.items():
+        if metric is not None and metric not in run.metric_names:
+            if metric.endswith("accuracy") and not run.data.is_classification:
+                why = f"{run.data.name} has no accuracy"
+            else:
+                why = "data.validation is 0"
+            valid = ", ".join(run.metric_names)
+            problems.append((path, f"{metric} will not exist: {why}; valid: {valid}"))
+    return problems
+
+
+def _check_norm(run: RunConfig) -> list[Problem]:
+    norm, problems = run.model.norm, list[Problem]()
+    if isinstance(norm, NoNorm):
+        return []
+    planned = layers(run)
+    if isinstance(norm.layers, list):
+        names = [layer.name for layer in planned if not layer.is_output]
+        for i, name in enumerate(norm.layers):
+            if name not in names:
+                message = f"{name!r} is not a layer of this model; valid: {', '.join(names)}"
+                problems.append((("model", "norm", "layers", i), message))
+    if not any(layer.norm for layer in planned) and not problems:
+        message = f"no layer of this {run.model.name} would have a norm; use norm: none"
+        problems.append((("model", "norm", "layers"), message))
+    for layer in planned:
+        if layer.norm is None:
+            continue
+        dense = layer.kind == "dense"
+        if isinstance(norm, ExampleNorm) and norm.kind == "instance" and dense:
+            message = (
+                f"instance norm on the dense layer {layer.name} has one value per channel, so its output "
+                "would be constant; use layers: conv (lenet), or another kind"
+            )
+            problems.append((("model", "norm"), message))
+            break
+        if isinstance(norm, BatchNorm) and dense and run.batch_size == 1:
+            cause = "batch_size is 1" if run.training.batch_size == 1 else "there is one training example"
+            message = (
+                f"{norm.kind} norm on the dense layer {layer.name} needs 2 examples in a batch, and {cause}: "
+                "the variance of one value is 0"
+            )
+            problems.append((("training", "batch_size"), message))
+            break
+        if isinstance(norm, GroupNorm) and norm.groups and norm.channels_per_group:
+            problems.append((("model", "norm", "groups"), "give groups or channels_per_group, not both"))
+            break
+        if isinstance(norm, GroupNorm) and norm.num_groups(layer.out_features) is None:
+            key = "channels_per_group" if norm.channels_per_group else "groups"
+            number = norm.channels_per_group or norm.groups or 2
+            message = f"{key} {number} does not divide the {layer.out_features} channels of {layer.name}"
+            problems.append((("model", "norm", key), message))
+    return problems
+
+
+def check_claims(variants: list[RunConfig]) -> list[Problem]:
+    """Every claim names variants that exist, a metric that exists, and a bound of the right sort."""
+    config, problems = variants[0], list[Problem]()
+    metrics = [*config.metric_names]
+    if config.data.test_size > 0:
+        metrics += [f"test/{name.split('/')[1]}" for name in metrics if name.startswith("train/")]
+    for i, claim in enumerate(config.claims):
+        path: KeyPath = ("claims", i)
+        if claim.metric not in metrics:
+            problems.append(((*path, "metric"), f"{claim.metric} will not exist; valid: {', '.join(metrics)}"))
+        for key, selector in (("variant", claim.variant), ("versus", claim.versus)):
+            if selector is not None and not any(variant.matches(selector) for variant in variants):
+                labels = ", ".join(variant.variant.label for variant in variants)
+                problems.append(((*path, key), f"{selector} is none of the variants; they are: {labels}"))
+        differences = [name.startswith("difference") for name in claim.bounds]
+        if not differences:
+            problems.append((path, "needs a bound: at_least, at_most, or difference_at_least, …"))
+        elif any(differences) != (claim.versus is not None) or not all(differences) and any(differences):
+            problems.append((path, "at_least and at_most are about a variant alone, difference_… need versus"))
+        if not isinstance(claim.at, str) and (claim.at.epoch is None) == (claim.at.step is None):
+            problems.append(((*path, "at"), "give epoch or step"))
+    return problems

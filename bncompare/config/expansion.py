@@ -1,0 +1,292 @@
+"""From a config file to the runs it asks for: overrides, variants, seeds, --smoke."""
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bncompare.config import strict_yaml
+from bncompare.config.checks import MAX_RUNS, check_claims, check_run
+from bncompare.config.problems import describe, did_you_mean, line, shown
+from bncompare.config.schema import SHORTHANDS, Images, ReduceOnPlateau, RunConfig, Variant
+from bncompare.config.strict_yaml import Document, KeyPath, dotted
+from bncompare.errors import UserError
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A config file, expanded: every variant with every seed, in the order they are trained."""
+
+    name: str
+    runs: list[RunConfig]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A variant before validation: its label and the keys it sets."""
+
+    label: str
+    settings: dict[str, Document]
+    place: str
+
+
+def load_experiment(
+    path: Path, *, overrides: Sequence[str] = (), seeds: str | None = None, smoke: bool = False
+) -> Experiment:
+    """Read, override, expand and check a config; raises UserError with everything that is wrong.
+
+    `overrides` are `KEY=VALUE` as given to --set, `seeds` is the text given to --seeds.
+    """
+    document = strict_yaml.load(path)
+    override_keys = [_override(document, text) for text in overrides]
+    if seeds is not None:
+        place = f"--seeds {seeds}"
+        document.assign(("seeds",), Document(parse_seeds(seeds), {(): place}), SHORTHANDS)
+    compare = document.subtree(("compare",)) if document.data.get("compare") is not None else None
+    drafts = _drafts(compare) if compare else [_Draft("", {}, str(path))]
+    _check_overrides(overrides, override_keys, drafts)
+
+    problems: list[str] = []
+    variants: list[RunConfig] = []
+    for draft in drafts:
+        variant_document = document.copy()
+        variant_document.data.pop("compare", None)
+        try:
+            for key, value in draft.settings.items():
+                variant_document.assign(key_path(key), value, SHORTHANDS)
+            config = RunConfig.model_validate(variant_document.data)
+        except ValidationError as error:
+            problems += describe(error, RunConfig, variant_document)
+            continue
+        except UserError as error:
+            problems += error.problems
+            continue
+        found = check_run(config)
+        problems += [line(variant_document, *problem) for problem in found]
+        variants.append(_resolve(config, draft))
+    if not problems and compare:
+        problems += [line(document, *problem) for problem in check_claims(variants)]
+        problems += _twins(variants, drafts)
+    if not problems and len(variants) * len(variants[0].seeds) > MAX_RUNS:
+        problems.append(f"{path}: {len(variants) * len(variants[0].seeds):,} runs; at most {MAX_RUNS:,}")
+    if problems:
+        raise UserError(*sorted(dict.fromkeys(problems), key=_line_number))  # what variants share is said once
+
+    warnings = []
+    if any(config.data.validation == "test" for config in variants):
+        warnings.append(
+            f"{path}: data.validation is test: the best evaluation is chosen on the test set, so its test "
+            "metrics are optimistic; compare the last ones"
+        )
+    if smoke:
+        variants = [_shrink(config) for config in variants]
+    runs = [
+        config.model_copy(update={"seeds": [seed]})
+        for seed in dict.fromkeys(seed for config in variants for seed in config.seeds)
+        for config in variants
+        if seed in config.seeds
+    ]
+    return Experiment(runs[0].name, runs, warnings)
+
+
+def _line_number(problem: str) -> int:
+    match = re.match(r".*?:([0-9]+): ", problem)
+    return int(match[1]) if match else 0
+
+
+def key_path(key: str) -> KeyPath:
+    """`model.norm` as a path; below `compare` the dots belong to the key."""
+    first, _, rest = key.partition(".")
+    return (first, rest) if first == "compare" and rest else tuple(key.split("."))
+
+
+def parse_seeds(text: str) -> list[int] | int:
+    """`0-4`, `0,3,7-9`, or a number of seeds; raises UserError."""
+    if re.fullmatch(r"[0-9]{1,5}", text):
+        return int(text)
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", part.strip())
+        if not match:
+            raise UserError(f"--seeds {text}: must be a range (0-4), a list (0,3,7-9) or a number of seeds (5)")
+        first = int(match[1])
+        last = int(match[2]) if match[2] else first
+        if last < first or last - first >= MAX_RUNS:
+            raise UserError(f"--seeds {text}: {part.strip()} is not a range of 1 to {MAX_RUNS} seeds")
+        seeds += range(first, last + 1)
+    return seeds
+
+
+def _override(document: Document, text: str) -> str:
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*", key):
+        raise UserError(f"--set {text}: must be KEY=VALUE, such as training.optimizer.lr=0.1")
+    if len(text) > 10_000:
+        raise UserError(f"--set {key}=…: the value is too long")
+    parsed = strict_yaml.parse(value, f"--set {text}", line_numbers=False)
+    document.assign(key_path(key), parsed, SHORTHANDS)
+    return key
+
+
+def _check_overrides(overrides: Sequence[str], keys: list[str], drafts: list[_Draft]) -> None:
+    """An override that every variant overrides again would do nothing."""
+    for text, key in zip(overrides, keys, strict=True):
+        for setting in drafts[0].settings:
+            if f"{key}.".startswith(f"{setting}.") and all(setting in draft.settings for draft in drafts):
+                hint = f"; set compare.{setting} to a list of values" if key == setting else ""
+                raise UserError(f"--set {text}: has no effect: compare sets {setting} for every variant{hint}")
+
+
+def _drafts(compare: Document) -> list[_Draft]:
+    """The variants a `compare` section asks for."""
+    data = compare.data
+    if isinstance(data, dict) and data:
+        drafts = list(_grid(compare))
+    elif isinstance(data, list) and data:
+        drafts = list(_named(compare))
+    else:
+        raise UserError(
+            f"{compare.place(())}: compare: must be a mapping of keys to lists of values, or a list of variants "
+            f"with a label each, not {shown(data)}"
+        )
+    labels: dict[str, _Draft] = {}
+    for draft in drafts:
+        if draft.label in labels:
+            raise UserError(f"{draft.place}: compare: two variants are called {draft.label!r}")
+        labels[draft.label] = draft
+    return drafts
+
+
+_NOT_COMPARED = ("name", "seeds", "compare", "claims", "variant")
+
+
+def _check_key(key: Any, place: str, at: KeyPath) -> None:
+    first = str(key).split(".")[0]
+    if first in _NOT_COMPARED or first not in RunConfig.model_fields:
+        sections = [name for name in RunConfig.model_fields if name not in _NOT_COMPARED]
+        hint = did_you_mean(first, sections)
+        where = dotted(("compare", *at))
+        raise UserError(f"{place}: {where}: cannot be compared; valid keys start with {', '.join(sections)}{hint}")
+
+
+def _grid(compare: Document) -> Iterator[_Draft]:
+    for key, values in compare.data.items():
+        place = compare.place((key,))
+        _check_key(key, place, (key,))
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{place}: compare.{key}: must be a list of values to compare, not {shown(values)}")
+    if math.prod(len(values) for values in compare.data.values()) > MAX_RUNS:
+        raise UserError(f"{compare.place(())}: compare: more than {MAX_RUNS:,} variants")
+    for indices in itertools.product(*(range(len(values)) for values in compare.data.values())):
+        settings = {
+            key: compare.subtree((key, i)) for key, i in zip(compare.data, indices, strict=True)
+        }  # fmt: skip
+        label = " ".join(_label(key, value.data) for key, value in settings.items())
+        yield _Draft(label[:120], settings, compare.place(()))
+
+
+def _named(compare: Document) -> Iterator[_Draft]:
+    for i, variant in enumerate(compare.data):
+        place = compare.place((i,))
+        if not isinstance(variant, dict):
+            raise UserError(f"{place}: compare[{i}]: must be a mapping with a label, not {shown(variant)}")
+        label = variant.get("label")
+        if not isinstance(label, str) or not re.fullmatch(r"[^\x00-\x1f\x7f]{1,120}", label):
+            raise UserError(f"{place}: compare[{i}].label: must be 1 to 120 characters, not {shown(label)}")
+        settings = {}
+        for key in variant:
+            if key != "label":
+                _check_key(key, compare.place((i, key)), (i, key))
+                settings[key] = compare.subtree((i, key))
+        yield _Draft(label, settings, place)
+
+
+def _label(key: str, value: Any) -> str:
+    """`batch` for a name, `lr=0.1` for other values, `group groups=4` for a kind with options."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return " ".join(_label(k, v) for k, v in value.items())
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return f"{key.split('.')[-1]}={text}"
+
+
+def _resolve(config: RunConfig, draft: _Draft) -> RunConfig:
+    """Write out what was left open: the monitored metrics, the variant's name."""
+    training = config.training
+    stopping, scheduler = training.early_stopping, training.scheduler
+    default = "val/loss" if config.data.has_validation else "train/loss"
+    monitor = training.monitor or (stopping and stopping.monitor) or default
+    if stopping is not None:
+        stopping = stopping.model_copy(update={"monitor": stopping.monitor or monitor})
+    if isinstance(scheduler, ReduceOnPlateau):
+        scheduler = scheduler.model_copy(update={"monitor": scheduler.monitor or monitor})
+    update = {"monitor": monitor, "early_stopping": stopping, "scheduler": scheduler}
+    resolved = config.model_copy(update={"training": training.model_copy(update=update)})
+    if draft.settings:
+        settings = {key: value.data for key, value in draft.settings.items()}
+        variant = Variant(label=draft.label, settings=settings)
+    elif draft.label or "variant" in config.model_fields_set:
+        variant = Variant(label=draft.label) if draft.label else config.variant
+    else:
+        variant = Variant(label=config.model.norm.kind)
+    return resolved.model_copy(update={"variant": variant})
+
+
+def _twins(variants: list[RunConfig], drafts: list[_Draft]) -> list[str]:
+    seen: dict[str, str] = {}
+    problems = []
+    for config, draft in zip(variants, drafts, strict=True):
+        digest = config.model_copy(update={"seeds": [0]}).digest
+        if digest in seen:
+            problems.append(f"{draft.place}: compare: {seen[digest]!r} and {draft.label!r} are the same settings")
+        seen[digest] = draft.label
+    return problems
+
+
+SMOKE_EXAMPLES = 512
+SMOKE_STEPS = 20
+SMOKE_EPOCHS = 2
+SMOKE_SEEDS = 2
+
+
+def _shrink(config: RunConfig) -> RunConfig:
+    """The same experiment in seconds and without a download: a few made-up examples, a few steps."""
+    data, training = config.data, config.training
+    if isinstance(data, Images):
+        data = data.model_copy(update={"synthetic": True})
+    else:
+        sizes = {
+            "samples": min(data.samples, 2 * SMOKE_EXAMPLES),
+            "test_samples": min(data.test_samples, SMOKE_EXAMPLES),
+        }
+        data = data.model_copy(update=sizes)
+    if isinstance(data.validation, int):
+        data = data.model_copy(update={"validation": min(data.validation, data.pool_size // 4)})
+    left = data.pool_size - data.validation_size
+    train_size = min(data.train_size or SMOKE_EXAMPLES, SMOKE_EXAMPLES, left)
+    data = data.model_copy(update={"train_size": train_size})
+    batch_size = training.batch_size if training.batch_size == "full" else min(training.batch_size, 64)
+    update: dict[str, Any] = {"batch_size": batch_size}
+    if training.epochs is not None:
+        update["epochs"] = min(training.epochs, SMOKE_EPOCHS)
+    else:
+        update["steps"] = min(training.steps or SMOKE_STEPS, SMOKE_STEPS)
+    if training.eval_every is not None:
+        update["eval_every"] = min(training.eval_every, SMOKE_STEPS // 2)
+    return config.model_copy(
+        update={
+            "name": f"{config.name[:74]}-smoke",
+            "seeds": config.seeds[:SMOKE_SEEDS],
+            "data": data,
+            "training": training.model_copy(update=update),
+            "claims": [],
+        }
+    )

@@ -1,0 +1,139 @@
+"""Pydantic's errors as sentences: `file:line: key: what is wrong; valid choices; did you mean`."""
+
+import difflib
+import re
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from bncompare.config.schema import ExperimentFile
+from bncompare.config.strict_yaml import Document, KeyPath, dotted
+
+MAX_SHOWN = 60  # characters of a bad value
+
+_WANTED = {
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping of keys to values",
+    "model_type": "must be a mapping of keys to values",
+    "model_attributes_type": "must be a mapping of keys to values",
+    "finite_number": "must be finite",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "needs at least {min_length} entries",
+    "too_long": "has more than {max_length} entries",
+    "string_too_short": "must not be empty",
+    "string_too_long": "is longer than {max_length} characters",
+}
+
+
+def shown(value: Any) -> str:
+    """A bad value, cut to a readable length, as YAML would show it."""
+    named = {None: "null (nothing)", True: "true", False: "false"}
+    text = named[value] if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+
+
+def did_you_mean(word: Any, choices: Iterable[str]) -> str:
+    """`; did you mean X?`, or nothing."""
+    close = difflib.get_close_matches(str(word), list(choices), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def describe(error: ValidationError, model: type[BaseModel], document: Document) -> list[str]:
+    """One line for each thing that is wrong in `document`, in the order of its lines."""
+    return [line(document, *_explain(detail, model, document.data)) for detail in error.errors()]
+
+
+def line(document: Document, path: KeyPath, message: str) -> str:
+    """`file:line: key: message`."""
+    return f"{document.place(path)}: {dotted(path)}: {message}" if path else f"{document.place(path)}: {message}"
+
+
+def _explain(detail: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[KeyPath, str]:
+    path, section = _locate(detail["loc"], model, data)
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    not_this = f", not {shown(value)}"
+    if kind == "missing":
+        return path, "missing: this key is required"
+    if kind == "extra_forbidden":
+        valid = [*section.model_fields] if section else []
+        if section is model:
+            valid = [name for name in ExperimentFile.model_fields if name != "variant"]
+        return path, f"unknown key; valid: {', '.join(valid)}{did_you_mean(path[-1], valid)}"
+    if kind == "union_tag_not_found":
+        key = str(context["discriminator"]).strip("'")
+        if not isinstance(value, dict):
+            return path, f"must be a mapping of keys to values{not_this}"
+        return (*path, key), "missing: this key is required"
+    if kind in ("union_tag_invalid", "literal_error"):
+        expected = context["expected_tags"] if kind == "union_tag_invalid" else context["expected"]
+        choices = re.findall(r"'([^']*)'", expected) or [str(expected)]
+        if kind == "union_tag_invalid":
+            value = context["tag"]
+            path = (*path, str(context["discriminator"]).strip("'"))
+            if path not in _paths(data):  # a shorthand: `norm: batch`
+                path = path[:-1]
+        return path, f"must be one of {', '.join(choices)}, not {shown(value)}{did_you_mean(value, choices)}"
+    if kind == "string_pattern_mismatch" and path[-1] == "device":
+        return path, f"must be auto, cpu, cuda, cuda:1 or mps{not_this}"
+    wanted = _WANTED[kind].format(**context) if kind in _WANTED else detail["msg"]
+    return path, wanted + not_this
+
+
+def _locate(
+    loc: tuple[str | int, ...], model: type[BaseModel], data: Any
+) -> tuple[KeyPath, type[BaseModel] | None]:
+    """The path in the YAML of a pydantic location, which also holds the tags of unions; and its section."""
+    path: KeyPath = ()
+    section: type[BaseModel] | None = model
+    value: Any = data
+    candidates: list[type[BaseModel]] = []
+    for i, key in enumerate(loc):
+        tagged = [c for c in candidates if key in _tags(c)]
+        if tagged and section is None:
+            (section,) = tagged
+            continue
+        path = (*path, key)
+        is_last = i == len(loc) - 1
+        if isinstance(value, dict | list) and not is_last:
+            try:
+                value = value[key]  # type: ignore[call-overload]
+            except (KeyError, IndexError):
+                value = None
+        if is_last and section is not None and key not in section.model_fields:
+            break
+        annotation = section.model_fields[str(key)].annotation if section and key in section.model_fields else None
+        candidates = _sections(annotation) if annotation is not None else candidates
+        section = candidates[0] if len(candidates) == 1 and not isinstance(value, list) else None
+    return path, section
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """The section classes in a type such as `Annotated[A | B, …] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [section for part in typing.get_args(annotation) for section in _sections(part)]
+
+
+def _tags(section: type[BaseModel]) -> set[Any]:
+    """The names or kinds a section stands for in a union."""
+    return {
+        tag
+        for key in ("name", "kind")
+        if key in section.model_fields
+        for tag in typing.get_args(section.model_fields[key].annotation)
+    }
+
+
+def _paths(data: Any, path: KeyPath = ()) -> set[KeyPath]:
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return {path} | {inner for key, value in items for inner in _paths(value, (*path, key))}

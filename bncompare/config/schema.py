@@ -1,0 +1,683 @@
+"""What a config may say: one class a section, one line of documentation a key.
+
+Values are strict (a bool is no number, a quoted number no number), unknown keys are errors, NaN and
+infinity are refused. `RunConfig` is one run, fully resolved: what `config.yaml` in a run folder holds.
+"""
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
+
+from bncompare.config import strict_yaml
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Metric = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
+
+
+def _must_be(message: str) -> WrapValidator:
+    """One sentence in place of an error for each member of a union."""
+
+    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise PydanticCustomError("must_be", "must be {expected}", {"expected": message}) from None
+
+    return WrapValidator(check)
+
+
+def _shorthand(key: str) -> BeforeValidator:
+    """`norm: batch` for `norm: {kind: batch}`."""
+    return BeforeValidator(lambda value: value if isinstance(value, dict | BaseModel) else {key: value})
+
+
+# A scalar at one of these paths stands for a mapping with that one key.
+SHORTHANDS: dict[strict_yaml.KeyPath, str] = {
+    ("model", "norm"): "kind",
+    ("model", "init"): "kind",
+    ("model", "dropout"): "p",
+    ("training", "scheduler"): "name",
+}
+
+
+class Section(BaseModel):
+    """A mapping in a config."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+# ---------------------------------------------------------------- data
+
+Validation = Annotated[
+    Literal["test"] | Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)],
+    _must_be("a fraction between 0 and 1, a number of examples, 0 for none, or test"),
+]
+
+
+class DataSection(Section):
+    """What every dataset has."""
+
+    validation: Validation = 0
+    """held out of the training set: a fraction, a number of examples, 0 for none, or `test` to validate on the
+    test set"""
+    train_size: PositiveInt | None = None
+    """how many of the remaining examples to train on; null = all"""
+
+    @property
+    def pool_size(self) -> int:
+        """Examples before validation is held out."""
+        raise NotImplementedError
+
+    @property
+    def test_size(self) -> int:
+        """Examples in the test set."""
+        raise NotImplementedError
+
+    @property
+    def validation_size(self) -> int:
+        """Examples held out of the pool for validation."""
+        if isinstance(self.validation, float):
+            return round(self.pool_size * self.validation)
+        return 0 if self.validation == "test" else self.validation
+
+    @property
+    def num_train(self) -> int:
+        """Examples trained on."""
+        available = self.pool_size - self.validation_size
+        return available if self.train_size is None else self.train_size
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there will be `val/…` metrics."""
+        return self.validation == "test" or self.validation_size > 0
+
+
+class RandomRegression(DataSection):
+    """Standard normal inputs and a target that is noise, or a signal plus noise; drawn anew for each seed."""
+
+    name: Literal["random_regression"]
+    """the dataset"""
+    samples: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
+    """examples to draw for training and validation"""
+    test_samples: Annotated[int, Field(ge=0, le=10_000_000)] = 1000
+    """further examples to draw as the test set; 0 = none"""
+    features: Annotated[int, Field(ge=1, le=100_000)] = 10
+    """inputs per example"""
+    signal: Literal["none", "linear", "teacher"] = "none"
+    """what the target holds beside noise: nothing, a linear function, or a tanh network of `teacher_hidden` units;
+    either has variance 1"""
+    teacher_hidden: Annotated[int, Field(ge=1, le=100_000)] = 50
+    """hidden units of the teacher network"""
+    noise: Annotated[float, Field(ge=0)] = 1.0
+    """standard deviation of the noise in the target"""
+
+    @property
+    def pool_size(self) -> int:
+        """Examples before validation is held out."""
+        return self.samples
+
+    @property
+    def test_size(self) -> int:
+        """Examples in the test set."""
+        return self.test_samples
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(features,)"""
+        return (self.features,)
+
+    @property
+    def num_outputs(self) -> int:
+        """One real target."""
+        return 1
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether there will be `…/accuracy` metrics."""
+        return False
+
+
+class Images(DataSection):
+    """28×28 grey images of ten classes: 60,000 to train on and 10,000 to test."""
+
+    name: Literal["mnist", "fashion_mnist"]
+    """the dataset"""
+    dir: str | None = None
+    """folder with torchvision's layout (MNIST/raw/…); null = BNCOMPARE_DATA or a cache; --data-dir goes first"""
+    scaling: Literal["none", "unit", "standardize"] = "unit"
+    """pixel values: 0…255, 0…1, or mean 0 and standard deviation 1 over the training examples"""
+    binarize: bool = False
+    """set pixels of 128 and more to the largest value and the rest to 0, before scaling"""
+    synthetic: bool = False
+    """made-up images of the same shape (2,000 and 500) in place of the real ones; what --smoke uses"""
+
+    @property
+    def pool_size(self) -> int:
+        """Examples before validation is held out."""
+        return 2_000 if self.synthetic else 60_000
+
+    @property
+    def test_size(self) -> int:
+        """Examples in the test set."""
+        return 500 if self.synthetic else 10_000
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(channels, height, width)"""
+        return (1, 28, 28)
+
+    @property
+    def num_outputs(self) -> int:
+        """One logit a class."""
+        return 10
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether there will be `…/accuracy` metrics."""
+        return True
+
+
+Data = Annotated[RandomRegression | Images, Field(discriminator="name")]
+
+
+# ---------------------------------------------------------------- model
+
+NormLayers = Annotated[
+    Literal["all", "conv", "dense"] | list[str], _must_be("all, conv, dense, or a list of layer names")
+]
+
+
+class Norm(Section):
+    """Where a norm goes; each kind adds its options."""
+
+    kind: str
+    """the norm"""
+    placement: Literal["before", "after"] = "before"
+    """before or after the activation"""
+    layers: NormLayers = "all"
+    """which hidden layers have one: all, conv, dense, or a list of names such as [hidden.0]"""
+    on_output: bool = False
+    """whether the output layer has one too"""
+
+
+class NoNorm(Section):
+    """No normalization."""
+
+    kind: Literal["none"]
+    """the norm"""
+
+
+class BatchNorm(Norm):
+    """Batch normalization: torch.nn's (`batch`), or the formula written out (`batch_from_scratch`)."""
+
+    kind: Literal["batch", "batch_from_scratch"]
+    """the norm"""
+    eps: Annotated[float, Field(gt=0)] = 1e-5
+    """added to the variance"""
+    momentum: Annotated[float, Field(ge=0, le=1)] | None = 0.1
+    """weight of the newest batch in the running statistics; null = cumulative average"""
+    affine: bool = True
+    """learn a scale γ and a shift β"""
+
+
+class ExampleNorm(Norm):
+    """A norm within one example: over all units (`layer`), or each channel's positions (`instance`)."""
+
+    kind: Literal["layer", "instance"]
+    """the norm"""
+    eps: Annotated[float, Field(gt=0)] = 1e-5
+    """added to the variance"""
+    affine: bool = True
+    """learn a scale γ and a shift β"""
+
+
+class GroupNorm(Norm):
+    """A norm within one example over groups of channels."""
+
+    kind: Literal["group"]
+    """the norm"""
+    groups: PositiveInt | None = None
+    """number of groups; null = 2, or what channels_per_group gives"""
+    channels_per_group: PositiveInt | None = None
+    """channels in a group, instead of groups"""
+    eps: Annotated[float, Field(gt=0)] = 1e-5
+    """added to the variance"""
+    affine: bool = True
+    """learn a scale γ and a shift β"""
+
+    def num_groups(self, num_channels: int) -> int | None:
+        """Groups for a layer of `num_channels`; None where they don't divide it."""
+        if self.channels_per_group is None:
+            groups, remainder = self.groups or 2, num_channels % (self.groups or 2)
+        else:
+            groups, remainder = divmod(num_channels, self.channels_per_group)
+        return None if remainder else groups
+
+
+AnyNorm = Annotated[
+    NoNorm | BatchNorm | ExampleNorm | GroupNorm, Field(discriminator="kind"), _shorthand("kind")
+]
+
+
+class GainInit(Section):
+    """Glorot or He initialization of the weights; biases start at 0."""
+
+    kind: Literal["xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"]
+    """the distribution of the initial weights"""
+    gain: Annotated[float, Field(gt=0)] = 1.0
+    """multiplies the standard deviation"""
+
+
+class NormalInit(Section):
+    """Gaussian weights with mean 0; biases start at 0."""
+
+    kind: Literal["normal"]
+    """the distribution of the initial weights"""
+    std: Annotated[float, Field(gt=0)]
+    """standard deviation"""
+
+
+class DefaultInit(Section):
+    """What torch.nn.Linear and Conv2d do: weights and biases uniform in ±1/√fan_in."""
+
+    kind: Literal["torch_default"]
+    """the distribution of the initial weights"""
+
+
+AnyInit = Annotated[
+    DefaultInit | GainInit | NormalInit, Field(discriminator="kind"), _shorthand("kind")
+]  # fmt: skip
+
+
+class ModelSection(Section):
+    """What every model has."""
+
+    activation: Literal["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "identity"] = "relu"
+    """nonlinearity after each hidden layer"""
+    norm: AnyNorm = NoNorm(kind="none")
+    """a kind, or a mapping with `kind` and its options"""
+    init: AnyInit = DefaultInit(kind="torch_default")
+    """initial weights: a kind, or a mapping with `kind` and its options"""
+    bias: Literal["auto", "always"] = "auto"
+    """`auto` leaves out a layer's bias where a norm with its own β follows directly"""
+
+
+class Dropout(Section):
+    """Dropout in the hidden layers."""
+
+    p: Probability = 0.0
+    """probability of zeroing a unit"""
+    placement: Literal["after_activation", "before_norm"] = "after_activation"
+    """where in the layer"""
+    layers: Literal["all", "last"] = "all"
+    """in every hidden layer, or the last alone"""
+
+
+class MLP(ModelSection):
+    """Dense layers; an image is flattened."""
+
+    name: Literal["mlp"]
+    """the model"""
+    hidden: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1, max_length=200)]
+    """units of each hidden layer"""
+    dropout: Annotated[Dropout, _shorthand("p")] = Dropout()
+    """a probability, or a mapping with `p`, `placement` and `layers`"""
+
+
+class LeNet(ModelSection):
+    """LeCun et al. 1998 as in Dive into Deep Learning: conv 6@5×5, conv 16@5×5, dense 120, 84, 10."""
+
+    name: Literal["lenet"]
+    """the model"""
+    padding: Literal[0, 2] = 2
+    """padding of the first convolution"""
+    pooling: Literal["avg", "max"] = "avg"
+    """2×2 pooling after each convolution"""
+
+
+Model = Annotated[MLP | LeNet, Field(discriminator="name")]
+
+
+# ---------------------------------------------------------------- training
+
+
+class SGD(Section):
+    """Stochastic gradient descent."""
+
+    name: Literal["sgd"]
+    """the optimizer"""
+    lr: Annotated[float, Field(gt=0)]
+    """learning rate"""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """momentum"""
+    nesterov: bool = False
+    """Nesterov's momentum"""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """L2 penalty"""
+
+
+class Adam(Section):
+    """Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019)."""
+
+    name: Literal["adam", "adamw"]
+    """the optimizer"""
+    lr: Annotated[float, Field(gt=0)]
+    """learning rate"""
+    betas: Annotated[list[Probability], Field(min_length=2, max_length=2)] = [0.9, 0.999]
+    """decay rates of the two moments"""
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    """added to the denominator"""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """L2 penalty (adam) or decoupled weight decay (adamw)"""
+
+
+Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]
+
+Gamma = Annotated[float, Field(gt=0, le=1)]
+
+
+class ConstantLR(Section):
+    """The learning rate stays as it is."""
+
+    name: Literal["none"]
+    """the scheduler"""
+
+
+class StepLR(Section):
+    """lr × gamma every `step_size` epochs (steps, where `training.steps` is given)."""
+
+    name: Literal["step"]
+    """the scheduler"""
+    step_size: PositiveInt
+    """epochs (or steps) between reductions"""
+    gamma: Gamma = 0.1
+    """factor"""
+
+
+class MultiStepLR(Section):
+    """lr × gamma at each milestone."""
+
+    name: Literal["multistep"]
+    """the scheduler"""
+    milestones: Annotated[list[PositiveInt], Field(min_length=1)]
+    """epochs (or steps) of the reductions"""
+    gamma: Gamma = 0.1
+    """factor"""
+
+
+class ExponentialLR(Section):
+    """lr × gamma every epoch (or step)."""
+
+    name: Literal["exponential"]
+    """the scheduler"""
+    gamma: Gamma
+    """factor"""
+
+
+class CosineLR(Section):
+    """From lr to `eta_min` along half a cosine over the whole run."""
+
+    name: Literal["cosine"]
+    """the scheduler"""
+    eta_min: Annotated[float, Field(ge=0)] = 0.0
+    """final learning rate"""
+
+
+class ReduceOnPlateau(Section):
+    """lr × factor when the monitored metric has not improved for `patience` evaluations."""
+
+    name: Literal["reduce_on_plateau"]
+    """the scheduler"""
+    monitor: Metric | None = None
+    """the metric; null = training.monitor"""
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """factor"""
+    patience: Annotated[int, Field(ge=0)] = 10
+    """evaluations without improvement that are borne"""
+    threshold: Annotated[float, Field(ge=0)] = 1e-4
+    """the least relative change that counts as an improvement"""
+    min_lr: Annotated[float, Field(ge=0)] = 0.0
+    """lowest learning rate"""
+
+
+Scheduler = Annotated[
+    ConstantLR | StepLR | MultiStepLR | ExponentialLR | CosineLR | ReduceOnPlateau,
+    Field(discriminator="name"),
+    _shorthand("name"),
+]
+
+
+class EarlyStopping(Section):
+    """Stop when the monitored metric has not improved for `patience` evaluations."""
+
+    monitor: Metric | None = None
+    """the metric; null = training.monitor"""
+    patience: PositiveInt
+    """evaluations in a row without improvement after which the run stops"""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """the least change that counts as an improvement"""
+
+
+class Training(Section):
+    """How to train."""
+
+    epochs: PositiveInt | None = None
+    """passes over the training examples; or give steps"""
+    steps: PositiveInt | None = None
+    """optimizer steps; or give epochs"""
+    eval_every: PositiveInt | None = None
+    """steps between evaluations; null = at the end of each epoch. The end of the run is always evaluated"""
+    batch_size: Annotated[Literal["full"] | PositiveInt, _must_be("a number of examples, or full")] = 64
+    """examples in a batch, or `full`"""
+    optimizer: Optimizer
+    """the optimizer"""
+    scheduler: Scheduler = ConstantLR(name="none")
+    """learning-rate schedule: a name, or a mapping with `name` and its options"""
+    clip_gradient_norm: Annotated[float, Field(gt=0)] | None = None
+    """largest Euclidean norm of the gradient; null = no clipping"""
+    monitor: Metric | None = None
+    """the metric that decides which evaluation is the best; null = what early stopping monitors, else val/loss,
+    else train/loss"""
+    early_stopping: EarlyStopping | None = None
+    """when to stop early; null = never"""
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """CPU threads within a run"""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")] = "auto"
+    """auto, cpu, cuda, cuda:1 or mps"""
+
+
+# ---------------------------------------------------------------- the whole
+
+Scalar = str | bool | int | float | None
+
+
+class At(Section):
+    """An evaluation, by its epoch or its step."""
+
+    epoch: PositiveInt | None = None
+    """the epoch"""
+    step: PositiveInt | None = None
+    """the step"""
+
+
+class Claim(Section):
+    """A statement about one variant, or about the difference of two (variant − versus)."""
+
+    statement: Annotated[str, Field(min_length=1, max_length=500)]
+    """the claim in words"""
+    metric: Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy"]
+    """the metric it is about"""
+    at: Annotated[Literal["best", "last"] | At, _must_be("best, last, {epoch: N} or {step: N}")] = "best"
+    """the evaluation it is about"""
+    variant: dict[str, Any]
+    """the settings that tell the variant from others, as `model.norm: batch`; or `label: …`"""
+    versus: dict[str, Any] | None = None
+    """the variant it is compared with"""
+    at_least: float | None = None
+    """least value"""
+    at_most: float | None = None
+    """greatest value"""
+    difference_at_least: float | None = None
+    """least difference"""
+    difference_at_most: float | None = None
+    """greatest difference"""
+    difference_within: Annotated[float, Field(gt=0)] | None = None
+    """greatest absolute difference"""
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The bounds that are given, by name."""
+        names = ("at_least", "at_most", "difference_at_least", "difference_at_most", "difference_within")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+class Variant(Section):
+    """Which variant of an experiment a run is; written by bncompare, not by hand."""
+
+    label: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,120}$")]
+    """the name of the variant in tables and plots"""
+    settings: dict[str, Any] = {}
+    """the keys this variant sets"""
+
+
+def _seeds(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000:
+        return list(range(value))
+    return value
+
+
+Seeds = Annotated[
+    list[Annotated[int, Field(ge=0, lt=2**63)]],
+    Field(min_length=1, max_length=10_000),
+    _must_be("a number of seeds from 1 to 10000, or a list of whole numbers such as [0, 1, 7]"),
+    BeforeValidator(_seeds, json_schema_input_type=int | list[int]),
+]
+
+NAME = re.compile(r"[A-Za-z0-9._-]{1,80}")
+
+
+def _check_name(value: str) -> str:
+    if not NAME.fullmatch(value) or not value.strip("."):
+        raise PydanticCustomError("must_be", "must be 1 to 80 letters, digits, '.', '_' or '-'")
+    return value
+
+
+class RunConfig(Section):
+    """One run, fully resolved: a variant and a seed. `compare` and further seeds have been expanded."""
+
+    name: Annotated[str, BeforeValidator(lambda v: _check_name(v) if isinstance(v, str) else v)]
+    """the experiment; its folder under runs/"""
+    variant: Variant = Variant(label="run")
+    """which variant this is; in a run folder's config.yaml only"""
+    seeds: Seeds = [0]
+    """a number n for the seeds 0…n-1, or a list"""
+    data: Data
+    """the dataset"""
+    model: Model
+    """the model"""
+    training: Training
+    """the training setup"""
+    claims: list[Claim] = []
+    """what the experiment is expected to show"""
+
+    @property
+    def seed(self) -> int:
+        """The seed of this run."""
+        (seed,) = self.seeds
+        return seed
+
+    @property
+    def digest(self) -> str:
+        """Eight hex digits of everything that decides the numbers: not the name, claims, device or folders."""
+        decisive = self.model_dump(include={"data", "model", "training", "seeds"})
+        decisive["data"].pop("dir", None)
+        del decisive["training"]["device"]
+        canonical = json.dumps(decisive, sort_keys=True)
+        return hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The metrics of an evaluation, in the order of the columns of metrics.csv."""
+        splits = ["train", "val"] if self.data.has_validation else ["train"]
+        quantities = ["loss", "accuracy"] if self.data.is_classification else ["loss"]
+        return [f"{split}/{quantity}" for split in splits for quantity in quantities]
+
+    @property
+    def batch_size(self) -> int:
+        """Examples in a batch: at most all of them."""
+        num_train = self.data.num_train
+        return num_train if self.training.batch_size == "full" else min(self.training.batch_size, num_train)
+
+    @property
+    def dropped_examples(self) -> int:
+        """Examples left out of each epoch: 1 where the ragged last batch would have just one.
+
+        Batch statistics of one example do not exist; it is left out for every norm, so that all variants
+        take the same steps.
+        """
+        return int(self.data.num_train > self.batch_size and self.data.num_train % self.batch_size == 1)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch."""
+        return -(-(self.data.num_train - self.dropped_examples) // self.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps in the whole run."""
+        if self.training.steps is not None:
+            return self.training.steps
+        assert self.training.epochs is not None
+        return self.training.epochs * self.steps_per_epoch
+
+    def matches(self, selector: dict[str, Any]) -> bool:
+        """Whether a claim's `variant:` or `versus:` is about this run."""
+        resolved = self.model_dump()
+        for key, wanted in selector.items():
+            value: Any = resolved
+            for part in ["variant", "label"] if key == "label" else key.split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            if isinstance(value, dict) and isinstance(wanted, dict):
+                value = {part: value.get(part) for part in wanted}
+            elif isinstance(value, dict):
+                value = value.get(SHORTHANDS.get(tuple(key.split(".")), ""))
+            if value != wanted:
+                return False
+        return True
+
+    def to_yaml(self) -> str:
+        """The text of config.yaml."""
+        return strict_yaml.dump(_name_first(self.model_dump()))
+
+
+def _name_first(data: Any) -> Any:
+    """Mappings with their `name` or `kind` in front, where a reader looks for it."""
+    if isinstance(data, list):
+        return [_name_first(value) for value in data]
+    if not isinstance(data, dict):
+        return data
+    front = {key: data[key] for key in ("name", "kind") if key in data}
+    return {key: _name_first(value) for key, value in (front | data).items()}
+
+
+class ExperimentFile(RunConfig):
+    """A config file as a person writes it: settings shared by all runs, and what to compare."""
+
+    compare: dict[str, list[Any]] | list[dict[str, Any]] | None = None
+    """a mapping of keys to lists of values (all combinations), or a list of variants, each a mapping with a
+    `label` and the keys it sets"""
