@@ -1,0 +1,286 @@
+"""Datasets as tensors that stay in memory; a batch is a gather by index.
+
+Images stay uint8 and are converted batch by batch, which costs less than reading floats from memory.
+"""
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch import Tensor
+
+from bncompare.config.schema import Images, RandomRegression, RunConfig
+from bncompare.errors import UserError
+from bncompare.randomness import generator
+
+BINARIZE_AT = 128
+DOWNLOAD_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some rows of a pool of examples."""
+
+    inputs: Tensor
+    """(N, features) float32, or (N, 1, 28, 28) uint8"""
+    targets: Tensor
+    """(N, 1) float32, or (N,) int64 classes"""
+    rows: Tensor
+    """(n,) int64: the examples of this split"""
+    scale: float = 1.0
+    shift: float = 0.0
+    binarize: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs (as float32, scaled) and targets of some rows of the pool."""
+        inputs = self.inputs.index_select(0, rows)
+        if inputs.dtype == torch.uint8:
+            if self.binarize:
+                inputs = (inputs >= BINARIZE_AT).to(torch.uint8).mul_(255)
+            inputs = inputs.to(torch.float32)
+            if self.scale != 1:
+                inputs.mul_(self.scale)
+            if self.shift != 0:
+                inputs.add_(self.shift)
+        return inputs, self.targets.index_select(0, rows)
+
+    def to(self, device: torch.device) -> "Split":
+        """The same split, living on a device."""
+        moved = {name: getattr(self, name).to(device) for name in ("inputs", "targets", "rows")}
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a run trains, validates and tests on."""
+
+    train: Split
+    validation: Split | None
+    test: Split | None
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Images before they are split: the training and the test set as published."""
+
+    train_images: Tensor
+    """(N, 1, 28, 28) uint8"""
+    train_labels: Tensor
+    """(N,) int64"""
+    test_images: Tensor
+    test_labels: Tensor
+
+
+def load_dataset(run: RunConfig, pool: Pool | None) -> Dataset:
+    """The data of one run, split by its seed. `pool` is what `load_pool` gives for the run's images."""
+    if isinstance(run.data, RandomRegression):
+        return _random_regression(run.data, run.seed)
+    assert pool is not None
+    data = run.data
+    train_rows, validation_rows = _split(data, run.seed)
+    scale, shift = _scaling(data, pool.train_images, train_rows)
+    train = Split(pool.train_images, pool.train_labels, train_rows, scale, shift, data.binarize)
+    test_rows = torch.arange(len(pool.test_labels))
+    test = replace(train, inputs=pool.test_images, targets=pool.test_labels, rows=test_rows)
+    return _dataset(data, train, validation_rows, test)
+
+
+def _dataset(data: Images | RandomRegression, train: Split, validation_rows: Tensor, test: Split) -> Dataset:
+    validation = test if data.validation == "test" else replace(train, rows=validation_rows)
+    return Dataset(train, validation if len(validation) else None, test if len(test) else None)
+
+
+def _split(data: Images | RandomRegression, seed: int) -> tuple[Tensor, Tensor]:
+    """Rows to train on and to validate on. A smaller `train_size` takes a subset of a larger one's rows."""
+    order = torch.randperm(data.pool_size, generator=generator(seed, "split"))
+    rest = order[data.validation_size :]
+    return rest[: data.num_train], order[: data.validation_size]
+
+
+# ---------------------------------------------------------------- random regression
+
+
+def _random_regression(data: RandomRegression, seed: int) -> Dataset:
+    """X ~ N(0, 1); y = signal(X) + noise·N(0, 1), where the signal is 0 or has variance 1."""
+
+    def draw(part: str, num_examples: int) -> Split:
+        inputs = torch.randn(num_examples, data.features, generator=generator(seed, f"data {part} inputs"))
+        noise = torch.randn(num_examples, 1, generator=generator(seed, f"data {part} noise"))
+        targets = _signal(data, seed, inputs) + data.noise * noise
+        return Split(inputs, targets, torch.arange(num_examples))
+
+    train_rows, validation_rows = _split(data, seed)
+    train = replace(draw("train", data.samples), rows=train_rows)
+    return _dataset(data, train, validation_rows, draw("test", data.test_samples))
+
+
+def _signal(data: RandomRegression, seed: int, inputs: Tensor) -> Tensor:
+    """(N, 1) from (N, features), with mean 0 and variance 1 over standard normal inputs."""
+    if data.signal == "none":
+        return torch.zeros(len(inputs), 1)
+    random = generator(seed, "data teacher")
+    if data.signal == "linear":
+        weight = torch.randn(data.features, 1, generator=random)
+        return inputs @ (weight / weight.norm())
+    hidden = torch.randn(data.features, data.teacher_hidden, generator=random) / data.features**0.5
+    output = torch.randn(data.teacher_hidden, 1, generator=random)
+
+    def teacher(x: Tensor) -> Tensor:
+        return torch.tanh(x @ hidden) @ output
+
+    # Its scale has no closed form: measured on inputs of its own, so that it is the same for every sample size.
+    # tanh is odd, so the mean is 0.
+    probe = torch.randn(10_000, data.features, generator=generator(seed, "data teacher scale"))
+    return teacher(inputs) / teacher(probe).square().mean().sqrt()
+
+
+# ---------------------------------------------------------------- images
+
+
+def _scaling(data: Images, images: Tensor, rows: Tensor) -> tuple[float, float]:
+    """(scale, shift) such that pixel·scale + shift is what `data.scaling` asks for."""
+    if data.scaling == "none":
+        return 1.0, 0.0
+    if data.scaling == "unit":
+        return 1 / 255, 0.0
+    # Exact integer counts, chunk by chunk: the mean and variance do not depend on the order of the rows.
+    counts = torch.zeros(256, dtype=torch.int64)
+    for chunk in rows.split(4096):
+        counts += torch.bincount(images.index_select(0, chunk).flatten(), minlength=256)
+    if data.binarize:
+        counts = torch.cat([counts[:BINARIZE_AT].sum()[None], *[counts[:1] * 0] * 254, counts[BINARIZE_AT:].sum()[None]])
+    values = torch.arange(256, dtype=torch.float64)
+    total = counts.sum()
+    mean = (counts * values).sum() / total
+    std = ((counts * (values - mean).square()).sum() / total).sqrt().item() or 1.0
+    return 1 / std, -mean.item() / std
+
+
+def load_pool(data: Images, data_dir: Path) -> Pool:
+    """The images of a dataset; downloads, verifies and extracts what is missing. Raises UserError."""
+    if data.synthetic:
+        return _synthetic_pool(data)
+    from torchvision import datasets  # 2.3 s: not for random regression
+
+    published = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[data.name]
+    _prepare(published, data_dir)
+    parts: list[Tensor] = []
+    for is_train in (True, False):
+        part = published(data_dir, train=is_train)
+        parts += [part.data.unsqueeze(1), part.targets]
+    return Pool(*parts)
+
+
+def find_data_dir(option: Path | None, data: Images, environment: Mapping[str, str] = os.environ) -> Path:
+    """--data-dir, else BNCOMPARE_DATA, else data.dir, else a cache folder."""
+    if option is not None:
+        return option
+    if environment.get("BNCOMPARE_DATA"):
+        return Path(environment["BNCOMPARE_DATA"])
+    if data.dir is not None:
+        return Path(data.dir).expanduser()
+    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bncompare"
+
+
+def _synthetic_pool(data: Images) -> Pool:
+    """Ten blurred random patterns, one a class, under noise: learnable, and the same for every seed."""
+
+    def draw(part: str, num_examples: int) -> tuple[Tensor, Tensor]:
+        random = generator(0, f"synthetic {data.name} {part}")
+        labels = torch.randint(10, (num_examples,), generator=random)
+        noise = torch.randn(num_examples, 1, 28, 28, generator=random)
+        images = patterns[labels] + 0.5 * noise
+        return (images * 64 + 96).clamp(0, 255).to(torch.uint8), labels
+
+    coarse = torch.randn(10, 1, 7, 7, generator=generator(0, f"synthetic {data.name} patterns"))
+    patterns = torch.nn.functional.interpolate(coarse, size=28, mode="bilinear")
+    return Pool(*draw("train", data.pool_size), *draw("test", data.test_size))
+
+
+# MD5 sums of the extracted files. torchvision has those of the archives only, so it reads a copy that was cut
+# short or changed without a word.
+EXTRACTED_MD5 = {
+    "MNIST": {
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    },
+    "FashionMNIST": {
+        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    },
+}
+
+
+def _prepare(published: Any, data_dir: Path) -> None:
+    """See that the four extracted files are in `data_dir`, whole.
+
+    `published` is torchvision.datasets.MNIST or FashionMNIST: it knows the addresses, checksums and layout, and
+    does the work in a scratch folder, from which only verified files are moved to their names. Raises UserError.
+    """
+    from torchvision.datasets.utils import check_integrity
+
+    name = published.__name__
+    folder = data_dir / name / "raw"
+    expected = EXTRACTED_MD5[name]
+    if all(check_integrity(folder / file, checksum) for file, checksum in expected.items()):
+        return
+    archives = [file for file, checksum in published.resources if check_integrity(folder / file, checksum)]
+    is_new = not data_dir.exists()
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=data_dir, prefix=".incomplete-") as scratch:
+            raw = Path(scratch, name, "raw")
+            raw.mkdir(parents=True)
+            for file in archives:
+                shutil.copyfile(folder / file, raw / file)
+            _download(published, Path(scratch), folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            for file, checksum in expected.items():
+                if not check_integrity(raw / file, checksum):
+                    raise UserError(f"{folder / file}: cannot be extracted: is the disk full?")
+            for path in raw.iterdir():
+                path.replace(folder / path.name)
+    except OSError as error:
+        where = error.filename or folder
+        raise UserError(f"{where}: cannot prepare {name} in {data_dir}: {error.strerror or error}") from None
+    finally:
+        if is_new and data_dir.is_dir() and not any(data_dir.iterdir()):
+            data_dir.rmdir()
+
+
+def _download(published: Any, scratch: Path, folder: Path) -> None:
+    """Download the archives that are not in `scratch` yet, verify and extract all. Raises UserError."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
+    try:
+        published(scratch, download=True)
+    except (RuntimeError, URLError, TimeoutError) as error:
+        present = {path.name for path in Path(scratch, published.__name__, "raw").iterdir()}
+        wanted = [
+            f"  {file} ({'damaged' if (folder / file).exists() else 'missing'}; MD5 {checksum})"
+            for file, checksum in published.resources
+            if file not in present
+        ]
+        cause = str(error).strip().splitlines()[-1]
+        raise UserError(
+            f"{published.__name__} is not in {folder} and could not be downloaded ({cause}).",
+            f"Put these files into {folder}:",
+            *wanted,
+            f"They are at {' and '.join(published.mirrors)}. Or name a folder that has them with --data-dir.",
+        ) from None
+    finally:
+        socket.setdefaulttimeout(before)
