@@ -1,0 +1,146 @@
+"""The models, built from the config: a chain of named layers whose names all variants share.
+
+    hidden.0.linear → hidden.0.norm → hidden.0.activation → hidden.0.dropout → … → output.linear
+    conv.0.conv → conv.0.norm → conv.0.activation → conv.0.pool → … → dense.0.linear → … → output.linear
+"""
+
+import math
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import init
+
+from bncompare.config.architecture import KERNEL_SIZE, POOL_SIZE, Layer, layers
+from bncompare.config.schema import AnyInit, LeNet, RunConfig
+from bncompare.norms import build_norm
+from bncompare.randomness import derive, generator
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "identity": nn.Identity,
+}
+
+
+class Dropout(nn.Module):
+    """Inverted dropout whose masks are a function of (seed, layer, step), so that variants share them."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        self.generator: torch.Generator | None = None
+
+    def reseed(self, seed: int, name: str, step: int, device: torch.device) -> None:
+        """Choose the masks of one step; call before each forward pass in training."""
+        if self.generator is None or self.generator.device != device:
+            self.generator = torch.Generator(device)
+        self.generator.manual_seed(derive(seed, f"dropout {name}", step))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero each element with probability p and scale the others by 1/(1−p); in evaluation, x itself."""
+        if not self.training:
+            return x
+        assert self.generator is not None, "reseed() chooses the masks"
+        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
+        return x * keep / (1 - self.p)
+
+    def extra_repr(self) -> str:
+        """The option, as torch.nn prints it."""
+        return f"p={self.p}"
+
+
+def build_model(run: RunConfig, device: torch.device | str = "cpu") -> nn.Sequential:
+    """The model of a run with its initial weights, which depend on the seed and a layer's name alone.
+
+    Weights are drawn on the CPU, so that they are the same on every device.
+    """
+    model = _build(run)
+    for name, parameter in model.named_parameters():
+        layer_name, kind = name.rsplit(".", 1)
+        layer = model.get_submodule(layer_name)
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            _initialize(run.model.init, kind, parameter, layer.weight[0].numel(), generator(run.seed, f"init {name}"))
+    return model.to(device)
+
+
+def count_parameters(run: RunConfig) -> int:
+    """Trainable numbers in the model."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in _build(run).parameters())
+
+
+def _build(run: RunConfig) -> nn.Sequential:
+    planned = layers(run)
+    groups: OrderedDict[str, nn.Sequential] = OrderedDict()
+    flattened = len(run.data.input_shape) == 1
+    for layer in planned:
+        group, _, index = layer.name.partition(".")
+        if layer.kind == "dense" and not flattened:
+            groups["flatten"] = nn.Sequential(nn.Flatten())
+            flattened = True
+        block = nn.Sequential(_block(run, layer))
+        if index:
+            groups.setdefault(group, nn.Sequential()).add_module(index, block)
+        else:
+            groups[group] = block
+    return nn.Sequential(OrderedDict(groups))
+
+
+def _block(run: RunConfig, layer: Layer) -> OrderedDict[str, nn.Module]:
+    """One layer and what belongs to it, in order."""
+    model = run.model
+    block: OrderedDict[str, nn.Module] = OrderedDict()
+    if layer.kind == "conv":
+        block["conv"] = nn.Conv2d(
+            layer.in_features, layer.out_features, KERNEL_SIZE, padding=layer.padding, bias=layer.bias
+        )
+    else:
+        block["linear"] = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias)
+    norm = build_norm(layer)
+    if layer.is_output:
+        if norm is not None:
+            block["norm"] = norm
+        return block
+    dropout = Dropout(layer.dropout) if layer.dropout > 0 else None
+    dropout_first = model.name == "mlp" and model.dropout.placement == "before_norm"
+    if dropout is not None and dropout_first:
+        block["dropout"] = dropout
+    norm_first = layer.norm is not None and layer.norm.placement == "before"
+    if norm is not None and norm_first:
+        block["norm"] = norm
+    block["activation"] = ACTIVATIONS[model.activation]()
+    if norm is not None and not norm_first:
+        block["norm"] = norm
+    if dropout is not None and not dropout_first:
+        block["dropout"] = dropout
+    if isinstance(model, LeNet) and layer.kind == "conv":
+        block["pool"] = (nn.AvgPool2d if model.pooling == "avg" else nn.MaxPool2d)(POOL_SIZE)
+    return block
+
+
+@torch.no_grad()
+def _initialize(choice: AnyInit, kind: str, parameter: Tensor, fan_in: int, random: torch.Generator) -> None:
+    """Draw the initial values of a `weight` or `bias`."""
+    if kind == "bias":
+        if choice.kind == "torch_default":
+            bound = 1 / math.sqrt(fan_in)
+            parameter.uniform_(-bound, bound, generator=random)
+        else:
+            parameter.zero_()
+    elif choice.kind == "torch_default":
+        init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=random)  # what torch.nn.Linear does
+    elif choice.kind == "normal":
+        parameter.normal_(0, choice.std, generator=random)
+    elif choice.kind == "xavier_uniform":
+        init.xavier_uniform_(parameter, choice.gain, generator=random)
+    elif choice.kind == "xavier_normal":
+        init.xavier_normal_(parameter, choice.gain, generator=random)
+    elif choice.kind == "kaiming_uniform":
+        init.kaiming_uniform_(parameter, nonlinearity="relu", generator=random).mul_(choice.gain)
+    else:
+        init.kaiming_normal_(parameter, nonlinearity="relu", generator=random).mul_(choice.gain)
