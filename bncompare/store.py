@@ -1,0 +1,297 @@
+"""Run folders: every path, file name and atomic write; and reading them back.
+
+    runs/<experiment>/<variant>-s<seed>-<digest8>/
+
+A file appears under its name only when it is whole, and `result.json` is written last: a run is finished
+when it is there.
+"""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bncompare.config import strict_yaml
+from bncompare.config.schema import RunConfig
+from bncompare.errors import StorageError, UserError
+
+MAX_FILE_BYTES = 64 * 1024 * 1024  # of a file read from a run folder
+MAX_SEARCH_DEPTH = 4
+CHECKSUM_BYTES = 32
+
+State = Literal["finished", "begun", "new"]
+
+
+class RunStore:
+    """A folder of experiments, `runs/` by default."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def run(self, config: RunConfig) -> "Run":
+        """The folder of a run, which need not exist yet."""
+        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", config.variant.label).strip("-.")[:60] or "variant"
+        return Run(self.root / config.name / f"{slug}-s{config.seed}-{config.digest}", config)
+
+
+@dataclass
+class Run:
+    """The folder of one run, as its only writer sees it."""
+
+    path: Path
+    config: RunConfig
+    metrics_lines: list[str] = field(default_factory=list)
+    timing_lines: list[str] = field(default_factory=list)
+
+    @property
+    def state(self) -> State:
+        """Whether the run is finished (a failed one is not), has a checkpoint to go on from, or is new."""
+        with contextlib.suppress(OSError, ValueError):
+            if json.loads((self.path / "result.json").read_text())["status"] != "failed":
+                return "finished"
+        return "begun" if (self.path / "checkpoint.pt").exists() else "new"
+
+    @property
+    def metrics_csv(self) -> str:
+        """The text of metrics.csv so far."""
+        header = ",".join(["epoch", "step", *self.config.metric_names, "lr"]) + "\n"
+        return "".join([header, *self.metrics_lines])
+
+    def begin(self, environment: dict[str, Any]) -> None:
+        """Create the folder and write what is known before training."""
+        with _storage_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / "result.json").unlink(missing_ok=True)
+        self._write("config.yaml", self.config.to_yaml().encode())
+        self._write("environment.json", _json(environment))
+
+    def append(
+        self, epoch: float, step: int, metrics: dict[str, float], seconds: float, examples_per_second: float
+    ) -> None:
+        """Add an evaluation; the files follow with `save` or `finish`."""
+        columns = [*self.config.metric_names, "lr"]
+        values = [f"{epoch:.10g}", str(step), *(repr(metrics[name]) for name in columns)]
+        self.metrics_lines.append(",".join(values) + "\n")
+        self.timing_lines.append(f"{epoch:.10g},{step},{seconds:.6f},{examples_per_second:.1f}\n")
+
+    def save(self, snapshot: bytes) -> None:
+        """Write the evaluations so far and a checkpoint from which the run can go on."""
+        self._write_tables()
+        lines = json.dumps({"metrics": self.metrics_lines, "timing": self.timing_lines}).encode()
+        body = len(lines).to_bytes(8) + lines + snapshot
+        self._write("checkpoint.pt", hashlib.blake2b(body, digest_size=CHECKSUM_BYTES).digest() + body)
+
+    def resume(self) -> bytes | None:
+        """The snapshot of the checkpoint and the evaluations before it; None if there is none, or a damaged one."""
+        try:
+            content = (self.path / "checkpoint.pt").read_bytes()
+        except OSError:
+            return None
+        checksum, body = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
+        if hashlib.blake2b(body, digest_size=CHECKSUM_BYTES).digest() != checksum:
+            return None
+        end = 8 + int.from_bytes(body[:8])
+        lines = json.loads(body[8:end])
+        self.metrics_lines, self.timing_lines = lines["metrics"], lines["timing"]
+        return body[end:]
+
+    def clear(self) -> None:
+        """Forget what an earlier call left, so that the run starts over."""
+        with _storage_errors(self.path):
+            for name in ("result.json", "checkpoint.pt"):
+                (self.path / name).unlink(missing_ok=True)
+
+    def finish(self, result: dict[str, Any], weights: bytes | None, curves_png: bytes | None) -> None:
+        """Write everything that is left, result.json last."""
+        self._write_tables()
+        if curves_png is not None:
+            self._write("curves.png", curves_png)
+        if weights is not None:
+            self._write("best.safetensors", weights)
+        self._write("result.json", _json(result))
+
+    def _write_tables(self) -> None:
+        self._write("metrics.csv", self.metrics_csv.encode())
+        self._write("timing.csv", "".join(["epoch,step,seconds,examples_per_second\n", *self.timing_lines]).encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        write_atomic(self.path / name, content)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file that is whole whenever it is there, even after a power cut; raises StorageError."""
+    with _storage_errors(path):
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextlib.contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{error.filename or path}: cannot be written: {error.strerror or error}") from None
+
+
+def _json(data: Any) -> bytes:
+    return (json.dumps(_finite(data), indent=2, allow_nan=False) + "\n").encode()
+
+
+def _finite(data: Any) -> Any:
+    """JSON has no NaN or infinity: null stands for them, and metrics.csv says which."""
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+# ---------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """What a run folder says, finished or not."""
+
+    path: Path
+    experiment: str
+    variant: str
+    seed: int
+    config: dict[str, Any]
+    metrics: dict[str, list[float]]
+    """a column of metrics.csv each"""
+    seconds: float
+    """wall-clock of training and evaluation, from timing.csv"""
+    result: dict[str, Any] | None
+    """result.json; None while the run is not finished"""
+
+    @property
+    def status(self) -> str:
+        """completed, stopped_early, diverged, failed, or unfinished."""
+        return str(self.result["status"]) if self.result else "unfinished"
+
+    def best(self, metric: str) -> float | None:
+        """A metric at the best evaluation; None if there is none or it was not finite."""
+        return _number((self.result or {}).get("best"), metric)
+
+    def last(self, metric: str) -> float | None:
+        """A metric at the last evaluation, likewise."""
+        return _number((self.result or {}).get("last"), metric)
+
+
+def _number(values: Any, key: str) -> float | None:
+    value = values.get(key) if isinstance(values, dict) else None
+    return float(value) if isinstance(value, int | float) else None
+
+
+def load_runs(paths: Sequence[Path]) -> tuple[list[LoadedRun], list[str]]:
+    """All runs at or below some folders, in order, and a warning for each folder that can't be read.
+
+    Raises UserError for a path that does not exist or holds no run.
+    """
+    runs: dict[Path, LoadedRun] = {}
+    warnings = []
+    for path in paths:
+        if not path.is_dir():
+            raise UserError(f"{path}: {'is a file, not a run folder' if path.exists() else 'no such folder'}")
+        folders = list(_run_folders(path, MAX_SEARCH_DEPTH))
+        if not folders:
+            raise UserError(f"{path}: no run folders here or below (a run folder has a config.yaml and metrics.csv)")
+        for folder in folders:
+            try:
+                runs.setdefault(folder.resolve(), read_run(folder))
+            except (OSError, ValueError, KeyError, TypeError, csv.Error, UserError) as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                warnings.append(f"{folder}: skipped, not a readable run folder: {reason}")
+    return list(runs.values()), warnings
+
+
+def _run_folders(path: Path, depth: int) -> Iterator[Path]:
+    if (path / "config.yaml").is_file() and (path / "metrics.csv").is_file():
+        yield path
+    elif depth > 0:
+        for child in sorted(path.iterdir()):
+            if child.is_dir() and not child.is_symlink() and not child.name.startswith("."):
+                yield from _run_folders(child, depth - 1)
+
+
+def read_run(path: Path) -> LoadedRun:
+    """One run folder. Raises OSError, ValueError or UserError if it is not one."""
+    config = strict_yaml.load(path / "config.yaml").data
+    metrics = parse_metrics(_read(path / "metrics.csv"))
+    result = json.loads(_read(path / "result.json")) if (path / "result.json").exists() else None
+    if result is not None and not isinstance(result.get("status"), str):
+        raise ValueError("result.json has no status")
+    timing = csv.DictReader(io.StringIO(_read(path / "timing.csv")))
+    seconds = math.fsum(float(row["seconds"]) for row in timing)
+    experiment, variant, (seed,) = config["name"], config["variant"]["label"], config["seeds"]
+    if not isinstance(experiment, str) or not isinstance(variant, str) or not isinstance(seed, int):
+        raise ValueError("config.yaml is not that of a run")
+    return LoadedRun(path, experiment, variant, seed, config, metrics, seconds, result)
+
+
+def parse_metrics(text: str) -> dict[str, list[float]]:
+    """The columns of a metrics.csv. Raises ValueError."""
+    rows = list(csv.reader(io.StringIO(text)))
+    if not rows or rows[0][:2] != ["epoch", "step"]:
+        raise ValueError("metrics.csv does not start with epoch,step")
+    if any(len(row) != len(rows[0]) for row in rows):
+        raise ValueError("metrics.csv has rows of different lengths")
+    return {name: [float(row[i]) for row in rows[1:]] for i, name in enumerate(rows[0])}
+
+
+def read_norm_parameters(path: Path) -> dict[str, dict[str, Any]]:
+    """γ (`weight`) and β (`bias`) of each norm layer in best.safetensors, as NumPy arrays; torch is not imported."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors = load((path / "best.safetensors").read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path / 'best.safetensors'}: cannot be read: {error}") from None
+    layers: dict[str, dict[str, Any]] = {}
+    for name in sorted(tensors):
+        layer, _, quantity = name.rpartition(".")
+        if layer.endswith(".norm") and quantity in ("weight", "bias"):
+            layers.setdefault(layer, {})[quantity] = tensors[name]
+    return layers
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise ValueError(f"{path.name} is larger than {MAX_FILE_BYTES >> 20} MiB")
+    return content.decode()
