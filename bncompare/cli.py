@@ -1,0 +1,292 @@
+"""The commands: parse, call the Python API, print. Results go to stdout, progress and errors to stderr."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+import typer
+
+from bncompare.errors import StorageError, UserError
+
+if TYPE_CHECKING:  # pydantic, NumPy, matplotlib, rich and torch are imported by the commands that need them
+    from bncompare.config.expansion import Experiment
+    from bncompare.experiment import Planned
+    from bncompare.store import LoadedRun
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Train a model with and without batch normalization (and other norms) and compare them honestly.",
+)
+
+Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="run folders, or folders that hold some")]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document instead of a table")]
+
+
+def main() -> NoReturn:
+    """The entry point: a UserError becomes a message and exit code 2, a full disk exit code 1."""
+    try:
+        app()
+    except UserError as error:
+        for problem in error.problems:
+            print(f"error: {problem}" if not problem.startswith(" ") else problem, file=sys.stderr)
+        sys.exit(1 if isinstance(error, StorageError) else 2)
+    except BrokenPipeError:  # `bncompare list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    sys.exit(0)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from bncompare import __version__
+
+        print(f"bncompare {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Options of bncompare itself."""
+
+
+# ---------------------------------------------------------------- train
+
+
+@app.command()
+def train(
+    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="YAML files, each an experiment")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="set a key, such as training.optimizer.lr=0.1; repeatable"),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="0-4, 0,3,7 or a number of seeds, instead of the config's")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps, instead of the config's")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="where the run folders go")] = Path("runs"),
+    data_dir: Annotated[
+        Path | None, typer.Option(help="where MNIST and Fashion-MNIST are, or are downloaded to")
+    ] = None,
+    smoke: Annotated[bool, typer.Option(help="shrink to seconds, with made-up images: for CI")] = False,
+    dry_run: Annotated[bool, typer.Option(help="print the plan and train nothing")] = False,
+    fresh: Annotated[bool, typer.Option(help="train again what is finished already")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train every variant of the experiments on every seed; go on where an earlier call left off."""
+    experiments = _load(configs, overrides or [], seeds, device, smoke)
+    from bncompare.experiment import plan, run_experiment
+    from bncompare.progress import show_progress
+    from bncompare.store import RunStore
+
+    store = RunStore(runs)
+    planned = [item for experiment in experiments for item in plan(experiment.runs, store, fresh=fresh)]
+    if dry_run:
+        _print_plan(planned, as_json)
+        return
+    with _interruptible():
+        events = run_experiment(planned, device=device, data_dir=data_dir)
+        failures = show_progress(planned, events, quiet=as_json)
+    _print_results(planned, as_json)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _load(
+    configs: list[Path], overrides: list[str], seeds: str | None, device: str | None, smoke: bool
+) -> "list[Experiment]":
+    """Every config, or every problem of every config."""
+    from bncompare.config.expansion import load_experiment
+
+    experiments, problems = [], list[str]()
+    if device is not None:
+        overrides = [*overrides, f"training.device={device}"]
+    for path in configs:
+        try:
+            experiments.append(load_experiment(path, overrides=overrides, seeds=seeds, smoke=smoke))
+        except UserError as error:
+            problems += error.problems
+    names = [experiment.name for experiment in experiments]
+    problems += [f"{name}: two of the configs have this name" for name in sorted(names) if names.count(name) > 1]
+    if problems:
+        raise UserError(*dict.fromkeys(problems))
+    for experiment in experiments:
+        for warning in experiment.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+    return experiments
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGINT and SIGTERM end training with 130 and 143; what the last checkpoint holds is not lost."""
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print_plan(planned: "list[Planned]", as_json: bool) -> None:
+    rows = [
+        {
+            "experiment": item.run.name,
+            "variant": item.run.variant.label,
+            "seed": item.run.seed,
+            "parameters": item.num_parameters,
+            "steps": item.run.total_steps,
+            "state": item.state,
+            "path": str(item.folder.path),
+        }
+        for item in planned
+    ]
+    if as_json:
+        _print_json({"runs": rows})
+        return
+    from bncompare.tables import print_table
+
+    columns = ["experiment", "variant", "seed", "parameters", "steps", "state"]
+    cells = [[str(row[name]) if name != "parameters" else f"{row[name]:,}" for name in columns] for row in rows]
+    print_table(columns, cells, right={"seed", "parameters", "steps"})
+    finished = sum(item.state == "finished" for item in planned)
+    print(f"{len(planned)} runs: {len(planned) - finished} to train, {finished} finished")
+
+
+def _print_results(planned: "list[Planned]", as_json: bool) -> None:
+    from bncompare.store import read_run
+    from bncompare.tables import print_summary
+
+    loaded = [read_run(item.folder.path) for item in planned]
+    if as_json:
+        _print_json({"runs": [_run_json(run) for run in loaded]})
+        return
+    for name in dict.fromkeys(run.experiment for run in loaded):
+        runs = [run for run in loaded if run.experiment == name]
+        print_summary(name, runs)
+        print(f"{len(runs)} run folders in {runs[0].path.parent}")
+
+
+def _run_json(run: "LoadedRun") -> dict[str, Any]:
+    return {
+        "path": str(run.path),
+        "experiment": run.experiment,
+        "variant": run.variant,
+        "seed": run.seed,
+        "status": run.status,
+        "result": run.result,
+    }
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, allow_nan=False))
+
+
+# ---------------------------------------------------------------- looking at runs
+
+
+@app.command()
+def plot(
+    paths: Paths,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="folder for the figures [default: the experiment's own]")
+    ] = None,
+    format: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="file format")] = "png",
+    metric: Annotated[
+        list[str] | None, typer.Option(help="a column of metrics.csv, such as val/loss; repeatable [default: all]")
+    ] = None,
+    x: Annotated[Literal["epoch", "step"], typer.Option(help="the horizontal axis")] = "epoch",
+) -> None:
+    """Draw each metric over time: mean, interval and single seeds of every variant."""
+    from bncompare.plotting import Curve, experiment_curves, render
+    from bncompare.store import write_atomic
+
+    runs = _load_runs(paths)
+    available = list(dict.fromkeys(name for run in runs for name in run.metrics if name not in ("epoch", "step")))
+    for name in metric or []:
+        if name not in available:
+            raise UserError(f"--metric {name}: no run has it; valid: {', '.join(available)}")
+    for experiment in dict.fromkeys((run.experiment, run.path.parent) for run in runs):
+        members = [run for run in runs if (run.experiment, run.path.parent) == experiment]
+        name, folder = experiment
+        is_classification = any("train/accuracy" in run.metrics for run in members)
+        for quantity in metric or [m for m in available if m != "lr"]:
+            curves = [
+                Curve(run.variant, run.seed, run.metrics[x], run.metrics[quantity], run.status)
+                for run in members
+                if run.metrics.get(quantity)
+            ]
+            if not curves:
+                continue
+            figure = experiment_curves(
+                curves, title=name, metric=quantity, x_label=x, is_classification=is_classification
+            )
+            target = output or folder
+            file = target / f"{name + '-' if output else ''}{quantity.replace('/', '-')}.{format}"
+            try:
+                target.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(f"{target}: cannot be created: {error.strerror}") from None
+            write_atomic(file, render(figure, format))
+            print(file)
+
+
+@app.command("list")
+def list_runs(paths: Paths, as_json: AsJson = False) -> None:
+    """A line per run: its status, length, best validation and test metrics."""
+    from bncompare.tables import print_runs
+
+    runs = _load_runs(paths)
+    if as_json:
+        _print_json({"runs": [_run_json(run) for run in runs]})
+    else:
+        print_runs(runs)
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")],
+    as_json: AsJson = False,
+) -> None:
+    """One run: its config, its metrics, and γ and β of each norm layer."""
+    from bncompare.store import read_norm_parameters
+    from bncompare.tables import print_run
+
+    runs = _load_runs([run])
+    if len(runs) != 1:
+        raise UserError(f"{run}: holds {len(runs)} runs; name one of them (bncompare list {run})")
+    parameters = read_norm_parameters(runs[0].path)
+    if as_json:
+        norms = {layer: {q: v.tolist() for q, v in values.items()} for layer, values in parameters.items()}
+        document = {**_run_json(runs[0]), "config": runs[0].config, "norms": norms}
+        _print_json(document)
+    else:
+        print_run(runs[0], parameters)
+
+
+def _load_runs(paths: list[Path]) -> "list[LoadedRun]":
+    from bncompare.store import load_runs
+
+    runs, warnings = load_runs(paths)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if not runs:
+        raise UserError(f"{', '.join(map(str, paths))}: none of the run folders can be read")
+    return runs
