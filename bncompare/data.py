@@ -131,7 +131,7 @@ def _signal(data: RandomRegression, seed: int, inputs: Tensor) -> Tensor:
     random = generator(seed, "data teacher")
     if data.signal == "linear":
         weight = torch.randn(data.features, 1, generator=random)
-        return inputs @ (weight / weight.norm())
+        return inputs @ (weight / weight.square().sum().sqrt())
     hidden = torch.randn(data.features, data.teacher_hidden, generator=random) / data.features**0.5
     output = torch.randn(data.teacher_hidden, 1, generator=random)
 
@@ -155,10 +155,11 @@ def _scaling(data: Images, images: Tensor, rows: Tensor) -> tuple[float, float]:
         return 1 / 255, 0.0
     # Exact integer counts, chunk by chunk: the mean and variance do not depend on the order of the rows.
     counts = torch.zeros(256, dtype=torch.int64)
-    for chunk in rows.split(4096):
+    for chunk in rows.tensor_split(-(-len(rows) // 4096)):
         counts += torch.bincount(images.index_select(0, chunk).flatten(), minlength=256)
     if data.binarize:
-        counts = torch.cat([counts[:BINARIZE_AT].sum()[None], *[counts[:1] * 0] * 254, counts[BINARIZE_AT:].sum()[None]])
+        counts[0], counts[255] = counts[:BINARIZE_AT].sum(), counts[BINARIZE_AT:].sum()
+        counts[1:255] = 0
     values = torch.arange(256, dtype=torch.float64)
     total = counts.sum()
     mean = (counts * values).sum() / total

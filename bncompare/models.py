@@ -1,7 +1,7 @@
 """The models, built from the config: a chain of named layers whose names all variants share.
 
-    hidden.0.linear → hidden.0.norm → hidden.0.activation → hidden.0.dropout → … → output.linear
-    conv.0.conv → conv.0.norm → conv.0.activation → conv.0.pool → … → dense.0.linear → … → output.linear
+hidden.0.linear → hidden.0.norm → hidden.0.activation → hidden.0.dropout → … → output.linear
+conv.0.conv → conv.0.norm → conv.0.activation → conv.0.pool → … → dense.0.linear → … → output.linear
 """
 
 import math

@@ -67,7 +67,9 @@ def experiment_curves(
             axes.plot(run.x, run.y, color=color, linewidth=0.7, alpha=FAINT, zorder=1, gid=f"seed {run.seed}")
             _mark_end(axes, run, color, top)
         x, summaries = _mean(kept)
-        axes.plot(x, [s.mean for s in summaries], style, color=color, linewidth=1.8, label=label, zorder=3, gid="mean")
+        axes.plot(
+            x, [s.mean for s in summaries], style, color=color, linewidth=1.8, label=label, zorder=3, gid="mean"
+        )
         if len(kept) >= 2 and x:
             has_interval = True
             low, high = [s.low for s in summaries], [s.high for s in summaries]
@@ -107,7 +109,9 @@ def render(figure: Figure, format: str) -> bytes:
     """The figure as PNG, SVG or PDF; the same bytes for the same figure."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
-    metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[format]
+    metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[
+        format
+    ]
     figure.savefig(buffer, format=format, dpi=144, metadata=metadata)
     return buffer.getvalue()
 

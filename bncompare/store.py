@@ -186,6 +186,7 @@ class LoadedRun:
     path: Path
     experiment: str
     variant: str
+    variant_index: int
     seed: int
     config: dict[str, Any]
     metrics: dict[str, list[float]]
@@ -233,7 +234,9 @@ def load_runs(paths: Sequence[Path]) -> tuple[list[LoadedRun], list[str]]:
             except (OSError, ValueError, KeyError, TypeError, csv.Error, UserError) as error:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 warnings.append(f"{folder}: skipped, not a readable run folder: {reason}")
-    return list(runs.values()), warnings
+    # In the order of the config, which the names of the folders do not tell.
+    ordered = sorted(runs.values(), key=lambda run: (run.path.parent, run.variant_index, run.variant, run.seed))
+    return ordered, warnings
 
 
 def _run_folders(path: Path, depth: int) -> Iterator[Path]:
@@ -254,10 +257,13 @@ def read_run(path: Path) -> LoadedRun:
         raise ValueError("result.json has no status")
     timing = csv.DictReader(io.StringIO(_read(path / "timing.csv")))
     seconds = math.fsum(float(row["seconds"]) for row in timing)
-    experiment, variant, (seed,) = config["name"], config["variant"]["label"], config["seeds"]
-    if not isinstance(experiment, str) or not isinstance(variant, str) or not isinstance(seed, int):
-        raise ValueError("config.yaml is not that of a run")
-    return LoadedRun(path, experiment, variant, seed, config, metrics, seconds, result)
+    experiment, (seed,) = config["name"], config["seeds"]
+    variant, index = config["variant"]["label"], config["variant"]["index"]
+    if not all(isinstance(text, str) for text in (experiment, variant)):
+        raise ValueError("config.yaml is not that of a run: name and variant must be text")
+    if not all(isinstance(number, int) for number in (seed, index)):
+        raise ValueError("config.yaml is not that of a run: seed and variant index must be whole numbers")
+    return LoadedRun(path, experiment, variant, index, seed, config, metrics, seconds, result)
 
 
 def parse_metrics(text: str) -> dict[str, list[float]]:

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from rich import box
@@ -19,7 +19,7 @@ PIPE_WIDTH = 200  # columns, where the output is not a terminal
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: set[str] = frozenset(), title: str | None = None
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Set[str] = frozenset(), title: str | None = None
 ) -> None:  # fmt: skip
     """A table on stdout; `right` names the columns of numbers."""
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)

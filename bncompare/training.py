@@ -110,7 +110,7 @@ def train(
         diverged = device.type == "cpu" and not math.isfinite(loss.item())
         if not diverged:
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             if training.clip_gradient_norm is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), training.clip_gradient_norm)
             optimizer.step()

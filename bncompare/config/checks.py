@@ -144,7 +144,7 @@ def check_claims(variants: list[RunConfig]) -> list[Problem]:
         differences = [name.startswith("difference") for name in claim.bounds]
         if not differences:
             problems.append((path, "needs a bound: at_least, at_most, or difference_at_least, …"))
-        elif any(differences) != (claim.versus is not None) or not all(differences) and any(differences):
+        elif any(differences) != (claim.versus is not None) or (not all(differences) and any(differences)):
             problems.append((path, "at_least and at_most are about a variant alone, difference_… need versus"))
         if not isinstance(claim.at, str) and (claim.at.epoch is None) == (claim.at.step is None):
             problems.append(((*path, "at"), "give epoch or step"))

@@ -54,7 +54,7 @@ def load_experiment(
 
     problems: list[str] = []
     variants: list[RunConfig] = []
-    for draft in drafts:
+    for index, draft in enumerate(drafts):
         variant_document = document.copy()
         variant_document.data.pop("compare", None)
         try:
@@ -69,7 +69,7 @@ def load_experiment(
             continue
         found = check_run(config)
         problems += [line(variant_document, *problem) for problem in found]
-        variants.append(_resolve(config, draft))
+        variants.append(_resolve(config, draft, index))
     if not problems and compare:
         problems += [line(document, *problem) for problem in check_claims(variants)]
         problems += _twins(variants, drafts)
@@ -185,9 +185,7 @@ def _grid(compare: Document) -> Iterator[_Draft]:
     if math.prod(len(values) for values in compare.data.values()) > MAX_RUNS:
         raise UserError(f"{compare.place(())}: compare: more than {MAX_RUNS:,} variants")
     for indices in itertools.product(*(range(len(values)) for values in compare.data.values())):
-        settings = {
-            key: compare.subtree((key, i)) for key, i in zip(compare.data, indices, strict=True)
-        }  # fmt: skip
+        settings = {key: compare.subtree((key, i)) for key, i in zip(compare.data, indices, strict=True)}
         label = " ".join(_label(key, value.data) for key, value in settings.items())
         yield _Draft(label[:120], settings, compare.place(()))
 
@@ -218,7 +216,7 @@ def _label(key: str, value: Any) -> str:
     return f"{key.split('.')[-1]}={text}"
 
 
-def _resolve(config: RunConfig, draft: _Draft) -> RunConfig:
+def _resolve(config: RunConfig, draft: _Draft, index: int) -> RunConfig:
     """Write out what was left open: the monitored metrics, the variant's name."""
     training = config.training
     stopping, scheduler = training.early_stopping, training.scheduler
@@ -230,11 +228,11 @@ def _resolve(config: RunConfig, draft: _Draft) -> RunConfig:
         scheduler = scheduler.model_copy(update={"monitor": scheduler.monitor or monitor})
     update = {"monitor": monitor, "early_stopping": stopping, "scheduler": scheduler}
     resolved = config.model_copy(update={"training": training.model_copy(update=update)})
-    if draft.settings:
+    if draft.label:
         settings = {key: value.data for key, value in draft.settings.items()}
-        variant = Variant(label=draft.label, settings=settings)
-    elif draft.label or "variant" in config.model_fields_set:
-        variant = Variant(label=draft.label) if draft.label else config.variant
+        variant = Variant(label=draft.label, settings=settings, index=index)
+    elif "variant" in config.model_fields_set:
+        variant = config.variant
     else:
         variant = Variant(label=config.model.norm.kind)
     return resolved.model_copy(update={"variant": variant})

@@ -89,9 +89,7 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[K
     return path, wanted + not_this
 
 
-def _locate(
-    loc: tuple[str | int, ...], model: type[BaseModel], data: Any
-) -> tuple[KeyPath, type[BaseModel] | None]:
+def _locate(loc: tuple[str | int, ...], model: type[BaseModel], data: Any) -> tuple[KeyPath, type[BaseModel] | None]:
     """The path in the YAML of a pydantic location, which also holds the tags of unions; and its section."""
     path: KeyPath = ()
     section: type[BaseModel] | None = model
@@ -104,17 +102,20 @@ def _locate(
             continue
         path = (*path, key)
         is_last = i == len(loc) - 1
-        if isinstance(value, dict | list) and not is_last:
-            try:
-                value = value[key]  # type: ignore[call-overload]
-            except (KeyError, IndexError):
-                value = None
+        if not is_last:
+            value = _child(value, key)
         if is_last and section is not None and key not in section.model_fields:
             break
         annotation = section.model_fields[str(key)].annotation if section and key in section.model_fields else None
         candidates = _sections(annotation) if annotation is not None else candidates
         section = candidates[0] if len(candidates) == 1 and not isinstance(value, list) else None
     return path, section
+
+
+def _child(value: Any, key: str | int) -> Any:
+    if isinstance(value, dict):
+        return value.get(key)
+    return value[key] if isinstance(value, list) and isinstance(key, int) and key < len(value) else None
 
 
 def _sections(annotation: Any) -> list[type[BaseModel]]:

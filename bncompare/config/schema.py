@@ -269,9 +269,7 @@ class GroupNorm(Norm):
         return None if remainder else groups
 
 
-AnyNorm = Annotated[
-    NoNorm | BatchNorm | ExampleNorm | GroupNorm, Field(discriminator="kind"), _shorthand("kind")
-]
+AnyNorm = Annotated[NoNorm | BatchNorm | ExampleNorm | GroupNorm, Field(discriminator="kind"), _shorthand("kind")]
 
 
 class GainInit(Section):
@@ -299,9 +297,7 @@ class DefaultInit(Section):
     """the distribution of the initial weights"""
 
 
-AnyInit = Annotated[
-    DefaultInit | GainInit | NormalInit, Field(discriminator="kind"), _shorthand("kind")
-]  # fmt: skip
+AnyInit = Annotated[DefaultInit | GainInit | NormalInit, Field(discriminator="kind"), _shorthand("kind")]
 
 
 class ModelSection(Section):
@@ -553,6 +549,8 @@ class Variant(Section):
     """the name of the variant in tables and plots"""
     settings: dict[str, Any] = {}
     """the keys this variant sets"""
+    index: Annotated[int, Field(ge=0)] = 0
+    """its place among the variants of the experiment"""
 
 
 def _seeds(value: Any) -> Any:

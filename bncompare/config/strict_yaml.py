@@ -126,8 +126,9 @@ def parse(text: str, source: str, *, line_numbers: bool = True) -> Document:
 
     def add(value: Any, mark: Any) -> KeyPath:
         """Attach a value to the innermost open container; returns its path."""
+        path: KeyPath = ()
         if not stack:
-            document.data, path = value, ()
+            document.data = value
         else:
             top = stack[-1]
             if isinstance(top.container, list):
@@ -146,8 +147,8 @@ def parse(text: str, source: str, *, line_numbers: bool = True) -> Document:
             mark = event.start_mark
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 raise UserError(f"{place(mark)}: anchors (&) and aliases (*) are not supported; write it out")
-            if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None):
-                raise UserError(f"{place(mark)}: tags ({event.tag}) are not supported")
+            if tag := getattr(event, "tag", None):
+                raise UserError(f"{place(mark)}: tags ({tag}) are not supported")
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
