@@ -199,6 +199,40 @@ def _print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, allow_nan=False))
 
 
+# ---------------------------------------------------------------- writing configs
+
+
+def _presets() -> dict[str, Path]:
+    """The shipped configs by name: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    folder = package / "presets" if (package / "presets").is_dir() else package.parent / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+@app.command()
+def init(
+    preset: Annotated[str | None, typer.Argument(metavar="[PRESET]", help="one of the shipped configs")] = None,
+) -> None:
+    """Print a commented config to start from; without PRESET, say which there are."""
+    presets = _presets()
+    if preset is None:
+        for name, path in presets.items():
+            print(f"{name:24}{path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+        print("\nbncompare init NAME > config.yaml", file=sys.stderr)
+    elif preset in presets:
+        print(presets[preset].read_text(encoding="utf-8"), end="")
+    else:
+        raise UserError(f"{preset}: no such preset; valid: {', '.join(presets)}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of configs, for editors that complete and check YAML."""
+    from bncompare.config.schema import ExperimentFile
+
+    _print_json(ExperimentFile.model_json_schema())
+
+
 # ---------------------------------------------------------------- looking at runs
 
 

@@ -39,9 +39,13 @@ def _must_be(message: str) -> WrapValidator:
     return WrapValidator(check)
 
 
-def _shorthand(key: str) -> BeforeValidator:
-    """`norm: batch` for `norm: {kind: batch}`."""
-    return BeforeValidator(lambda value: value if isinstance(value, dict | BaseModel) else {key: value})
+def _shorthand(key: str, written: Any) -> BeforeValidator:
+    """`norm: batch` for `norm: {kind: batch}`; `written` is the type of what people may write, for editors."""
+
+    def expand(value: Any) -> Any:
+        return value if isinstance(value, dict | BaseModel) else {key: value}
+
+    return BeforeValidator(expand, json_schema_input_type=written)
 
 
 # A scalar at one of these paths stands for a mapping with that one key.
@@ -269,7 +273,8 @@ class GroupNorm(Norm):
         return None if remainder else groups
 
 
-AnyNorm = Annotated[NoNorm | BatchNorm | ExampleNorm | GroupNorm, Field(discriminator="kind"), _shorthand("kind")]
+_Norms = NoNorm | BatchNorm | ExampleNorm | GroupNorm
+AnyNorm = Annotated[_Norms, Field(discriminator="kind"), _shorthand("kind", _Norms | str)]
 
 
 class GainInit(Section):
@@ -297,7 +302,8 @@ class DefaultInit(Section):
     """the distribution of the initial weights"""
 
 
-AnyInit = Annotated[DefaultInit | GainInit | NormalInit, Field(discriminator="kind"), _shorthand("kind")]
+_Inits = DefaultInit | GainInit | NormalInit
+AnyInit = Annotated[_Inits, Field(discriminator="kind"), _shorthand("kind", _Inits | str)]
 
 
 class ModelSection(Section):
@@ -331,7 +337,7 @@ class MLP(ModelSection):
     """the model"""
     hidden: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1, max_length=200)]
     """units of each hidden layer"""
-    dropout: Annotated[Dropout, _shorthand("p")] = Dropout()
+    dropout: Annotated[Dropout, _shorthand("p", Dropout | float)] = Dropout()
     """a probability, or a mapping with `p`, `placement` and `layers`"""
 
 
@@ -451,11 +457,8 @@ class ReduceOnPlateau(Section):
     """lowest learning rate"""
 
 
-Scheduler = Annotated[
-    ConstantLR | StepLR | MultiStepLR | ExponentialLR | CosineLR | ReduceOnPlateau,
-    Field(discriminator="name"),
-    _shorthand("name"),
-]
+_Schedulers = ConstantLR | StepLR | MultiStepLR | ExponentialLR | CosineLR | ReduceOnPlateau
+Scheduler = Annotated[_Schedulers, Field(discriminator="name"), _shorthand("name", _Schedulers | str)]
 
 
 class EarlyStopping(Section):

@@ -1,0 +1,171 @@
+"""Laws: same seed same bytes; interrupted and resumed = uninterrupted; best weights give the recorded best metric."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bncompare.config.expansion import load_experiment
+from bncompare.config.schema import Images, RunConfig
+from bncompare.data import Dataset, load_dataset, load_pool
+from bncompare.experiment import plan, run_experiment
+from bncompare.models import build_model
+from bncompare.store import RunStore
+from bncompare.training import Record, evaluate, loss_function, train
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+CPU = torch.device("cpu")
+
+MLP = "model={name: mlp, hidden: [16, 16], dropout: {p: 0.3}}"
+LENET = "model={name: lenet, activation: tanh}"
+CASES = {
+    "sgd momentum, cosine, lenet, early stopping": [LENET],
+    "adam, plateau, dropout": [
+        MLP,
+        "training.optimizer={name: adam, lr: 0.003}",
+        "training.scheduler={name: reduce_on_plateau, patience: 0, threshold: 0.5}",
+        "training.epochs=5",
+    ],
+    "adamw, steps, evaluations within an epoch, multistep": [
+        MLP,
+        "training.epochs=null",
+        "training.steps=23",
+        "training.eval_every=5",
+        "training.optimizer={name: adamw, lr: 0.003, weight_decay: 0.1}",
+        "training.scheduler={name: multistep, milestones: [7, 16]}",
+        "training.early_stopping=null",
+    ],
+    "nesterov, exponential, clipping": [
+        MLP,
+        "training.optimizer={name: sgd, lr: 0.1, momentum: 0.9, nesterov: true}",
+        "training.scheduler={name: exponential, gamma: 0.9}",
+        "training.clip_gradient_norm=0.5",
+    ],
+    "step, early stopping on accuracy": [
+        MLP,
+        "training.scheduler={name: step, step_size: 2}",
+        "training.epochs=8",
+        "training.early_stopping={monitor: val/accuracy, patience: 2, min_delta: 0.05}",
+    ],
+}
+NORMS = ["none", "batch", "batch_from_scratch", "layer", "group"]
+
+
+def run_of(overrides: Sequence[str], norm: str = "batch") -> RunConfig:
+    settings = [*overrides, f"compare.model.norm=[{norm}]", "data.train_size=200"]
+    (run,) = load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="5-5").runs
+    return run
+
+
+def dataset_of(run: RunConfig) -> Dataset:
+    return load_dataset(run, load_pool(run.data, Path()) if isinstance(run.data, Images) else None)
+
+
+def plain(record: Record) -> tuple[Any, ...]:
+    """What of a record must be equal to the bit."""
+    outcome = record.outcome and (record.outcome.status, record.outcome.best, record.outcome.last)
+    return record.epoch, record.step, record.metrics, outcome
+
+
+def weights(record: Record) -> dict[str, torch.Tensor]:
+    assert record.outcome is not None
+    assert record.outcome.best_weights is not None
+    return record.outcome.best_weights
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("case", CASES)
+def test_resumed_is_uninterrupted(case: str, norm: str) -> None:
+    """Going on from the checkpoint of any evaluation gives the same records and weights as never stopping."""
+    run = run_of(CASES[case], norm)
+    dataset = dataset_of(run)
+    straight, checkpoints = [], []
+    for record in train(run, dataset, CPU):
+        straight.append(record)
+        checkpoints.append(record.checkpoint())
+    assert len(straight) >= 3
+    for i, checkpoint in enumerate(checkpoints[:-1]):
+        torch.manual_seed(i)
+        resumed = list(train(run, dataset, CPU, checkpoint))
+        assert [plain(record) for record in resumed] == [plain(record) for record in straight[i + 1 :]]
+        for name, value in weights(straight[-1]).items():
+            assert torch.equal(value, weights(resumed[-1])[name]), name
+
+
+def finish(config: str, folder: Path, *overrides: str, seeds: str = "2") -> dict[str, bytes]:
+    """Train a config and return the bytes of every file, without those that hold wall-clock times."""
+    experiment = load_experiment(CONFIGS / config, overrides=overrides, seeds=seeds)
+    for _ in run_experiment(plan(experiment.runs, RunStore(folder)), device=None, data_dir=None):
+        pass
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    timed = ("timing.csv", "environment.json", "checkpoint.pt")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name not in timed}
+
+
+@pytest.mark.parametrize("config", ["smoke.yaml", "regression.yaml"])
+def test_same_seed_same_bytes(config: str, tmp_path: Path) -> None:
+    """The same command twice, into two folders, writes the same bytes: metrics, weights, results, figures."""
+    short = ["compare.model.norm=[none, batch]", "training.epochs=3"]
+    first, second = finish(config, tmp_path / "a", *short), finish(config, tmp_path / "b", *short)
+    assert len(first) == 4 * 5
+    assert first == second
+
+
+def test_order_of_runs_changes_nothing(tmp_path: Path) -> None:
+    """A run alone gives the bytes it gives after others."""
+    short = ["training.epochs=2"]
+    together = finish("smoke.yaml", tmp_path / "a", *short)
+    alone = finish("smoke.yaml", tmp_path / "b", *short, seeds="1-1")
+    assert alone.items() <= together.items()
+
+
+def test_finished_is_not_trained_again(tmp_path: Path) -> None:
+    """A finished experiment, run again, yields no event and touches no file."""
+    experiment = load_experiment(CONFIGS / "regression.yaml", overrides=["training.epochs=3"], seeds="2")
+    for _ in run_experiment(plan(experiment.runs, RunStore(tmp_path)), device=None, data_dir=None):
+        pass
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert list(run_experiment(plan(experiment.runs, RunStore(tmp_path)), device=None, data_dir=None)) == []
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_best_weights_give_the_best_metric(norm: str, tmp_path: Path) -> None:
+    """best.safetensors, loaded into a new model, gives exactly the validation and test metrics recorded as best."""
+    settings = ["training.epochs=6", "training.optimizer.lr=0.3", "training.early_stopping=null"]
+    settings += ["training.scheduler=none", "training.monitor=val/accuracy", f"compare.model.norm=[{norm}]"]
+    (run,) = load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="1").runs
+    (planned,) = plan([run], RunStore(tmp_path))
+    *_, last = run_experiment([planned], device=None, data_dir=None)
+    assert last.record is not None
+    outcome = last.record.outcome
+    assert outcome is not None
+    assert outcome.best is not None
+    assert outcome.best["step"] < outcome.last["step"], "the best is not the last, else this shows nothing"
+    dataset, model = dataset_of(run), build_model(run)
+    model.load_state_dict(load_file(planned.folder.path / "best.safetensors"))
+    assert dataset.validation is not None
+    assert dataset.test is not None
+    measured = evaluate(model, dataset.validation, loss_function(run), "val")
+    measured |= evaluate(model, dataset.test, loss_function(run), "test")
+    assert measured.items() <= outcome.best.items()
+
+
+def test_interrupting_between_records_loses_nothing(tmp_path: Path) -> None:
+    """Closing the generator after any record and running again gives the bytes of an uninterrupted run."""
+    settings = ["compare.model.norm=[batch]", "training.epochs=4", "training.early_stopping=null"]
+    whole = finish("smoke.yaml", tmp_path / "whole", *settings, seeds="1")
+    experiment = load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="1")
+    for stop_after in (1, 2, 3):
+        folder = tmp_path / f"stopped-{stop_after}"
+        events = run_experiment(plan(experiment.runs, RunStore(folder)), device=None, data_dir=None)
+        for event in itertools.islice(events, stop_after):
+            assert event.record is not None
+            event.planned.folder.save(event.record.checkpoint())
+        events.close()
+        assert plan(experiment.runs, RunStore(folder))[0].state == "begun"
+        assert finish("smoke.yaml", folder, *settings, seeds="1") == whole

@@ -1,0 +1,180 @@
+"""Models: their layers, names, sizes, initial weights and the place of each norm."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from bncompare.config.architecture import layers
+from bncompare.config.expansion import load_experiment
+from bncompare.config.schema import RunConfig
+from bncompare.models import Dropout, build_model, count_parameters
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def run_of(model: str, norm: str = "none", config: str = "smoke.yaml") -> RunConfig:
+    settings = [f"model={model}", f"compare.model.norm=[{norm}]"]
+    return load_experiment(CONFIGS / config, overrides=settings, seeds="1").runs[0]
+
+
+def names(run: RunConfig) -> list[str]:
+    return [name for name, module in build_model(run).named_modules() if not list(module.children()) and name]
+
+
+def test_mlp() -> None:
+    """784-128-10 with a norm: the order and names of its layers, 784·128 + 2·128 + 128·10 + 10 parameters."""
+    run = run_of("{name: mlp, hidden: [128]}", "batch")
+    assert names(run) == ["flatten.0", "hidden.0.linear", "hidden.0.norm", "hidden.0.activation", "output.linear"]
+    assert count_parameters(run) == 784 * 128 + 2 * 128 + 128 * 10 + 10
+
+
+@pytest.mark.parametrize(("padding", "flat"), [(2, 400), (0, 256)])
+def test_lenet(padding: int, flat: int) -> None:
+    """LeNet's published sizes: 400 inputs to the first dense layer with padding 2, 256 without."""
+    run = run_of(f"{{name: lenet, padding: {padding}, bias: always}}")
+    expected = (25 * 6 + 6) + (25 * 6 * 16 + 16) + (flat * 120 + 120) + (120 * 84 + 84) + (84 * 10 + 10)
+    assert count_parameters(run) == expected
+    assert build_model(run)(torch.zeros(3, 1, 28, 28)).shape == (3, 10)
+    assert names(run) == [
+        *("conv.0.conv", "conv.0.activation", "conv.0.pool", "conv.1.conv", "conv.1.activation", "conv.1.pool"),
+        *(
+            "flatten.0",
+            "dense.0.linear",
+            "dense.0.activation",
+            "dense.1.linear",
+            "dense.1.activation",
+            "output.linear",
+        ),
+    ]
+
+
+@pytest.mark.parametrize("padding", [0, 2])
+def test_planned_sizes_are_the_real_ones(padding: int) -> None:
+    """The sizes worked out from the config are those of the tensors that leave each layer."""
+    run = run_of(f"{{name: lenet, padding: {padding}}}")
+    model = build_model(run)
+    seen: dict[str, tuple[int, ...]] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.register_forward_hook(lambda m, i, o, name=name: seen.update({name: tuple(o.shape[1:])}))
+    model(torch.zeros(1, 1, 28, 28))
+    for layer in layers(run):
+        shape = seen[f"{layer.name}.{'conv' if layer.kind == 'conv' else 'linear'}"]
+        assert shape == (
+            (layer.out_features, layer.size, layer.size) if layer.kind == "conv" else (layer.out_features,)
+        )
+
+
+def test_pooling_and_activation() -> None:
+    """The pooling and the activation are the ones asked for."""
+    model = build_model(run_of("{name: lenet, pooling: max, activation: tanh}"))
+    assert isinstance(model.get_submodule("conv.0.pool"), nn.MaxPool2d)
+    assert isinstance(model.get_submodule("dense.1.activation"), nn.Tanh)
+    model = build_model(run_of("{name: lenet, pooling: avg, activation: sigmoid}"))
+    assert isinstance(model.get_submodule("conv.0.pool"), nn.AvgPool2d)
+    assert isinstance(model.get_submodule("conv.0.activation"), nn.Sigmoid)
+
+
+@pytest.mark.parametrize(
+    ("norm", "normed"),
+    [
+        ("batch", ["conv.0", "conv.1", "dense.0", "dense.1"]),
+        ("{kind: batch, layers: conv}", ["conv.0", "conv.1"]),
+        ("{kind: batch, layers: dense}", ["dense.0", "dense.1"]),
+        ("{kind: batch, layers: [conv.1, dense.0]}", ["conv.1", "dense.0"]),
+        ("{kind: batch, layers: [dense.1], on_output: true}", ["dense.1", "output"]),
+    ],
+)
+def test_which_layers_have_a_norm(norm: str, normed: list[str]) -> None:
+    """`layers` and `on_output` choose the layers that are normalized."""
+    found = [name.removesuffix(".norm") for name in names(run_of("{name: lenet}", norm)) if name.endswith(".norm")]
+    assert found == normed
+
+
+def test_placement() -> None:
+    """A norm sits before the activation, or after it."""
+    before = names(run_of("{name: mlp, hidden: [8]}", "{kind: batch, placement: before}"))
+    after = names(run_of("{name: mlp, hidden: [8]}", "{kind: batch, placement: after}"))
+    assert before[1:4] == ["hidden.0.linear", "hidden.0.norm", "hidden.0.activation"]
+    assert after[1:4] == ["hidden.0.linear", "hidden.0.activation", "hidden.0.norm"]
+
+
+@pytest.mark.parametrize(
+    ("norm", "bias", "has_bias"),
+    [
+        ("batch", "auto", False),
+        ("{kind: batch, placement: after}", "auto", True),
+        ("{kind: batch, affine: false}", "auto", True),
+        ("batch", "always", True),
+        ("none", "auto", True),
+        ("layer", "auto", False),
+        ("group", "auto", False),
+    ],
+)
+def test_bias_before_a_norm(norm: str, bias: str, has_bias: bool) -> None:
+    """`bias: auto` leaves the bias out where a norm with its own β follows directly."""
+    model = build_model(run_of(f"{{name: mlp, hidden: [8], bias: {bias}}}", norm))
+    assert (model.get_submodule("hidden.0.linear").bias is not None) == has_bias
+    assert model.get_submodule("output.linear").bias is not None
+
+
+def test_dropout_places() -> None:
+    """Dropout sits after the activation or before the norm, in every hidden layer or the last alone."""
+    after = names(run_of("{name: mlp, hidden: [8, 8], dropout: 0.5}", "batch"))
+    assert [n for n in after if n.startswith("hidden.1")] == [
+        f"hidden.1.{part}" for part in ("linear", "norm", "activation", "dropout")
+    ]
+    before = names(run_of("{name: mlp, hidden: [8], dropout: {p: 0.5, placement: before_norm}}", "batch"))
+    assert before[1:] == [
+        *(f"hidden.0.{part}" for part in ("linear", "dropout", "norm", "activation")),
+        "output.linear",
+    ]
+    last = names(run_of("{name: mlp, hidden: [8, 8], dropout: {p: 0.5, layers: last}}"))
+    assert [n for n in last if "dropout" in n] == ["hidden.1.dropout"]
+
+
+def test_dropout_keeps_the_mean() -> None:
+    """Dropout zeroes a fraction p and scales the rest so that the mean stays; in evaluation it does nothing."""
+    dropout = Dropout(0.3)
+    dropout.reseed(0, "x", 0, torch.device("cpu"))
+    x = torch.ones(100_000)
+    y = dropout(x)
+    assert (y == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
+    assert y.mean().item() == pytest.approx(1, abs=0.02)
+    assert dropout.eval()(x) is x
+
+
+@pytest.mark.parametrize(
+    ("init", "std"),
+    [
+        ("torch_default", 1 / math.sqrt(3 * 784)),
+        ("xavier_uniform", math.sqrt(2 / (784 + 500))),
+        ("xavier_normal", math.sqrt(2 / (784 + 500))),
+        ("{kind: xavier_normal, gain: 3}", 3 * math.sqrt(2 / (784 + 500))),
+        ("kaiming_uniform", math.sqrt(2 / 784)),
+        ("kaiming_normal", math.sqrt(2 / 784)),
+        ("{kind: kaiming_normal, gain: 0.5}", 0.5 * math.sqrt(2 / 784)),
+        ("{kind: normal, std: 0.05}", 0.05),
+    ],
+)
+def test_initial_scale(init: str, std: float) -> None:
+    """Initial weights have mean 0 and the standard deviation of their published formula; biases are 0 or torch's."""
+    layer = build_model(run_of(f"{{name: mlp, hidden: [500], init: {init}}}")).get_submodule("hidden.0.linear")
+    assert isinstance(layer, nn.Linear)
+    assert layer.weight.std().item() == pytest.approx(std, rel=0.01)
+    assert abs(layer.weight.mean().item()) < 0.01 * std
+    if init == "torch_default":
+        assert layer.bias.abs().max().item() == pytest.approx(1 / 28, rel=0.05)
+    else:
+        assert layer.bias.abs().max().item() == 0
+
+
+def test_torch_default_is_torchs_distribution() -> None:
+    """The default weights stay within ±1/√fan_in, as torch.nn.Linear's and Conv2d's do."""
+    model = build_model(run_of("{name: lenet}"))
+    conv, linear = model.get_submodule("conv.1.conv"), model.get_submodule("dense.0.linear")
+    assert 0.95 < conv.weight.abs().max().item() * math.sqrt(6 * 25) <= 1
+    assert 0.95 < linear.weight.abs().max().item() * math.sqrt(400) <= 1
