@@ -26,7 +26,7 @@ app = typer.Typer(
     help="Train a model with and without batch normalization (and other norms) and compare them honestly.",
 )
 
-Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="run folders, or folders that hold some")]
+Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="run folders, or folders that hold some")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document instead of a table")]
 
 
@@ -66,24 +66,24 @@ def options(
 
 @app.command()
 def train(
-    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="YAML files, each an experiment")],
+    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG", help="YAML files, each an experiment")],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="set a key, such as training.optimizer.lr=0.1; repeatable"),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="0-4, 0,3,7 or a number of seeds, instead of the config's")
+        str | None, typer.Option(metavar="SEEDS", help="0-4, 0,3,7 or a number of seeds, instead of the config's")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps, instead of the config's")
+        str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, instead of the config's")
     ] = None,
-    runs: Annotated[Path, typer.Option(help="where the run folders go")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="where the run folders go")] = Path("runs"),
     data_dir: Annotated[
-        Path | None, typer.Option(help="where MNIST and Fashion-MNIST are, or are downloaded to")
+        Path | None, typer.Option(metavar="DIR", help="where MNIST and Fashion-MNIST are, or are downloaded to")
     ] = None,
-    smoke: Annotated[bool, typer.Option(help="shrink to seconds, with made-up images: for CI")] = False,
-    dry_run: Annotated[bool, typer.Option(help="print the plan and train nothing")] = False,
-    fresh: Annotated[bool, typer.Option(help="train again what is finished already")] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="shrink to seconds, with made-up images: for CI")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and train nothing")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="train again what is finished already")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train every variant of the experiments on every seed; go on where an earlier call left off."""
@@ -211,7 +211,7 @@ def _presets() -> dict[str, Path]:
 
 @app.command()
 def init(
-    preset: Annotated[str | None, typer.Argument(metavar="[PRESET]", help="one of the shipped configs")] = None,
+    preset: Annotated[str | None, typer.Argument(metavar="PRESET", help="one of the shipped configs")] = None,
 ) -> None:
     """Print a commented config to start from; without PRESET, say which there are."""
     presets = _presets()
@@ -240,11 +240,13 @@ def schema() -> None:
 def plot(
     paths: Paths,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="folder for the figures [default: the experiment's own]")
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="folder for the figures [default: the experiment's own]"),
     ] = None,
     format: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="file format")] = "png",
     metric: Annotated[
-        list[str] | None, typer.Option(help="a column of metrics.csv, such as val/loss; repeatable [default: all]")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="a column of metrics.csv, such as val/loss; repeatable [default: all]"),
     ] = None,
     x: Annotated[Literal["epoch", "step"], typer.Option(help="the horizontal axis")] = "epoch",
 ) -> None:

@@ -1,0 +1,181 @@
+"""The README's reference is made from the code, and its commands are the ones CI types.
+
+python tests/test_readme.py        writes the generated parts anew
+"""
+
+import inspect
+import re
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from bncompare.cli import app
+from bncompare.config import schema, strict_yaml
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+COMMANDS = ("train", "plot", "list", "show", "init", "schema")
+SECTIONS: dict[str, list[type[BaseModel]]] = {
+    "the whole": [schema.ExperimentFile],
+    "data": [schema.RandomRegression, schema.Images],
+    "model": [schema.MLP, schema.LeNet],
+    "model.norm": [schema.NoNorm, schema.BatchNorm, schema.ExampleNorm, schema.GroupNorm],
+    "model.init": [schema.DefaultInit, schema.GainInit, schema.NormalInit],
+    "model.dropout (mlp)": [schema.Dropout],
+    "training": [schema.Training],
+    "training.optimizer": [schema.SGD, schema.Adam],
+    "training.scheduler": [
+        *(schema.ConstantLR, schema.StepLR, schema.MultiStepLR, schema.ExponentialLR, schema.CosineLR),
+        schema.ReduceOnPlateau,
+    ],
+    "training.early_stopping": [schema.EarlyStopping],
+    "claims": [schema.Claim],
+}
+
+
+def values(annotation: Any, metadata: list[Any]) -> str:
+    """What a key may be, in a few words."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return values(arguments[0], list(arguments[1:]))
+    if origin is typing.Literal:
+        return ", ".join(f"`{argument}`" for argument in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return ", ".join(dict.fromkeys(values(argument, metadata) for argument in arguments))
+    if annotation is type(None):
+        return "`null`"
+    if annotation in (int, float):
+        bounds = [
+            f"{sign} {getattr(constraint, attribute):g}"
+            for constraint in _constraints(metadata)
+            for kind, attribute, sign in ((Ge, "ge", "≥"), (Gt, "gt", ">"), (Lt, "lt", "<"))
+            if isinstance(constraint, kind)
+        ]
+        return " ".join(["whole number" if annotation is int else "number", *bounds])
+    if annotation is bool:
+        return "`true`, `false`"
+    if annotation is str:
+        return "text"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        tag = next((name for name in ("name", "kind") if name in annotation.model_fields), None)
+        return values(annotation.model_fields[tag].annotation, []) if tag else "mapping"
+    return "list" if origin is list else "mapping"
+
+
+def _constraints(metadata: list[Any]) -> list[Any]:
+    found = [inner for item in metadata for inner in getattr(item, "metadata", [item])]
+    return [item for item in found if isinstance(item, Ge | Gt | Lt | Le)]
+
+
+def config_reference() -> str:
+    lines = []
+    for title, sections in SECTIONS.items():
+        lines += [f"### {title}", ""]
+        for section in sections:
+            if len(sections) > 1:
+                tag = next(name for name in ("name", "kind") if name in section.model_fields)
+                kinds = typing.get_args(section.model_fields[tag].annotation)
+                lines += [f"**{' · '.join(f'`{kind}`' for kind in kinds)}** — {section.__doc__}", ""]
+            rows = [
+                f"| `{name}` | {values(field.annotation, list(field.metadata))} | {default(field)} | "
+                f"{' '.join((field.description or '').split())} |"
+                for name, field in section.model_fields.items()
+                if not (name in ("name", "kind") and len(sections) > 1) and name != "variant"
+            ]
+            if rows:
+                lines += ["| key | value | default | meaning |", "| --- | --- | --- | --- |", *rows, ""]
+    return "\n".join(lines)
+
+
+def default(field: Any) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    value = field.default
+    if isinstance(value, BaseModel):
+        shown = value.model_dump()
+        value = next(iter(shown.values())) if len(shown) == 1 or "p" in shown else shown
+    return f"`{strict_yaml.dump(value).removesuffix('...' + chr(10)).strip()}`"
+
+
+def command_reference() -> str:
+    lines = []
+    callbacks = {command.name or command.callback.__name__: command.callback for command in app.registered_commands}
+    for command in COMMANDS:
+        function = callbacks[command]
+        hints = typing.get_type_hints(function, include_extras=True)
+        arguments, options = [], []
+        for name, parameter in inspect.signature(function).parameters.items():
+            annotation, info = typing.get_args(hints[name])
+            if isinstance(info, typer.models.ArgumentInfo):
+                arguments.append(info.metavar + ("..." if typing.get_origin(annotation) is list else ""))
+                continue
+            # In Annotated, Typer keeps the first of the names as the default.
+            first = [info.default] if isinstance(info.default, str) else []
+            names = ", ".join([*first, *(info.param_decls or [])] or [f"--{name.replace('_', '-')}"])
+            choices = (
+                "\\|".join(typing.get_args(annotation)) if typing.get_origin(annotation) is typing.Literal else ""
+            )
+            value = "" if annotation is bool else f" {info.metavar or choices}"
+            shown = f" (default: {parameter.default})" if isinstance(parameter.default, str | Path) else ""
+            options.append(f"| `{names}{value}` | {info.help}{shown} |")
+        lines += [f"**`{' '.join(['bncompare', command, *arguments])}`** — {function.__doc__}", ""]
+        if options:
+            lines += ["| option | meaning |", "| --- | --- |", *options, ""]
+    return "\n".join(lines)
+
+
+GENERATED = {"command reference": command_reference, "config reference": config_reference}
+
+
+def replace_part(text: str, name: str, content: str) -> str:
+    start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
+    assert len(pattern.findall(text)) == 1
+    return pattern.sub(lambda _: start + content + end, text)
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_generated_parts_are_up_to_date(name: str) -> None:
+    """The reference in the README is what the code gives now; `python tests/test_readme.py` writes it."""
+    text = README.read_text(encoding="utf-8")
+    assert replace_part(text, name, GENERATED[name]()) == text
+
+
+def test_every_command_is_documented() -> None:
+    """Each command of the CLI has its options in the README."""
+    names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert names == set(COMMANDS)
+
+
+def test_ci_types_the_readmes_test_command() -> None:
+    """.ci/run calls the very line that the README gives for the tests."""
+    commands = re.findall(r"^python3 -m venv .*pytest.*$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(commands) == 1
+    assert commands[0] in (ROOT / ".ci" / "run").read_text()
+
+
+def test_configs_in_the_readme_are_valid(tmp_path: Path) -> None:
+    """Every whole config printed in the README expands into runs."""
+    from bncompare.config.expansion import load_experiment
+
+    blocks = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    whole = [block for block in blocks if "name:" in block and "training:" in block]
+    assert whole
+    for i, block in enumerate(whole):
+        path = tmp_path / f"{i}.yaml"
+        path.write_text(block)
+        assert load_experiment(path).runs
+
+
+if __name__ == "__main__":
+    readme = README.read_text(encoding="utf-8")
+    for part, make in GENERATED.items():
+        readme = replace_part(readme, part, make())
+    README.write_text(readme, encoding="utf-8")
