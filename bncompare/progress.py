@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from bncompare.experiment import Event, Planned
 
@@ -24,18 +25,15 @@ def show_progress(planned: Sequence[Planned], events: Iterable[Event], *, quiet:
 
 
 def _plain(todo: int, events: Iterable[Event], quiet: bool) -> int:
-    """A line when a run ends, and one every few seconds while it goes on."""
+    """A line when a run ends, and one every few seconds while it goes on; failures even when quiet."""
     failures = done = 0
     printed = time.monotonic()
     for event in events:
-        ended = event.failure is not None or (event.record is not None and event.record.outcome is not None)
+        ended = _has_ended(event)
         done += ended
         failures += event.failure is not None
-        if event.failure is not None:
-            print(_failure(event), file=sys.stderr)
-        elif not quiet and (ended or time.monotonic() - printed >= SECONDS_BETWEEN_LINES):
-            count = f"[{done}/{todo}] " if ended else ""
-            print(f"{count}{_name(event)}: {_progress(event)}", file=sys.stderr)
+        if event.failure is not None or (not quiet and (ended or time.monotonic() - printed >= SECONDS_BETWEEN_LINES)):
+            print(f"[{done}/{todo}] {_line(event)}", file=sys.stderr)
             printed = time.monotonic()
     return failures
 
@@ -44,35 +42,40 @@ def _live(console: Console, total: int, finished: int, events: Iterable[Event]) 
     """A bar for the running run and one for all."""
     failures = 0
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[status]}", markup=False),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[count]}", markup=False, table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[status]}", markup=False, table_column=Column(no_wrap=True)),
     )
     with Progress(*columns, console=console) as progress:
-        overall = progress.add_task("runs", total=total, completed=finished, status="")
+        done = finished
+        overall = progress.add_task("runs", total=total, completed=done, count=f"{done}/{total}", status="")
         current: TaskID | None = None
         shown: Planned | None = None
         for event in events:
+            run = event.planned.run
             if event.planned is not shown:
                 shown = event.planned
                 if current is not None:
                     progress.remove_task(current)
-                current = progress.add_task(_name(event), total=shown.run.total_steps, status="")
+                current = progress.add_task(_name(event), total=run.total_steps, count="", status="")
             assert current is not None
-            if event.failure is not None:
-                failures += 1
-                console.print(_failure(event), markup=False)
-                progress.advance(overall)
-            elif event.record is not None:
-                progress.update(current, completed=event.record.step, status=_progress(event))
-                if event.record.outcome is not None:
-                    console.print(f"{_name(event)}: {_progress(event)}", markup=False)
-                    progress.advance(overall)
+            if event.record is not None:
+                count = f"epoch {event.record.epoch:g}/{run.total_steps / run.steps_per_epoch:g}"
+                progress.update(current, completed=event.record.step, count=count, status=_metrics(event))
+            if _has_ended(event):
+                done += 1
+                failures += event.failure is not None
+                console.print(_line(event), markup=False)
+                progress.update(overall, completed=done, count=f"{done}/{total}")
         if current is not None:
             progress.remove_task(current)
     return failures
+
+
+def _has_ended(event: Event) -> bool:
+    return event.failure is not None or (event.record is not None and event.record.outcome is not None)
 
 
 def _name(event: Event) -> str:
@@ -80,16 +83,19 @@ def _name(event: Event) -> str:
     return f"{run.name} {run.variant.label} seed {run.seed}"
 
 
-def _progress(event: Event) -> str:
-    record = event.record
-    assert record is not None
-    metrics = [f"{name} {value:.4f}" for name, value in record.metrics.items() if name != "lr"]
-    text = f"epoch {record.epoch:g}, {', '.join(metrics)}"
-    if record.outcome is not None:
-        text = f"{record.outcome.status.replace('_', ' ')} after {event.seconds:.1f} s, {text}"
-    return text
+def _metrics(event: Event) -> str:
+    """Loss and accuracy in validation, or in training where there is none."""
+    assert event.record is not None
+    metrics = event.record.metrics
+    split = "val" if "val/loss" in metrics else "train"
+    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith(f"{split}/"))
 
 
-def _failure(event: Event) -> str:
-    assert event.failure is not None
-    return f"{_name(event)}: FAILED: {event.failure.message}"
+def _line(event: Event) -> str:
+    """What happened to a run, in a line."""
+    if event.failure is not None:
+        return f"{_name(event)}: FAILED: {event.failure.message}"
+    assert event.record is not None
+    outcome = event.record.outcome
+    ended = f"{outcome.status.replace('_', ' ')}, {event.seconds:.1f} s, " if outcome else ""
+    return f"{_name(event)}: {ended}epoch {event.record.epoch:g}, {_metrics(event)}"
