@@ -1,6 +1,6 @@
 """The commands: parse, call the Python API, print. Results go to stdout, progress and errors to stderr."""
 
-import json
+import io
 import os
 import signal
 import sys
@@ -32,6 +32,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document in
 
 def main() -> NoReturn:
     """The entry point: a UserError becomes a message and exit code 2, a full disk exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # γ on a terminal that has no Greek
     try:
         app()
     except UserError as error:
@@ -98,7 +101,7 @@ def train(
         _print_plan(planned, as_json)
         return
     with _interruptible():
-        events = run_experiment(planned, device=device, data_dir=data_dir)
+        events = run_experiment(planned, data_dir=data_dir)
         failures = show_progress(planned, events, quiet=as_json)
     _print_results(planned, as_json)
     if failures:
@@ -111,16 +114,16 @@ def _load(
     """Every config, or every problem of every config."""
     from bncompare.config.expansion import load_experiment
 
-    experiments, problems = [], list[str]()
-    if device is not None:
-        overrides = [*overrides, f"training.device={device}"]
+    experiments, problems, names = [], list[str](), dict[str, Path]()
     for path in configs:
         try:
-            experiments.append(load_experiment(path, overrides=overrides, seeds=seeds, smoke=smoke))
+            experiment = load_experiment(path, overrides=overrides, seeds=seeds, device=device, smoke=smoke)
+            if experiment.name in names:
+                raise UserError(f"{path}: name: {experiment.name!r} is also that of {names[experiment.name]}")
+            names[experiment.name] = path
+            experiments.append(experiment)
         except UserError as error:
             problems += error.problems
-    names = [experiment.name for experiment in experiments]
-    problems += [f"{name}: two of the configs have this name" for name in sorted(names) if names.count(name) > 1]
     if problems:
         raise UserError(*dict.fromkeys(problems))
     for experiment in experiments:
@@ -167,7 +170,7 @@ def _print_plan(planned: "list[Planned]", as_json: bool) -> None:
     cells = [[str(row[name]) if name != "parameters" else f"{row[name]:,}" for name in columns] for row in rows]
     print_table(columns, cells, right={"seed", "parameters", "steps"})
     finished = sum(item.state == "finished" for item in planned)
-    print(f"{len(planned)} runs: {len(planned) - finished} to train, {finished} finished")
+    print(f"{_count(len(planned), 'run')}: {len(planned) - finished} to train, {finished} finished")
 
 
 def _print_results(planned: "list[Planned]", as_json: bool) -> None:
@@ -181,7 +184,11 @@ def _print_results(planned: "list[Planned]", as_json: bool) -> None:
     for name in dict.fromkeys(run.experiment for run in loaded):
         runs = [run for run in loaded if run.experiment == name]
         print_summary(name, runs)
-        print(f"{len(runs)} run folders in {runs[0].path.parent}")
+        print(f"{_count(len(runs), 'run folder')} in {runs[0].path.parent}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _run_json(run: "LoadedRun") -> dict[str, Any]:
@@ -196,7 +203,9 @@ def _run_json(run: "LoadedRun") -> dict[str, Any]:
 
 
 def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, allow_nan=False))
+    from bncompare.store import to_json
+
+    print(to_json(document), end="")
 
 
 # ---------------------------------------------------------------- writing configs

@@ -3,12 +3,14 @@
 Images stay uint8 and are converted batch by batch, which costs less than reading floats from memory.
 """
 
+import contextlib
 import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -240,7 +242,9 @@ def _prepare(published: Any, data_dir: Path) -> None:
     if all(check_integrity(folder / file, checksum) for file, checksum in expected.items()):
         return
     archives = [file for file, checksum in published.resources if check_integrity(folder / file, checksum)]
-    is_new = not data_dir.exists()
+    if not data_dir.is_dir() and (data_dir.exists() or data_dir.is_symlink()):
+        raise UserError(f"{data_dir}: cannot hold {name}: is not a folder, or a link to nowhere")
+    new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=data_dir, prefix=".incomplete-") as scratch:
@@ -259,26 +263,28 @@ def _prepare(published: Any, data_dir: Path) -> None:
         where = error.filename or folder
         raise UserError(f"{where}: cannot prepare {name} in {data_dir}: {error.strerror or error}") from None
     finally:
-        if is_new and data_dir.is_dir() and not any(data_dir.iterdir()):
-            data_dir.rmdir()
+        for path in new_folders:
+            with contextlib.suppress(OSError):  # it is not there, or no longer empty
+                path.rmdir()
 
 
 def _download(published: Any, scratch: Path, folder: Path) -> None:
     """Download the archives that are not in `scratch` yet, verify and extract all. Raises UserError."""
+    from torchvision.datasets.utils import check_integrity
+
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
     try:
         published(scratch, download=True)
-    except (RuntimeError, URLError, TimeoutError) as error:
-        present = {path.name for path in Path(scratch, published.__name__, "raw").iterdir()}
+    except (RuntimeError, URLError, TimeoutError, ConnectionError, HTTPException) as error:
         wanted = [
             f"  {file} ({'damaged' if (folder / file).exists() else 'missing'}; MD5 {checksum})"
             for file, checksum in published.resources
-            if file not in present
+            if not check_integrity(scratch / published.__name__ / "raw" / file, checksum)
         ]
-        cause = str(error).strip().splitlines()[-1]
+        cause = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise UserError(
-            f"{published.__name__} is not in {folder} and could not be downloaded ({cause}).",
+            f"{published.__name__} is not whole in {folder} and could not be downloaded ({cause}).",
             f"Put these files into {folder}:",
             *wanted,
             f"They are at {' and '.join(published.mirrors)}. Or name a folder that has them with --data-dir.",

@@ -52,14 +52,14 @@ class Event:
     """wall-clock of the run so far"""
 
 
-def run_experiment(planned: Sequence[Planned], *, device: str | None, data_dir: Path | None) -> Iterator[Event]:
+def run_experiment(planned: Sequence[Planned], *, data_dir: Path | None) -> Iterator[Event]:
     """Train what is not finished, one run after the other, and keep its folder.
 
-    `device` and `data_dir` go before what the configs say. Raises UserError before the first run if a device or
+    `data_dir` goes before what the configs say. Raises UserError before the first run if a device or
     a dataset is not to be had, and StorageError when a folder cannot be written.
     """
     todo = [item for item in planned if item.state != "finished"]
-    devices = {item.run.training.device: resolve_device(device or item.run.training.device) for item in todo}
+    devices = {item.run.training.device: resolve_device(item.run.training.device) for item in todo}
     pools = _Pools(data_dir)
     for item in todo:
         pools.load(item.run)  # a missing dataset is found before any run folder is made
@@ -75,16 +75,17 @@ def run_experiment(planned: Sequence[Planned], *, device: str | None, data_dir: 
         for _, result in execute([job], pools.dataset, target):
             seconds = time.perf_counter() - started
             if isinstance(result, Failure):
-                folder.finish({"status": "failed", "error": result.message, "traceback": result.details}, None, None)
+                folder.fail({"status": "failed", "error": result.message, "traceback": result.details})
                 yield Event(item, None, result, seconds)
                 continue
             metrics = result.metrics
             folder.append(result.epoch, result.step, metrics, result.seconds, result.examples_per_second)
-            if result.outcome or time.perf_counter() - saved >= SECONDS_BETWEEN_CHECKPOINTS:
+            if result.outcome:
+                outcome = result.outcome
+                folder.finish(_result(item, result, outcome), _weights(outcome), _curves(folder), result.checkpoint())
+            elif time.perf_counter() - saved >= SECONDS_BETWEEN_CHECKPOINTS:
                 folder.save(result.checkpoint())
                 saved = time.perf_counter()
-            if result.outcome:
-                folder.finish(_result(item, result, result.outcome), _weights(result.outcome), _curves(folder))
             yield Event(item, result, None, seconds)
 
 

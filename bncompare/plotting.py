@@ -2,10 +2,13 @@
 
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -57,27 +60,32 @@ def experiment_curves(
     axes = figure.add_subplot()
     top = _scale(axes, curves, metric)
     has_interval = False
+    legend: list[tuple[Artist, str]] = []
     for i, variant in enumerate(variants):
         color, style = COLORS[i % len(COLORS)], LINE_STYLES[i // len(COLORS) % len(LINE_STYLES)]
         runs = [curve for curve in curves if curve.variant == variant]
         kept = [run for run in runs if run.status != "diverged"]
-        num_diverged = len(runs) - len(kept)
-        label = f"{variant} ({num_diverged} of {len(runs)} diverged)" if num_diverged else variant
+        label = variant + _counted(runs, "diverged") + _counted(runs, "unfinished")
         for run in runs:
             axes.plot(run.x, run.y, color=color, linewidth=0.7, alpha=FAINT, zorder=1, gid=f"seed {run.seed}")
             _mark_end(axes, run, color, top)
         x, summaries = _mean(kept)
-        axes.plot(
-            x, [s.mean for s in summaries], style, color=color, linewidth=1.8, label=label, zorder=3, gid="mean"
-        )
+        means = [summary.mean for summary in summaries]
+        (mean,) = axes.plot(x, means, style, color=color, linewidth=1.8, zorder=3, gid="mean")
+        legend.append((mean, label))
         if len(kept) >= 2 and x:
             has_interval = True
             low, high = [s.low for s in summaries], [s.high for s in summaries]
             axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0, zorder=2)
-    _legend(axes, curves, len(variants))
+    for status, marker, text in (("stopped_early", "v", "stopped early"), ("diverged", "X", "diverged")):
+        if any(curve.status == status for curve in curves):
+            (mark,) = axes.plot([], [], marker, color="#777777", markersize=6)
+            legend.append((mark, text))
+    _legend(axes, legend, outside=len(variants) > 4)
     seeds = len({curve.seed for curve in curves})
-    note = f"mean of {seeds} seeds, 95 % t-interval, single seeds faint" if has_interval else f"{seeds} seed(s)"
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    note = f"{seeds} seed{'' if seeds == 1 else 's'}"
+    note += ": mean, 95 % t-interval, single seeds faint" if has_interval else ""
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", parse_math=False)
     axes.set_title(note, loc="right", fontsize=8, color="#555555")
     axes.set_xlabel(x_label)
     axes.set_ylabel(metric_label(metric, is_classification))
@@ -89,7 +97,7 @@ def run_curves(metrics: dict[str, list[float]], title: str, is_classification: b
     """The curves of one run over epochs: loss, and accuracy where there is one; training and validation."""
     quantities = ["loss", "accuracy"] if is_classification else ["loss"]
     figure = Figure(figsize=(4.2 * len(quantities), 3.2), layout="constrained")
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=9, parse_math=False)
     for i, quantity in enumerate(quantities):
         axes = figure.add_subplot(1, len(quantities), i + 1)
         names = [name for name in metrics if name.endswith(f"/{quantity}")]
@@ -112,7 +120,9 @@ def render(figure: Figure, format: str) -> bytes:
     metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[
         format
     ]
-    figure.savefig(buffer, format=format, dpi=144, metadata=metadata)
+    with rc_context({"svg.hashsalt": "bncompare"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a label in a script the font lacks: boxes
+        figure.savefig(buffer, format=format, dpi=144, metadata=metadata)
     return buffer.getvalue()
 
 
@@ -157,16 +167,21 @@ def _scale(axes: Axes, curves: Sequence[Curve], metric: str) -> float:
     return high
 
 
-def _legend(axes: Axes, curves: Sequence[Curve], num_variants: int) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    for status, marker, text in (("stopped_early", "v", "stopped early"), ("diverged", "X", "diverged")):
-        if any(curve.status == status for curve in curves):
-            handles += axes.plot([], [], marker, color="#777777", markersize=6)
-            labels.append(text)
-    if num_variants > 4:
-        axes.legend(handles, labels, fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    else:
-        axes.legend(handles, labels, fontsize=8, framealpha=0.8, edgecolor="none")
+def _counted(runs: Sequence[Curve], status: str) -> str:
+    number = sum(run.status == status for run in runs)
+    return f" ({number} of {len(runs)} {status})" if number else ""
+
+
+def _legend(axes: Axes, entries: Sequence[tuple[Artist, str]], *, outside: bool) -> None:
+    place: dict[str, Any] = {"framealpha": 0.8, "edgecolor": "none"}
+    if outside:
+        place = {"frameon": False, "loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    handles = [handle for handle, _ in entries]
+    legend = axes.legend(handles, [str(i) for i in range(len(entries))], fontsize=8, **place)
+    # matplotlib leaves out labels that start with an underscore, and reads $…$ as a formula.
+    for text, (_, label) in zip(legend.get_texts(), entries, strict=True):
+        text.set_parse_math(False)
+        text.set_text(label)
 
 
 def _finish(axes: Axes, x_label: str) -> None:

@@ -32,7 +32,8 @@ def _plain(todo: int, events: Iterable[Event], quiet: bool) -> int:
         ended = _has_ended(event)
         done += ended
         failures += event.failure is not None
-        if event.failure is not None or (not quiet and (ended or time.monotonic() - printed >= SECONDS_BETWEEN_LINES)):
+        due = ended or time.monotonic() - printed >= SECONDS_BETWEEN_LINES
+        if event.failure is not None or (due and not quiet):
             print(f"[{done}/{todo}] {_line(event)}", file=sys.stderr)
             printed = time.monotonic()
     return failures

@@ -21,12 +21,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bncompare.config import strict_yaml
-from bncompare.config.schema import RunConfig
+from bncompare.config.schema import LABEL, NAME, RunConfig
 from bncompare.errors import StorageError, UserError
 
 MAX_FILE_BYTES = 64 * 1024 * 1024  # of a file read from a run folder
 MAX_SEARCH_DEPTH = 4
 CHECKSUM_BYTES = 32
+
+FILES = (  # result.json first: a folder that loses files is not finished
+    *("result.json", "checkpoint.pt", "config.yaml", "environment.json", "metrics.csv", "timing.csv"),
+    *("curves.png", "best.safetensors"),
+)
 
 State = Literal["finished", "begun", "new"]
 
@@ -55,10 +60,10 @@ class Run:
     @property
     def state(self) -> State:
         """Whether the run is finished (a failed one is not), has a checkpoint to go on from, or is new."""
-        with contextlib.suppress(OSError, ValueError):
-            if json.loads((self.path / "result.json").read_text())["status"] != "failed":
+        with contextlib.suppress(OSError, ValueError, UserError):
+            if read_run(self.path).status not in ("unfinished", "failed"):
                 return "finished"
-        return "begun" if (self.path / "checkpoint.pt").exists() else "new"
+        return "begun" if self._checkpoint() else "new"
 
     @property
     def metrics_csv(self) -> str:
@@ -72,7 +77,7 @@ class Run:
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / "result.json").unlink(missing_ok=True)
         self._write("config.yaml", self.config.to_yaml().encode())
-        self._write("environment.json", _json(environment))
+        self._write("environment.json", to_json(environment).encode())
 
     def append(
         self, epoch: float, step: int, metrics: dict[str, float], seconds: float, examples_per_second: float
@@ -86,12 +91,25 @@ class Run:
     def save(self, snapshot: bytes) -> None:
         """Write the evaluations so far and a checkpoint from which the run can go on."""
         self._write_tables()
-        lines = json.dumps({"metrics": self.metrics_lines, "timing": self.timing_lines}).encode()
+        self._write_checkpoint(snapshot, is_final=False)
+
+    def resume(self) -> bytes | None:
+        """Take over the evaluations up to the checkpoint and return its snapshot; None if there is none."""
+        checkpoint = self._checkpoint()
+        if checkpoint is None:
+            return None
+        lines, snapshot = checkpoint
+        self.metrics_lines, self.timing_lines = lines["metrics"], lines["timing"]
+        return snapshot
+
+    def _write_checkpoint(self, snapshot: bytes, *, is_final: bool) -> None:
+        header = {"is_final": is_final, "metrics": self.metrics_lines, "timing": self.timing_lines}
+        lines = json.dumps(header).encode()
         body = len(lines).to_bytes(8) + lines + snapshot
         self._write("checkpoint.pt", hashlib.blake2b(body, digest_size=CHECKSUM_BYTES).digest() + body)
 
-    def resume(self) -> bytes | None:
-        """The snapshot of the checkpoint and the evaluations before it; None if there is none, or a damaged one."""
+    def _checkpoint(self) -> tuple[dict[str, Any], bytes] | None:
+        """Header and snapshot of a checkpoint to go on from: whole, and not of the end, after which nothing comes."""
         try:
             content = (self.path / "checkpoint.pt").read_bytes()
         except OSError:
@@ -100,24 +118,28 @@ class Run:
         if hashlib.blake2b(body, digest_size=CHECKSUM_BYTES).digest() != checksum:
             return None
         end = 8 + int.from_bytes(body[:8])
-        lines = json.loads(body[8:end])
-        self.metrics_lines, self.timing_lines = lines["metrics"], lines["timing"]
-        return body[end:]
+        header = json.loads(body[8:end])
+        return None if header["is_final"] else (header, body[end:])
 
     def clear(self) -> None:
         """Forget what an earlier call left, so that the run starts over."""
         with _storage_errors(self.path):
-            for name in ("result.json", "checkpoint.pt"):
+            for name in FILES:
                 (self.path / name).unlink(missing_ok=True)
 
-    def finish(self, result: dict[str, Any], weights: bytes | None, curves_png: bytes | None) -> None:
+    def finish(self, result: dict[str, Any], weights: bytes | None, curves_png: bytes, snapshot: bytes) -> None:
         """Write everything that is left, result.json last."""
         self._write_tables()
-        if curves_png is not None:
-            self._write("curves.png", curves_png)
+        self._write("curves.png", curves_png)
         if weights is not None:
             self._write("best.safetensors", weights)
-        self._write("result.json", _json(result))
+        self._write_checkpoint(snapshot, is_final=True)
+        self._write("result.json", to_json(result).encode())
+
+    def fail(self, result: dict[str, Any]) -> None:
+        """Say why the run failed; the same command tries again, from the last checkpoint."""
+        self._write_tables()
+        self._write("result.json", to_json(result).encode())
 
     def _write_tables(self) -> None:
         self._write("metrics.csv", self.metrics_csv.encode())
@@ -160,15 +182,15 @@ def _storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{error.filename or path}: cannot be written: {error.strerror or error}") from None
+        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
-def _json(data: Any) -> bytes:
-    return (json.dumps(_finite(data), indent=2, allow_nan=False) + "\n").encode()
+def to_json(data: Any) -> str:
+    """Strict JSON, which has no NaN or infinity: null stands for them, and metrics.csv says which."""
+    return json.dumps(_finite(data), indent=2, allow_nan=False) + "\n"
 
 
 def _finite(data: Any) -> Any:
-    """JSON has no NaN or infinity: null stands for them, and metrics.csv says which."""
     if isinstance(data, dict):
         return {key: _finite(value) for key, value in data.items()}
     if isinstance(data, list):
@@ -211,8 +233,12 @@ class LoadedRun:
 
 
 def _number(values: Any, key: str) -> float | None:
-    value = values.get(key) if isinstance(values, dict) else None
-    return float(value) if isinstance(value, int | float) else None
+    value = (values or {}).get(key)
+    if not isinstance(value, int | float):
+        return None
+    with contextlib.suppress(OverflowError):  # a whole number of hundreds of digits
+        return float(value)
+    return None
 
 
 def load_runs(paths: Sequence[Path]) -> tuple[list[LoadedRun], list[str]]:
@@ -221,59 +247,101 @@ def load_runs(paths: Sequence[Path]) -> tuple[list[LoadedRun], list[str]]:
     Raises UserError for a path that does not exist or holds no run.
     """
     runs: dict[Path, LoadedRun] = {}
-    warnings = []
+    warnings: list[str] = []
     for path in paths:
         if not path.is_dir():
             raise UserError(f"{path}: {'is a file, not a run folder' if path.exists() else 'no such folder'}")
-        folders = list(_run_folders(path, MAX_SEARCH_DEPTH))
-        if not folders:
+        folders = list(_run_folders(path, MAX_SEARCH_DEPTH, warnings))
+        if not folders and not warnings:
             raise UserError(f"{path}: no run folders here or below (a run folder has a config.yaml and metrics.csv)")
         for folder in folders:
             try:
                 runs.setdefault(folder.resolve(), read_run(folder))
-            except (OSError, ValueError, KeyError, TypeError, csv.Error, UserError) as error:
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                warnings.append(f"{folder}: skipped, not a readable run folder: {reason}")
+            except (OSError, ValueError, UserError) as error:
+                reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+                warnings.append(f"{folder}: skipped: {reason.splitlines()[0]}")
     # In the order of the config, which the names of the folders do not tell.
     ordered = sorted(runs.values(), key=lambda run: (run.path.parent, run.variant_index, run.variant, run.seed))
     return ordered, warnings
 
 
-def _run_folders(path: Path, depth: int) -> Iterator[Path]:
-    if (path / "config.yaml").is_file() and (path / "metrics.csv").is_file():
+def _run_folders(path: Path, depth: int, warnings: list[str]) -> Iterator[Path]:
+    try:
+        children = sorted(path.iterdir())
+    except OSError as error:
+        warnings.append(f"{path}: skipped: {error.strerror}")
+        return
+    if {"metrics.csv", "result.json"} & {child.name for child in children}:
         yield path
     elif depth > 0:
-        for child in sorted(path.iterdir()):
+        for child in children:
             if child.is_dir() and not child.is_symlink() and not child.name.startswith("."):
-                yield from _run_folders(child, depth - 1)
+                yield from _run_folders(child, depth - 1, warnings)
 
 
 def read_run(path: Path) -> LoadedRun:
-    """One run folder. Raises OSError, ValueError or UserError if it is not one."""
-    config = strict_yaml.load(path / "config.yaml").data
-    metrics = parse_metrics(_read(path / "metrics.csv"))
-    result = json.loads(_read(path / "result.json")) if (path / "result.json").exists() else None
-    if result is not None and not isinstance(result.get("status"), str):
-        raise ValueError("result.json has no status")
-    timing = csv.DictReader(io.StringIO(_read(path / "timing.csv")))
-    seconds = math.fsum(float(row["seconds"]) for row in timing)
-    experiment, (seed,) = config["name"], config["seeds"]
-    variant, index = config["variant"]["label"], config["variant"]["index"]
-    if not all(isinstance(text, str) for text in (experiment, variant)):
-        raise ValueError("config.yaml is not that of a run: name and variant must be text")
+    """One run folder, written here or elsewhere. Raises OSError, ValueError or UserError if it is not one."""
+    config = strict_yaml.parse(_read(path / "config.yaml"), "config.yaml").data
+    try:
+        experiment, (seed,) = config["name"], config["seeds"]
+        variant, index = config["variant"]["label"], config["variant"]["index"]
+    except (KeyError, TypeError, ValueError):
+        raise ValueError("config.yaml is not that of one run") from None
+    # They become file names and go to the terminal.
+    if not (isinstance(experiment, str) and NAME.fullmatch(experiment) and experiment.strip(".")):
+        raise ValueError("config.yaml has no valid name")
+    if not (isinstance(variant, str) and LABEL.fullmatch(variant)):
+        raise ValueError("config.yaml has no valid variant label")
     if not all(isinstance(number, int) for number in (seed, index)):
-        raise ValueError("config.yaml is not that of a run: seed and variant index must be whole numbers")
+        raise ValueError("config.yaml: seed and variant index must be whole numbers")
+    metrics = parse_metrics(_read(path / "metrics.csv"))
+    result = _read_result(path)
+    if result is not None and result["status"] != "failed" and metrics["step"][-1:] != [result.get("steps")]:
+        raise ValueError("metrics.csv does not end where result.json does")
+    seconds = sum(_column(_table(_read(path / "timing.csv"), "timing.csv"), "seconds"))
+    if not math.isfinite(seconds):
+        raise ValueError("timing.csv: the seconds are not finite")
     return LoadedRun(path, experiment, variant, index, seed, config, metrics, seconds, result)
 
 
 def parse_metrics(text: str) -> dict[str, list[float]]:
     """The columns of a metrics.csv. Raises ValueError."""
-    rows = list(csv.reader(io.StringIO(text)))
+    rows = _table(text, "metrics.csv")
+    return {name: _column(rows, name) for name in rows[0]}
+
+
+def _table(text: str, name: str) -> list[list[str]]:
+    try:
+        rows = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise ValueError(f"{name}: {error}") from None
     if not rows or rows[0][:2] != ["epoch", "step"]:
-        raise ValueError("metrics.csv does not start with epoch,step")
+        raise ValueError(f"{name} does not start with epoch,step")
     if any(len(row) != len(rows[0]) for row in rows):
-        raise ValueError("metrics.csv has rows of different lengths")
-    return {name: [float(row[i]) for row in rows[1:]] for i, name in enumerate(rows[0])}
+        raise ValueError(f"{name} has rows of different lengths")
+    return rows
+
+
+def _column(rows: list[list[str]], name: str) -> list[float]:
+    if name not in rows[0]:
+        raise ValueError(f"no column {name}")
+    index = rows[0].index(name)
+    return [float(row[index]) for row in rows[1:]]
+
+
+def _read_result(path: Path) -> dict[str, Any] | None:
+    """result.json, of the shape that is written here; None if there is none. Raises OSError or ValueError."""
+    if not (path / "result.json").exists():
+        return None
+    try:
+        result = json.loads(_read(path / "result.json"))
+    except RecursionError:
+        raise ValueError("result.json is nested too deep") from None
+    if not isinstance(result, dict) or not isinstance(result.get("status"), str):
+        raise ValueError("result.json has no status")
+    if not all(isinstance(result.get(key), dict | None) for key in ("best", "last", "test")):
+        raise ValueError("result.json: best, last and test must be mappings")
+    return result
 
 
 def read_norm_parameters(path: Path) -> dict[str, dict[str, Any]]:
@@ -296,6 +364,8 @@ def read_norm_parameters(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _read(path: Path) -> str:
+    if not path.is_file():  # a pipe would never end
+        raise FileNotFoundError(None, "no such file", path.name)
     with path.open("rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:

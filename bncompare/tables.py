@@ -32,7 +32,7 @@ def print_table(
 
 
 def print_summary(name: str, runs: Sequence[LoadedRun]) -> None:
-    """variant × (best validation loss, test metric, epochs, seconds), mean ± sd over the seeds."""
+    """variant × (best validation loss, last training loss, test metric, epochs, seconds), mean ± sd over seeds."""
     metrics = next((list(run.metrics) for run in runs if run.metrics), [])
     loss = "val/loss" if "val/loss" in metrics else "train/loss"
     test = "test/accuracy" if "train/accuracy" in metrics else "test/loss"
@@ -45,6 +45,7 @@ def print_summary(name: str, runs: Sequence[LoadedRun]) -> None:
                 variant,
                 str(len(members)),
                 _mean_sd([run.best(loss) for run in finished], 4),
+                _mean_sd([run.last("train/loss") for run in finished], 4),
                 _mean_sd([run.best(test) for run in finished], 4),
                 _mean_sd([run.last(test) for run in finished], 4),
                 _mean_sd([_length(run) for run in finished], 1),
@@ -52,7 +53,8 @@ def print_summary(name: str, runs: Sequence[LoadedRun]) -> None:
                 _statuses(members),
             ]
         )
-    columns = ["variant", "seeds", f"best {loss}", f"{test} of best", f"{test} of last", "epochs", "seconds", "runs"]
+    columns = ["variant", "seeds", f"best {loss}", "last train/loss"]
+    columns += [f"{test} of best", "of last", "epochs", "seconds", "runs"]
     print_table(columns, rows, right=set(columns) - {"variant", "runs"}, title=f"{name} (mean ± sd over seeds)")
 
 

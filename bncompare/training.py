@@ -194,13 +194,14 @@ def resolve_device(name: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    device = torch.device(name.partition(":")[0])
+    # The number is read off the text: torch keeps it in a byte, where 256 is 0.
+    if device.type == "cuda" and int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
         found = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no CUDA device"
         raise UserError(f"device {name}: this machine has {found}; use auto or cpu")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("device mps: this machine has no MPS device; use auto or cpu")
-    return device
+    return torch.device(name)
 
 
 # ---------------------------------------------------------------- the parts of the loop

@@ -3,6 +3,7 @@
 from bncompare.config.architecture import layers
 from bncompare.config.schema import (
     SGD,
+    At,
     BatchNorm,
     ExampleNorm,
     GroupNorm,
@@ -127,6 +128,18 @@ def _check_norm(run: RunConfig) -> list[Problem]:
     return problems
 
 
+def _check_at(at: At | str, variants: list[RunConfig]) -> list[str]:
+    if isinstance(at, str):
+        return []
+    if (at.epoch is None) == (at.step is None):
+        return ["give epoch or step"]
+    if at.epoch is not None:
+        longest = max(config.total_steps / config.steps_per_epoch for config in variants)
+        return [f"epoch {at.epoch} is after the end, epoch {longest:g}"] if at.epoch > longest else []
+    last = max(config.total_steps for config in variants)
+    return [f"step {at.step} is after the end, step {last}"] if (at.step or 0) > last else []
+
+
 def check_claims(variants: list[RunConfig]) -> list[Problem]:
     """Every claim names variants that exist, a metric that exists, and a bound of the right sort."""
     config, problems = variants[0], list[Problem]()
@@ -144,8 +157,12 @@ def check_claims(variants: list[RunConfig]) -> list[Problem]:
         differences = [name.startswith("difference") for name in claim.bounds]
         if not differences:
             problems.append((path, "needs a bound: at_least, at_most, or difference_at_least, …"))
-        elif any(differences) != (claim.versus is not None) or (not all(differences) and any(differences)):
-            problems.append((path, "at_least and at_most are about a variant alone, difference_… need versus"))
-        if not isinstance(claim.at, str) and (claim.at.epoch is None) == (claim.at.step is None):
-            problems.append(((*path, "at"), "give epoch or step"))
+        elif claim.versus is None and any(differences):
+            problems.append((path, "difference_… is about two variants: name the other one in versus"))
+        elif claim.versus is not None and not all(differences):
+            bounds = ", ".join(name for name in claim.bounds if not name.startswith("difference"))
+            problems.append((path, f"{bounds} is about one variant: leave out versus, or use difference_…"))
+        if claim.versus == claim.variant:
+            problems.append(((*path, "versus"), f"{claim.versus} is the variant itself"))
+        problems += [((*path, "at"), message) for message in _check_at(claim.at, variants)]
     return problems

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from bncompare.config import strict_yaml
 from bncompare.config.checks import MAX_RUNS, check_claims, check_run
 from bncompare.config.problems import describe, did_you_mean, line, shown
-from bncompare.config.schema import SHORTHANDS, Images, ReduceOnPlateau, RunConfig, Variant
+from bncompare.config.schema import LABEL, SHORTHANDS, Images, ReduceOnPlateau, RunConfig, Variant
 from bncompare.config.strict_yaml import Document, KeyPath, dotted
 from bncompare.errors import UserError
 
@@ -37,17 +37,24 @@ class _Draft:
 
 
 def load_experiment(
-    path: Path, *, overrides: Sequence[str] = (), seeds: str | None = None, smoke: bool = False
+    path: Path,
+    *,
+    overrides: Sequence[str] = (),
+    seeds: str | None = None,
+    device: str | None = None,
+    smoke: bool = False,
 ) -> Experiment:
     """Read, override, expand and check a config; raises UserError with everything that is wrong.
 
-    `overrides` are `KEY=VALUE` as given to --set, `seeds` is the text given to --seeds.
+    `overrides` are `KEY=VALUE` as given to --set, `seeds` and `device` the texts given to --seeds and --device.
     """
     document = strict_yaml.load(path)
     override_keys = [_override(document, text) for text in overrides]
     if seeds is not None:
         place = f"--seeds {seeds}"
         document.assign(("seeds",), Document(parse_seeds(seeds), {(): place}), SHORTHANDS)
+    if device is not None:
+        document.assign(("training", "device"), Document(device, {(): f"--device {_one_line(device)}"}), SHORTHANDS)
     compare = document.subtree(("compare",)) if document.data.get("compare") is not None else None
     drafts = _drafts(compare) if compare else [_Draft("", {}, str(path))]
     _check_overrides(overrides, override_keys, drafts)
@@ -58,7 +65,8 @@ def load_experiment(
         variant_document = document.copy()
         variant_document.data.pop("compare", None)
         try:
-            for key, value in draft.settings.items():
+            # `model.norm` before `model.norm.eps`, whatever their order in the file
+            for key, value in sorted(draft.settings.items(), key=lambda setting: setting[0].count(".")):
                 variant_document.assign(key_path(key), value, SHORTHANDS)
             config = RunConfig.model_validate(variant_document.data)
         except ValidationError as error:
@@ -123,14 +131,18 @@ def parse_seeds(text: str) -> list[int] | int:
     return seeds
 
 
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else repr(text)
+
+
 def _override(document: Document, text: str) -> str:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*", key):
-        raise UserError(f"--set {text}: must be KEY=VALUE, such as training.optimizer.lr=0.1")
+        raise UserError(f"--set {_one_line(text)[:200]}: must be KEY=VALUE, such as training.optimizer.lr=0.1")
     if len(text) > 10_000:
         raise UserError(f"--set {key}=…: the value is too long")
-    parsed = strict_yaml.parse(value, f"--set {text}", line_numbers=False)
+    parsed = strict_yaml.parse(value, f"--set {_one_line(text)}", line_numbers=False)
     document.assign(key_path(key), parsed, SHORTHANDS)
     return key
 
@@ -196,7 +208,10 @@ def _named(compare: Document) -> Iterator[_Draft]:
         if not isinstance(variant, dict):
             raise UserError(f"{place}: compare[{i}]: must be a mapping with a label, not {shown(variant)}")
         label = variant.get("label")
-        if not isinstance(label, str) or not re.fullmatch(r"[^\x00-\x1f\x7f]{1,120}", label):
+        if "label" not in variant:
+            hint = did_you_mean("label", variant)
+            raise UserError(f"{place}: compare[{i}].label: missing: a variant needs a label{hint}")
+        if not isinstance(label, str) or not LABEL.fullmatch(label):
             raise UserError(f"{place}: compare[{i}].label: must be 1 to 120 characters, not {shown(label)}")
         settings = {}
         for key in variant:
@@ -266,8 +281,10 @@ def _shrink(config: RunConfig) -> RunConfig:
             "test_samples": min(data.test_samples, SMOKE_EXAMPLES),
         }
         data = data.model_copy(update=sizes)
-    if isinstance(data.validation, int):
-        data = data.model_copy(update={"validation": min(data.validation, data.pool_size // 4)})
+    if config.data.validation_size > 0:
+        share = config.data.validation_size / config.data.pool_size
+        size = min(round(share * data.pool_size), data.pool_size // 4)
+        data = data.model_copy(update={"validation": max(1, size)})
     left = data.pool_size - data.validation_size
     train_size = min(data.train_size or SMOKE_EXAMPLES, SMOKE_EXAMPLES, left)
     data = data.model_copy(update={"train_size": train_size})

@@ -1,6 +1,7 @@
 """Pydantic's errors as sentences: `file:line: key: what is wrong; valid choices; did you mean`."""
 
 import difflib
+import functools
 import re
 import typing
 from collections.abc import Iterable
@@ -28,8 +29,8 @@ _WANTED = {
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
-    "too_short": "needs at least {min_length} entries",
-    "too_long": "has more than {max_length} entries",
+    "too_short": "must not be empty",
+    "too_long": "must have at most {max_length} entries",
     "string_too_short": "must not be empty",
     "string_too_long": "is longer than {max_length} characters",
 }
@@ -44,7 +45,7 @@ def shown(value: Any) -> str:
 
 def did_you_mean(word: Any, choices: Iterable[str]) -> str:
     """`; did you mean X?`, or nothing."""
-    close = difflib.get_close_matches(str(word), list(choices), n=1)
+    close = difflib.get_close_matches(word, list(choices), n=1) if isinstance(word, str) else []
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -78,10 +79,9 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[K
         expected = context["expected_tags"] if kind == "union_tag_invalid" else context["expected"]
         choices = re.findall(r"'([^']*)'", expected) or [str(expected)]
         if kind == "union_tag_invalid":
-            value = context["tag"]
-            path = (*path, str(context["discriminator"]).strip("'"))
-            if path not in _paths(data):  # a shorthand: `norm: batch`
-                path = path[:-1]
+            tagged = (*path, str(context["discriminator"]).strip("'"))
+            path = tagged if tagged in _paths(data) else path  # else a shorthand: `norm: batch`
+            value = functools.reduce(_child, path, data)  # context["tag"] is text, whatever it was in the file
         return path, f"must be one of {', '.join(choices)}, not {shown(value)}{did_you_mean(value, choices)}"
     if kind == "string_pattern_mismatch" and path[-1] == "device":
         return path, f"must be auto, cpu, cuda, cuda:1 or mps{not_this}"

@@ -523,9 +523,9 @@ class Claim(Section):
     """the metric it is about"""
     at: Annotated[Literal["best", "last"] | At, _must_be("best, last, {epoch: N} or {step: N}")] = "best"
     """the evaluation it is about"""
-    variant: dict[str, Any]
+    variant: Annotated[dict[str, Any], Field(min_length=1)]
     """the settings that tell the variant from others, as `model.norm: batch`; or `label: …`"""
-    versus: dict[str, Any] | None = None
+    versus: Annotated[dict[str, Any], Field(min_length=1)] | None = None
     """the variant it is compared with"""
     at_least: float | None = None
     """least value"""
@@ -545,10 +545,13 @@ class Claim(Section):
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
+LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,120}")
+
+
 class Variant(Section):
     """Which variant of an experiment a run is; written by bncompare, not by hand."""
 
-    label: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,120}$")]
+    label: Annotated[str, Field(pattern=rf"^{LABEL.pattern}$")]
     """the name of the variant in tables and plots"""
     settings: dict[str, Any] = {}
     """the keys this variant sets"""

@@ -1,4 +1,4 @@
-"""Strict YAML: the YAML 1.2 core schema, a place (`file:line`) for every value, and no surprises.
+"""Strict YAML: YAML 1.2's scalars (no octal, no hexadecimal), a place (`file:line`) for every value, no surprises.
 
 PyYAML alone reads `1e-3` as a string, `no` as False, and silently keeps the last of two equal keys. Here
 scalars follow YAML 1.2, duplicate keys, anchors, aliases and tags are errors, and size and depth are capped.
@@ -101,7 +101,11 @@ def dotted(path: KeyPath) -> str:
     """`("compare", 0, "label")` as `compare[0].label`."""
     text = ""
     for key in path:
-        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+        if isinstance(key, int):
+            text += f"[{key}]"
+        else:
+            word = key if key.isprintable() and key else repr(key)
+            text += f".{word}" if text else word
     return text
 
 
@@ -148,7 +152,7 @@ def parse(text: str, source: str, *, line_numbers: bool = True) -> Document:
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 raise UserError(f"{place(mark)}: anchors (&) and aliases (*) are not supported; write it out")
             if tag := getattr(event, "tag", None):
-                raise UserError(f"{place(mark)}: tags ({tag}) are not supported")
+                raise UserError(f"{place(mark)}: tags ({tag[:40]}) are not supported")
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
@@ -178,14 +182,15 @@ def parse(text: str, source: str, *, line_numbers: bool = True) -> Document:
                 stack.pop()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise UserError(f"{place(mark) if mark else source}: not valid YAML: {error.problem}") from None
+        problems.append(f"{place(mark) if mark else source}: not valid YAML: {error.problem}")
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise UserError(f"{source}:{line}: not valid YAML: character {error.character!r}") from None
+        where = f"{source}:{text.count(chr(10), 0, error.position) + 1}" if line_numbers else source
+        problems.append(f"{where}: not valid YAML: control character U+{ord(text[error.position]):04X}")
     except UserError as error:
-        raise UserError(*problems, *error.problems) from None
+        problems += error.problems
     if problems:
         raise UserError(*problems)
+    document.places.setdefault((), f"{source}:1" if line_numbers else source)
     return document
 
 
@@ -209,7 +214,7 @@ def load(path: Path) -> Document:
         raise UserError(f"{path}:{line}: not UTF-8 text") from None
     document = parse(text, str(path))
     if not isinstance(document.data, dict):
-        found = "empty" if document.data is None else f"a {type(document.data).__name__}"
+        found = {type(None): "empty", list: "a list"}.get(type(document.data), "a single value")
         raise UserError(f"{path}:1: a config is a mapping (name: …, data: …, model: …); this is {found}")
     return document
 
@@ -221,7 +226,7 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def represent_text(self, data: str) -> yaml.ScalarNode:
-        plain = isinstance(resolve_scalar(data), str)
+        plain = isinstance(resolve_scalar(data), str) and "\x85" not in data  # a line break to PyYAML
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if plain else '"')
 
 

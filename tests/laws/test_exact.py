@@ -99,7 +99,7 @@ def test_resumed_is_uninterrupted(case: str, norm: str) -> None:
 def finish(config: str, folder: Path, *overrides: str, seeds: str = "2") -> dict[str, bytes]:
     """Train a config and return the bytes of every file, without those that hold wall-clock times."""
     experiment = load_experiment(CONFIGS / config, overrides=overrides, seeds=seeds)
-    for _ in run_experiment(plan(experiment.runs, RunStore(folder)), device=None, data_dir=None):
+    for _ in run_experiment(plan(experiment.runs, RunStore(folder)), data_dir=None):
         pass
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     timed = ("timing.csv", "environment.json", "checkpoint.pt")
@@ -126,10 +126,10 @@ def test_order_of_runs_changes_nothing(tmp_path: Path) -> None:
 def test_finished_is_not_trained_again(tmp_path: Path) -> None:
     """A finished experiment, run again, yields no event and touches no file."""
     experiment = load_experiment(CONFIGS / "regression.yaml", overrides=["training.epochs=3"], seeds="2")
-    for _ in run_experiment(plan(experiment.runs, RunStore(tmp_path)), device=None, data_dir=None):
+    for _ in run_experiment(plan(experiment.runs, RunStore(tmp_path)), data_dir=None):
         pass
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert list(run_experiment(plan(experiment.runs, RunStore(tmp_path)), device=None, data_dir=None)) == []
+    assert list(run_experiment(plan(experiment.runs, RunStore(tmp_path)), data_dir=None)) == []
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
@@ -140,7 +140,7 @@ def test_best_weights_give_the_best_metric(norm: str, tmp_path: Path) -> None:
     settings += ["training.scheduler=none", "training.monitor=val/accuracy", f"compare.model.norm=[{norm}]"]
     (run,) = load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="1").runs
     (planned,) = plan([run], RunStore(tmp_path))
-    *_, last = run_experiment([planned], device=None, data_dir=None)
+    *_, last = run_experiment([planned], data_dir=None)
     assert last.record is not None
     outcome = last.record.outcome
     assert outcome is not None
@@ -162,7 +162,7 @@ def test_interrupting_between_records_loses_nothing(tmp_path: Path) -> None:
     experiment = load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="1")
     for stop_after in (1, 2, 3):
         folder = tmp_path / f"stopped-{stop_after}"
-        events = run_experiment(plan(experiment.runs, RunStore(folder)), device=None, data_dir=None)
+        events = run_experiment(plan(experiment.runs, RunStore(folder)), data_dir=None)
         for event in itertools.islice(events, stop_after):
             assert event.record is not None
             event.planned.folder.save(event.record.checkpoint())

@@ -1,0 +1,775 @@
+"""The commands from outside: what they print where, the files they leave, the codes they exit with."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save as save_tensors
+
+from bncompare import cli
+from bncompare.statistics import summarize
+from bncompare.store import LoadedRun, read_norm_parameters, read_run
+
+TINY = """\
+name: tiny
+seeds: 2
+data: {name: random_regression, samples: 32, test_samples: 16, features: 3, validation: 8}
+model: {name: mlp, hidden: [4]}
+training: {epochs: 2, batch_size: 8, device: cpu, optimizer: {name: adam, lr: 0.01}}
+compare: {model.norm: [none, batch]}
+"""
+DIVERGING = """\
+name: wild
+data: {name: random_regression, samples: 32, test_samples: 16, features: 3}
+model: {name: mlp, hidden: [4]}
+training: {epochs: 30, batch_size: 8, device: cpu, optimizer: {name: sgd, lr: 0.01}}
+compare: [{label: steady, training.epochs: 2}, {label: wild, training.optimizer.lr: 1e6}]
+"""
+SLOW = """\
+name: slow
+data: {name: random_regression, samples: 1000, test_samples: 100, features: 10, validation: 0.2}
+model: {name: mlp, hidden: [16], norm: batch, dropout: 0.1}
+training:
+  epochs: 60
+  batch_size: 16
+  device: cpu
+  optimizer: {name: adam, lr: 0.01}
+  scheduler: {name: cosine}
+  early_stopping: {patience: 1000}
+"""
+FILES = ["best.safetensors", "checkpoint.pt", "config.yaml", "curves.png", "environment.json"]
+FILES += ["metrics.csv", "result.json", "timing.csv"]
+OPTIONS = {
+    "train": ["--set", "--seeds", "--device", "--runs", "--data-dir", "--smoke", "--dry-run", "--fresh", "--json"],
+    "plot": ["-o", "--format", "--metric", "--x"],
+    "list": ["--json"],
+    "show": ["--json"],
+}
+SUMMARY = [
+    "variant",
+    "seeds",
+    "best val/loss",
+    "last train/loss",
+    "test/loss of best",
+    "of last",
+    "epochs",
+    "seconds",
+    "runs",
+]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a call left."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call(*arguments: str) -> Ended:
+    """Run a command in this process, with neither stdout nor stderr a terminal."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["bncompare", *arguments])
+        with pytest.raises(SystemExit) as raised:
+            cli.main()
+    assert raised.value.code is None or isinstance(raised.value.code, int)
+    return Ended(raised.value.code or 0, out.getvalue(), err.getvalue())
+
+
+def spawn(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as people do."""
+    command = [sys.executable, "-m", "bncompare", *arguments]
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test works in a folder of its own, where the configs are; paths in outputs are relative to it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, text in (("tiny", TINY), ("wild", DIVERGING), ("slow", SLOW)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
+    """A folder in which `train tiny.yaml` has been called, and what it said; not to be changed."""
+    path = tmp_path_factory.mktemp("trained")
+    (path / "tiny.yaml").write_text(TINY)
+    with contextlib.chdir(path):
+        return path, call("train", "tiny.yaml")
+
+
+@pytest.fixture
+def runs(trained: tuple[Path, Ended], folder: Path) -> list[Path]:
+    """The four finished run folders, below runs/tiny, in the order of training."""
+    shutil.copytree(trained[0] / "runs", folder / "runs")
+    return [one("none-s0"), one("batch-s0"), one("none-s1"), one("batch-s1")]
+
+
+def one(prefix: str, experiment: str = "tiny") -> Path:
+    (path,) = Path("runs", experiment).glob(f"{prefix}-*")
+    return path
+
+
+def content(root: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file below a folder: its bytes and when it was written."""
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def cells(text: str) -> list[list[str]]:
+    """The cells of each line of a table; widths and the line under the header left out."""
+    lines = [line.strip() for line in text.splitlines()]
+    return [re.split(r" {2,}", line) for line in lines if line and set(line) != {"─"}]
+
+
+def strict(text: str) -> Any:
+    """The one JSON document in a text, without the NaN and Infinity that only Python reads."""
+
+    def reject(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=reject)
+
+
+def mean_sd(values: list[float], digits: int) -> str:
+    summary = summarize(values)
+    return f"{summary.mean:.{digits}f} ± {summary.sd:.{digits}f}"
+
+
+def value(run: LoadedRun, evaluation: str, metric: str) -> float:
+    assert run.result
+    number = run.result[evaluation][metric]
+    assert isinstance(number, float)
+    return number
+
+
+# ---------------------------------------------------------------- help, version, usage
+
+
+def test_help_lists_every_command() -> None:
+    """`bncompare --help` names the commands with a sentence each, on stdout."""
+    ended = call("--help")
+    assert (ended.code, ended.err) == (0, "")
+    listed = dict(re.findall(r"^  ([a-z]+) +([A-Z].+)$", ended.out.partition("Commands:")[2], re.MULTILINE))
+    assert set(OPTIONS) <= set(listed)
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_help_lists_every_option(command: str) -> None:
+    """Each command's help has every option of the contract."""
+    ended = call(command, "--help")
+    assert (ended.code, ended.err) == (0, "")
+    words = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", ended.out))
+    assert {*OPTIONS[command], "--help"} <= words
+
+
+def test_version() -> None:
+    """`--version` prints name and version."""
+    assert call("--version") == Ended(0, "bncompare 0.1.0\n", "")
+    assert spawn("--version").stdout == "bncompare 0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train"], ["train", "tiny.yaml", "--no-such"], ["no-such"], ["plot", ".", "--x", "hour"], ["show"]],
+    ids=" ".join,
+)
+def test_bad_usage(arguments: list[str]) -> None:
+    """Bad usage is a message on stderr and exit code 2."""
+    ended = call(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert "Error: " in ended.err
+
+
+def test_a_config_that_is_not_there() -> None:
+    """A wrong path to a config is one line and exit code 2, and no folder is made."""
+    assert call("train", "no.yaml") == Ended(2, "", "error: no.yaml: no such file\n")
+    assert not Path("runs").exists()
+
+
+HEAVY = ("torch", "torchvision")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "modules"),
+    [
+        (["--help"], (*HEAVY, "pydantic", "numpy", "matplotlib", "scipy")),
+        (["train", "--help"], (*HEAVY, "numpy", "matplotlib", "scipy")),
+        (["plot", "runs"], HEAVY),
+        (["list", "runs"], HEAVY),
+        (["show", "RUN"], HEAVY),
+    ],
+    ids=["--help", "train --help", "plot", "list", "show"],
+)
+def test_what_is_not_imported(runs: list[Path], arguments: list[str], modules: tuple[str, ...]) -> None:
+    """Looking at runs never loads torch, and --help no NumPy (pydantic typer itself loads to parse a command)."""
+    arguments = [str(runs[1]) if argument == "RUN" else argument for argument in arguments]
+    code = f"""
+import sys
+from bncompare.cli import main
+sys.argv = ["bncompare", *{arguments!r}]
+try:
+    main()
+except SystemExit as error:
+    assert not error.code, error.code
+print([name for name in {modules!r} if name in sys.modules], file=sys.stderr)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.stderr == "[]\n"
+    assert ended.stdout
+
+
+# ---------------------------------------------------------------- train
+
+
+def test_train_prints_a_summary(trained: tuple[Path, Ended], runs: list[Path]) -> None:
+    """stdout is a row per variant with mean ± sd of what the runs' files say, and where the folders are."""
+    _, ended = trained
+    assert ended.code == 0
+    rows = []
+    for variant in ("none", "batch"):
+        members = [read_run(one(f"{variant}-s{seed}")) for seed in (0, 1)]
+        numbers = [
+            mean_sd([value(run, "best", "val/loss") for run in members], 4),
+            mean_sd([value(run, "last", "train/loss") for run in members], 4),
+            mean_sd([value(run, "best", "test/loss") for run in members], 4),
+            mean_sd([value(run, "last", "test/loss") for run in members], 4),
+            "2.0 ± 0.0",
+            mean_sd([run.seconds for run in members], 1),
+        ]
+        rows.append([variant, "2", *numbers, "2 completed"])
+    last = ["4 run folders in runs/tiny"]
+    assert cells(ended.out) == [["tiny (mean ± sd over seeds)"], SUMMARY, *rows, last]
+
+
+def test_train_reports_progress_on_stderr(trained: tuple[Path, Ended], runs: list[Path]) -> None:
+    """Where stderr is not a terminal it gets one plain line a run, with the loss of its last evaluation."""
+    lines = []
+    for i, path in enumerate(runs):
+        run = read_run(path)
+        loss = f"val/loss {run.metrics['val/loss'][-1]:.4f}"
+        lines.append(f"[{i + 1}/4] tiny {run.variant} seed {run.seed}: completed, T s, epoch 2, {loss}\n")
+    assert re.sub(r", [0-9.]+ s,", ", T s,", trained[1].err) == "".join(lines)
+
+
+def test_train_leaves_the_contracts_files(runs: list[Path]) -> None:
+    """A run folder holds exactly the contract's files; the tables have a row per evaluation."""
+    assert sorted(os.listdir("runs/tiny")) == sorted(path.name for path in runs)
+    for path in runs:
+        assert sorted(os.listdir(path)) == FILES
+        lines = (path / "metrics.csv").read_text().splitlines()
+        assert lines[0] == "epoch,step,train/loss,val/loss,lr"
+        assert [line.split(",")[:2] for line in lines[1:]] == [["1", "3"], ["2", "6"]]
+        result = strict((path / "result.json").read_text())
+        assert (result["status"], result["epochs"], result["steps"]) == ("completed", 2, 6)
+        assert {"best", "last", "test"} <= set(result)
+        assert (path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_train_again_does_nothing(trained: tuple[Path, Ended], runs: list[Path]) -> None:
+    """A finished experiment is not trained again: no byte changes, and the same summary is printed."""
+    before = content(Path("runs"))
+    assert call("train", "tiny.yaml") == Ended(0, trained[1].out, "4 of 4 runs are finished already\n")
+    assert content(Path("runs")) == before
+
+
+def test_more_seeds_train_only_what_is_missing(runs: list[Path]) -> None:
+    """--seeds adds runs to those that are there."""
+    before = content(Path("runs"))
+    ended = call("train", "tiny.yaml", "--seeds", "0-2")
+    assert ended.code == 0
+    assert ended.err.startswith("4 of 6 runs are finished already\n[1/2] tiny none seed 2: completed")
+    assert content(Path("runs")).items() >= before.items()
+
+
+def test_fresh_trains_again(runs: list[Path]) -> None:
+    """--fresh trains what is finished once more, to the same numbers, bit for bit."""
+    before = content(Path("runs"))
+    ended = call("train", "tiny.yaml", "--fresh")
+    assert ended.code == 0
+    assert len(ended.err.splitlines()) == 4
+    after = content(Path("runs"))
+    assert after.keys() == before.keys()
+    for name, (data, written) in after.items():
+        assert written > before[name][1]
+        if name.endswith(("metrics.csv", "best.safetensors", "config.yaml", "result.json", "curves.png")):
+            assert data == before[name][0], name
+
+
+def test_dry_run_shows_the_plan() -> None:
+    """--dry-run says what would be trained, how large it is and how long it takes, and writes nothing."""
+    ended = call("train", "tiny.yaml", "--dry-run")
+    assert (ended.code, ended.err) == (0, "")
+    header = ["experiment", "variant", "seed", "parameters", "steps", "state"]
+    sizes = {"none": "21", "batch": "25"}  # 3·4+4 + 4+1; with γ and β in place of the bias 3·4 + 2·4 + 4+1
+    rows = [["tiny", v, seed, sizes[v], "6", "new"] for seed in "01" for v in sizes]
+    assert cells(ended.out) == [header, *rows, ["4 runs: 4 to train, 0 finished"]]
+    assert not Path("runs").exists()
+
+
+def test_dry_run_after_training(runs: list[Path]) -> None:
+    """The plan knows what is finished and what is not, and touches neither."""
+    (runs[3] / "result.json").unlink()
+    before = content(Path("runs"))
+    lines = cells(call("train", "tiny.yaml", "--dry-run").out)
+    assert [line[-1] for line in lines[1:5]] == ["finished", "finished", "finished", "new"]
+    assert lines[-1] == ["4 runs: 1 to train, 3 finished"]
+    fresh = strict(call("train", "tiny.yaml", "--dry-run", "--fresh", "--json").out)
+    assert [run["state"] for run in fresh["runs"]] == ["new"] * 4
+    assert content(Path("runs")) == before
+
+
+def test_train_json() -> None:
+    """`train --json` prints one JSON document on stdout and nothing else anywhere."""
+    ended = call("train", "tiny.yaml", "--json", "--runs", "elsewhere")
+    assert (ended.code, ended.err) == (0, "")
+    listed = strict(ended.out)["runs"]
+    assert [(run["variant"], run["seed"]) for run in listed] == [("none", 0), ("batch", 0), ("none", 1), ("batch", 1)]
+    for run in listed:
+        assert run["status"] == run["result"]["status"] == "completed"
+        assert strict(Path(run["path"], "result.json").read_text()) == run["result"]
+        assert run["path"].startswith("elsewhere/tiny/")
+
+
+def test_looking_with_json(runs: list[Path]) -> None:
+    """--json of dry-run, list and show, and train with nothing to do, print one document and nothing on stderr."""
+    documents = []
+    commands = (["train", "tiny.yaml"], ["train", "tiny.yaml", "--dry-run"], ["list", "runs"], ["show", str(runs[1])])
+    for arguments in commands:
+        ended = call(*arguments, "--json")
+        assert (ended.code, ended.err) == (0, "")
+        documents.append(strict(ended.out))
+    trained, planned, listed, shown = documents
+    first = {"experiment": "tiny", "variant": "none", "seed": 0, "parameters": 21, "steps": 6, "state": "finished"}
+    assert planned["runs"][0] == first | {"path": str(runs[0])}
+    assert [run["path"] for run in trained["runs"]] == [str(path) for path in runs]
+    assert [run["path"] for run in listed["runs"]] == [str(runs[i]) for i in (0, 2, 1, 3)]
+    assert trained["runs"][1].items() <= shown.items()
+    assert shown["config"]["model"]["norm"]["kind"] == "batch"
+    parameters = read_norm_parameters(runs[1])["hidden.0.norm"]
+    assert shown["norms"] == {"hidden.0.norm": {name: values.tolist() for name, values in parameters.items()}}
+
+
+def test_a_diverging_run() -> None:
+    """A run that diverges is a result: exit 0, counted in the table, strict JSON, and the others are trained."""
+    ended = call("train", "wild.yaml")
+    assert ended.code == 0
+    assert re.search(r"^\[2/2\] wild wild seed 0: diverged, [0-9.]+ s, ", ended.err, re.MULTILINE)
+    rows = {row[0]: row for row in cells(ended.out)}
+    assert rows["steady"][-1] == "1 completed"
+    assert rows["wild"][-1] == "1 diverged"
+    path = one("wild-s0", "wild")
+    result = strict((path / "result.json").read_text())
+    assert result["status"] == "diverged"
+    assert result["steps"] < 30 * 4
+    assert result["last"]["train/loss"] is None
+    last = (path / "metrics.csv").read_text().splitlines()[-1]
+    assert last.split(",")[2] in ("inf", "nan")
+    assert call("train", "wild.yaml").err == "2 of 2 runs are finished already\n"
+    for arguments in (["list", "runs"], ["plot", "runs"], ["show", str(path)]):
+        looked = call(*arguments)
+        assert (looked.code, looked.err) == (0, "")
+    assert strict(call("list", "runs", "--json").out)["runs"][1]["status"] == "diverged"
+
+
+def fail_on(monkeypatch: pytest.MonkeyPatch, variant: str, seed: int, *, after: int = 0) -> None:
+    """Let the training of one run raise after some evaluations."""
+    from bncompare.execution import inline
+
+    real = inline.train
+
+    def train(run: Any, *arguments: Any) -> Iterator[Any]:
+        for i, record in enumerate(real(run, *arguments)):
+            if (run.variant.label, run.seed) == (variant, seed) and i == after:
+                raise RuntimeError("boom")
+            yield record
+
+    monkeypatch.setattr(inline, "train", train)
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_failing_run(trained: tuple[Path, Ended], monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """A run that raises is reported and exit code 1, the others finish; called again, it alone is tried again."""
+    with monkeypatch.context() as patch:
+        fail_on(patch, "none", 1, after=after)
+        ended = call("train", "tiny.yaml")
+    assert ended.code == 1
+    lines = [line.partition(", ")[0] for line in ended.err.splitlines()]
+    assert lines == [
+        "[1/4] tiny none seed 0: completed",
+        "[2/4] tiny batch seed 0: completed",
+        "[3/4] tiny none seed 1: FAILED: RuntimeError: boom",
+        "[4/4] tiny batch seed 1: completed",
+    ]
+    rows = {row[0]: row for row in cells(ended.out)}
+    assert rows["none"][-1] == "1 completed, 1 failed"
+    assert rows["batch"][-1] == "2 completed"
+    failed = strict((one("none-s1") / "result.json").read_text())
+    assert (failed["status"], failed["error"]) == ("failed", "RuntimeError: boom")
+    assert "Traceback" in failed["traceback"]
+    shown = call("show", str(one("none-s1")))
+    assert "error: RuntimeError: boom" in shown.out.splitlines()
+
+    before = content(Path("runs"))
+    again = call("train", "tiny.yaml")
+    assert again.code == 0
+    first, second = again.err.splitlines()
+    assert first == "3 of 4 runs are finished already"
+    assert second.startswith("[1/1] tiny none seed 1: completed, ")
+    changed = {name for name, file in content(Path("runs")).items() if before.get(name) != file}
+    assert {Path(name).parent.name for name in changed} == {one("none-s1").name}
+    uninterrupted = trained[0] / one("none-s1") / "metrics.csv"
+    assert (one("none-s1") / "metrics.csv").read_bytes() == uninterrupted.read_bytes()
+
+
+def test_a_failing_run_with_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --json a failure is in the document and in the exit code."""
+    fail_on(monkeypatch, "batch", 0)
+    ended = call("train", "tiny.yaml", "--json", "--seeds", "1")
+    assert ended.code == 1
+    assert [run["status"] for run in strict(ended.out)["runs"]] == ["completed", "failed"]
+    assert ended.err == "[2/2] tiny batch seed 0: FAILED: RuntimeError: boom\n"
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """metrics.csv of the slow config, trained straight through."""
+    path = tmp_path_factory.mktemp("slow")
+    (path / "slow.yaml").write_text(SLOW)
+    with contextlib.chdir(path):
+        assert call("train", "slow.yaml").code == 0
+        return (one("batch-s0", "slow") / "metrics.csv").read_bytes()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+def test_interrupted_and_resumed(
+    uninterrupted: bytes, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    """A signal ends training with 130 or 143; the same command goes on, to the bytes of an unbroken run."""
+    often = "from bncompare import cli, experiment; experiment.SECONDS_BETWEEN_CHECKPOINTS = 0.1; cli.main()"
+    process = subprocess.Popen([sys.executable, "-c", often, "train", "slow.yaml"], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(Path("runs").glob("slow/*/checkpoint.pt")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert err == "interrupted; the same command goes on from the last checkpoint\n"
+    path = one("batch-s0", "slow")
+    assert not (path / "result.json").exists()
+    assert not [name for name in os.listdir(path) if name.startswith(".")]
+    partial = (path / "metrics.csv").read_bytes()
+    assert uninterrupted.startswith(partial)
+    assert partial != uninterrupted
+    assert cells(call("list", "runs").out)[1][3] == "unfinished"
+    assert cells(call("train", "slow.yaml", "--dry-run").out)[1][-1] == "begun"
+
+    from bncompare.execution import inline
+
+    real, checkpoints = inline.train, []
+
+    def train(run: Any, dataset: Any, device: Any, checkpoint: bytes | None) -> Any:
+        checkpoints.append(checkpoint)
+        return real(run, dataset, device, checkpoint)
+
+    monkeypatch.setattr(inline, "train", train)
+    ended = call("train", "slow.yaml")
+    assert ended.code == 0
+    assert checkpoints[0] is not None, "it went on, and did not start over"
+    assert (path / "metrics.csv").read_bytes() == uninterrupted
+
+
+def test_a_damaged_checkpoint_starts_over(trained: tuple[Path, Ended], runs: list[Path]) -> None:
+    """An unfinished run whose checkpoint is damaged is trained from its beginning, to the same numbers."""
+    (runs[0] / "result.json").unlink()
+    checkpoint = runs[0] / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    metrics = (runs[0] / "metrics.csv").read_bytes()
+    assert call("train", "tiny.yaml").code == 0
+    assert (runs[0] / "metrics.csv").read_bytes() == metrics
+
+
+def test_runs_folder_that_cannot_be_written() -> None:
+    """A file in the way of the runs folder is one line that names it, and exit code 1."""
+    Path("taken").write_text("")
+    ended = call("train", "tiny.yaml", "--runs", "taken")
+    assert (ended.code, ended.out) == (1, "")
+    (line,) = ended.err.splitlines()
+    assert line.startswith("error: taken")
+    assert "cannot be written" in line
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "timing.csv", "result.json", "config.yaml"])
+@pytest.mark.parametrize("damage", [b"", b"\xff\x00junk", b"[]", None], ids=["empty", "junk", "list", "missing"])
+def test_train_over_a_damaged_finished_run(runs: list[Path], name: str, damage: bytes | None) -> None:
+    """A damaged file in a finished run is mended, or a message that names its folder; never a traceback."""
+    if damage is None:
+        (runs[0] / name).unlink()
+    else:
+        (runs[0] / name).write_bytes(damage)
+    ended = call("train", "tiny.yaml")
+    assert ended.code in (0, 1, 2)
+    assert ended.code == 0 or str(runs[0]) in ended.err
+
+
+def test_a_terminal_gets_bars(trained: tuple[Path, Ended], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal the live display leaves a line a run, and the same files."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what makes rich take stderr for a terminal
+    monkeypatch.setenv("COLUMNS", "160")
+    ended = call("train", "tiny.yaml")
+    assert ended.code == 0
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", ended.err)
+    for run in ("none seed 0", "batch seed 0", "none seed 1", "batch seed 1"):
+        assert len(re.findall(f"tiny {run}: completed,", plain)) == 1
+    metrics = [file for name, file in content(Path("runs")).items() if name.endswith("metrics.csv")]
+    assert sorted(data for data, _ in metrics) == sorted(
+        data for name, (data, _) in content(trained[0] / "runs").items() if name.endswith("metrics.csv")
+    )
+
+
+def test_no_escape_codes_in_a_pipe(trained: tuple[Path, Ended], runs: list[Path]) -> None:
+    """Where nobody looks at a terminal there are no escape codes, on stdout or stderr."""
+    everything = [trained[1], call("list", "runs"), call("show", str(runs[1])), call("--help"), call("train")]
+    assert not [ended for ended in everything if "\x1b" in ended.out + ended.err]
+    ended = spawn("list", "runs", NO_COLOR="1", TERM="xterm-256color")
+    assert "\x1b" not in ended.stdout + ended.stderr
+
+
+def test_no_color_on_a_terminal(runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR turns colours off where there is a terminal."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for ended in (call("list", "runs"), call("train", "tiny.yaml", "--seeds", "1", "--fresh")):
+        assert not re.search(r"\x1b\[(?:[0-9]+;)*(?:3[0-9]|4[0-9]|9[0-7])[;m]", ended.out + ended.err)
+
+
+def test_output_that_is_not_utf8(runs: list[Path]) -> None:
+    """An output that can't hold γ or ± is no reason to stop."""
+    for arguments in (["show", str(runs[1])], ["train", "tiny.yaml"]):
+        ended = spawn(*arguments, PYTHONIOENCODING="ascii")
+        assert "Traceback" not in ended.stderr
+        assert ended.returncode == 0
+
+
+# ---------------------------------------------------------------- plot
+
+
+def test_plot_draws_each_metric(runs: list[Path]) -> None:
+    """One PNG per metric, in the experiment's folder, its path on stdout."""
+    ended = call("plot", "runs")
+    assert ended == Ended(0, "runs/tiny/train-loss.png\nruns/tiny/val-loss.png\n", "")
+    for name in ended.out.split():
+        assert Path(name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("format", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_plot_options(runs: list[Path], format: str, magic: bytes) -> None:
+    """-o, --format and --metric decide where, as what and which figures are written; nothing else is."""
+    before = content(Path("runs"))
+    ended = call("plot", "runs", "-o", "a/b", "--format", format, "--metric", "val/loss", "--metric", "lr")
+    names = [f"a/b/tiny-val-loss.{format}", f"a/b/tiny-lr.{format}"]
+    assert ended == Ended(0, "".join(f"{name}\n" for name in names), "")
+    assert [Path(name).read_bytes()[: len(magic)] for name in names] == [magic] * 2
+    assert sorted(os.listdir("a/b")) == sorted(Path(name).name for name in names)
+    assert content(Path("runs")) == before
+
+
+@pytest.mark.parametrize(("x", "values"), [("epoch", [1.0, 2.0]), ("step", [3.0, 6.0])])
+def test_plot_x(runs: list[Path], monkeypatch: pytest.MonkeyPatch, x: str, values: list[float]) -> None:
+    """--x chooses what the figure's horizontal axis counts; every run is in the figure, in the config's order."""
+    from bncompare import plotting
+
+    real: Callable[..., Any] = plotting.experiment_curves
+    drawn = []
+
+    def record(curves: list[Any], **options: Any) -> Any:
+        drawn.append((curves, options))
+        return real(curves, **options)
+
+    monkeypatch.setattr(plotting, "experiment_curves", record)
+    assert call("plot", "runs", "--x", x, "--metric", "val/loss").code == 0
+    ((curves, options),) = drawn
+    assert options["x_label"] == x
+    assert [list(curve.x) for curve in curves] == [values] * 4
+    assert [(curve.variant, curve.seed) for curve in curves] == [("none", 0), ("none", 1), ("batch", 0), ("batch", 1)]
+    assert list(curves[0].y) == read_run(runs[0]).metrics["val/loss"]
+
+
+def test_plot_of_an_unknown_metric(runs: list[Path]) -> None:
+    """A metric that no run has is an error that lists those there are, and no figure is written."""
+    message = "error: --metric val/accuracy: no run has it; valid: train/loss, val/loss, lr\n"
+    assert call("plot", "runs", "--metric", "val/accuracy", "-o", "figures") == Ended(2, "", message)
+    assert not Path("figures").exists()
+
+
+def test_plot_into_a_file(runs: list[Path]) -> None:
+    """-o that leads to a file is one line that names it, and exit code 1."""
+    Path("taken").write_text("")
+    ended = call("plot", "runs", "-o", "taken")
+    assert (ended.code, ended.out) == (1, "")
+    assert re.fullmatch("error: taken: .+\n", ended.err)
+
+
+def test_plot_writes_only_where_it_was_told(runs: list[Path]) -> None:
+    """A name in somebody's config.yaml does not lead out of the folder that -o names."""
+    for path in runs:
+        config = path / "config.yaml"
+        config.write_text(config.read_text().replace("name: tiny", "name: ../evil", 1))
+    call("plot", "runs", "-o", "figures/here", "--metric", "val/loss")
+    assert not [path for path in Path.cwd().rglob("*evil*") if Path.cwd() / "figures" / "here" not in path.parents]
+
+
+# ---------------------------------------------------------------- list and show
+
+
+def test_list_is_a_line_per_run(runs: list[Path]) -> None:
+    """`list` shows each run's status, length and metrics, in the order of variant and seed."""
+    ended = call("list", "runs")
+    assert (ended.code, ended.err) == (0, "")
+    header, *rows = cells(ended.out)
+    assert header == ["experiment", "variant", "seed", "status", "epochs", "best loss", "test", "folder"]
+    expected = []
+    for path in (runs[0], runs[2], runs[1], runs[3]):
+        run = read_run(path)
+        numbers = [f"{value(run, 'best', name):.6g}" for name in ("val/loss", "test/loss")]
+        expected.append(["tiny", run.variant, str(run.seed), "completed", "2", *numbers, path.name])
+    assert rows == expected
+
+
+@pytest.mark.parametrize("command", ["list", "show", "plot"])
+def test_a_wrong_path(command: str) -> None:
+    """A path with no runs is one line and exit code 2."""
+    Path("empty").mkdir()
+    none = "no run folders here or below (a run folder has a config.yaml and metrics.csv)"
+    assert call(command, "no") == Ended(2, "", "error: no: no such folder\n")
+    assert call(command, "tiny.yaml") == Ended(2, "", "error: tiny.yaml: is a file, not a run folder\n")
+    assert call(command, "empty") == Ended(2, "", f"error: empty: {none}\n")
+
+
+def test_show_of_several_runs(runs: list[Path]) -> None:
+    """`show` is about one run and says how to find it."""
+    message = "error: runs: holds 4 runs; name one of them (bncompare list runs)\n"
+    assert call("show", "runs") == Ended(2, "", message)
+
+
+def test_show_prints_config_metrics_and_norms(runs: list[Path]) -> None:
+    """`show` prints the run's settings, its best and last metrics, and γ and β of each norm layer."""
+    ended = call("show", str(runs[1]))
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(f"{runs[1]}\nstatus: completed\n\nname: tiny\n")
+    run = read_run(runs[1])
+    table = cells(ended.out)
+    start = table.index(["metric", "best", "last"])
+    names = ["epoch", "step", "train/loss", "val/loss", "lr", "test/loss"]
+    assert run.result
+    expected = [[name, *(f"{run.result[at][name]:.6g}" for at in ("best", "last"))] for name in names]
+    assert table[start + 1 : start + 7] == expected
+    norms = read_norm_parameters(runs[1])["hidden.0.norm"]
+    rows = []
+    for quantity, symbol in (("weight", "γ"), ("bias", "β")):
+        numbers = norms[quantity]
+        statistics = [f"{number:.4f}" for number in (numbers.mean(), numbers.min(), numbers.max())]
+        rows.append(["hidden.0.norm", symbol, "4", *statistics, " ".join(f"{number:.3f}" for number in numbers)])
+    assert table[-2:] == rows
+
+
+def test_show_without_norms(runs: list[Path]) -> None:
+    """A run without norm layers has no γ and β table."""
+    ended = call("show", str(runs[0]))
+    assert ended.code == 0
+    assert "γ" not in ended.out
+    assert strict(call("show", str(runs[0]), "--json").out)["norms"] == {}
+
+
+def test_one_bad_folder_costs_a_warning(runs: list[Path]) -> None:
+    """A damaged folder among others is named on stderr; the rest is listed and plotted, exit code 0."""
+    (runs[2] / "metrics.csv").write_text("epoch,step,train/loss,val/loss,lr\n1,3\n")
+    warning = f"warning: {runs[2]}: skipped: metrics.csv has rows of different lengths\n"
+    ended = call("list", "runs")
+    assert (ended.code, ended.err) == (0, warning)
+    assert [row[-1] for row in cells(ended.out)[1:]] == [runs[i].name for i in (0, 1, 3)]
+    assert call("plot", "runs") == Ended(0, "runs/tiny/train-loss.png\nruns/tiny/val-loss.png\n", warning)
+    assert len(strict(call("list", "runs", "--json").out)["runs"]) == 3
+
+
+def test_only_bad_folders(runs: list[Path]) -> None:
+    """Where no folder can be read the command says so and exits with 2."""
+    (runs[0] / "metrics.csv").write_text("")
+    ended = call("show", str(runs[0]))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.splitlines()[-1] == f"error: {runs[0]}: none of the run folders can be read"
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e999", "-Infinity"])
+def test_json_is_strict_whatever_was_found(runs: list[Path], number: str) -> None:
+    """A result.json with numbers that JSON lacks does not make ours one, nor stop the command."""
+    (runs[0] / "result.json").write_text(
+        f'{{"status": "completed", "steps": 6, "best": {{"val/loss": {number}}}, "last": {{}}}}'
+    )
+    for arguments in (["list", "runs"], ["show", str(runs[0])]):
+        assert call(*arguments).code == 0
+        ended = call(*arguments, "--json")
+        assert ended.code == 0
+        strict(ended.out)
+
+
+def test_weights_that_are_not_finite(runs: list[Path]) -> None:
+    """NaN among γ and β is shown, and null in JSON."""
+    weights = {"hidden.0.norm.weight": np.array([np.nan, 1.0], np.float32)}
+    (runs[1] / "best.safetensors").write_bytes(save_tensors(weights))
+    assert call("show", str(runs[1])).code == 0
+    ended = call("show", str(runs[1]), "--json")
+    assert strict(ended.out)["norms"] == {"hidden.0.norm": {"weight": [None, 1.0]}}
+
+
+@pytest.mark.parametrize("best", ['"text"', "[1, 2]", "3", '{"val/loss": "low"}', '{"val/loss": null}'])
+def test_a_result_of_other_types(runs: list[Path], best: str) -> None:
+    """A result.json whose `best` is something else costs a warning or a dash, not the command."""
+    (runs[0] / "result.json").write_text(f'{{"status": "completed", "steps": 6, "best": {best}}}')
+    ended = call("list", "runs")
+    assert ended.code == 0
+    assert len(cells(ended.out)) - 1 + ended.err.count("warning") == 4
+    assert call("show", str(runs[0])).code in (0, 2)
+
+
+def test_a_reader_that_leaves(runs: list[Path]) -> None:
+    """`bncompare list runs | head -1` leaves no traceback."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bncompare", "list", "runs"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    process.wait(timeout=30)
+    assert err == ""
+
+
+def test_escape_codes_in_a_config_do_not_reach_the_terminal(runs: list[Path]) -> None:
+    """A label in somebody's config.yaml cannot recolour or rename the terminal of who lists it."""
+    config = runs[0] / "config.yaml"
+    config.write_text(config.read_text().replace("label: none", r'label: "a\e[31mb\e]0;c\a"', 1))
+    for ended in (call("list", "runs"), call("show", str(runs[0]))):
+        assert "\x1b" not in ended.out + ended.err

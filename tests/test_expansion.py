@@ -1,0 +1,671 @@
+"""From a config to its runs: variants, seeds, overrides, resolution, digests, --smoke."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from bncompare.config.checks import check_run
+from bncompare.config.expansion import Experiment, load_experiment, parse_seeds
+from bncompare.config.schema import Images, LeNet, ReduceOnPlateau, RunConfig
+from bncompare.config.strict_yaml import parse
+from bncompare.errors import UserError
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+BASE = """\
+name: base
+data: {name: random_regression, samples: 100, validation: 0.2}
+model: {name: mlp, hidden: [8, 8], norm: batch}
+training: {epochs: 2, batch_size: 16, optimizer: {name: sgd, lr: 0.1}}
+"""
+IMAGES = """\
+name: images
+data: {name: fashion_mnist, validation: 0.1}
+model: {name: lenet, norm: batch}
+training: {epochs: 1, optimizer: {name: adam, lr: 0.001}}
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Expand:
+    """Loads a config from its text."""
+
+    folder: Path
+
+    def __call__(self, text: str, *overrides: str, seeds: str | None = None, smoke: bool = False) -> Experiment:
+        path = self.folder / "config.yaml"
+        path.write_text(text)
+        return load_experiment(path, overrides=overrides, seeds=seeds, smoke=smoke)
+
+    def run(self, text: str, *overrides: str) -> RunConfig:
+        """The only run of a config."""
+        (run,) = self(text, *overrides).runs
+        return run
+
+    def problems(self, text: str, *overrides: str) -> list[str]:
+        """What is wrong with a config, the folder left out."""
+        with pytest.raises(UserError) as caught:
+            self(text, *overrides)
+        return [problem.replace(f"{self.folder}/", "") for problem in caught.value.problems]
+
+
+@pytest.fixture
+def expand(tmp_path: Path) -> Expand:
+    return Expand(tmp_path)
+
+
+def names(experiment: Experiment) -> list[tuple[int, str]]:
+    return [(run.seed, run.variant.label) for run in experiment.runs]
+
+
+# ---------------------------------------------------------------- variants
+
+
+def test_without_compare_there_is_one_variant(expand: Expand) -> None:
+    """A config that compares nothing is one run with seed 0, named after its norm."""
+    experiment = expand(BASE)
+    assert experiment.name == "base"
+    assert experiment.warnings == []
+    assert names(experiment) == [(0, "batch")]
+
+
+def test_grid(expand: Expand) -> None:
+    """A mapping is all combinations, the last key fastest, labelled by its values; seeds are outermost."""
+    experiment = expand(
+        BASE
+        + "seeds: 2\ncompare:\n  model.norm: [none, {kind: group, groups: 4}]\n  training.optimizer.lr: [0.1, 1]\n"
+    )
+    labels = ["none lr=0.1", "none lr=1", "group groups=4 lr=0.1", "group groups=4 lr=1"]
+    assert names(experiment) == [(seed, label) for seed in (0, 1) for label in labels]
+    assert [(run.model.norm.kind, run.training.optimizer.lr) for run in experiment.runs[:4]] == [
+        ("none", 0.1),
+        ("none", 1.0),
+        ("group", 0.1),
+        ("group", 1.0),
+    ]
+    assert [run.variant.index for run in experiment.runs] == [0, 1, 2, 3] * 2
+    assert experiment.runs[2].variant.settings == {
+        "model.norm": {"kind": "group", "groups": 4},
+        "training.optimizer.lr": 0.1,
+    }
+
+
+def test_named_variants(expand: Expand) -> None:
+    """A list is variants with labels of their own, in its order, each with the keys it sets over the shared ones."""
+    experiment = expand(
+        BASE
+        + "seeds: [3, 1]\n"
+        + "compare:\n"
+        + "  - {label: with BN}\n"
+        + "  - {label: plain, model.norm: none, training.optimizer.lr: 0.9}\n"
+    )
+    assert names(experiment) == [(3, "with BN"), (3, "plain"), (1, "with BN"), (1, "plain")]
+    shared, plain = experiment.runs[:2]
+    assert (shared.model.norm.kind, shared.training.optimizer.lr) == ("batch", 0.1)
+    assert (plain.model.norm.kind, plain.training.optimizer.lr) == ("none", 0.9)
+    assert plain.variant.settings == {"model.norm": "none", "training.optimizer.lr": 0.9}
+    assert [run.model_copy(update={"seeds": [0]}).digest for run in experiment.runs[:2]] == [
+        run.model_copy(update={"seeds": [0]}).digest for run in experiment.runs[2:]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("compare", "labels"),
+    [
+        ("model.bias: [auto, always]", ["auto", "always"]),
+        ("training.optimizer.nesterov: [false]", ["nesterov=false"]),
+        ("training.clip_gradient_norm: [null, 1e-3]", ["clip_gradient_norm=null", "clip_gradient_norm=0.001"]),
+        ("model.hidden: [[4], [4, 4]]", ["hidden=[4]", "hidden=[4, 4]"]),
+        ("model.norm.eps: [1e-3]", ["eps=0.001"]),
+        ("training.batch_size: [full, 8]", ["full", "batch_size=8"]),
+    ],
+)
+def test_grid_labels(expand: Expand, compare: str, labels: list[str]) -> None:
+    """A variant of a grid is labelled by its values as they are written in YAML."""
+    experiment = expand(BASE + f"compare: {{{compare}}}\n")
+    assert [run.variant.label for run in experiment.runs] == labels
+
+
+def test_variants_do_not_touch_each_other(expand: Expand) -> None:
+    """What one variant sets below a shared key is not seen by the next."""
+    first, second = expand(
+        BASE + "compare:\n- {label: a, model.norm.eps: 0.5}\n- {label: b, model.bias: always}\n"
+    ).runs
+    assert first.model.norm.model_dump()["eps"] == 0.5
+    assert second.model.norm.model_dump()["eps"] == 1e-5
+    assert first.model.bias == "auto"
+
+
+def test_two_variants_with_the_same_settings(expand: Expand) -> None:
+    """Two variants that would train the same thing are an error that names both, however they are written."""
+    for compare in (
+        "compare: [{label: a}, {label: b}]\n",
+        "compare: [{label: a, model.norm: batch}, {label: b, model.norm: {kind: batch, eps: 1e-5}}]\n",
+        "compare: [{label: a, training.optimizer.lr: 1}, {label: b, training.optimizer.lr: 1.0}]\n",
+        "compare: [{label: a, training.device: cpu}, {label: b, training.device: auto}]\n",
+    ):
+        (problem,) = expand.problems(BASE + compare)
+        assert problem.startswith("config.yaml:5: compare: ")
+        assert "'a' and 'b'" in problem
+        assert "same" in problem
+
+
+def test_duplicate_labels(expand: Expand) -> None:
+    """Two variants of one label are an error at the line of the second."""
+    (problem,) = expand.problems(BASE + "compare:\n- {label: a}\n- {label: b}\n- {label: a, model.norm: none}\n")
+    assert problem.startswith("config.yaml:8: compare: ")
+    assert "'a'" in problem
+    (problem,) = expand.problems(BASE + "compare:\n  model.norm: [none, batch, none]\n")
+    assert "'none'" in problem
+
+
+# ---------------------------------------------------------------- seeds
+
+
+@pytest.mark.parametrize(
+    ("written", "seeds"),
+    [("1", [0]), ("3", [0, 1, 2]), ("[7]", [7]), ("[7, 0, 3]", [7, 0, 3]), (f"[{2**63 - 1}]", [2**63 - 1])],
+)
+def test_seeds_in_a_config(expand: Expand, written: str, seeds: list[int]) -> None:
+    """`seeds` is a number of seeds from 0 on, or a list that is kept in its order."""
+    assert [run.seed for run in expand(BASE + f"seeds: {written}\n").runs] == seeds
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        ("3", [0, 1, 2]),
+        ("0-4", [0, 1, 2, 3, 4]),
+        ("5-5", [5]),
+        ("7,", None),
+        ("0,3,7-9", [0, 3, 7, 8, 9]),
+        ("3, 1", [3, 1]),
+        ("100000000-100000001", [100000000, 100000001]),
+        ("4-0", None),
+        ("-1", None),
+        ("1.0", None),
+        ("", None),
+        ("all", None),
+        ("0-10000", None),
+        ("99999999999999999999", None),
+    ],
+)
+def test_seeds_on_the_command_line(expand: Expand, text: str, seeds: list[int] | None) -> None:
+    """`--seeds` is a number, a range or a list, goes before the config's, and is an error otherwise."""
+    if seeds is None:
+        with pytest.raises(UserError, match=r"^--seeds .*must be a range|^--seeds .*is not a range"):
+            parse_seeds(text)
+    else:
+        assert [run.seed for run in expand(BASE + "seeds: [42]\n", seeds=text).runs] == seeds
+
+
+def test_a_seed_given_twice_is_run_once(expand: Expand) -> None:
+    """Overlapping ranges of seeds give each run once."""
+    assert [run.seed for run in expand(BASE, seeds="0-2,1-3").runs] == [0, 1, 2, 3]
+
+
+# ---------------------------------------------------------------- overrides
+
+
+def test_set_nested_keys(expand: Expand) -> None:
+    """`--set` sets keys at any depth, the last one of equal keys, with values read as YAML."""
+    run = expand.run(
+        BASE,
+        "training.optimizer.lr=1e-3",
+        "model.hidden=[4, 2]",
+        "training.early_stopping.patience=3",
+        "training.epochs=7",
+        "training.epochs = 9",
+        "data={name: random_regression, samples: 50}",
+    )
+    assert run.training.optimizer.lr == 0.001
+    assert run.model.model_dump()["hidden"] == [4, 2]
+    assert run.training.early_stopping is not None
+    assert run.training.early_stopping.patience == 3
+    assert run.training.epochs == 9
+    assert run.data.pool_size == 50
+    assert run.data.validation == 0
+
+
+def test_set_through_a_shorthand(expand: Expand) -> None:
+    """A key below a shorthand keeps what the shorthand says."""
+    run = expand.run(
+        BASE,
+        "model.norm.eps=1e-3",
+        "model.init=normal",
+        "model.init.std=0.5",
+        "model.dropout=0.25",
+        "model.dropout.layers=last",
+        "training.scheduler=step",
+        "training.scheduler.step_size=2",
+    )
+    model = run.model.model_dump()
+    assert (model["norm"]["kind"], model["norm"]["eps"]) == ("batch", 1e-3)
+    assert model["init"] == {"kind": "normal", "std": 0.5}
+    assert (model["dropout"]["p"], model["dropout"]["layers"]) == (0.25, "last")
+    assert run.training.scheduler.model_dump() == {"name": "step", "step_size": 2, "gamma": 0.1}
+
+
+def test_set_through_a_shorthand_below_compare(expand: Expand) -> None:
+    """A variant may set an option of the norm that the shared settings name by a shorthand."""
+    runs = expand(BASE + "compare: {model.norm.eps: [1e-3, 1e-4]}\n").runs
+    assert [(run.model.norm.kind, run.model.norm.model_dump()["eps"]) for run in runs] == [
+        ("batch", 1e-3),
+        ("batch", 1e-4),
+    ]
+
+
+def test_set_what_is_compared(expand: Expand) -> None:
+    """`--set compare.KEY=[…]` replaces the values of a grid, or starts one."""
+    grid = BASE + "compare: {model.norm: [none, batch]}\n"
+    experiment = expand(grid, "compare.model.norm=[layer, {kind: group, groups: 4}]")
+    assert [run.variant.label for run in experiment.runs] == ["layer", "group groups=4"]
+    experiment = expand(grid, "compare.training.optimizer.lr=[0.1, 0.2]")
+    labels = ["none lr=0.1", "none lr=0.2", "batch lr=0.1", "batch lr=0.2"]
+    assert [run.variant.label for run in experiment.runs] == labels
+    assert [run.variant.label for run in expand(BASE, "compare.model.norm=[none]").runs] == ["none"]
+    assert [run.variant.label for run in expand(grid, "compare=null").runs] == ["batch"]
+
+
+@pytest.mark.parametrize(
+    ("compare", "override", "hint"),
+    [
+        ("{model.norm: [none, batch]}", "model.norm=layer", "compare.model.norm"),
+        ("{model.norm: [none, batch]}", "model.norm.eps=1e-3", "compare sets model.norm"),
+        ("{model.norm.eps: [1e-3, 1e-4]}", "model.norm.eps=0.1", "compare.model.norm.eps"),
+        (
+            "[{label: a, model.norm: none}, {label: b, model.norm: batch}]",
+            "model.norm=layer",
+            "compare sets model.norm",
+        ),
+    ],
+)
+def test_an_override_without_effect(expand: Expand, compare: str, override: str, hint: str) -> None:
+    """An override that every variant overrides again is an error that says so."""
+    (problem,) = expand.problems(BASE + f"compare: {compare}\n", override)
+    assert problem.startswith(f"--set {override}: ")
+    assert "no effect" in problem
+    assert hint in problem
+
+
+def test_an_override_of_some_variants(expand: Expand) -> None:
+    """An override that some variant does not override again is no error."""
+    runs = expand(BASE + "compare: [{label: a, model.norm: none}, {label: b}]\n", "model.norm=layer").runs
+    assert [run.model.norm.kind for run in runs] == ["none", "layer"]
+
+
+@pytest.mark.parametrize("text", ["", "training.epochs", "=3", ".x=3", "x.=3", "a..b=3", "a b=3", "-x=3", "a[0]=3"])
+def test_an_override_that_is_no_assignment(expand: Expand, text: str) -> None:
+    """An override that is not KEY=VALUE is an error that shows how to write one."""
+    (problem,) = expand.problems(BASE, text)
+    assert problem.startswith(f"--set {text}: ")
+    assert "KEY=VALUE" in problem
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epochs=no", "training.epochs: must be a whole number, not 'no'"),
+        ("training.optimizer.lr=", "training.optimizer.lr: must be a number, not null"),
+        ("model.hidden.0=3", "model.hidden.0: model.hidden is [8, 8], which has no keys"),
+        ("data.sample=3", "data.sample: unknown key"),
+        ("model.norm=bach", "did you mean 'batch'?"),
+        ("training.epochs=[", "not valid YAML"),
+        ("training.epochs=*x", "aliases"),
+    ],
+)
+def test_a_bad_override_is_named(expand: Expand, override: str, message: str) -> None:
+    """A bad value given to --set is reported at the --set, not at a line of the file."""
+    (problem,) = expand.problems(BASE, override)
+    assert problem.startswith(f"--set {override}: ")
+    assert message in problem
+
+
+# ---------------------------------------------------------------- resolution
+
+
+def missing_keys(section: BaseModel, written: Any, path: str = "") -> list[str]:
+    """Keys of a section, and of those in it, that are not written out."""
+    missing = [f"{path}{key}" for key in type(section).model_fields if key not in written]
+    for key in type(section).model_fields:
+        value = getattr(section, key)
+        if isinstance(value, BaseModel) and key in written:
+            missing += missing_keys(value, written[key], f"{path}{key}.")
+    return missing
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_resolved_configs_write_everything_out(path: Path) -> None:
+    """config.yaml holds every key of every section, and names the metric that decides."""
+    for run in load_experiment(path).runs:
+        written = parse(run.to_yaml(), "config.yaml").data
+        assert missing_keys(run, written) == []
+        assert written["training"]["monitor"] in run.metric_names
+        assert written["seeds"] == [run.seed]
+        if run.training.early_stopping is not None:
+            assert written["training"]["early_stopping"]["monitor"] in run.metric_names
+
+
+@pytest.mark.parametrize(
+    ("extra", "monitor", "stopping", "scheduler"),
+    [
+        ([], "val/loss", None, None),
+        (["data.validation=0"], "train/loss", None, None),
+        (["data.validation=test"], "val/loss", None, None),
+        (["training.monitor=train/loss"], "train/loss", None, None),
+        (["training.early_stopping.patience=1"], "val/loss", "val/loss", None),
+        (["training.early_stopping={patience: 1, monitor: train/loss}"], "train/loss", "train/loss", None),
+        (["training.early_stopping.patience=1", "training.monitor=train/loss"], "train/loss", "train/loss", None),
+        (
+            ["training.early_stopping={patience: 1, monitor: val/loss}", "training.monitor=train/loss"],
+            "train/loss",
+            "val/loss",
+            None,
+        ),
+        (["training.scheduler=reduce_on_plateau"], "val/loss", None, "val/loss"),
+        (["training.scheduler=reduce_on_plateau", "data.validation=0"], "train/loss", None, "train/loss"),
+        (["training.scheduler={name: reduce_on_plateau, monitor: train/loss}"], "val/loss", None, "train/loss"),
+        (
+            ["training.early_stopping={patience: 1, monitor: train/loss}", "training.scheduler=reduce_on_plateau"],
+            "train/loss",
+            "train/loss",
+            "train/loss",
+        ),
+    ],
+)
+def test_monitors_are_resolved(
+    expand: Expand, extra: list[str], monitor: str, stopping: str | None, scheduler: str | None
+) -> None:
+    """The best evaluation, early stopping and the scheduler agree on a metric unless they are told otherwise."""
+    training = expand.run(BASE, *extra).training
+    assert training.monitor == monitor
+    assert (training.early_stopping and training.early_stopping.monitor) == stopping
+    found = training.scheduler.monitor if isinstance(training.scheduler, ReduceOnPlateau) else None
+    assert found == scheduler
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("smoke", [False, True], ids=["full", "smoke"])
+def test_config_yaml_round_trip(path: Path, smoke: bool, tmp_path: Path) -> None:
+    """The config.yaml of every run of every shipped config gives that run again: equal, with the same digest."""
+    experiment = load_experiment(path, smoke=smoke)
+    assert experiment.runs
+    for run in experiment.runs:
+        written = tmp_path / "config.yaml"
+        written.write_text(run.to_yaml(), encoding="utf-8")
+        (again,) = load_experiment(written).runs
+        assert again == run
+        assert again.digest == run.digest
+        assert again.to_yaml() == run.to_yaml()
+
+
+@pytest.mark.parametrize("label", ["no", "1e3", "a: b", " # ", "ß – 7 µm", "'\"", "[x]", "-", "x" * 120])
+def test_labels_and_statements_round_trip(expand: Expand, label: str) -> None:
+    """Any label a config may give to a variant comes back from config.yaml."""
+    quoted = "'" + label.replace("'", "''") + "'"
+    claim = f"claims: [{{statement: {quoted}, metric: val/loss, variant: {{label: {quoted}}}, at_most: 9}}]\n"
+    run = expand.run(BASE + f"compare: [{{label: {quoted}, model.norm: none}}]\n" + claim)
+    assert run.variant.label == label
+    again = expand.run(run.to_yaml())
+    assert again == run
+
+
+# ---------------------------------------------------------------- digests
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "name=other",
+        "training.device=cpu",
+        "data.dir=/elsewhere",
+        "claims=[{statement: s, metric: test/accuracy, variant: {label: none}, at_least: 0.5}]",
+        "compare=[{label: another}]",
+        "compare.model.norm=[batch]",
+        "model.norm={kind: batch, eps: 1e-5, momentum: 0.1, affine: true}",
+        "training.monitor=val/loss",
+        "training.scheduler=none",
+        "seeds=[0]",
+    ],
+)
+def test_digest_ignores(expand: Expand, override: str) -> None:
+    """The digest is the same for what does not change the numbers: names, claims, device, folders, spelling."""
+    assert expand.run(IMAGES, override).digest == expand.run(IMAGES).digest
+
+
+def test_digest_is_of_one_seed(expand: Expand) -> None:
+    """A run has the same digest whichever other seeds and variants it is trained with."""
+    runs = expand(IMAGES + "compare: {model.norm: [none, batch]}\n", seeds="0-2").runs
+    (batch,) = [run for run in runs if run.variant.label == "batch" and run.seed == 0]
+    assert batch.digest == expand.run(IMAGES).digest
+    assert len({run.digest for run in runs}) == len(runs) == 6
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "training.optimizer.lr=0.002",
+        "training.optimizer.weight_decay=0.1",
+        "training.optimizer.betas=[0.9, 0.99]",
+        "training.optimizer={name: adamw, lr: 0.001}",
+        "seeds=[1]",
+        "model.norm=none",
+        "model.norm=batch_from_scratch",
+        "model.norm.eps=1e-3",
+        "model.norm.momentum=null",
+        "model.norm.affine=false",
+        "model.norm.layers=conv",
+        "model.norm.placement=after",
+        "model.norm.on_output=true",
+        "model.init=xavier_uniform",
+        "model.bias=always",
+        "model.activation=tanh",
+        "model.padding=0",
+        "model.pooling=max",
+        "model={name: mlp, hidden: [8], norm: batch}",
+        "training.threads=2",
+        "training.epochs=2",
+        "training.batch_size=32",
+        "training.eval_every=10",
+        "training.scheduler=cosine",
+        "training.clip_gradient_norm=1",
+        "training.monitor=train/loss",
+        "training.early_stopping.patience=3",
+        "data.name=mnist",
+        "data.validation=0.2",
+        "data.train_size=1000",
+        "data.scaling=none",
+        "data.binarize=true",
+        "data.synthetic=true",
+    ],
+)
+def test_digest_changes(expand: Expand, override: str) -> None:
+    """The digest changes with every setting that may change the numbers."""
+    digest = expand.run(IMAGES, override).digest
+    assert len(digest) == 8
+    assert digest != expand.run(IMAGES).digest
+
+
+# ---------------------------------------------------------------- claims
+
+CLAIMS = """\
+compare: {model.norm: [none, {kind: batch, eps: 1e-3}], training.optimizer.lr: [0.1, 0.2]}
+claims:
+- statement: it helps
+  metric: val/loss
+"""
+
+
+@pytest.mark.parametrize(
+    ("selector", "labels"),
+    [
+        ("{model.norm: none}", ["none lr=0.1", "none lr=0.2"]),
+        ("{model.norm: batch}", ["batch eps=0.001 lr=0.1", "batch eps=0.001 lr=0.2"]),
+        ("{model.norm.kind: batch, training.optimizer.lr: 0.2}", ["batch eps=0.001 lr=0.2"]),
+        ("{model.norm: {kind: batch, eps: 1e-3}}", ["batch eps=0.001 lr=0.1", "batch eps=0.001 lr=0.2"]),
+        ("{model.norm.eps: 1e-3}", ["batch eps=0.001 lr=0.1", "batch eps=0.001 lr=0.2"]),
+        ("{label: none lr=0.2}", ["none lr=0.2"]),
+        ("{training.optimizer: {lr: 0.1}}", ["none lr=0.1", "batch eps=0.001 lr=0.1"]),
+        ("{model.norm: layer}", []),
+        ("{model.norm: {kind: batch, eps: 1e-5}}", []),
+        ("{label: none}", []),
+        ("{model.nrom: none}", []),
+        ("{training.optimizer.lr: 0.3}", []),
+    ],
+)
+def test_which_variants_a_claim_selects(expand: Expand, selector: str, labels: list[str]) -> None:
+    """A claim selects variants by resolved settings or label; one that selects none is an error that lists them."""
+    text = BASE + CLAIMS + f"  variant: {selector}\n  at_most: 9\n"
+    if labels:
+        experiment = expand(text)
+        wanted = experiment.runs[0].claims[0].variant
+        assert [run.variant.label for run in experiment.runs if run.matches(wanted)] == labels
+    else:
+        (problem,) = expand.problems(text)
+        assert problem.startswith("config.yaml:9: claims[0].variant: ")
+        assert "none lr=0.1, none lr=0.2, batch eps=0.001 lr=0.1, batch eps=0.001 lr=0.2" in problem
+
+
+def test_validating_on_the_test_set_is_warned_of(expand: Expand) -> None:
+    """Whoever chooses the best evaluation on the test set is told once that its test metrics are optimistic."""
+    (warning,) = expand(BASE + "compare: {model.norm: [none, batch]}\n", "data.validation=test").warnings
+    assert "test" in warning
+    assert "optimistic" in warning
+
+
+# ---------------------------------------------------------------- --smoke
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_smoke_shrinks_every_shipped_config(path: Path) -> None:
+    """--smoke keeps the variants and bounds the rest: made-up data, few examples, few steps, no claims."""
+    full, smoke = load_experiment(path), load_experiment(path, smoke=True)
+    assert smoke.name == f"{full.name}-smoke"
+    assert {run.variant.label for run in smoke.runs} == {run.variant.label for run in full.runs}
+    assert {run.digest for run in smoke.runs}.isdisjoint(run.digest for run in full.runs)
+    for run in smoke.runs:
+        assert run.name == smoke.name
+        assert run.seed < 2
+        assert run.claims == []
+        assert run.total_steps <= 32
+        assert run.data.num_train <= 512
+        assert run.data.pool_size + run.data.test_size <= 2_500
+        assert not isinstance(run.data, Images) or run.data.synthetic
+        assert check_run(run) == []
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param(["data.samples=3", "data.validation=1"], id="three examples"),
+        pytest.param(["data.samples=100000", "data.validation=1e-4"], id="few of many to validate on"),
+        pytest.param(["data.samples=1000000", "data.validation=0.9999"], id="few of many to train on"),
+        pytest.param(["data.samples=100000", "data.validation=99000"], id="most of many to validate on"),
+        pytest.param(["data.test_samples=0"], id="no test set"),
+        pytest.param(["data.samples=100000", "data.train_size=70000"], id="a large train_size"),
+        pytest.param(["data.samples=100000", "training.batch_size=5000"], id="large batches"),
+        pytest.param(["data.samples=100000", "training.batch_size=full"], id="full batches"),
+        pytest.param(
+            ["training={steps: 100000, eval_every: 5000, optimizer: {name: sgd, lr: 0.1}}"], id="steps and eval_every"
+        ),
+        pytest.param(["training.epochs=500", "training.batch_size=2", "data.samples=100000"], id="small batches"),
+        pytest.param(
+            ["data={name: mnist, validation: 0.0002}", "training.early_stopping.patience=1"], id="a dozen images"
+        ),
+        pytest.param(["data={name: mnist, validation: 0.9998}"], id="all but a dozen images"),
+        pytest.param(["data={name: mnist, validation: 59990}"], id="all but ten images"),
+        pytest.param(["data={name: mnist, validation: test}"], id="validation on the test set"),
+    ],
+)
+def test_smoke_of_any_valid_config_is_valid(expand: Expand, overrides: list[str]) -> None:
+    """What passes the checks at full size still passes them shrunk, with the same metrics, and stays small."""
+    (full,) = expand(BASE, *overrides).runs
+    (run,) = expand(BASE, *overrides, smoke=True).runs
+    assert check_run(run) == []
+    assert run.metric_names == full.metric_names
+    assert run.training.monitor in run.metric_names
+    assert 1 <= run.data.num_train <= 512
+    assert 1 <= run.total_steps <= 1024
+
+
+def test_smoke_keeps_a_long_name_valid(expand: Expand) -> None:
+    """The name of a shrunk experiment is a valid name too."""
+    run = expand(BASE, f"name={'x' * 80}", smoke=True).runs[0]
+    assert len(run.name) == 80
+    assert run.name.endswith("-smoke")
+
+
+# ---------------------------------------------------------------- steps
+
+
+def regression(num_train: int, batch_size: int | str, **training: Any) -> RunConfig:
+    return RunConfig.model_validate(
+        {
+            "name": "x",
+            "data": {"name": "random_regression", "samples": num_train},
+            "model": {"name": "mlp", "hidden": [1]},
+            "training": {"batch_size": batch_size, "optimizer": {"name": "sgd", "lr": 0.1}, **training},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("num_train", "batch_size", "steps", "dropped"),
+    [
+        (100, 16, 7, 0),
+        (96, 16, 6, 0),
+        (97, 16, 6, 1),
+        (98, 16, 7, 0),
+        (17, 16, 1, 1),
+        (16, 16, 1, 0),
+        (10, 16, 1, 0),
+        (2, 1, 2, 0),
+        (3, 2, 1, 1),
+        (1, 16, 1, 0),
+        (1, 1, 1, 0),
+        (97, "full", 1, 0),
+        (1, "full", 1, 0),
+    ],
+)
+def test_steps_per_epoch(num_train: int, batch_size: int | str, steps: int, dropped: int) -> None:
+    """A ragged last batch is trained on, unless it would have just one example, which is left out."""
+    run = regression(num_train, batch_size, epochs=3)
+    assert (run.steps_per_epoch, run.dropped_examples) == (steps, dropped)
+    assert run.total_steps == 3 * steps
+    assert regression(num_train, batch_size, steps=11).total_steps == 11
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 10_000), st.integers(1, 300))
+def test_batches_cover_the_examples(num_train: int, batch_size: int) -> None:
+    """The batches of an epoch are full but for the last, hold all examples but those left out, and never just one."""
+    run = regression(num_train, batch_size, epochs=1)
+    used = num_train - run.dropped_examples
+    last = used - (run.steps_per_epoch - 1) * run.batch_size
+    assert 1 <= last <= run.batch_size
+    assert run.dropped_examples in (0, 1)
+    if num_train > 1 and batch_size > 1:
+        assert last > 1
+
+
+def test_num_train(expand: Expand) -> None:
+    """Validation is held out first; train_size takes from the rest."""
+    run = expand.run(BASE, "data.validation=0.25", "data.train_size=60")
+    assert (run.data.validation_size, run.data.num_train) == (25, 60)
+    run = expand.run(BASE, "data.validation=10")
+    assert (run.data.validation_size, run.data.num_train) == (10, 90)
+    run = expand.run(BASE, "data.validation=test")
+    assert (run.data.validation_size, run.data.num_train) == (0, 100)
+    assert run.data.has_validation
+
+
+def test_lenet_is_read(expand: Expand) -> None:
+    """`model.name` decides which keys a model has."""
+    assert isinstance(expand.run(IMAGES).model, LeNet)
+    (problem,) = expand.problems(IMAGES, "model.hidden=[3]")
+    assert problem.startswith("--set model.hidden=[3]: model.hidden: unknown key")
