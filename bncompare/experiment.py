@@ -80,6 +80,8 @@ def run_experiment(planned: Sequence[Planned], *, data_dir: Path | None) -> Iter
                 continue
             metrics = result.metrics
             folder.append(result.epoch, result.step, metrics, result.seconds, result.examples_per_second)
+            measured = [(row.layer, row.quantity, row.value) for row in result.diagnostics]
+            folder.append_diagnostics(result.epoch, result.step, measured)
             if result.outcome:
                 outcome = result.outcome
                 folder.finish(_result(item, result, outcome), _weights(outcome), _curves(folder), result.checkpoint())

@@ -13,8 +13,8 @@ from torch.nn import init
 
 from bncompare.config.architecture import KERNEL_SIZE, POOL_SIZE, Layer, layers
 from bncompare.config.schema import AnyInit, LeNet, RunConfig
-from bncompare.norms import build_norm
-from bncompare.randomness import derive, generator
+from bncompare.norms.kinds import ActivationNorm, WeightParametrization
+from bncompare.randomness import StepRandomness, derive, generator
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -27,25 +27,17 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-class Dropout(nn.Module):
+class Dropout(StepRandomness):
     """Inverted dropout whose masks are a function of (seed, layer, step), so that variants share them."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
-        self.generator: torch.Generator | None = None
-
-    def reseed(self, seed: int, name: str, step: int, device: torch.device) -> None:
-        """Choose the masks of one step; call before each forward pass in training."""
-        if self.generator is None or self.generator.device != device:
-            self.generator = torch.Generator(device)
-        self.generator.manual_seed(derive(seed, f"dropout {name}", step))
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero each element with probability p and scale the others by 1/(1−p); in evaluation, x itself."""
         if not self.training:
             return x
-        assert self.generator is not None, "reseed() chooses the masks"
         keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
         return x * keep / (1 - self.p)
 
@@ -65,13 +57,36 @@ def build_model(run: RunConfig, device: torch.device | str = "cpu") -> nn.Sequen
         layer = model.get_submodule(layer_name)
         if isinstance(layer, nn.Linear | nn.Conv2d):
             _initialize(run.model.init, kind, parameter, layer.weight[0].numel(), generator(run.seed, f"init {name}"))
+    _parametrize(run, model)
     return model.to(device)
 
 
 def count_parameters(run: RunConfig) -> int:
     """Trainable numbers in the model."""
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in _build(run).parameters())
+        model = _build(run)
+        _parametrize(run, model)
+    return sum(parameter.numel() for group in trainable_parameters(run, model) for parameter in group)
+
+
+def trainable_parameters(run: RunConfig, model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """What `training.trainable` trains: γ and β of the norm layers, and all else."""
+    norms, others = list[nn.Parameter](), list[nn.Parameter]()
+    for name, module in model.named_modules():
+        is_norm = name.rpartition(".")[2] == "norm"
+        (norms if is_norm else others).extend(module.parameters(recurse=False))
+    trainable = run.training.trainable
+    return norms if trainable != "all_but_norm" else [], others if trainable != "norm" else []
+
+
+def _parametrize(run: RunConfig, model: nn.Sequential) -> None:
+    """Norms of weights, on top of the initial weights, which stay as they are in the other variants."""
+    for layer in layers(run):
+        if isinstance(layer.norm, WeightParametrization):
+            name = f"{layer.name}.{'conv' if layer.kind == 'conv' else 'linear'}"
+            with torch.random.fork_rng(devices=[]):  # spectral norm starts its power iteration at random
+                torch.manual_seed(derive(run.seed, f"init {name}.parametrization"))
+                layer.norm.parametrize(model.get_submodule(name))
 
 
 def _build(run: RunConfig) -> nn.Sequential:
@@ -101,7 +116,7 @@ def _block(run: RunConfig, layer: Layer) -> OrderedDict[str, nn.Module]:
         )
     else:
         block["linear"] = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias)
-    norm = build_norm(layer)
+    norm = layer.norm.build(layer.shape) if isinstance(layer.norm, ActivationNorm) else None
     if layer.is_output:
         if norm is not None:
             block["norm"] = norm
@@ -110,7 +125,7 @@ def _block(run: RunConfig, layer: Layer) -> OrderedDict[str, nn.Module]:
     dropout_first = model.name == "mlp" and model.dropout.placement == "before_norm"
     if dropout is not None and dropout_first:
         block["dropout"] = dropout
-    norm_first = layer.norm is not None and layer.norm.placement == "before"
+    norm_first = isinstance(layer.norm, ActivationNorm) and layer.norm.placement == "before"
     if norm is not None and norm_first:
         block["norm"] = norm
     block["activation"] = ACTIVATIONS[model.activation]()

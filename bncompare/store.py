@@ -15,7 +15,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +30,7 @@ CHECKSUM_BYTES = 32
 
 FILES = (  # result.json first: a folder that loses files is not finished
     *("result.json", "checkpoint.pt", "config.yaml", "environment.json", "metrics.csv", "timing.csv"),
-    *("curves.png", "best.safetensors"),
+    *("diagnostics.csv", "curves.png", "best.safetensors"),
 )
 
 State = Literal["finished", "begun", "new"]
@@ -56,6 +56,7 @@ class Run:
     config: RunConfig
     metrics_lines: list[str] = field(default_factory=list)
     timing_lines: list[str] = field(default_factory=list)
+    diagnostics_lines: list[str] = field(default_factory=list)
 
     @property
     def state(self) -> State:
@@ -88,6 +89,10 @@ class Run:
         self.metrics_lines.append(",".join(values) + "\n")
         self.timing_lines.append(f"{epoch:.10g},{step},{seconds:.6f},{examples_per_second:.1f}\n")
 
+    def append_diagnostics(self, epoch: float, step: int, rows: Iterable[tuple[str, str, float]]) -> None:
+        """Add (layer, quantity, value) measured at an evaluation."""
+        self.diagnostics_lines += [f"{epoch:.10g},{step},{layer},{name},{value!r}\n" for layer, name, value in rows]
+
     def save(self, snapshot: bytes) -> None:
         """Write the evaluations so far and a checkpoint from which the run can go on."""
         self._write_tables()
@@ -100,11 +105,12 @@ class Run:
             return None
         lines, snapshot = checkpoint
         self.metrics_lines, self.timing_lines = lines["metrics"], lines["timing"]
+        self.diagnostics_lines = lines["diagnostics"]
         return snapshot
 
     def _write_checkpoint(self, snapshot: bytes, *, is_final: bool) -> None:
-        header = {"is_final": is_final, "metrics": self.metrics_lines, "timing": self.timing_lines}
-        lines = json.dumps(header).encode()
+        tables = {"metrics": self.metrics_lines, "timing": self.timing_lines, "diagnostics": self.diagnostics_lines}
+        lines = json.dumps({"is_final": is_final, **tables}).encode()
         body = len(lines).to_bytes(8) + lines + snapshot
         self._write("checkpoint.pt", hashlib.blake2b(body, digest_size=CHECKSUM_BYTES).digest() + body)
 
@@ -144,6 +150,10 @@ class Run:
     def _write_tables(self) -> None:
         self._write("metrics.csv", self.metrics_csv.encode())
         self._write("timing.csv", "".join(["epoch,step,seconds,examples_per_second\n", *self.timing_lines]).encode())
+
+        if self.diagnostics_lines:
+            text = "".join(["epoch,step,layer,quantity,value\n", *self.diagnostics_lines])
+            self._write("diagnostics.csv", text.encode())
 
     def _write(self, name: str, content: bytes) -> None:
         write_atomic(self.path / name, content)

@@ -24,8 +24,10 @@ from bncompare.config.schema import (
 )
 from bncompare.data import Dataset, Split
 from bncompare.errors import UserError
-from bncompare.models import Dropout, build_model
-from bncompare.randomness import generator
+from bncompare.models import build_model, trainable_parameters
+from bncompare.norms.evaluation import evaluation_statistics, set_evaluation_mode
+from bncompare.norms.kinds import BatchFamily, EvalStats, TrackingBatchNorm
+from bncompare.randomness import StepRandomness, generator
 
 EVALUATION_CHUNK = 500  # examples; a few MB of activations, and small enough for the caches
 
@@ -46,6 +48,16 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """A row of diagnostics.csv beside its epoch and step."""
+
+    layer: str
+    """`model` for the whole"""
+    quantity: str
+    value: float
+
+
+@dataclass(frozen=True)
 class Record:
     """One evaluation."""
 
@@ -55,6 +67,8 @@ class Record:
     """optimizer steps so far"""
     metrics: dict[str, float]
     """`train/…` averaged over the examples since the last evaluation, `val/…`, and `lr` of the last step"""
+    diagnostics: list[Measurement]
+    """what the `diagnostics` section asks for"""
     seconds: float
     """wall-clock since the last evaluation, this one included"""
     examples_per_second: float
@@ -73,12 +87,13 @@ def train(
     train_split = dataset.train.to(device)
     validation = dataset.validation.to(device) if dataset.validation else None
     model = build_model(run, device)
-    dropouts = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, Dropout)]
+    random_layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, StepRandomness)]
     optimizer = _optimizer(run, model)
     scheduler = _scheduler(run, optimizer)
     best = _Best(run)
     patience = _Patience(training.early_stopping) if training.early_stopping else None
     loss_fn = loss_function(run)
+    chunk = evaluation_chunk(run, eval_stats(run))
     sums = _Sums(run.data.is_classification, device)
     first_step = 0
     if checkpoint is not None:
@@ -100,8 +115,8 @@ def train(
         if rows is None or position == 0:
             rows = _epoch_rows(run, train_split, epoch)
         inputs, targets = train_split.batch(rows[position * run.batch_size : (position + 1) * run.batch_size])
-        for name, dropout in dropouts:
-            dropout.reseed(run.seed, name, step, device)
+        for name, layer in random_layers:
+            layer.reseed(run.seed, name, step, device)
         outputs = model(inputs)
         loss = loss_fn(outputs, targets)
         sums.add(loss.detach() * len(targets), outputs.detach(), targets)
@@ -127,14 +142,20 @@ def train(
 
         metrics = sums.means("train", examples)
         training_seconds = time.perf_counter() - started
-        if validation:
-            metrics |= evaluate(model, validation, loss_fn, "val")
-        metrics["lr"] = lr
-        diverged = not all(math.isfinite(value) for value in metrics.values())
+        diagnostics = []
         passed = (step + 1) / run.steps_per_epoch
+        with evaluation_statistics(model, train_split, eval_stats(run)):
+            if validation:
+                metrics |= evaluate(model, validation, loss_fn, "val", chunk)
+            metrics["lr"] = lr
+            diverged = not all(math.isfinite(value) for value in metrics.values())
+            if not diverged:
+                # Within the `with`: the weights that are kept hold the statistics that gave the metrics.
+                best.update(passed, step + 1, metrics, model)
+        if validation:
+            diagnostics += _eval_stats_gap(run, model, train_split, validation, loss_fn)
         stop = False
         if not diverged:
-            best.update(passed, step + 1, metrics, model)
             stop = patience is not None and patience.update(metrics)
             if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
                 assert isinstance(training.scheduler, ReduceOnPlateau)
@@ -159,9 +180,10 @@ def train(
         outcome = None
         if status is not None:
             last = {"epoch": passed, "step": step + 1, **metrics}
-            outcome = _outcome(status, best, last, model, dataset.test and dataset.test.to(device), loss_fn)
+            test = dataset.test and dataset.test.to(device)
+            outcome = _outcome(run, status, best, last, model, train_split, test, loss_fn)
         seconds = time.perf_counter() - started
-        yield Record(passed, step + 1, metrics, seconds, examples / training_seconds, snapshot, outcome)
+        yield Record(passed, step + 1, metrics, diagnostics, seconds, examples / training_seconds, snapshot, outcome)
         if status is not None:
             return
         sums.reset()
@@ -175,12 +197,17 @@ def loss_function(run: RunConfig) -> Callable[..., Tensor]:
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, split: Split, loss_fn: Callable[..., Tensor], prefix: str) -> dict[str, float]:
-    """Loss, and accuracy of classes, averaged over the examples of a split, in evaluation mode."""
+def evaluate(
+    model: nn.Module, split: Split, loss_fn: Callable[..., Tensor], prefix: str, chunk: int = EVALUATION_CHUNK
+) -> dict[str, float]:
+    """Loss, and accuracy of classes, averaged over the examples of a split, in evaluation mode.
+
+    Examples go through the model in batches of nearly `chunk`, which matters for batch statistics alone.
+    """
     is_classification = split.targets.dtype == torch.int64
     sums = _Sums(is_classification, split.rows.device)
-    model.eval()
-    for rows in split.rows.tensor_split(-(-len(split) // EVALUATION_CHUNK)):
+    set_evaluation_mode(model)
+    for rows in split.rows.tensor_split(-(-len(split) // chunk)):
         inputs, targets = split.batch(rows)
         outputs = model(inputs)
         sums.add(loss_fn(outputs, targets, reduction="sum"), outputs, targets)
@@ -217,11 +244,18 @@ def _epoch_rows(run: RunConfig, split: Split, epoch: int) -> Tensor:
 
 def _optimizer(run: RunConfig, model: nn.Module) -> torch.optim.Optimizer:
     choice = run.training.optimizer
+    norms, others = trainable_parameters(run, model)
+    trained = {id(parameter) for parameter in [*norms, *others]}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in trained)
+    norm_decay = choice.weight_decay if choice.decay_norm else 0.0
+    groups: list[dict[str, Any]] = [{"params": others}, {"params": norms, "weight_decay": norm_decay}]
+    groups = [group for group in groups if group["params"]]
     # One kernel for all parameters: half the time of a step of a small model.
     fused = next(model.parameters()).device.type in ("cpu", "cuda")
     if isinstance(choice, SGD):
         return torch.optim.SGD(
-            model.parameters(),
+            groups,
             choice.lr,
             momentum=choice.momentum,
             nesterov=choice.nesterov,
@@ -231,7 +265,7 @@ def _optimizer(run: RunConfig, model: nn.Module) -> torch.optim.Optimizer:
     optimizer = torch.optim.Adam if choice.name == "adam" else torch.optim.AdamW
     beta1, beta2 = choice.betas
     return optimizer(
-        model.parameters(),
+        groups,
         choice.lr,
         betas=(beta1, beta2),
         eps=choice.eps,
@@ -352,20 +386,55 @@ class _Patience:
 
 
 def _outcome(
+    run: RunConfig,
     status: Status,
     best: _Best,
     last: dict[str, float],
     model: nn.Module,
+    train_split: Split,
     test: Split | None,
     loss_fn: Callable[..., Tensor],
 ) -> Outcome:
     """Test the last weights and the best ones."""
     best_metrics = best.metrics and dict(best.metrics)
     if test is not None:
-        last = last | evaluate(model, test, loss_fn, "test")
+        statistics = eval_stats(run)
+        chunk = evaluation_chunk(run, statistics)
+        with evaluation_statistics(model, train_split, statistics):
+            last = last | evaluate(model, test, loss_fn, "test", chunk)
         if best_metrics is not None and best.weights is not None:
             final = {name: value.clone() for name, value in model.state_dict().items()}
             model.load_state_dict(best.weights)
-            best_metrics |= evaluate(model, test, loss_fn, "test")
+            # The population statistics of the best weights are among them.
+            with evaluation_statistics(model, train_split, "running" if statistics == "population" else statistics):
+                best_metrics |= evaluate(model, test, loss_fn, "test", chunk)
             model.load_state_dict(final)  # the checkpoint of this record holds the last weights
     return Outcome(status, best_metrics, last, best.weights)
+
+
+def eval_stats(run: RunConfig) -> EvalStats:
+    """The statistics that the norm of a run uses in evaluation."""
+    norm = run.model.norm
+    if not isinstance(norm, BatchFamily):
+        return "running"
+    tracks = not isinstance(norm, TrackingBatchNorm) or norm.track_running_stats
+    return norm.eval_stats if tracks else "batch"
+
+
+def evaluation_chunk(run: RunConfig, statistics: EvalStats) -> int:
+    """Examples that are evaluated at once: as many as in training where their statistics matter."""
+    return run.batch_size if statistics == "batch" else EVALUATION_CHUNK
+
+
+def _eval_stats_gap(
+    run: RunConfig, model: nn.Module, train_split: Split, validation: Split, loss_fn: Callable[..., Tensor]
+) -> list[Measurement]:
+    """Validation with other statistics than the run's own."""
+    measured = []
+    if isinstance(run.model.norm, BatchFamily):
+        for statistics in run.diagnostics.eval_stats:
+            with evaluation_statistics(model, train_split, statistics):
+                chunk = evaluation_chunk(run, statistics)
+                for name, value in evaluate(model, validation, loss_fn, "val", chunk).items():
+                    measured.append(Measurement("model", f"{name} with {statistics} statistics", value))
+    return measured

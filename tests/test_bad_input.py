@@ -273,7 +273,7 @@ CHOICE_ERRORS = [
     bad(
         "norm",
         base("norm: batch", "norm: bach"),
-        "config.yaml:10: model.norm: …none, batch, batch_from_scratch, layer, instance, group, not 'bach'…'batch'?",
+        "config.yaml:10: model.norm: …none, batch, …, not 'bach'; did you mean 'batch'?",
     ),
     bad(
         "norm.kind",
@@ -324,17 +324,17 @@ COMBINATION_ERRORS = [
     bad(
         "batch norm, batches of one",
         base("batch_size: 16", "batch_size: 1"),
-        "config.yaml:13: training.batch_size: batch norm…hidden.0…batch_size is 1…",
+        "config.yaml:10: model.norm: batch norm…hidden.0…one example (training.batch_size…",
     ),
     bad(
         "batch norm from scratch, batches of one",
         base("batch_size: 16", "batch_size: 1").replace("norm: batch", "norm: batch_from_scratch"),
-        "config.yaml:13: training.batch_size: batch_from_scratch norm…hidden.0…batch_size is 1…",
+        "config.yaml:10: model.norm: batch_from_scratch norm…hidden.0…one example…",
     ),
     bad(
         "batch norm, one training example",
         base("validation: 0.2", "train_size: 1"),
-        "config.yaml:13: training.batch_size: batch norm…one training example…",
+        "config.yaml:10: model.norm: batch norm…hidden.0…one example…",
     ),
     bad(
         "instance norm on dense layers",
@@ -344,17 +344,17 @@ COMBINATION_ERRORS = [
     bad(
         "groups that do not divide",
         base("norm: batch", "norm: {kind: group, groups: 3}").replace("[8, 8]", "[9, 8]"),
-        "config.yaml:10: model.norm.groups: …3…8 channels of hidden.1",
+        "config.yaml:10: model.norm: group norm…hidden.1…groups: 3…8 channels",
     ),
     bad(
         "channels per group that do not divide",
         base("norm: batch", "norm: {kind: group, channels_per_group: 3}").replace("[8, 8]", "[9, 8]"),
-        "config.yaml:10: model.norm.channels_per_group: …3…8 channels of hidden.1",
+        "config.yaml:10: model.norm: group norm…hidden.1…channels_per_group: 3…8 channels",
     ),
     bad(
         "groups and channels_per_group",
         base("norm: batch", "norm: {kind: group, groups: 2, channels_per_group: 4}"),
-        "config.yaml:10: model.norm.groups: …channels_per_group, not both",
+        "config.yaml:10: model.norm: group norm…give one of them",
     ),
     bad(
         "unknown layer",
@@ -456,9 +456,9 @@ COMPARE_ERRORS = [
         ("{}", "compare: …, not {}"),
         ("{model.norm: batch}", "compare.model.norm: must be a list…, not 'batch'"),
         ("{model.norm: []}", "compare.model.norm: must be a list…, not []"),
-        ("{modle.norm: [batch]}", "compare.modle.norm: …data, model, training; did you mean 'model'?"),
-        ("{seeds: [1, 2]}", "compare.seeds: …data, model, training"),
-        ("{name: [a, b]}", "compare.name: …data, model, training"),
+        ("{modle.norm: [batch]}", "compare.modle.norm: …data, model, training, diagnostics; did you mean 'model'?"),
+        ("{seeds: [1, 2]}", "compare.seeds: …data, model, training, diagnostics"),
+        ("{name: [a, b]}", "compare.name: …data, model, training, diagnostics"),
         ("{model.name.x: [1, 2]}", "model.name.x: model.name is 'mlp', …"),
         ("{model.norm: [none, bach]}", "model.norm: …'bach'; did you mean 'batch'?"),
         ("[batch]", "compare[0]: …mapping…label, not 'batch'"),

@@ -1,22 +1,27 @@
 """Each norm against torch.nn, and against its formula written independently in float64 NumPy."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-from bncompare.config.architecture import Layer
 from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import BatchNorm as BatchNormConfig
-from bncompare.config.schema import ExampleNorm, GroupNorm, RunConfig
+from bncompare.config.schema import RunConfig
 from bncompare.data import load_dataset, load_pool
+from bncompare.errors import UserError
 from bncompare.models import build_model
-from bncompare.norms import NORMS, build_norm
+from bncompare.norms import NORMS, Norm
 from bncompare.norms.from_scratch import BatchNorm
-from bncompare.training import loss_function
+from bncompare.norms.kinds import ActivationNorm
+from bncompare.norms.variants import BatchRenorm, GhostBatchNorm
+from bncompare.randomness import StepRandomness
+from bncompare.training import loss_function, train
 
 Array = NDArray[np.float64]
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -118,57 +123,289 @@ def test_one_value_per_channel_is_refused() -> None:
     assert norm.eval()(torch.ones(1, 3)).shape == (1, 3)
 
 
-# ---------------------------------------------------------------- formulas in NumPy
+# ---------------------------------------------------------------- every kind: formulas in NumPy
+
+# Of the batch norms, with the options that matter on small tensors.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "ghost_batch": {"virtual_batch_size": 4},
+    "batch_renorm": {"start": 0, "rmax_end": 1, "dmax_end": 1, "rmax": 1.5, "dmax": 0.25},
+    "noisy_batch": {"noise_mean": 0.0, "noise_std": 1.0, "spread_mean": 0.0, "spread_std": 0.0},
+}
+KINDS = [kind for kind, norm in NORMS.items() if issubclass(norm, ActivationNorm)]
+CASES = [(kind, shape) for kind in KINDS for shape in ((6,), (6, 5, 5)) if kind != "instance" or len(shape) > 1]
+BATCH_KINDS = [kind for kind in KINDS if "batch" in kind]
+
+
+def build(kind: str, shape: tuple[int, ...], **options: Any) -> nn.Module:
+    norm = NORMS[kind].model_validate({"kind": kind, **OPTIONS.get(kind, {}), **options})
+    assert isinstance(norm, Norm)
+    module = norm.build(shape).double()
+    if isinstance(module, StepRandomness):
+        module.reseed(0, "x", 0, torch.device("cpu"))
+    return module
 
 
 def normalize(x: Array, axes: tuple[int, ...], eps: float = 1e-5) -> Array:
     return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps)
 
 
-def by_formula(kind: str, x: Array) -> Array:
-    """The norm of x, (N, C) or (N, C, H, W), with γ = 1 and β = 0."""
-    if kind.startswith("batch"):
-        return normalize(x, (0, *range(2, x.ndim)))
+def by_formula(kind: str, x: Array, options: dict[str, Any]) -> Array:
+    """The norm of a first training batch x, (N, C) or (N, C, H, W), with γ = 1 and β = 0: from the definitions."""
+    batch = (0, *range(2, x.ndim))
+    mean, var = x.mean(batch, keepdims=True), x.var(batch, keepdims=True)
+    std = np.sqrt(var + 1e-5)
+    if kind in ("batch", "batch_from_scratch", "noisy_batch"):
+        return normalize(x, batch)
     if kind == "layer":
         return normalize(x, tuple(range(1, x.ndim)))
+    if kind == "rms":
+        axes = tuple(range(1, x.ndim))
+        return x / np.sqrt((x**2).mean(axes, keepdims=True) + 1e-5)
     if kind == "instance":
         return normalize(x, tuple(range(2, x.ndim)))
-    groups = x.reshape(x.shape[0], 2, -1)
-    return normalize(groups, (2,)).reshape(x.shape)
+    if kind == "group":
+        return normalize(x.reshape(x.shape[0], 2, -1), (2,)).reshape(x.shape)
+    if kind == "local_response":
+        y = np.empty_like(x)
+        for c in range(x.shape[1]):
+            around = x[:, max(0, c - 2) : c + 3]
+            y[:, c] = x[:, c] / (1 + 1e-4 * (around**2).sum(1) / 5) ** 0.75
+        return y
+    if kind == "ghost_batch":
+        return np.concatenate([normalize(part, batch) for part in np.array_split(x, len(x) // 4)])
+    if kind == "batch_renorm":  # the running mean and variance start as 0 and 1; limits are those of step 0
+        running_std = np.sqrt(1 + 1e-5)
+        r, d = np.clip(std / running_std, 1, 1), np.clip(mean / running_std, 0, 0)
+        return (x - mean) / std * r + d
+    if kind == "mean_only_batch":
+        return x - mean
+    if kind == "variance_only_batch":
+        return x / std
+    if kind == "lp_batch":
+        p = options.get("p", 1)
+        distance = np.abs(x - mean)
+        if p == "inf":
+            return (x - mean) / (distance.max(batch, keepdims=True) + 1e-5)
+        return (x - mean) / ((distance**p).mean(batch, keepdims=True) + 1e-5) ** (1 / p)
+    assert kind == "population_batch"
+    return x / np.sqrt(1 + 1e-5)
 
 
-def layer_with(kind: str, conv: bool) -> Layer:
-    if kind.startswith("batch"):
-        norm = BatchNormConfig(kind=kind)  # type: ignore[arg-type]
-    elif kind == "group":
-        norm = GroupNorm(kind="group")
-    else:
-        norm = ExampleNorm(kind=kind)  # type: ignore[arg-type]
-    return Layer("x", "conv" if conv else "dense", 4, 6, False, norm, 0.0, size=5 if conv else 1)
+@pytest.mark.parametrize(("kind", "shape"), CASES)
+def test_norm_equals_its_formula(kind: str, shape: tuple[int, ...]) -> None:
+    """Every kind computes what its definition says, in float64."""
+    x = random(8, *shape) * 3 + 2
+    for options in [{}] if kind != "lp_batch" else [{"p": 1}, {"p": 2}, {"p": "inf"}]:
+        y = build(kind, shape, **options)(x).detach().numpy()
+        np.testing.assert_allclose(y, by_formula(kind, x.numpy(), options), atol=1e-12)
 
 
-CASES = [(kind, conv) for kind in NORMS for conv in (False, True) if conv or kind != "instance"]
+@pytest.mark.parametrize(("kind", "shape"), CASES)
+def test_gradients(kind: str, shape: tuple[int, ...]) -> None:
+    """The gradient of every kind is that of finite differences, but for what the definition holds constant."""
+    if kind == "batch_renorm":
+        pytest.skip("r and d are constants to the gradient: see test_renorm_gradient")
+    shape = shape[:1] + (2,) * (len(shape) - 1)
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return build(kind, shape)(x)  # a new one each time: finite differences call it often
+
+    assert torch.autograd.gradcheck(forward, random(6, *shape).requires_grad_())
 
 
-@pytest.mark.parametrize(("kind", "conv"), CASES)
-def test_norm_equals_its_formula(kind: str, conv: bool) -> None:
-    """Every kind normalizes over the axes its definition says, in float64."""
-    module = build_norm(layer_with(kind, conv))
-    assert module is not None
-    x = random(8, 6, 5, 5) * 3 + 2 if conv else random(8, 6) * 3 + 2
-    np.testing.assert_allclose(module.double()(x).detach().numpy(), by_formula(kind, x.numpy()), atol=1e-12)
-
-
-@pytest.mark.parametrize(("kind", "conv"), CASES)
-def test_state_dict_round_trip(kind: str, conv: bool) -> None:
+@pytest.mark.parametrize(("kind", "shape"), CASES)
+def test_state_dict_round_trip(kind: str, shape: tuple[int, ...]) -> None:
     """A norm restored from its state gives the same output in evaluation mode."""
-    first, second = build_norm(layer_with(kind, conv)), build_norm(layer_with(kind, conv))
-    assert first is not None
-    assert second is not None
-    x = random(8, 6, 5, 5).float() if conv else random(8, 6).float()
+    first, second = build(kind, shape), build(kind, shape)
+    x = random(8, *shape)
     first(x)
     second.load_state_dict(first.state_dict())
     torch.testing.assert_close(first.eval()(x), second.eval()(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", BATCH_KINDS)
+@pytest.mark.parametrize("shape", [(6,), (6, 5, 5)], ids=str)
+def test_running_statistics(kind: str, shape: tuple[int, ...]) -> None:
+    """After two batches the running statistics are what the update rule gives, and evaluation uses them."""
+    module = build(kind, shape, momentum=0.3)
+    mean, var = np.zeros(6), np.ones(6)
+    batches = [random(8, *shape, seed=i).numpy() * 2 + i for i in range(2)]
+    for batch in batches:
+        module(torch.from_numpy(batch))
+        for part in np.array_split(batch, 2) if kind == "ghost_batch" else [batch]:
+            values = np.moveaxis(part, 1, 0).reshape(6, -1)
+            moment = (
+                np.abs(values - values.mean(1, keepdims=True)).mean(1)
+                if kind == "lp_batch"
+                else values.var(1, ddof=1)
+            )
+            mean, var = 0.7 * mean + 0.3 * values.mean(1), 0.7 * var + 0.3 * moment
+    np.testing.assert_allclose(module.running_mean.numpy(), mean, atol=1e-13)
+    np.testing.assert_allclose(module.running_var.numpy(), var, atol=1e-12)
+    x = random(5, *shape, seed=9)
+    columns = (1, -1) + (1,) * (len(shape) - 1)
+    centre, scale = mean.reshape(columns), np.sqrt(var + 1e-5).reshape(columns)
+    expected = (x.numpy() - centre) / scale
+    if kind == "mean_only_batch":
+        expected = x.numpy() - centre
+    elif kind == "variance_only_batch":
+        expected = x.numpy() / scale
+    elif kind == "lp_batch":
+        expected = (x.numpy() - centre) / (var + 1e-5).reshape(columns)
+    np.testing.assert_allclose(module.eval()(x).detach().numpy(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", BATCH_KINDS)
+def test_momentum_null(kind: str) -> None:
+    """momentum: null is the plain average of the batches' means, for the whole family."""
+    module = build(kind, (6,), momentum=None)
+    batches = [random(8, 6, seed=i) for i in range(5)]
+    for batch in batches:
+        module(batch)
+    np.testing.assert_allclose(
+        module.running_mean.numpy(), np.mean([b.numpy().mean(0) for b in batches], 0), atol=1e-13
+    )
+
+
+def test_renorm_gradient() -> None:
+    """In batch renorm r and d are constants: the gradient is r times that of batch normalization."""
+    renorm = BatchRenorm(3, rmax=3, dmax=5, start=0, rmax_end=1, dmax_end=1).double()
+    renorm.num_batches_tracked += 1
+    plain = BatchNorm(3).double()
+    x, x2 = (random(8, 3) * 2).requires_grad_(), (random(8, 3) * 2).requires_grad_()
+    upstream = random(8, 3, seed=1)
+    renorm(x).backward(upstream)
+    plain(x2).backward(upstream)
+    r = np.sqrt(x2.detach().numpy().var(0) + 1e-5) / np.sqrt(1 + 1e-5)
+    np.testing.assert_allclose(x.grad.numpy(), r * x2.grad.numpy(), atol=1e-12)
+
+
+def test_renorm_schedule() -> None:
+    """rmax grows from 1 and dmax from 0, linearly between `start` and their ends; before, it is batch norm."""
+    renorm = BatchRenorm(3, rmax=3, dmax=5, start=10, rmax_end=30, dmax_end=20)
+    assert [renorm.limits(step) for step in (0, 10, 15, 20, 30, 99)] == [
+        *((1, 0), (1, 0), (1.5, 2.5), (2, 5), (3, 5), (3, 5)),
+    ]
+    x = random(8, 3).float() * 4
+    torch.testing.assert_close(renorm(x), BatchNorm(3)(x), rtol=0, atol=1e-6)
+
+
+def test_renorm_far_from_its_limits_uses_the_running_statistics() -> None:
+    """Where r and d are not clipped, batch renorm normalizes by the running statistics, in training too."""
+    renorm = BatchRenorm(3, rmax=1e9, dmax=1e9, start=0, rmax_end=1, dmax_end=1).double()
+    renorm.num_batches_tracked += 1
+    renorm.running_mean.copy_(random(3))
+    x = random(8, 3, seed=4)
+    expected = (x - random(3)) / np.sqrt(1 + 1e-5)
+    torch.testing.assert_close(renorm(x), expected, rtol=0, atol=1e-12)
+
+
+def test_ghost_batches_are_nearly_equal() -> None:
+    """A batch is cut into as many virtual batches as it has room for; a small one is left whole."""
+    norm = GhostBatchNorm(3, 4).double()
+    norm(random(10, 3))
+    assert norm.num_batches_tracked == 2
+    norm(random(3, 3))
+    assert norm.num_batches_tracked == 3
+
+
+def test_noise_distribution() -> None:
+    """Noisy BN draws m and s around values of the channel and the step, as published; none in evaluation."""
+    norm = NORMS["noisy_batch"].model_validate({"kind": "noisy_batch"})
+    assert isinstance(norm, Norm)
+    module = norm.build((4,)).double()
+    assert isinstance(module, StepRandomness)
+    shifts, scales = [], []
+    x = random(20_000, 4)
+    clean = BatchNorm(4).double()(x).detach().numpy()
+    for step in range(40):
+        module.reseed(1, "x", step, torch.device("cpu"))
+        y = module(x).detach().numpy()
+        for c in range(4):
+            scale, shift = np.polyfit(clean[:, c], y[:, c], 1)
+            residual = y[:, c] - scale * clean[:, c] - shift
+            # Var = 0.2²/12 (m about its mean) + 0.1²·x² (s about its mean)
+            assert residual.var() == pytest.approx(0.2**2 / 12 + 0.01, rel=0.1)
+            shifts.append(shift)
+            scales.append(scale)
+    assert min(shifts) > -0.52
+    assert max(shifts) < 0.52
+    assert np.std(shifts) == pytest.approx(1 / np.sqrt(12), rel=0.2)
+    assert min(scales) > 0.98
+    assert max(scales) < 1.27
+    torch.testing.assert_close(module.eval()(x), module(x))
+
+
+# ---------------------------------------------------------------- properties the theory promises
+
+SHIFT_INVARIANT = {"batch", "batch_from_scratch", "layer", "group", "instance", "ghost_batch", "noisy_batch"} | {
+    "mean_only_batch",
+    "lp_batch",
+}
+SCALE_INVARIANT = SHIFT_INVARIANT - {"mean_only_batch"} | {"rms", "variance_only_batch"}
+
+
+@settings(max_examples=15, deadline=None)
+@given(shift=st.floats(-100, 100), scale=st.floats(0.5, 100), data=st.data())
+@pytest.mark.parametrize("kind", sorted(SHIFT_INVARIANT | SCALE_INVARIANT))
+def test_invariance(kind: str, shift: float, scale: float, data: st.DataObject) -> None:
+    """Adding a constant, or multiplying by one, changes nothing where the statistics take it out."""
+    x = random(8, 6, 5, 5, seed=data.draw(st.integers(0, 1000)))
+    options = {"eps": 1e-14}
+    y = build(kind, (6, 5, 5), **options)(x)
+    if kind in SHIFT_INVARIANT:
+        torch.testing.assert_close(build(kind, (6, 5, 5), **options)(x + shift), y, rtol=1e-7, atol=1e-7)
+    if kind in SCALE_INVARIANT:
+        torch.testing.assert_close(build(kind, (6, 5, 5), **options)(x * scale), y, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["weight", "spectral"])
+@pytest.mark.parametrize("model", ["{name: lenet}", "{name: mlp, hidden: [8, 8]}"])
+def test_weight_parametrizations(kind: str, model: str) -> None:
+    """Weight norm starts with the weights of the other variants; spectral norm makes the largest singular value 1."""
+    runs = {norm: run_of(model, norm) for norm in ("none", kind)}
+    plain, normed = build_model(runs["none"]), build_model(runs[kind])
+    for name, module in normed.named_modules():
+        if isinstance(module, nn.Linear | nn.Conv2d) and not name.startswith("output"):
+            weight = plain.get_submodule(name).weight
+            if kind == "weight":
+                torch.testing.assert_close(module.weight, weight)
+                directions = module.parametrizations.weight.original1.flatten(1)
+                lengths = module.parametrizations.weight.original0.flatten()
+                torch.testing.assert_close(
+                    (directions / directions.norm(dim=1, keepdim=True)) * lengths[:, None], weight.flatten(1)
+                )
+            else:
+                for _ in range(1000):
+                    module.weight  # noqa: B018  (each read in training is a power iteration)
+                assert torch.linalg.matrix_norm(module.weight.flatten(1), 2).item() == pytest.approx(1, abs=1e-3)
+
+
+# ---------------------------------------------------------------- in a model
+
+
+def run_of(model: str, norm: str, *overrides: str) -> RunConfig:
+    settings = [f"model={model}", f"compare.model.norm=[{norm}]", "data.validation=20", *overrides]
+    return load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="1").runs[0]
+
+
+@pytest.mark.parametrize("model", ["{name: lenet}", "{name: mlp, hidden: [6]}"])
+@pytest.mark.parametrize("kind", NORMS)
+def test_small_batches_train_or_say_why_not(kind: str, model: str) -> None:
+    """1…9 examples in batches of 1…4, for every kind in both models: a result, or one clear message."""
+    for num_examples in range(1, 10):
+        for batch_size in range(1, 5):
+            sizes = [f"data.train_size={num_examples}", f"training.batch_size={batch_size}", "training.epochs=1"]
+            if (kind == "instance" and "mlp" in model) or ("batch" in kind and min(num_examples, batch_size) == 1):
+                with pytest.raises(UserError, match=r"model\.norm: .* has one value per channel") as error:
+                    run_of(model, kind, *sizes)
+                assert len(error.value.problems) == 1
+                continue
+            run = run_of(model, kind if kind != "instance" else "{kind: instance, layers: conv}", *sizes)
+            assert run.data.name != "random_regression"
+            *_, last = train(run, load_dataset(run, load_pool(run.data, Path())), torch.device("cpu"))
+            assert last.outcome is not None
+            assert last.outcome.status == "completed"
 
 
 def lenet(kind: str) -> RunConfig:

@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from bncompare.cli import app
 from bncompare.config import schema, strict_yaml
+from bncompare.norms import NORMS, Norm
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -26,7 +27,7 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
     "the whole": [schema.ExperimentFile],
     "data": [schema.RandomRegression, schema.Images],
     "model": [schema.MLP, schema.LeNet],
-    "model.norm": [schema.NoNorm, schema.BatchNorm, schema.ExampleNorm, schema.GroupNorm],
+    "model.norm": list(NORMS.values()),
     "model.init": [schema.DefaultInit, schema.GainInit, schema.NormalInit],
     "model.dropout (mlp)": [schema.Dropout],
     "training": [schema.Training],
@@ -36,6 +37,7 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
         schema.ReduceOnPlateau,
     ],
     "training.early_stopping": [schema.EarlyStopping],
+    "diagnostics": [schema.Diagnostics],
     "claims": [schema.Claim],
 }
 
@@ -63,6 +65,8 @@ def values(annotation: Any, metadata: list[Any]) -> str:
         return "`true`, `false`"
     if annotation is str:
         return "text"
+    if annotation is Norm:
+        return "any other kind"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         tag = next((name for name in ("name", "kind") if name in annotation.model_fields), None)
         return values(annotation.model_fields[tag].annotation, []) if tag else "mapping"

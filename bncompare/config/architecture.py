@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from bncompare.config.schema import LeNet, Model, NoNorm, Norm, RunConfig
+from bncompare.config.schema import LeNet, Model, RunConfig
+from bncompare.norms import NoNorm, Norm
+from bncompare.norms.kinds import ActivationNorm, Shape
 
 KERNEL_SIZE = 5  # of LeNet's convolutions
 POOL_SIZE = 2
@@ -23,6 +25,11 @@ class Layer:
     padding: int = 0
     size: int = 1
     """side of the square feature map that leaves the convolution, before pooling; 1 for dense layers"""
+
+    @property
+    def shape(self) -> Shape:
+        """Of what leaves it for one example: (C,), or (C, H, W)."""
+        return (self.out_features, self.size, self.size) if self.kind == "conv" else (self.out_features,)
 
     @property
     def is_output(self) -> bool:
@@ -68,9 +75,8 @@ def _layer(
 ) -> Layer:
     norm = None if isinstance(model.norm, NoNorm) or not _wants_norm(model.norm, name, kind) else model.norm
     dropout_first = model.name == "mlp" and dropout > 0 and model.dropout.placement == "before_norm"
-    norm_follows = norm is not None and (norm.placement == "before" or name == "output") and not dropout_first
-    has_shift = norm is not None and getattr(norm, "affine", False)
-    bias = model.bias == "always" or not (norm_follows and has_shift)
+    norm_follows = isinstance(norm, ActivationNorm) and (norm.placement == "before" or name == "output")
+    bias = model.bias == "always" or not (norm and norm.has_shift and norm_follows and not dropout_first)
     return Layer(name, kind, in_features, out_features, bias, norm, dropout, padding, size)
 
 

@@ -1,20 +1,18 @@
 """What a schema can't say: settings that are each fine and together are not."""
 
-from bncompare.config.architecture import layers
+from bncompare.config.architecture import Layer, layers
 from bncompare.config.schema import (
     SGD,
     At,
-    BatchNorm,
-    ExampleNorm,
-    GroupNorm,
     LeNet,
     MultiStepLR,
-    NoNorm,
     RandomRegression,
     ReduceOnPlateau,
     RunConfig,
 )
 from bncompare.config.strict_yaml import KeyPath
+from bncompare.norms import NoNorm, Norm
+from bncompare.norms.kinds import BatchFamily, TrackingBatchNorm
 
 Problem = tuple[KeyPath, str]
 
@@ -81,12 +79,16 @@ def _check_monitors(run: RunConfig) -> list[Problem]:
                 why = "data.validation is 0"
             valid = ", ".join(run.metric_names)
             problems.append((path, f"{metric} will not exist: {why}; valid: {valid}"))
+    if run.diagnostics.eval_stats and not run.data.has_validation:
+        problems.append((("diagnostics", "eval_stats"), "needs validation examples: data.validation is 0"))
     return problems
 
 
 def _check_norm(run: RunConfig) -> list[Problem]:
     norm, problems = run.model.norm, list[Problem]()
     if isinstance(norm, NoNorm):
+        if run.training.trainable == "norm":
+            return [(("training", "trainable"), "norm: this model has no norm to train")]
         return []
     planned = layers(run)
     if isinstance(norm.layers, list):
@@ -99,33 +101,28 @@ def _check_norm(run: RunConfig) -> list[Problem]:
         message = f"no layer of this {run.model.name} would have a norm; use norm: none"
         problems.append((("model", "norm", "layers"), message))
     for layer in planned:
-        if layer.norm is None:
-            continue
-        dense = layer.kind == "dense"
-        if isinstance(norm, ExampleNorm) and norm.kind == "instance" and dense:
-            message = (
-                f"instance norm on the dense layer {layer.name} has one value per channel, so its output "
-                "would be constant; use layers: conv (lenet), or another kind"
-            )
-            problems.append((("model", "norm"), message))
-            break
-        if isinstance(norm, BatchNorm) and dense and run.batch_size == 1:
-            cause = "batch_size is 1" if run.training.batch_size == 1 else "there is one training example"
-            message = (
-                f"{norm.kind} norm on the dense layer {layer.name} needs 2 examples in a batch, and {cause}: "
-                "the variance of one value is 0"
-            )
-            problems.append((("training", "batch_size"), message))
-            break
-        if isinstance(norm, GroupNorm) and norm.groups and norm.channels_per_group:
-            problems.append((("model", "norm", "groups"), "give groups or channels_per_group, not both"))
-            break
-        if isinstance(norm, GroupNorm) and norm.num_groups(layer.out_features) is None:
-            key = "channels_per_group" if norm.channels_per_group else "groups"
-            number = norm.channels_per_group or norm.groups or 2
-            message = f"{key} {number} does not divide the {layer.out_features} channels of {layer.name}"
-            problems.append((("model", "norm", key), message))
+        problem = layer.norm.problem(layer.shape, run.batch_size) if layer.norm else None
+        if problem:
+            problems.append((("model", "norm"), f"{norm.kind} norm on {layer.kind} layer {layer.name} {problem}"))
+            break  # the other layers have the same
+    if run.training.trainable == "norm" and not any(layer.norm and layer.norm.has_parameters for layer in planned):
+        problems.append((("training", "trainable"), f"norm: {norm.kind} norm has no γ or β to train"))
+    problems += _check_eval_stats(run, norm, planned)
     return problems
+
+
+def _check_eval_stats(run: RunConfig, norm: Norm, planned: list[Layer]) -> list[Problem]:
+    chosen = {*run.diagnostics.eval_stats}
+    if chosen and not isinstance(norm, BatchFamily):
+        return []  # nothing to measure; a variant may have no statistics
+    if isinstance(norm, BatchFamily):
+        chosen.add(norm.eval_stats)
+        if isinstance(norm, TrackingBatchNorm) and not norm.track_running_stats:
+            chosen.add("batch")
+    smallest = min([size for size in (run.data.validation_size, run.data.test_size) if size], default=2)
+    if "batch" in chosen and smallest == 1 and any(layer.norm and layer.kind == "dense" for layer in planned):
+        return [(("model", "norm"), "evaluation with batch statistics needs 2 examples or more to evaluate on")]
+    return []
 
 
 def _check_at(at: At | str, variants: list[RunConfig]) -> list[str]:

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from bncompare.config.schema import ExperimentFile
 from bncompare.config.strict_yaml import Document, KeyPath, dotted
+from bncompare.norms import NORMS, NoNorm, Norm
 
 MAX_SHOWN = 60  # characters of a bad value
 
@@ -75,6 +76,13 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[K
         if not isinstance(value, dict):
             return path, f"must be a mapping of keys to values{not_this}"
         return (*path, key), "missing: this key is required"
+    if kind == "no_kind":
+        return (*path, "kind"), detail["msg"]
+    if kind == "unknown_kind":
+        path = (*path, "kind") if isinstance(value, dict) else path  # else a shorthand: `norm: batch`
+        value = functools.reduce(_child, path, data)
+        choices = context["choices"]
+        return path, f"must be one of {', '.join(choices)}, not {shown(value)}{did_you_mean(value, choices)}"
     if kind in ("union_tag_invalid", "literal_error"):
         expected = context["expected_tags"] if kind == "union_tag_invalid" else context["expected"]
         choices = re.findall(r"'([^']*)'", expected) or [str(expected)]
@@ -109,6 +117,8 @@ def _locate(loc: tuple[str | int, ...], model: type[BaseModel], data: Any) -> tu
         annotation = section.model_fields[str(key)].annotation if section and key in section.model_fields else None
         candidates = _sections(annotation) if annotation is not None else candidates
         section = candidates[0] if len(candidates) == 1 and not isinstance(value, list) else None
+        if section is None and isinstance(value, dict) and isinstance(value.get("kind"), str):
+            section = next((c for c in candidates if value["kind"] in _tags(c)), None)
     return path, section
 
 
@@ -120,6 +130,8 @@ def _child(value: Any, key: str | int) -> Any:
 
 def _sections(annotation: Any) -> list[type[BaseModel]]:
     """The section classes in a type such as `Annotated[A | B, …] | None`."""
+    if annotation is Norm:
+        return [norm for norm in NORMS.values() if norm is not NoNorm]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [section for part in typing.get_args(annotation) for section in _sections(part)]

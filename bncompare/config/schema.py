@@ -7,45 +7,18 @@ infinity are refused. `RunConfig` is one run, fully resolved: what `config.yaml`
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import BeforeValidator, Field, PlainValidator, SerializeAsAny
 from pydantic_core import PydanticCustomError
 
 from bncompare.config import strict_yaml
+from bncompare.config.section import PositiveInt, Section, must_be, shorthand
+from bncompare.norms import NORMS, NoNorm, Norm
+from bncompare.norms.kinds import EvalStats
 
-PositiveInt = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Metric = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
-
-
-def _must_be(message: str) -> WrapValidator:
-    """One sentence in place of an error for each member of a union."""
-
-    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return handler(value)
-        except ValidationError:
-            raise PydanticCustomError("must_be", "must be {expected}", {"expected": message}) from None
-
-    return WrapValidator(check)
-
-
-def _shorthand(key: str, written: Any) -> BeforeValidator:
-    """`norm: batch` for `norm: {kind: batch}`; `written` is the type of what people may write, for editors."""
-
-    def expand(value: Any) -> Any:
-        return value if isinstance(value, dict | BaseModel) else {key: value}
-
-    return BeforeValidator(expand, json_schema_input_type=written)
 
 
 # A scalar at one of these paths stands for a mapping with that one key.
@@ -57,19 +30,11 @@ SHORTHANDS: dict[strict_yaml.KeyPath, str] = {
 }
 
 
-class Section(BaseModel):
-    """A mapping in a config."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-
 # ---------------------------------------------------------------- data
 
 Validation = Annotated[
     Literal["test"] | Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)],
-    _must_be("a fraction between 0 and 1, a number of examples, 0 for none, or test"),
+    must_be("a fraction between 0 and 1, a number of examples, 0 for none, or test"),
 ]
 
 
@@ -201,80 +166,23 @@ Data = Annotated[RandomRegression | Images, Field(discriminator="name")]
 
 # ---------------------------------------------------------------- model
 
-NormLayers = Annotated[
-    Literal["all", "conv", "dense"] | list[str], _must_be("all, conv, dense, or a list of layer names")
-]
+
+def _parse_norm(value: Any) -> NoNorm | Norm:
+    """A kind, or a mapping with `kind` and the options of that kind, which may be one of `register_norm`."""
+    if isinstance(value, NoNorm | Norm):
+        return value
+    options = value if isinstance(value, dict) else {"kind": value}
+    if "kind" not in options:
+        raise PydanticCustomError("no_kind", "missing: this key is required")
+    kind = options["kind"]
+    if not isinstance(kind, str) or kind not in NORMS:
+        raise PydanticCustomError("unknown_kind", "unknown kind", {"choices": list(NORMS)})
+    return NORMS[kind].model_validate(options)
 
 
-class Norm(Section):
-    """Where a norm goes; each kind adds its options."""
-
-    kind: str
-    """the norm"""
-    placement: Literal["before", "after"] = "before"
-    """before or after the activation"""
-    layers: NormLayers = "all"
-    """which hidden layers have one: all, conv, dense, or a list of names such as [hidden.0]"""
-    on_output: bool = False
-    """whether the output layer has one too"""
-
-
-class NoNorm(Section):
-    """No normalization."""
-
-    kind: Literal["none"]
-    """the norm"""
-
-
-class BatchNorm(Norm):
-    """Batch normalization: torch.nn's (`batch`), or the formula written out (`batch_from_scratch`)."""
-
-    kind: Literal["batch", "batch_from_scratch"]
-    """the norm"""
-    eps: Annotated[float, Field(gt=0)] = 1e-5
-    """added to the variance"""
-    momentum: Annotated[float, Field(ge=0, le=1)] | None = 0.1
-    """weight of the newest batch in the running statistics; null = cumulative average"""
-    affine: bool = True
-    """learn a scale γ and a shift β"""
-
-
-class ExampleNorm(Norm):
-    """A norm within one example: over all units (`layer`), or each channel's positions (`instance`)."""
-
-    kind: Literal["layer", "instance"]
-    """the norm"""
-    eps: Annotated[float, Field(gt=0)] = 1e-5
-    """added to the variance"""
-    affine: bool = True
-    """learn a scale γ and a shift β"""
-
-
-class GroupNorm(Norm):
-    """A norm within one example over groups of channels."""
-
-    kind: Literal["group"]
-    """the norm"""
-    groups: PositiveInt | None = None
-    """number of groups; null = 2, or what channels_per_group gives"""
-    channels_per_group: PositiveInt | None = None
-    """channels in a group, instead of groups"""
-    eps: Annotated[float, Field(gt=0)] = 1e-5
-    """added to the variance"""
-    affine: bool = True
-    """learn a scale γ and a shift β"""
-
-    def num_groups(self, num_channels: int) -> int | None:
-        """Groups for a layer of `num_channels`; None where they don't divide it."""
-        if self.channels_per_group is None:
-            groups, remainder = self.groups or 2, num_channels % (self.groups or 2)
-        else:
-            groups, remainder = divmod(num_channels, self.channels_per_group)
-        return None if remainder else groups
-
-
-_Norms = NoNorm | BatchNorm | ExampleNorm | GroupNorm
-AnyNorm = Annotated[_Norms, Field(discriminator="kind"), _shorthand("kind", _Norms | str)]
+# What people may write, for editors: the kinds that come with bncompare.
+_written: Any = Union[(*NORMS.values(), str)]
+AnyNorm = Annotated[SerializeAsAny[NoNorm | Norm], PlainValidator(_parse_norm, json_schema_input_type=_written)]
 
 
 class GainInit(Section):
@@ -303,7 +211,7 @@ class DefaultInit(Section):
 
 
 _Inits = DefaultInit | GainInit | NormalInit
-AnyInit = Annotated[_Inits, Field(discriminator="kind"), _shorthand("kind", _Inits | str)]
+AnyInit = Annotated[_Inits, Field(discriminator="kind"), shorthand("kind", _Inits | str)]
 
 
 class ModelSection(Section):
@@ -337,7 +245,7 @@ class MLP(ModelSection):
     """the model"""
     hidden: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1, max_length=200)]
     """units of each hidden layer"""
-    dropout: Annotated[Dropout, _shorthand("p", Dropout | float)] = Dropout()
+    dropout: Annotated[Dropout, shorthand("p", Dropout | float)] = Dropout()
     """a probability, or a mapping with `p`, `placement` and `layers`"""
 
 
@@ -371,6 +279,8 @@ class SGD(Section):
     """Nesterov's momentum"""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """L2 penalty"""
+    decay_norm: bool = True
+    """whether γ and β decay too"""
 
 
 class Adam(Section):
@@ -386,6 +296,8 @@ class Adam(Section):
     """added to the denominator"""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """L2 penalty (adam) or decoupled weight decay (adamw)"""
+    decay_norm: bool = True
+    """whether γ and β decay too"""
 
 
 Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]
@@ -458,7 +370,7 @@ class ReduceOnPlateau(Section):
 
 
 _Schedulers = ConstantLR | StepLR | MultiStepLR | ExponentialLR | CosineLR | ReduceOnPlateau
-Scheduler = Annotated[_Schedulers, Field(discriminator="name"), _shorthand("name", _Schedulers | str)]
+Scheduler = Annotated[_Schedulers, Field(discriminator="name"), shorthand("name", _Schedulers | str)]
 
 
 class EarlyStopping(Section):
@@ -481,12 +393,14 @@ class Training(Section):
     """optimizer steps; or give epochs"""
     eval_every: PositiveInt | None = None
     """steps between evaluations; null = at the end of each epoch. The end of the run is always evaluated"""
-    batch_size: Annotated[Literal["full"] | PositiveInt, _must_be("a number of examples, or full")] = 64
+    batch_size: Annotated[Literal["full"] | PositiveInt, must_be("a number of examples, or full")] = 64
     """examples in a batch, or `full`"""
     optimizer: Optimizer
     """the optimizer"""
     scheduler: Scheduler = ConstantLR(name="none")
     """learning-rate schedule: a name, or a mapping with `name` and its options"""
+    trainable: Literal["all", "norm", "all_but_norm"] = "all"
+    """what is trained: everything, γ and β alone (Frankle et al. 2020), or everything else"""
     clip_gradient_norm: Annotated[float, Field(gt=0)] | None = None
     """largest Euclidean norm of the gradient; null = no clipping"""
     monitor: Metric | None = None
@@ -498,6 +412,16 @@ class Training(Section):
     """CPU threads within a run"""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")] = "auto"
     """auto, cpu, cuda, cuda:1 or mps"""
+
+
+# ---------------------------------------------------------------- diagnostics
+
+
+class Diagnostics(Section):
+    """What is measured beside the metrics and changes none of them; goes to diagnostics.csv."""
+
+    eval_stats: list[EvalStats] = []
+    """validate with these statistics of the batch family as well, beside the norm's own eval_stats"""
 
 
 # ---------------------------------------------------------------- the whole
@@ -521,7 +445,7 @@ class Claim(Section):
     """the claim in words"""
     metric: Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy"]
     """the metric it is about"""
-    at: Annotated[Literal["best", "last"] | At, _must_be("best, last, {epoch: N} or {step: N}")] = "best"
+    at: Annotated[Literal["best", "last"] | At, must_be("best, last, {epoch: N} or {step: N}")] = "best"
     """the evaluation it is about"""
     variant: Annotated[dict[str, Any], Field(min_length=1)]
     """the settings that tell the variant from others, as `model.norm: batch`; or `label: …`"""
@@ -568,7 +492,7 @@ def _seeds(value: Any) -> Any:
 Seeds = Annotated[
     list[Annotated[int, Field(ge=0, lt=2**63)]],
     Field(min_length=1, max_length=10_000),
-    _must_be("a number of seeds from 1 to 10000, or a list of whole numbers such as [0, 1, 7]"),
+    must_be("a number of seeds from 1 to 10000, or a list of whole numbers such as [0, 1, 7]"),
     BeforeValidator(_seeds, json_schema_input_type=int | list[int]),
 ]
 
@@ -596,6 +520,8 @@ class RunConfig(Section):
     """the model"""
     training: Training
     """the training setup"""
+    diagnostics: Diagnostics = Diagnostics()
+    """what to measure beside the metrics"""
     claims: list[Claim] = []
     """what the experiment is expected to show"""
 
@@ -608,7 +534,7 @@ class RunConfig(Section):
     @property
     def digest(self) -> str:
         """Eight hex digits of everything that decides the numbers: not the name, claims, device or folders."""
-        decisive = self.model_dump(include={"data", "model", "training", "seeds"})
+        decisive = self.model_dump(include={"data", "model", "training", "diagnostics", "seeds"})
         decisive["data"].pop("dir", None)
         del decisive["training"]["device"]
         canonical = json.dumps(decisive, sort_keys=True)
