@@ -3,14 +3,17 @@
 import math
 import sys
 from collections.abc import Sequence, Set
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, get_args
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from bncompare.config import strict_yaml
+from bncompare.norms import NoNorm, Norm
 from bncompare.statistics import summarize
 from bncompare.store import LoadedRun
 
@@ -105,6 +108,118 @@ def print_run(run: LoadedRun, norms: dict[str, dict[str, Any]]) -> None:
                 rows.append([layer, symbol, str(flat.size), *statistics, head + more])
     columns = ["layer", "", "size", "mean", "min", "max", "values (best weights)"]
     print_table(columns, rows, right={"size", "mean", "min", "max"})
+
+
+@dataclass(frozen=True)
+class NormReference:
+    """What there is to say about a kind of norm; for the terminal, JSON and the README."""
+
+    kind: str
+    summary: str
+    formula: str
+    axes: str
+    options: list[tuple[str, str, str]]
+    """(name, default, meaning)"""
+
+    @property
+    def options_line(self) -> str:
+        """`eps 1e-05, momentum 0.1, …`, without those that every norm has."""
+        shared = Norm.model_fields.keys() | {"placement"}
+        return ", ".join(f"{name} {default}" for name, default, _ in self.options if name not in shared)
+
+
+def norm_reference(norm: type[NoNorm] | type[Norm]) -> NormReference:
+    """A kind's documentation, from its class."""
+    (kind,) = get_args(norm.model_fields["kind"].annotation)
+    options = [
+        (name, _default(field.default), " ".join((field.description or "").split()))
+        for name, field in norm.model_fields.items()
+        if name != "kind"
+    ]
+    return NormReference(kind, " ".join((norm.__doc__ or "").split()), norm.formula, norm.axes, options)
+
+
+def print_norm(norm: NormReference) -> None:
+    """One kind, whole."""
+    print(f"{norm.kind}: {norm.summary}\n\n    {norm.formula}\n\nstatistics over: {norm.axes}")
+    if norm.options:
+        print_table(["option", "default", "meaning"], norm.options)
+
+
+def print_layers(title: str, rows: Sequence[dict[str, Any]]) -> None:
+    """A model's layers, with their totals."""
+    cells = [
+        [
+            row["name"],
+            row["kind"],
+            " × ".join(map(str, row["output_shape"])),
+            f"{row['parameters']:,}",
+            f"{row['multiply_adds']:,}",
+        ]
+        for row in rows
+    ]
+    totals = [f"{sum(row[name] for row in rows):,}" for name in ("parameters", "multiply_adds")]
+    columns = ["layer", "kind", "output", "parameters", "multiply-adds"]
+    print_table(columns, [*cells, ["total", "", "", *totals]], right={"parameters", "multiply-adds"}, title=title)
+
+
+def print_explanation(report: dict[str, Any]) -> None:
+    """What `explain` found, as a text to read."""
+    shape = tuple(report["shape"])
+    print(f"{report['kind']}: {report['formula']}")
+    print(f"statistics over {report['statistics_over']}")
+    if report.get("axes"):
+        axes = ", ".join(map(str, report["axes"]))
+        print(f"here: axes {axes} of a tensor of shape {shape}, {report['values_averaged']} values at a time")
+    print("options: " + ", ".join(f"{name} {value}" for name, value in report["options"].items()))
+    for name, symbol in (("gamma", "γ"), ("beta", "β")):
+        if report.get(name) is not None:
+            _print_array(symbol, report[name])
+    for name in ("weight", "parameters", "normalized_weight", "singular_values"):
+        if name in report:
+            values = report[name]
+            for key, value in values.items() if isinstance(values, dict) else [("", values)]:
+                _print_array(f"{name.replace('_', ' ')} {key}".strip(), value)
+    for i, step in enumerate(report.get("steps", []), start=1):
+        print(f"\ntraining step {i}")
+        _print_array("input x", step["input"])
+        for name, value in step["statistics"].items():
+            _print_array(name.replace("_", " "), value)
+        _print_array("normalized x̂", step["normalized"])
+        _print_array("output y", step["output"])
+        for name in step.get("running", ()):
+            _print_array(f"running {name}", step["running"][name])
+            _print_array("  by the update rule", step["predicted"][name])
+    if "evaluation" in report:
+        print("\nevaluation, of the last input")
+        if report["evaluation"]["output"] == report["steps"][-1]["output"]:
+            print("  as in training")
+            return
+        _print_array("normalized x̂", report["evaluation"]["normalized"])
+        _print_array("output y", report["evaluation"]["output"])
+    if "largest_difference_to_torch" in report:
+        print(f"\nlargest difference between our formula and torch.nn: {report['largest_difference_to_torch']:.1e}")
+
+
+def _print_array(name: str, values: Any) -> None:
+    """`name = [numbers]`; of more than two axes a line for each example and channel, the rest in a row."""
+    array = np.asarray(values)
+
+    def line(row: Any) -> str:
+        return np.array2string(
+            np.atleast_1d(row), precision=4, suppress_small=True, floatmode="fixed", sign=" ", max_line_width=10_000
+        )
+
+    if array.ndim <= 1:
+        print(f"  {name} = {line(array)}")
+        return
+    print(f"  {name} =")
+    for index in np.ndindex(array.shape[: max(1, min(2, array.ndim - 1))]):
+        print(f"    [{','.join(map(str, index))}] {line(array[index].ravel())}")
+
+
+def _default(value: Any) -> str:
+    return strict_yaml.dump(value).removesuffix("...\n").strip()
 
 
 def _length(run: LoadedRun) -> float:

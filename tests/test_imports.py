@@ -32,6 +32,8 @@ LAYERS = [
     "norms.evaluation",
     "models",
     "training",
+    "explain",
+    "graph",
     "execution.inline",
     "execution",
     "experiment",

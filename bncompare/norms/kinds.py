@@ -15,7 +15,8 @@ from bncompare.config.section import PositiveInt, Section, must_be
 if TYPE_CHECKING:
     from torch import nn
 
-# The shape of one example where the norm is: (C,) after a dense layer, (C, H, W) after a convolution.
+# The shape of one example where the norm is: (C,) after a dense layer, (C, H, W) after a convolution; (C, L) and
+# (C, D, H, W) are for `bncompare explain`.
 Shape = tuple[int, ...]
 ONE_VALUE = "has one value per channel: the batch is of one example (training.batch_size, data), whose variance is 0"
 Eps = Annotated[float, Field(gt=0)]
@@ -150,15 +151,14 @@ class InstanceNorm(AffineNorm):
         """One value has no variance."""
         if math.prod(shape[1:]) > 1:
             return None
-        return (
-            "has one value per channel, so its output would be constant; use layers: conv (lenet), or another kind"
-        )
+        return "has one value per channel, so its output would be constant; use layers: conv (lenet), or another kind"
 
     def build(self, shape: Shape) -> "nn.Module":
-        """torch.nn.InstanceNorm2d."""
+        """torch.nn.InstanceNorm1d, 2d or 3d."""
         from torch import nn
 
-        return nn.InstanceNorm2d(shape[0], self.eps, affine=self.affine)
+        module = {2: nn.InstanceNorm1d, 3: nn.InstanceNorm2d, 4: nn.InstanceNorm3d}[len(shape)]
+        return module(shape[0], self.eps, affine=self.affine)
 
 
 class GroupNorm(AffineNorm):
@@ -316,10 +316,10 @@ class BatchNorm(TrackingBatchNorm):
     """the norm"""
 
     def build(self, shape: Shape) -> "nn.Module":
-        """torch.nn.BatchNorm1d, or BatchNorm2d after a convolution."""
+        """torch.nn.BatchNorm1d, 2d or 3d."""
         from torch import nn
 
-        module = nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d
+        module = {1: nn.BatchNorm1d, 2: nn.BatchNorm1d, 3: nn.BatchNorm2d, 4: nn.BatchNorm3d}[len(shape)]
         return module(shape[0], **self.options)
 
 
