@@ -63,9 +63,7 @@ def draw(run: RunConfig, rows: list[LayerRow], path: Path) -> None:
     except ImportError:
         raise UserError("drawings need the extra `graph`: pip install 'bncompare[graph]'") from None
     title = graphviz.escape(f"{run.name}: {run.variant.label}")
-    drawing: Any = graphviz.Digraph(
-        run.name, graph_attr={"label": f"{run.name}: {run.variant.label}", "labelloc": "t"}
-    )
+    drawing: Any = graphviz.Digraph(run.name, graph_attr={"label": title, "labelloc": "t"})
     drawing.attr("node", shape="box", style="rounded,filled", fillcolor="white", fontname="Helvetica", fontsize="11")
     drawing.attr("edge", fontname="Helvetica", fontsize="9")
     shape = " × ".join(map(str, run.data.input_shape))

@@ -18,11 +18,16 @@ from pydantic_core import PydanticUndefined
 
 from bncompare.cli import app
 from bncompare.config import schema, strict_yaml
-from bncompare.norms import NORMS, Norm
+from bncompare.config.expansion import load_experiment
+from bncompare.errors import UserError
+from bncompare.experiment import plan, run_experiment
+from bncompare.norms import NORMS, Norm, register_norm
+from bncompare.store import RunStore
+from bncompare.tables import norm_reference
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-COMMANDS = ("train", "plot", "list", "show", "init", "schema")
+COMMANDS = ("train", "plot", "list", "show", "norms", "explain", "graph", "init", "schema")
 SECTIONS: dict[str, list[type[BaseModel]]] = {
     "the whole": [schema.ExperimentFile],
     "data": [schema.RandomRegression, schema.Images],
@@ -135,7 +140,16 @@ def command_reference() -> str:
     return "\n".join(lines)
 
 
-GENERATED = {"command reference": command_reference, "config reference": config_reference}
+def norm_table() -> str:
+    """The kinds of norm, from the source that `bncompare norms` prints."""
+    lines = ["| kind | formula | statistics over | options |", "| --- | --- | --- | --- |"]
+    for norm in map(norm_reference, NORMS.values()):
+        cells = [f"`{norm.kind}`", f"{norm.formula}", norm.axes, norm.options_line]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+GENERATED = {"norms": norm_table, "command reference": command_reference, "config reference": config_reference}
 
 
 def replace_part(text: str, name: str, content: str) -> str:
@@ -167,8 +181,6 @@ def test_ci_types_the_readmes_test_command() -> None:
 
 def test_configs_in_the_readme_are_valid(tmp_path: Path) -> None:
     """Every whole config printed in the README expands into runs."""
-    from bncompare.config.expansion import load_experiment
-
     blocks = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     whole = [block for block in blocks if "name:" in block and "training:" in block]
     assert whole
@@ -176,6 +188,34 @@ def test_configs_in_the_readme_are_valid(tmp_path: Path) -> None:
         path = tmp_path / f"{i}.yaml"
         path.write_text(block)
         assert load_experiment(path).runs
+
+
+def test_the_recipe_for_a_norm(tmp_path: Path) -> None:
+    """The README's new norm, typed as it stands there, is a kind like any other: config, training, reference."""
+    recipe = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8").split("**A norm**")[1], re.DOTALL)
+    assert recipe is not None
+    before = dict(NORMS)
+    try:
+        exec(recipe[1], {})
+        (kind,) = NORMS.keys() - before.keys()
+        settings = [f"compare.model.norm=[{kind}, {{kind: {kind}, eps: 0.01}}]", "training.epochs=1"]
+        runs = load_experiment(ROOT / "configs" / "smoke.yaml", overrides=settings, seeds="1").runs
+        planned = plan(runs, RunStore(tmp_path))
+        events = list(run_experiment(planned, data_dir=None))
+        assert [event.record.outcome.status for event in events if event.record and event.record.outcome] == [
+            "completed"
+        ] * 2
+        assert load_experiment(planned[0].folder.path / "config.yaml").runs == [runs[0]]
+        assert norm_reference(NORMS[kind]).options_line.startswith("eps ")
+        with pytest.raises(UserError, match=r"model\.norm\.epz: unknown key; valid: .*did you mean 'eps'"):
+            load_experiment(
+                ROOT / "configs" / "smoke.yaml", overrides=[f"compare.model.norm=[{{kind: {kind}, epz: 1}}]"]
+            )
+        with pytest.raises(ValueError, match="already"):
+            register_norm(NORMS[kind])
+    finally:
+        NORMS.clear()
+        NORMS.update(before)
 
 
 if __name__ == "__main__":

@@ -96,6 +96,7 @@ def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(f"expected more than 1 value per channel when training, got input size {tuple(x.shape)}")
     axes = [axis for axis in range(x.dim()) if axis != 1]
     mean = x.mean(axes)
+    # By hand: torch.var over these axes was measured to take four times as long (tests/benchmarks/norms.py).
     return mean, (x - per_channel(mean, x)).square().mean(axes)
 
 

@@ -29,8 +29,20 @@ class GhostBatchNorm(BatchNorm):
         """Normalize each virtual batch of x, (N, C, …)."""
         if not self.training:
             return super().forward(x)
-        virtual_batches = x.tensor_split(max(1, len(x) // self.virtual_batch_size))
-        return torch.cat([super(GhostBatchNorm, self).forward(part) for part in virtual_batches])
+        number = max(1, len(x) // self.virtual_batch_size)
+        if len(x) % number:
+            return torch.cat([super(GhostBatchNorm, self).forward(part) for part in x.tensor_split(number)])
+        # Of equal size, as channels of their own: (N, C, …) → (N/number, number·C, …), all in one go.
+        parts = x.reshape(number, -1, *x.shape[1:]).transpose(0, 1).flatten(1, 2)
+        mean, var = batch_statistics(parts)
+        if self.track_running_stats:
+            num_values = parts.numel() // parts.shape[1]
+            unbiased = var.detach() * (num_values / (num_values - 1))
+            for part in zip(mean.detach().chunk(number), unbiased.chunk(number), strict=True):
+                self.track(*part)
+        x_hat = (parts - per_channel(mean, parts)) * per_channel((var + self.eps).rsqrt(), parts)
+        x_hat = x_hat.view(len(parts), number, *x.shape[1:]).transpose(0, 1).flatten(0, 1)
+        return self.scale_and_shift(x_hat)
 
 
 class BatchRenorm(BatchNorm):
@@ -135,10 +147,12 @@ class LpBatchNorm(BatchNorm):
             return super().statistics(x)
         if not self.training and self.running_mean is not None and self.running_var is not None:
             return self.running_mean, self.running_var
-        mean, _ = batch_statistics(x)
         axes = [axis for axis in range(x.dim()) if axis != 1]
+        if x.numel() // x.shape[1] == 1:
+            raise ValueError(f"expected more than 1 value per channel when training, got input size {tuple(x.shape)}")
+        mean = x.mean(axes)
         distance = (x - per_channel(mean, x)).abs()
-        moment = distance.amax(axes) if math.isinf(self.p) else (distance**self.p).mean(axes)
+        moment = distance.amax(axes) if math.isinf(self.p) else distance.pow(self.p).mean(axes)
         if self.training and self.track_running_stats:
             self.track(mean.detach(), moment.detach())
         return mean, moment

@@ -52,7 +52,12 @@ CASES = {
         "training.early_stopping={monitor: val/accuracy, patience: 2, min_delta: 0.05}",
     ],
 }
-NORMS = ["none", "batch", "batch_from_scratch", "layer", "group"]
+NORMS = [
+    *("none", "batch", "batch_from_scratch", "layer", "group", "rms", "local_response", "weight", "spectral"),
+    *("{kind: ghost_batch, virtual_batch_size: 16}", "{kind: batch_renorm, start: 3, rmax_end: 9, dmax_end: 6}"),
+    *("noisy_batch", "mean_only_batch", "variance_only_batch", "lp_batch", "population_batch"),
+    *("{kind: batch, eval_stats: batch}", "{kind: batch_renorm, start: 0, eval_stats: population, momentum: null}"),
+]
 
 
 def run_of(overrides: Sequence[str], norm: str = "batch") -> RunConfig:
@@ -77,8 +82,11 @@ def weights(record: Record) -> dict[str, torch.Tensor]:
     return record.outcome.best_weights
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "norm"),
+    [(case, norm) for case in CASES for norm in ("none", "batch", "noisy_batch")]
+    + [(list(CASES)[i % len(CASES)], norm) for i, norm in enumerate(NORMS)],
+)
 def test_resumed_is_uninterrupted(case: str, norm: str) -> None:
     """Going on from the checkpoint of any evaluation gives the same records and weights as never stopping."""
     run = run_of(CASES[case], norm)
@@ -133,19 +141,21 @@ def test_finished_is_not_trained_again(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", NORMS[:-2])
 def test_best_weights_give_the_best_metric(norm: str, tmp_path: Path) -> None:
     """best.safetensors, loaded into a new model, gives exactly the validation and test metrics recorded as best."""
     settings = ["training.epochs=6", "training.optimizer.lr=0.3", "training.early_stopping=null"]
     settings += ["training.scheduler=none", "training.monitor=val/accuracy", f"compare.model.norm=[{norm}]"]
-    (run,) = load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="1").runs
-    (planned,) = plan([run], RunStore(tmp_path))
-    *_, last = run_experiment([planned], data_dir=None)
-    assert last.record is not None
-    outcome = last.record.outcome
-    assert outcome is not None
-    assert outcome.best is not None
-    assert outcome.best["step"] < outcome.last["step"], "the best is not the last, else this shows nothing"
+    for run in load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="9").runs:
+        (planned,) = plan([run], RunStore(tmp_path))
+        *_, last = run_experiment([planned], data_dir=None)
+        assert last.record is not None
+        outcome = last.record.outcome
+        assert outcome is not None
+        if outcome.best is not None and outcome.best["step"] < outcome.last["step"]:
+            break  # else the best weights are the last ones, and this shows nothing
+    else:
+        pytest.fail("no seed whose best is not the last")
     dataset, model = dataset_of(run), build_model(run)
     model.load_state_dict(load_file(planned.folder.path / "best.safetensors"))
     assert dataset.validation is not None

@@ -1,0 +1,136 @@
+"""The commands about norms and models, by their whole output."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bncompare import cli
+from bncompare.norms import NORMS
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run a command in this process: exit code, stdout, stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bncompare", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_norms_lists_every_kind(call: Call) -> None:
+    """`norms` has a row for each kind with its formula; `--json` says the same."""
+    code, out, err = call("norms")
+    assert (code, err) == (0, "")
+    assert [kind for kind in NORMS if re.search(rf"^  {kind} ", out, re.MULTILINE)] == list(NORMS)
+    document = json.loads(call("norms", "--json")[1])
+    assert {kind: entry["formula"] for kind, entry in document.items()} == {k: n.formula for k, n in NORMS.items()}
+
+
+def test_one_norm(call: Call) -> None:
+    """`norms KIND` says what it is, its formula, its axes, and each option with default and meaning."""
+    code, out, err = call("norms", "ghost_batch")
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert lines[:5] == [
+        "ghost_batch: Batch normalization over virtual batches, smaller than the optimizer's (Hoffer et al. 2017).",
+        "",
+        "    batch normalization of each virtual batch",
+        "",
+        "statistics over: a virtual batch and the positions of one channel",
+    ]
+    (option,) = [line for line in lines if "virtual_batch_size" in line]
+    assert re.split(r"\s{2,}", option.strip())[:2] == ["virtual_batch_size", "16"]
+    assert [line.split()[0] for line in lines[8:-1]] == [
+        name for name in NORMS["ghost_batch"].model_fields if name != "kind"
+    ]
+
+
+@pytest.mark.parametrize("command", ["norms", "explain"])
+def test_unknown_kind(call: Call, command: str) -> None:
+    """A kind that does not exist is answered with those that do."""
+    code, out, err = call(command, "bacth")
+    assert (code, out) == (2, "")
+    assert err == f"error: bacth: no such norm; valid: {', '.join(NORMS)}; did you mean 'batch'?\n"
+
+
+def test_explain(call: Call) -> None:
+    """`explain` shows the axes, both steps beside the update rule, evaluation, and the difference to torch.nn."""
+    code, out, err = call("explain", "batch", "--shape", "2,2", "--steps", "2", "--momentum", "0.5", "--seed", "3")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "batch: y = γ·(x − mean)/√(var + eps) + β"
+    assert lines[2] == "here: axes 0 of a tensor of shape (2, 2), 2 values at a time"
+    assert [line for line in lines if line and not line.startswith(" ")][4:] == [
+        "training step 1",
+        "training step 2",
+        "evaluation, of the last input",
+        lines[-1],
+    ]
+    for name in ("mean", "var"):
+        for i, line in enumerate(lines):
+            if line.startswith(f"  running {name} = "):
+                assert lines[i + 1].replace("  by the update rule", f"running {name}").strip() == line.strip()
+    assert float(lines[-1].removeprefix("largest difference between our formula and torch.nn: ")) < 1e-12
+    report = json.loads(call("explain", "batch", "--shape", "2,2", "--momentum", "0.5", "--seed", "3", "--json")[1])
+    x = report["steps"][0]["input"]
+    assert report["steps"][0]["statistics"]["mean"] == pytest.approx([(x[0][c] + x[1][c]) / 2 for c in (0, 1)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("batch", "--shape", "3,x"), "error: --shape 3,x: must be whole numbers, such as 3,4,2,2,3\n"),
+        (("layer", "--momentum", "0.1"), "error: --momentum: layer norm has no running statistics\n"),
+        (("none",), "error: none: there is nothing to explain: y = x\n"),
+    ],
+)
+def test_explain_errors(call: Call, arguments: tuple[str, ...], message: str) -> None:
+    """What `explain` can't show is answered in one line."""
+    assert call("explain", *arguments) == (2, "", message)
+
+
+def test_graph(call: Call, tmp_path: Path) -> None:
+    """`graph` prints a table per variant with totals, and draws one; `--json` has the same numbers."""
+    config = str(CONFIGS / "mnist-mlp.yaml")
+    code, out, err = call("graph", config, "-o", str(tmp_path / "model.dot"), "--variant", "batch")
+    assert (code, err) == (0, f"{tmp_path / 'model.dot'}\n")
+    rows = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if line.strip()]
+    assert rows[0] == ["mnist-mlp: batch"]
+    assert rows[3:] == [
+        ["flatten.0", "Flatten", "784", "0", "0"],
+        ["hidden.0.linear", "Linear", "128", "100,352", "100,352"],
+        ["hidden.0.norm", "BatchNorm1d", "128", "256", "0"],
+        ["hidden.0.activation", "ReLU", "128", "0", "0"],
+        ["output.linear", "Linear", "10", "1,290", "1,280"],
+        ["total", "101,898", "101,632"],
+    ]
+    document = json.loads(call("graph", config, "--json")[1])
+    assert list(document) == ["none", "batch"]
+    assert sum(row["parameters"] for row in document["batch"]) == 101_898
+
+
+def test_graph_errors(call: Call) -> None:
+    """An unknown variant, or a drawing of several, is answered with the variants there are."""
+    config = str(CONFIGS / "mnist-mlp.yaml")
+    assert call("graph", config, "--variant", "x") == (2, "", "error: --variant x: valid: none, batch\n")
+    code, _, err = call("graph", config, "-o", "x.svg")
+    assert (code, err) == (2, "error: -o x.svg: draws one variant; choose with --variant: none, batch\n")
+
+
+def test_norms_needs_no_torch() -> None:
+    """`norms` answers without importing torch."""
+    code = "import sys; from bncompare.cli import app; app(standalone_mode=False); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code, "norms"], check=False, capture_output=True).returncode == 0

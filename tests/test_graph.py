@@ -1,0 +1,78 @@
+"""The table of layers and the drawing of a model."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from bncompare.config.expansion import load_experiment
+from bncompare.config.schema import RunConfig
+from bncompare.errors import UserError
+from bncompare.graph import draw, layer_table
+from bncompare.models import count_parameters
+from bncompare.norms import NORMS
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def run_of(norm: str, model: str = "{name: lenet}") -> RunConfig:
+    settings = [f"compare.model.norm=[{norm}]", f"model={model}"]
+    return load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="1").runs[0]
+
+
+def test_lenet() -> None:
+    """The published sizes of LeNet, and its multiply-adds by hand."""
+    rows = {row.name: row for row in layer_table(run_of("batch"))}
+    assert rows["conv.0.conv"].output_shape == (6, 28, 28)
+    assert rows["conv.0.conv"].multiply_adds == 6 * 28 * 28 * 25
+    assert rows["conv.1.conv"].multiply_adds == 16 * 10 * 10 * 25 * 6
+    assert rows["conv.1.pool"].output_shape == (16, 5, 5)
+    assert (rows["dense.0.linear"].multiply_adds, rows["dense.0.linear"].parameters) == (400 * 120, 400 * 120)
+    assert (rows["conv.1.norm"].kind, rows["conv.1.norm"].parameters) == ("BatchNorm2d", 32)
+    assert list(rows)[-1] == "output.linear"
+
+
+@pytest.mark.parametrize("norm", [kind for kind in NORMS if kind != "instance"])
+def test_parameters_add_up(norm: str) -> None:
+    """The parameters of the rows are those of the model, for every kind."""
+    run = run_of(norm)
+    assert sum(row.parameters for row in layer_table(run)) == count_parameters(run)
+
+
+def test_dot(tmp_path: Path) -> None:
+    """A .dot file has a node for every layer and needs no program."""
+    run = run_of("batch", "{name: mlp, hidden: [8]}")
+    rows = layer_table(run)
+    draw(run, rows, tmp_path / "model.dot")
+    text = (tmp_path / "model.dot").read_text()
+    assert text.startswith("digraph")
+    for row in rows:
+        assert f'"{row.name}"' in text
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz")
+@pytest.mark.parametrize(("format", "magic"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
+def test_pictures(format: str, magic: bytes, tmp_path: Path) -> None:
+    """SVG and PNG are drawn by Graphviz."""
+    run = run_of("batch")
+    draw(run, layer_table(run), tmp_path / f"model.{format}")
+    assert (tmp_path / f"model.{format}").read_bytes().startswith(magic)
+
+
+def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another format, a missing dot and a missing extra each give one message that says what to do."""
+    run = run_of("batch")
+    rows = layer_table(run)
+    with pytest.raises(UserError, match=r"must end in \.svg, \.png, \.dot"):
+        draw(run, rows, tmp_path / "model.jpg")
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path))
+        with pytest.raises(UserError, match="needs Graphviz's program dot"):
+            draw(run, rows, tmp_path / "model.svg")
+    with pytest.raises(UserError, match="cannot be written"):
+        draw(run, rows, tmp_path / "none" / "model.dot")
+    monkeypatch.setitem(sys.modules, "graphviz", None)
+    with pytest.raises(UserError, match=r"pip install 'bncompare\[graph\]'"):
+        draw(run, rows, tmp_path / "model.dot")
+    assert list(tmp_path.iterdir()) == []
