@@ -256,7 +256,7 @@ def norms(
 
     chosen = {name: norm_reference(NORMS[name]) for name in ([_norm_kind(kind)] if kind else NORMS)}
     if as_json:
-        _print_json(chosen)
+        _print_json({name: vars(reference) for name, reference in chosen.items()})
     elif kind:
         print_norm(chosen[kind])
     else:
