@@ -174,8 +174,9 @@ def _print_plan(planned: "list[Planned]", as_json: bool) -> None:
 
 
 def _print_results(planned: "list[Planned]", as_json: bool) -> None:
+    from bncompare.claims import judge
     from bncompare.store import read_run
-    from bncompare.tables import print_summary
+    from bncompare.tables import print_findings, print_summary
 
     loaded = [read_run(item.folder.path) for item in planned]
     if as_json:
@@ -184,6 +185,9 @@ def _print_results(planned: "list[Planned]", as_json: bool) -> None:
     for name in dict.fromkeys(run.experiment for run in loaded):
         runs = [run for run in loaded if run.experiment == name]
         print_summary(name, runs)
+        claims = next(item.run.claims for item in planned if item.run.name == name)
+        if claims:
+            print_findings("claims", [judge(claim, runs) for claim in claims])
         print(f"{_count(len(runs), 'run folder')} in {runs[0].path.parent}")
 
 
@@ -389,6 +393,34 @@ def plot(
                 raise StorageError(f"{target}: cannot be created: {error.strerror}") from None
             write_atomic(file, render(figure, format))
             print(file)
+
+
+@app.command()
+def check(
+    paths: Paths,
+    strict: Annotated[bool, typer.Option("--strict", help="exit code 3 for an inconclusive claim as well")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hold the claims of experiments against their runs; exit code 3 if one is not supported."""
+    from bncompare.claims import claims_of, judge, to_plain
+    from bncompare.tables import print_findings
+
+    runs = _load_runs(paths)
+    findings = {
+        folder: [judge(claim, members) for claim in claims_of(members)]
+        for folder in dict.fromkeys(run.path.parent for run in runs)
+        if (members := [run for run in runs if run.path.parent == folder])
+    }
+    if not any(findings.values()):
+        raise UserError(f"{', '.join(map(str, paths))}: the experiments there make no claims")
+    if as_json:
+        _print_json({str(folder): [to_plain(finding) for finding in found] for folder, found in findings.items()})
+    else:
+        for folder, found in findings.items():
+            print_findings(str(folder), found)
+    verdicts = {finding.verdict for found in findings.values() for finding in found}
+    if "not supported" in verdicts or (strict and "inconclusive" in verdicts):
+        raise typer.Exit(3)
 
 
 @app.command("list")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bncompare.claims import Finding
 from bncompare.config import strict_yaml
 from bncompare.norms import NoNorm, Norm
 from bncompare.statistics import summarize
@@ -59,6 +60,16 @@ def print_summary(name: str, runs: Sequence[LoadedRun]) -> None:
     columns = ["variant", "seeds", f"best {loss}", "last train/loss"]
     columns += [f"{test} of best", "of last", "epochs", "seconds", "runs"]
     print_table(columns, rows, right=set(columns) - {"variant", "runs"}, title=f"{name} (mean ± sd over seeds)")
+
+
+def print_findings(title: str, findings: Sequence[Finding]) -> None:
+    """Each claim with its verdict and the numbers that decide it."""
+    print(f"{title}:")
+    for finding in findings:
+        print(f"  {finding.verdict.upper()}: {finding.claim.statement}")
+        for reason in finding.reasons:
+            print(f"    {reason}")
+    print()
 
 
 def print_runs(runs: Sequence[LoadedRun]) -> None:

@@ -27,6 +27,7 @@ LAYERS = [
     "statistics",
     "plotting",
     "store",
+    "claims",
     "tables",
     "data",
     "norms.evaluation",

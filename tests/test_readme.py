@@ -27,7 +27,7 @@ from bncompare.tables import norm_reference
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-COMMANDS = ("train", "plot", "list", "show", "norms", "explain", "graph", "init", "schema")
+COMMANDS = ("train", "plot", "check", "list", "show", "norms", "explain", "graph", "init", "schema")
 SECTIONS: dict[str, list[type[BaseModel]]] = {
     "the whole": [schema.ExperimentFile],
     "data": [schema.RandomRegression, schema.Images],

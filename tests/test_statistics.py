@@ -1,5 +1,6 @@
 """The numbers of a summary: closed forms, coverage by simulation, and how they change with the unit."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bncompare.statistics import Summary, summarize
+from bncompare.statistics import Summary, compare_paired, seeds_needed, sign_flip_p, summarize, t_interval
 
 VALUES = st.lists(st.floats(-1e3, 1e3).map(lambda x: round(x, 6)), min_size=2, max_size=8)
 
@@ -101,3 +102,66 @@ def test_interval_holds_the_sample_mean(values: list[float]) -> None:
     summary = summarize(values)
     assert summary.low <= summary.mean <= summary.high
     assert summary.mean - summary.low == pytest.approx(summary.high - summary.mean, rel=1e-6, abs=1e-9)
+
+
+# ---------------------------------------------------------------- paired comparisons
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8])
+def test_sign_flip_is_exact(n: int) -> None:
+    """The p-value is the share of all 2ⁿ sign patterns at least as extreme, by enumeration."""
+    differences = np.random.default_rng(n).normal(0.5, 1, n)
+    patterns = itertools.product([1, -1], repeat=n)
+    extreme = [abs(np.dot(signs, differences)) >= abs(differences.sum()) - 1e-12 for signs in patterns]
+    assert sign_flip_p(differences.tolist()) == pytest.approx(np.mean(extreme))
+
+
+def test_sign_flip_by_hand() -> None:
+    """All differences of one sign give the smallest p there is, 2/2ⁿ; differences of 0 give 1."""
+    assert sign_flip_p([0.1, 0.2, 0.3]) == 0.25
+    assert sign_flip_p([0.1] * 5) == 0.0625
+    assert sign_flip_p([-0.1] * 6) == 0.03125
+    assert sign_flip_p([0.0, 0.0]) == 1
+    assert sign_flip_p([1.0, -1.0]) == 1
+    assert sign_flip_p([3.0, -1.0, -1.0]) == 1  # the smallest of |±3 ±1 ±1| is the 1 observed
+    assert sign_flip_p([3.0, 1.0, -1.0]) == 0.75  # 3 observed: 5, 3, 3 and 1, twice each
+    with pytest.raises(ValueError, match="too many"):
+        sign_flip_p([1.0] * 21)
+
+
+def test_compare_paired() -> None:
+    """Differences are a − b seed by seed; ties count half in the probability of being better."""
+    paired = compare_paired([1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 5.0, 1.0])
+    assert paired.difference.mean == pytest.approx(0.5)
+    assert paired.probability_better == 0.625
+    assert paired.smallest_p == 0.125
+    with pytest.raises(ValueError, match="cannot be paired"):
+        compare_paired([1.0], [1.0, 2.0])
+
+
+def test_sign_flip_has_its_level() -> None:
+    """With no difference p ≤ 0.0625 comes up in at most 6.25 % of experiments of five seeds."""
+    random = np.random.default_rng(3)
+    hits = sum(sign_flip_p(random.normal(0, 1, 5).tolist()) <= 0.0625 for _ in range(4000))
+    assert hits / 4000 == pytest.approx(0.0625, abs=4 * math.sqrt(0.0625 * 0.9375 / 4000))
+
+
+@pytest.mark.parametrize(("effect", "n"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10), (1.5, 6)])
+def test_seeds_needed(effect: float, n: int) -> None:
+    """Sample sizes of the paired t-test at power .8 and α .05, as published (Cohen 1988; G*Power)."""
+    assert seeds_needed(effect, 1.0) == n
+    assert seeds_needed(-effect * 3, 3.0) == n
+
+
+def test_seeds_needed_at_the_ends() -> None:
+    """No spread needs two seeds, no distance has no answer."""
+    assert seeds_needed(1.0, 0.0) == 2
+    assert seeds_needed(0.0, 1.0) is None
+    assert seeds_needed(1e-6, 1.0) is None
+
+
+def test_t_interval_at_90_percent() -> None:
+    """The 90 % interval is that of scipy.stats."""
+    values = [0.3, 0.5, 0.45, 0.2]
+    expected = stats.t.interval(0.9, 3, np.mean(values), stats.sem(values))
+    assert t_interval(summarize(values), 0.9) == pytest.approx(expected)

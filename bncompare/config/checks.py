@@ -3,7 +3,7 @@
 from bncompare.config.architecture import Layer, layers
 from bncompare.config.schema import (
     SGD,
-    At,
+    Claim,
     LeNet,
     MultiStepLR,
     RandomRegression,
@@ -125,11 +125,14 @@ def _check_eval_stats(run: RunConfig, norm: Norm, planned: list[Layer]) -> list[
     return []
 
 
-def _check_at(at: At | str, variants: list[RunConfig]) -> list[str]:
+def _check_at(claim: Claim, variants: list[RunConfig]) -> list[str]:
+    at = claim.at
     if isinstance(at, str):
         return []
     if (at.epoch is None) == (at.step is None):
         return ["give epoch or step"]
+    if claim.metric.startswith("test/"):
+        return ["must be best or last: the test set is evaluated at the end alone"]
     if at.epoch is not None:
         longest = max(config.total_steps / config.steps_per_epoch for config in variants)
         return [f"epoch {at.epoch} is after the end, epoch {longest:g}"] if at.epoch > longest else []
@@ -161,5 +164,5 @@ def check_claims(variants: list[RunConfig]) -> list[Problem]:
             problems.append((path, f"{bounds} is about one variant: leave out versus, or use difference_…"))
         if claim.versus == claim.variant:
             problems.append(((*path, "versus"), f"{claim.versus} is the variant itself"))
-        problems += [((*path, "at"), message) for message in _check_at(claim.at, variants)]
+        problems += [((*path, "at"), message) for message in _check_at(claim, variants)]
     return problems

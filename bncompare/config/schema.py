@@ -577,22 +577,29 @@ class RunConfig(Section):
 
     def matches(self, selector: dict[str, Any]) -> bool:
         """Whether a claim's `variant:` or `versus:` is about this run."""
-        resolved = self.model_dump()
-        for key, wanted in selector.items():
-            value: Any = resolved
-            for part in ["variant", "label"] if key == "label" else key.split("."):
-                value = value.get(part) if isinstance(value, dict) else None
-            if isinstance(value, dict) and isinstance(wanted, dict):
-                value = {part: value.get(part) for part in wanted}
-            elif isinstance(value, dict):
-                value = value.get(SHORTHANDS.get(tuple(key.split(".")), ""))
-            if value != wanted:
-                return False
-        return True
+        return selects(selector, self.model_dump())
 
     def to_yaml(self) -> str:
         """The text of config.yaml."""
         return strict_yaml.dump(_name_first(self.model_dump()))
+
+
+def selects(selector: dict[str, Any], resolved: dict[str, Any]) -> bool:
+    """Whether a claim's `variant:` or `versus:` is about the run with this resolved config.
+
+    Keys are dotted; `label` is the variant's; a scalar stands for the `kind` (or …) of a mapping.
+    """
+    for key, wanted in selector.items():
+        value: Any = resolved
+        for part in ["variant", "label"] if key == "label" else key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if isinstance(value, dict) and isinstance(wanted, dict):
+            value = {part: value.get(part) for part in wanted}
+        elif isinstance(value, dict):
+            value = value.get(SHORTHANDS.get(tuple(key.split(".")), ""))
+        if value != wanted:
+            return False
+    return True
 
 
 def _name_first(data: Any) -> Any:

@@ -1,0 +1,157 @@
+"""A claim and the runs it is about: supported, not supported, or inconclusive."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from bncompare.config.schema import Claim, selects
+from bncompare.statistics import (
+    MAX_EXACT_SEEDS,
+    Summary,
+    compare_paired,
+    seeds_needed,
+    summarize,
+    t_interval,
+)
+from bncompare.store import LoadedRun
+
+Verdict = Literal["supported", "not supported", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the runs say about a claim."""
+
+    claim: Claim
+    verdict: Verdict
+    reasons: list[str]
+    """the numbers that decide it, a line each"""
+    summary: Summary | None
+    """of the metric, or of the differences; None where there are no values"""
+
+
+def claims_of(runs: Sequence[LoadedRun]) -> list[Claim]:
+    """The claims recorded with the runs of an experiment, each once; what is not a claim is left out."""
+    claims: list[Claim] = []
+    for run in runs:
+        recorded = run.config.get("claims")
+        for item in recorded if isinstance(recorded, list) else []:
+            try:
+                claim = Claim.model_validate(item)
+            except ValidationError:
+                continue
+            if claim not in claims:
+                claims.append(claim)
+    return claims
+
+
+def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
+    """Hold a claim against the runs of its experiment.
+
+    A bound is supported if the 95 % t-interval of the mean (of the paired differences, for two variants) lies wholly
+    on its side, not supported if wholly on the other. `difference_within` is supported if the 90 % interval lies
+    within, which is two one-sided t-tests at 5 %. A run without a value (diverged, unfinished) leaves the claim at
+    best inconclusive: a mean of the others would be too good.
+    """
+    sides = {"variant": claim.variant} | ({"versus": claim.versus} if claim.versus is not None else {})
+    values: list[dict[int, float]] = []
+    missing: list[str] = []
+    for selector in sides.values():
+        chosen = [run for run in runs if selects(selector, run.config)]
+        labels = list(dict.fromkeys(run.variant for run in chosen))
+        if len(labels) != 1:
+            which = f"selects {len(labels)} variants: {', '.join(labels)}" if labels else "selects no run"
+            return Finding(claim, "inconclusive", [f"{selector} {which}"], None)
+        found = {run.seed: _value(run, claim) for run in chosen}
+        values.append({seed: value for seed, value in found.items() if value is not None})
+        statuses = sorted({run.status for run in chosen if found[run.seed] is None})
+        if statuses:
+            missing.append(
+                f"{labels[0]}: {len(found) - len(values[-1])} of {len(found)} have no value ({', '.join(statuses)})"
+            )
+    seeds = sorted(set.intersection(*(set(side) for side in values)))
+    if not seeds:
+        return Finding(claim, "inconclusive", [*missing, "no seed has a value on every side"], None)
+    columns = [[side[seed] for seed in seeds] for side in values]
+    if len(columns) == 1:
+        summary, tested = summarize(columns[0]), ""
+    else:
+        paired = compare_paired(*columns) if len(seeds) <= MAX_EXACT_SEEDS else None
+        summary = summarize([a - b for a, b in zip(*columns, strict=True)])
+        tested = (
+            f"; exact sign-flip p {paired.sign_flip_p:.2g}, at best {paired.smallest_p:.2g} with {len(seeds)} seeds"
+            if paired
+            else ""
+        )
+    what = f"{claim.metric} {_at(claim)}, {'difference' if claim.versus is not None else 'mean'} {summary.mean:.4g}"
+    if summary.n == 1:
+        return Finding(claim, "inconclusive", [*missing, f"{what} with one seed, which has no interval"], summary)
+    verdicts, bounds = [], []
+    for name, bound in claim.bounds.items():
+        verdict = _hold(name, bound, summary)
+        verdicts.append(verdict)
+        words = name.removeprefix("difference_").replace("_", " ")
+        more = _what_would_decide(name, bound, summary) if verdict == "inconclusive" else ""
+        bounds.append(f"claimed {words} {bound:g}: {verdict}{more}")
+    overall: Verdict = "supported"
+    if "not supported" in verdicts:
+        overall = "not supported"
+    elif "inconclusive" in verdicts or missing:
+        overall = "inconclusive"
+    interval = f"{what}, 95 % interval {summary.low:.4g} to {summary.high:.4g}, n = {summary.n}{tested}"
+    return Finding(claim, overall, [interval, *bounds, *missing], summary)
+
+
+def _value(run: LoadedRun, claim: Claim) -> float | None:
+    """The metric of a claim in a run; None if it has none there, or one that is not finite."""
+    if run.status in ("diverged", "failed"):
+        return None
+    if isinstance(claim.at, str):
+        return run.best(claim.metric) if claim.at == "best" else run.last(claim.metric)
+    column, wanted = ("epoch", claim.at.epoch) if claim.at.epoch is not None else ("step", claim.at.step)
+    for position, value in zip(run.metrics[column], run.metrics.get(claim.metric, []), strict=False):
+        if position == wanted and math.isfinite(value):
+            return value
+    return None
+
+
+def _at(claim: Claim) -> str:
+    if isinstance(claim.at, str):
+        return f"at the {claim.at} evaluation"
+    return f"at epoch {claim.at.epoch}" if claim.at.epoch is not None else f"at step {claim.at.step}"
+
+
+def _hold(name: str, bound: float, summary: Summary) -> Verdict:
+    low, high = summary.low, summary.high
+    if name.endswith("within"):
+        inner = t_interval(summary, 0.90)
+        if -bound <= inner[0] and inner[1] <= bound:
+            return "supported"
+        return "not supported" if low > bound or high < -bound else "inconclusive"
+    if name.endswith("at_most"):
+        low, high, bound = -high, -low, -bound
+    return "supported" if low >= bound else "not supported" if high < bound else "inconclusive"
+
+
+def _what_would_decide(name: str, bound: float, summary: Summary) -> str:
+    distance = bound - abs(summary.mean) if name.endswith("within") else summary.mean - bound
+    needed = seeds_needed(distance, summary.sd)
+    if needed is None:
+        return "; no number of seeds would decide it: the mean is on the bound"
+    return f"; about {max(needed, summary.n + 1)} seeds would decide it, if the spread stays ({summary.sd:.2g})"
+
+
+def to_plain(finding: Finding) -> dict[str, Any]:
+    """For JSON."""
+    return {
+        "statement": finding.claim.statement,
+        "verdict": finding.verdict,
+        "reasons": finding.reasons,
+        "n": finding.summary.n if finding.summary else 0,
+        "mean": finding.summary.mean if finding.summary else None,
+        "low": finding.summary.low if finding.summary else None,
+        "high": finding.summary.high if finding.summary else None,
+    }

@@ -1,0 +1,273 @@
+"""Claims: the verdict on experiments whose truth is known, and what is said where there is none."""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bncompare import cli
+from bncompare.claims import claims_of, judge
+from bncompare.config.expansion import load_experiment
+from bncompare.config.schema import Claim
+from bncompare.store import LoadedRun, RunStore
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def run(norm: str, seed: int, value: float | None, status: str = "completed", **config: Any) -> LoadedRun:
+    """A loaded run with one metric, the same at its best and last evaluation."""
+    values = {"epoch": 2.0, "step": 20, "val/loss": value}
+    resolved = {"variant": {"label": norm}, "model": {"norm": {"kind": norm}, "activation": "relu"}, **config}
+    metrics = {"epoch": [1.0, 2.0], "step": [10.0, 20.0], "val/loss": [9.0, math.nan if value is None else value]}
+    result = {"status": status, "best": values, "last": values} if status != "unfinished" else None
+    return LoadedRun(Path(f"{norm}-{seed}"), "x", norm, 0, seed, resolved, metrics, 0.0, result)
+
+
+def experiment(batch: list[float | None], none: list[float | None]) -> list[LoadedRun]:
+    return [run("batch", i, v) for i, v in enumerate(batch)] + [run("none", i, v) for i, v in enumerate(none)]
+
+
+def claim(**fields: Any) -> Claim:
+    base = {"statement": "s", "metric": "val/loss", "variant": {"model.norm": "batch"}}
+    return Claim.model_validate(base | fields)
+
+
+def versus(**bounds: float) -> Claim:
+    return claim(versus={"model.norm": "none"}, **bounds)
+
+
+CLEAR = experiment([0.30, 0.31, 0.29, 0.30], [0.72, 0.70, 0.73, 0.71])  # differences −.42, −.39, −.44, −.41
+
+
+@pytest.mark.parametrize(
+    ("bounds", "verdict"),
+    [
+        ({"difference_at_most": -0.2}, "supported"),
+        ({"difference_at_most": -0.6}, "not supported"),
+        ({"difference_at_most": -0.415}, "inconclusive"),
+        ({"difference_at_least": -0.6}, "supported"),
+        ({"difference_at_least": -0.2}, "not supported"),
+        ({"difference_within": 0.5}, "supported"),
+        ({"difference_within": 0.1}, "not supported"),
+        ({"difference_within": 0.415}, "inconclusive"),
+        ({"difference_at_least": -0.6, "difference_at_most": -0.2}, "supported"),
+        ({"difference_at_least": -0.2, "difference_at_most": -0.415}, "not supported"),
+        ({"difference_at_least": -0.6, "difference_at_most": -0.415}, "inconclusive"),
+    ],
+)
+def test_two_variants(bounds: dict[str, float], verdict: str) -> None:
+    """The verdict is where the 95 % interval of the paired differences lies beside each bound."""
+    assert judge(versus(**bounds), CLEAR).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("bounds", "verdict"),
+    [
+        ({"at_most": 0.5}, "supported"),
+        ({"at_most": 0.2}, "not supported"),
+        ({"at_most": 0.301}, "inconclusive"),
+        ({"at_least": 0.2}, "supported"),
+        ({"at_least": 0.5}, "not supported"),
+    ],
+)
+def test_one_variant(bounds: dict[str, float], verdict: str) -> None:
+    """A claim about one variant is about the interval of its mean."""
+    assert judge(claim(**bounds), CLEAR).verdict == verdict
+
+
+def test_the_numbers_are_shown() -> None:
+    """The reasons name metric, evaluation, difference, interval, seeds, exact p and the least p they allow."""
+    finding = judge(versus(difference_at_most=-0.2), CLEAR)
+    assert finding.reasons == [
+        "val/loss at the best evaluation, difference -0.415, 95 % interval -0.4481 to -0.3819, n = 4; "
+        "exact sign-flip p 0.12, at best 0.12 with 4 seeds",
+        "claimed at most -0.2: supported",
+    ]
+    differences = np.array([-0.42, -0.39, -0.44, -0.41])
+    half = 3.182446305 * differences.std(ddof=1) / 2
+    assert finding.summary is not None
+    assert (finding.summary.low, finding.summary.high) == pytest.approx((-0.415 - half, -0.415 + half))
+
+
+def test_pairs_by_seed() -> None:
+    """Differences are taken seed by seed: a spread that both variants share does not count."""
+    shared = [0.1, 5.0, 2.0, 9.0]
+    runs = experiment([v - 0.01 for v in shared], list(shared))
+    assert judge(versus(difference_at_most=-0.005), runs).verdict == "supported"
+    assert judge(versus(difference_at_most=-0.005), runs[::-1]).verdict == "supported"
+
+
+def test_inconclusive_says_what_would_decide() -> None:
+    """An inconclusive claim names the seeds it would take at the observed spread."""
+    finding = judge(versus(difference_at_most=0.0), experiment([0.3, 0.5, 0.4, 0.2], [0.4, 0.45, 0.5, 0.25]))
+    assert finding.verdict == "inconclusive"
+    (reason,) = [reason for reason in finding.reasons if "would decide" in reason]
+    assert reason == "claimed at most 0: inconclusive; about 18 seeds would decide it, if the spread stays (0.071)"
+
+
+@pytest.mark.parametrize(
+    ("status", "value"), [("diverged", 0.1), ("diverged", None), ("unfinished", 0.1), ("failed", 0.1)]
+)
+def test_a_run_without_a_value_never_supports(status: str, value: float | None) -> None:
+    """A diverged or unfinished run leaves the claim at best inconclusive, and is counted."""
+    runs = [*CLEAR[1:], run("batch", 0, value, status)]
+    finding = judge(versus(difference_at_most=-0.2), runs)
+    assert finding.verdict == "inconclusive"
+    assert f"batch: 1 of 4 have no value ({status})" in finding.reasons
+    assert judge(versus(difference_at_most=-0.6), runs).verdict == "not supported"
+
+
+def test_too_little_to_say() -> None:
+    """One seed, no shared seed, no run, several variants: inconclusive, with the reason."""
+    one = judge(versus(difference_at_most=0.0), [CLEAR[0], CLEAR[4]])
+    assert (one.verdict, one.reasons) == (
+        "inconclusive",
+        ["val/loss at the best evaluation, difference -0.42 with one seed, which has no interval"],
+    )
+    apart = judge(versus(difference_at_most=0.0), [*CLEAR[:2], *CLEAR[6:]])
+    assert apart.reasons == ["no seed has a value on every side"]
+    assert judge(versus(difference_at_most=0.0), CLEAR[:4]).reasons == ["{'model.norm': 'none'} selects no run"]
+    several = judge(claim(variant={"model.activation": "relu"}, at_most=1.0), CLEAR)
+    assert several.reasons == ["{'model.activation': 'relu'} selects 2 variants: batch, none"]
+
+
+def test_at_an_epoch_or_a_step() -> None:
+    """`at` chooses a row of metrics.csv; one that is not there is no value."""
+    for at in ({"epoch": 1}, {"step": 10}):
+        assert judge(claim(at_most=8.9, at=at), CLEAR).verdict == "not supported"
+        assert judge(claim(at_most=9.1, at=at), CLEAR).verdict == "supported"
+    assert judge(claim(at_most=9.1, at={"epoch": 7}), CLEAR).verdict == "inconclusive"
+
+
+def test_equal_values() -> None:
+    """Without any spread a claim is decided; on the bound itself it holds."""
+    runs = experiment([0.5] * 3, [0.5] * 3)
+    assert judge(versus(difference_at_least=0.0), runs).verdict == "supported"
+    assert judge(versus(difference_at_least=0.1), runs).verdict == "not supported"
+
+
+@pytest.mark.parametrize("n", [3, 6])
+def test_false_support_is_rare(n: int) -> None:
+    """Where the truth is just on the wrong side of a bound, at most 2.5 % of experiments support the claim."""
+    random = np.random.default_rng(7)
+    supported = 0
+    for _ in range(2000):
+        none = random.normal(1, 0.3, n)
+        batch = none + random.normal(0, 0.1, n)
+        runs = experiment(batch.tolist(), none.tolist())
+        supported += judge(versus(difference_at_most=0.0), runs).verdict == "supported"
+    assert supported / 2000 < 0.025 + 3 * math.sqrt(0.025 * 0.975 / 2000)
+
+
+def test_false_equivalence_is_rare() -> None:
+    """Where two variants differ by just the margin, at most 5 % of experiments call them equivalent."""
+    random = np.random.default_rng(8)
+    supported = 0
+    for _ in range(2000):
+        none = random.normal(1, 0.3, 6)
+        batch = none + 0.1 + random.normal(0, 0.05, 6)
+        supported += (
+            judge(versus(difference_within=0.1), experiment(batch.tolist(), none.tolist())).verdict == "supported"
+        )
+    assert supported / 2000 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)
+
+
+def test_hostile_claims_are_left_out() -> None:
+    """What a foreign folder calls a claim and is none costs nothing."""
+    good = claim(at_most=1.0).model_dump()
+    runs = [
+        run("batch", 0, 0.1, claims=value)
+        for value in (None, 3, "x", {"a": 1}, [1, {}, good, {"statement": 1}], [good])
+    ]
+    assert claims_of(runs) == [claim(at_most=1.0)]
+
+
+# ---------------------------------------------------------------- the command
+
+
+def write(folder: Path, values: dict[str, list[float]], difference: float) -> None:
+    """Run folders of a regression experiment with these training losses."""
+    text = (
+        "name: x\nseeds: 4\ndata: {name: random_regression}\nmodel: {name: mlp, hidden: [4]}\n"
+        "training: {epochs: 1, batch_size: full, optimizer: {name: sgd, lr: 0.1}}\n"
+        "compare: {model.norm: [none, batch]}\n"
+        "claims:\n- {statement: batch is lower, metric: train/loss, variant: {model.norm: batch}, "
+        f"versus: {{model.norm: none}}, difference_at_most: {difference}}}\n"
+    )
+    path = folder / "x.yaml"
+    path.write_text(text)
+    for config in load_experiment(path).runs:
+        value = values[config.variant.label][config.seed]
+        folder_of = RunStore(folder / "runs").run(config)
+        folder_of.begin({})
+        folder_of.append(1.0, 1, {"train/loss": value, "lr": 0.1}, 0.1, 1.0)
+        best = {"epoch": 1.0, "step": 1, "train/loss": value}
+        folder_of.finish({"status": "completed", "steps": 1, "best": best, "last": best}, None, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("difference", "verdict", "code", "strict_code"),
+    [(-0.2, "supported", 0, 0), (-0.6, "not supported", 3, 3), (-0.415, "inconclusive", 0, 3)],
+)
+def test_check(
+    difference: float,
+    verdict: str,
+    code: int,
+    strict_code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`check` prints each claim with its verdict and exits with 3 if one is not supported (or, strict, undecided)."""
+    write(tmp_path, {"batch": [0.30, 0.31, 0.29, 0.30], "none": [0.72, 0.70, 0.73, 0.71]}, difference)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["bncompare", "check", "runs", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0), capsys.readouterr().out
+
+    got, out = call()
+    lines = out.splitlines()
+    assert (got, lines[:2]) == (code, ["runs/x:", f"  {verdict.upper()}: batch is lower"])
+    assert lines[2].startswith(
+        "    train/loss at the best evaluation, difference -0.415, 95 % interval -0.4481 to -0.3819"
+    )
+    assert call("--strict")[0] == strict_code
+    got, out = call("--json")
+    ((finding,),) = json.loads(out).values()
+    assert (got, finding["verdict"], finding["n"]) == (code, verdict, 4)
+
+
+def test_check_without_claims(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where no claim is made `check` says so and exits with 2."""
+    write(tmp_path, {"batch": [0.3] * 4, "none": [0.7] * 4}, 0)
+    for path in tmp_path.rglob("config.yaml"):
+        text = path.read_text()
+        path.write_text(text[: text.index("claims:")])
+    monkeypatch.setattr(sys, "argv", ["bncompare", "check", str(tmp_path / "runs")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'runs'}: the experiments there make no claims\n"
+
+
+def test_train_ends_with_the_claims(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The end of `train` holds the config's claims against its runs."""
+    settings = ["--set", "training.epochs=100", "--seeds", "2", "--runs", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["bncompare", "train", str(CONFIGS / "regression.yaml"), *settings])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert out.count("The tutorial: BatchNorm trains faster") == 2
+    assert "train/loss at epoch 50, difference " in out
