@@ -12,7 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from bncompare.statistics import summarize
 
@@ -159,6 +159,9 @@ def _scale(axes: Axes, curves: Sequence[Curve], metric: str) -> float:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
     if metric.endswith(("loss", "lr")) and low > 0 and high / low > LOG_SCALE_FROM:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         low, high = low / 1.15, high * 1.15
     else:
         margin = 0.04 * (high - low) or 0.04 * abs(high) or 1.0

@@ -271,3 +271,15 @@ def test_train_ends_with_the_claims(
     out = capsys.readouterr().out
     assert out.count("The tutorial: BatchNorm trains faster") == 2
     assert "train/loss at epoch 50, difference " in out
+
+
+def test_overrides_may_leave_a_claim_behind() -> None:
+    """A claim that --set leaves without its epoch or variant is a warning; in the file itself it is an error."""
+    experiment = load_experiment(CONFIGS / "regression.yaml", overrides=["training.epochs=3"], seeds="1")
+    assert [warning.split(": ", 1)[1] for warning in experiment.warnings] == [
+        "claims[0].at: epoch 50 is after the end, epoch 3; this claim cannot be judged",
+        "claims[1].at: epoch 100 is after the end, epoch 3; this claim cannot be judged",
+    ]
+    experiment = load_experiment(CONFIGS / "mnist-mlp.yaml", overrides=["compare.model.norm=[layer]"], seeds="1")
+    assert all("is none of the variants; they are: layer" in warning for warning in experiment.warnings)
+    assert len(experiment.warnings) == 2

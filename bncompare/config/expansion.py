@@ -78,15 +78,19 @@ def load_experiment(
         found = check_run(config)
         problems += [line(variant_document, *problem) for problem in found]
         variants.append(_resolve(config, draft, index))
+    warnings = []
     if not problems and compare:
-        problems += [line(document, *problem) for problem in check_claims(variants)]
+        claim_problems = [line(document, *problem) for problem in check_claims(variants)]
+        if overrides:  # a changed experiment may leave a claim without its variant or epoch
+            warnings += [f"{problem}; this claim cannot be judged" for problem in claim_problems]
+        else:
+            problems += claim_problems
         problems += _twins(variants, drafts)
     if not problems and len(variants) * len(variants[0].seeds) > MAX_RUNS:
         problems.append(f"{path}: {len(variants) * len(variants[0].seeds):,} runs; at most {MAX_RUNS:,}")
     if problems:
         raise UserError(*sorted(dict.fromkeys(problems), key=_line_number))  # what variants share is said once
 
-    warnings = []
     if any(config.data.validation == "test" for config in variants):
         warnings.append(
             f"{path}: data.validation is test: the best evaluation is chosen on the test set, so its test "
