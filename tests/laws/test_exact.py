@@ -1,5 +1,6 @@
 """Laws: same seed same bytes; interrupted and resumed = uninterrupted; best weights give the recorded best metric."""
 
+import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -179,3 +180,18 @@ def test_interrupting_between_records_loses_nothing(tmp_path: Path) -> None:
         events.close()
         assert plan(experiment.runs, RunStore(folder))[0].state == "begun"
         assert finish("smoke.yaml", folder, *settings, seeds="1") == whole
+
+
+def test_the_last_checkpoint_holds_the_last_weights() -> None:
+    """Testing the best weights at the end does not leave them in the model: the last checkpoint gives the last metric."""
+    run = run_of(["training.epochs=6", "training.optimizer.lr=0.3", "training.early_stopping=null"])
+    dataset = dataset_of(run)
+    *_, last = train(run, dataset, CPU)
+    assert last.outcome is not None
+    assert last.outcome.best is not None
+    assert last.outcome.best["step"] < last.outcome.last["step"]
+    model = build_model(run)
+    model.load_state_dict(torch.load(io.BytesIO(last.checkpoint()), weights_only=True)["model"])
+    assert dataset.validation is not None
+    measured = evaluate(model, dataset.validation, loss_function(run), "val")
+    assert measured["val/loss"] == last.outcome.last["val/loss"] != last.outcome.best["val/loss"]
