@@ -282,9 +282,15 @@ def _download(published: Any, scratch: Path, folder: Path) -> None:
             for file, checksum in published.resources
             if not check_integrity(scratch / published.__name__ / "raw" / file, checksum)
         ]
+        damaged = [
+            f"{folder / file} is there, but is not what was published."
+            for file, checksum in EXTRACTED_MD5[published.__name__].items()
+            if (folder / file).exists() and not check_integrity(folder / file, checksum)
+        ]
         cause = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise UserError(
             f"{published.__name__} is not whole in {folder} and could not be downloaded ({cause}).",
+            *damaged,
             f"Put these files into {folder}:",
             *wanted,
             f"They are at {' and '.join(published.mirrors)}. Or name a folder that has them with --data-dir.",

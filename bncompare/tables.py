@@ -96,7 +96,9 @@ def print_run(run: LoadedRun, norms: dict[str, dict[str, Any]]) -> None:
     print(f"{run.path}\nstatus: {run.status}\n")
     print(strict_yaml.dump({key: value for key, value in run.config.items() if key != "claims"}))
     result = run.result or {}
-    evaluations = {"best": result.get("best") or {}, "last": result.get("last") or {}}
+    # JSON has no NaN: what a diverged run ended with is in metrics.csv.
+    ended = {name: column[-1] for name, column in run.metrics.items() if column and result}
+    evaluations = {"best": result.get("best") or {}, "last": (result.get("last") or {}) | ended}
     names = list(dict.fromkeys(name for values in evaluations.values() for name in values))
     rows = [[name, *(_value(values.get(name)) for values in evaluations.values())] for name in names]
     if rows:

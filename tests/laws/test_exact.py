@@ -183,7 +183,7 @@ def test_interrupting_between_records_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_the_last_checkpoint_holds_the_last_weights() -> None:
-    """Testing the best weights at the end does not leave them in the model: the last checkpoint gives the last metric."""
+    """Testing the best weights at the end does not leave them in the model: the last checkpoint has the last."""
     run = run_of(["training.epochs=6", "training.optimizer.lr=0.3", "training.early_stopping=null"])
     dataset = dataset_of(run)
     *_, last = train(run, dataset, CPU)
