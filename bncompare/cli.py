@@ -67,7 +67,7 @@ def options(
 # ---------------------------------------------------------------- train
 
 
-@app.command()
+@app.command(short_help="Train the experiments of config files.")
 def train(
     configs: Annotated[list[Path], typer.Argument(metavar="CONFIG", help="YAML files, each an experiment")],
     overrides: Annotated[
@@ -222,7 +222,7 @@ def _presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-@app.command()
+@app.command(short_help="Print a commented config to start from.")
 def init(
     preset: Annotated[str | None, typer.Argument(metavar="PRESET", help="one of the shipped configs")] = None,
 ) -> None:
@@ -238,7 +238,7 @@ def init(
         raise UserError(f"{preset}: no such preset; valid: {', '.join(presets)}")
 
 
-@app.command()
+@app.command(short_help="Print the JSON Schema of configs.")
 def schema() -> None:
     """Print the JSON Schema of configs, for editors that complete and check YAML."""
     from bncompare.config.schema import ExperimentFile
@@ -249,7 +249,7 @@ def schema() -> None:
 # ---------------------------------------------------------------- norms and models
 
 
-@app.command()
+@app.command(short_help="The kinds of norm.")
 def norms(
     kind: Annotated[str | None, typer.Argument(metavar="KIND", help="one kind, with all it takes")] = None,
     as_json: AsJson = False,
@@ -277,7 +277,7 @@ def _norm_kind(kind: str) -> str:
     return kind
 
 
-@app.command()
+@app.command(short_help="A norm at work, step by step.")
 def explain(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="a kind of norm")],
     shape: Annotated[str, typer.Option(metavar="N,C,...", help="shape of the tensor")] = "4,3",
@@ -347,12 +347,17 @@ def graph(
 # ---------------------------------------------------------------- looking at runs
 
 
-@app.command()
+@app.command(short_help="Draw curves with intervals.")
 def plot(
     paths: Paths,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="folder for the figures [default: the experiment's own]"),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="folder for the figures [default: the experiment's own; this one if PATH is a run]",
+        ),
     ] = None,
     format: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="file format")] = "png",
     metric: Annotated[
@@ -370,6 +375,7 @@ def plot(
     for name in metric or []:
         if name not in available:
             raise UserError(f"--metric {name}: no run has it; valid: {', '.join(available)}")
+    chosen = bool({run.path for run in runs} & set(paths))
     for experiment in dict.fromkeys((run.experiment, run.path.parent) for run in runs):
         members = [run for run in runs if (run.experiment, run.path.parent) == experiment]
         name, folder = experiment
@@ -385,8 +391,10 @@ def plot(
             figure = experiment_curves(
                 curves, title=name, metric=quantity, x_label=x, is_classification=is_classification
             )
-            target = output or folder
-            file = target / f"{name + '-' if output else ''}{quantity.replace('/', '-')}.{format}"
+            # Of chosen runs alone, not in place of the figure of the whole experiment.
+            elsewhere = output if output or not chosen else Path()
+            target = folder if elsewhere is None else elsewhere
+            file = target / f"{'' if elsewhere is None else name + '-'}{quantity.replace('/', '-')}.{format}"
             try:
                 target.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -395,7 +403,7 @@ def plot(
             print(file)
 
 
-@app.command()
+@app.command(short_help="Hold claims against the runs.")
 def check(
     paths: Paths,
     strict: Annotated[bool, typer.Option("--strict", help="exit code 3 for an inconclusive claim as well")] = False,
@@ -423,7 +431,7 @@ def check(
         raise typer.Exit(3)
 
 
-@app.command("list")
+@app.command("list", short_help="A line per run.")
 def list_runs(paths: Paths, as_json: AsJson = False) -> None:
     """A line per run: its status, length, best validation and test metrics."""
     from bncompare.tables import print_runs

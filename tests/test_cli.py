@@ -773,3 +773,10 @@ def test_escape_codes_in_a_config_do_not_reach_the_terminal(runs: list[Path]) ->
     config.write_text(config.read_text().replace("label: none", r'label: "a\e[31mb\e]0;c\a"', 1))
     for ended in (call("list", "runs"), call("show", str(runs[0]))):
         assert "\x1b" not in ended.out + ended.err
+
+
+def test_plot_of_chosen_runs(runs: list[Path]) -> None:
+    """Plotting run folders by name draws them into this folder, not over the figures of the experiment."""
+    ended = call("plot", str(runs[0]), str(runs[1]), "--metric", "val/loss")
+    assert (ended.code, ended.out) == (0, "tiny-val-loss.png\n")
+    assert not Path("runs/tiny/val-loss.png").exists()
