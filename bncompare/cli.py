@@ -77,6 +77,9 @@ def train(
     seeds: Annotated[
         str | None, typer.Option(metavar="SEEDS", help="0-4, 0,3,7 or a number of seeds, instead of the config's")
     ] = None,
+    jobs: Annotated[
+        int, typer.Option(metavar="N", min=1, max=256, help="runs at a time, each in a process of its own")
+    ] = 1,
     device: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, instead of the config's")
     ] = None,
@@ -101,7 +104,7 @@ def train(
         _print_plan(planned, as_json)
         return
     with _interruptible():
-        events = run_experiment(planned, data_dir=data_dir)
+        events = run_experiment(planned, data_dir=data_dir, num_processes=jobs)
         failures = show_progress(planned, events, quiet=as_json)
     _print_results(planned, as_json)
     if failures:

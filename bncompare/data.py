@@ -184,6 +184,28 @@ def load_pool(data: Images, data_dir: Path) -> Pool:
     return Pool(*parts)
 
 
+class Datasets:
+    """The data of runs; the images of a dataset are loaded once."""
+
+    def __init__(self, data_dir: Path | None) -> None:
+        self.data_dir = data_dir
+        self.pools: dict[tuple[str, bool, Path], Pool] = {}
+
+    def load(self, run: RunConfig) -> Pool | None:
+        """The images of a run; None for random regression. Raises UserError."""
+        if not isinstance(run.data, Images):
+            return None
+        data_dir = find_data_dir(self.data_dir, run.data)
+        key = (run.data.name, run.data.synthetic, data_dir)
+        if key not in self.pools:
+            self.pools[key] = load_pool(run.data, data_dir)
+        return self.pools[key]
+
+    def of(self, run: RunConfig) -> Dataset:
+        """The data of a run, split by its seed."""
+        return load_dataset(run, self.load(run))
+
+
 def find_data_dir(option: Path | None, data: Images, environment: Mapping[str, str] = os.environ) -> Path:
     """--data-dir, else BNCOMPARE_DATA, else data.dir, else a cache folder."""
     if option is not None:

@@ -1,5 +1,6 @@
 """Plan → execute → store: the join of config, training and run folders."""
 
+import contextlib
 import datetime
 import os
 import platform
@@ -13,13 +14,11 @@ from typing import Any
 import torch
 
 from bncompare.config.schema import Images, RunConfig
-from bncompare.data import Dataset, Pool, find_data_dir, load_dataset, load_pool
-from bncompare.execution.inline import Failure, Job, execute
+from bncompare.data import Datasets
+from bncompare.execution import Failure, Job, Progress, inline, processes
 from bncompare.models import count_parameters
 from bncompare.store import Run, RunStore, State, parse_metrics
 from bncompare.training import Outcome, Record, resolve_device
-
-SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
 
 @dataclass(frozen=True)
@@ -52,43 +51,67 @@ class Event:
     """wall-clock of the run so far"""
 
 
-def run_experiment(planned: Sequence[Planned], *, data_dir: Path | None) -> Iterator[Event]:
-    """Train what is not finished, one run after the other, and keep its folder.
+def run_experiment(planned: Sequence[Planned], *, data_dir: Path | None, num_processes: int = 1) -> Iterator[Event]:
+    """Train what is not finished, one run after the other or several at a time, and keep its folder.
 
-    `data_dir` goes before what the configs say. Raises UserError before the first run if a device or
-    a dataset is not to be had, and StorageError when a folder cannot be written.
+    `data_dir` goes before what the configs say. Raises UserError before the first run if a device or a dataset is
+    not to be had, and StorageError when a folder cannot be written.
     """
     todo = [item for item in planned if item.state != "finished"]
     devices = {item.run.training.device: resolve_device(item.run.training.device) for item in todo}
-    pools = _Pools(data_dir)
+    datasets = Datasets(data_dir)
     for item in todo:
-        pools.load(item.run)  # a missing dataset is found before any run folder is made
+        datasets.load(item.run)  # a missing dataset is found before any run folder is made
+    started: dict[int, float] = {}
 
-    for item in todo:
-        target = devices[item.run.training.device]
-        folder = item.folder
-        if item.state == "new":
-            folder.clear()
-        job = Job(item.run, folder.resume())
-        folder.begin(_environment(item.run, target))
-        saved = started = time.perf_counter()
-        for _, result in execute([job], pools.dataset, target):
-            seconds = time.perf_counter() - started
-            if isinstance(result, Failure):
-                folder.fail({"status": "failed", "error": result.message, "traceback": result.details})
-                yield Event(item, None, result, seconds)
-                continue
-            metrics = result.metrics
-            folder.append(result.epoch, result.step, metrics, result.seconds, result.examples_per_second)
-            measured = [(row.layer, row.quantity, row.value) for row in result.diagnostics]
-            folder.append_diagnostics(result.epoch, result.step, measured)
-            if result.outcome:
-                outcome = result.outcome
-                folder.finish(_result(item, result, outcome), _weights(outcome), _curves(folder), result.checkpoint())
-            elif time.perf_counter() - saved >= SECONDS_BETWEEN_CHECKPOINTS:
-                folder.save(result.checkpoint())
-                saved = time.perf_counter()
-            yield Event(item, result, None, seconds)
+    def job(number: int) -> Job:
+        """The next piece of a run: from its checkpoint, or from the start."""
+        item = todo[number]
+        if item.state == "new" and number not in started:
+            item.folder.clear()
+        started.setdefault(number, time.perf_counter())
+        checkpoint = item.folder.resume()
+        item.folder.begin(_environment(item.run, devices[item.run.training.device]))
+        return Job(number, item.run, checkpoint)
+
+    for device in dict.fromkeys(devices.values()):
+        numbers = [i for i, item in enumerate(todo) if devices[item.run.training.device] == device]
+        jobs = map(job, numbers)  # lazily: a folder begins when its run does
+        if num_processes > 1 and len(numbers) > 1:
+            results = processes.execute(
+                jobs,
+                lambda dead: job(dead.number),
+                num_processes=num_processes,
+                data_dir=data_dir,
+                device=device,
+                needs_torchvision=any(isinstance(i.run.data, Images) and not i.run.data.synthetic for i in todo),
+            )
+        else:
+            results = inline.execute(jobs, datasets.of, device)
+        with contextlib.closing(results):
+            for running, result in results:
+                item = todo[running.number]
+                seconds = time.perf_counter() - started[running.number]
+                if isinstance(result, Failure):
+                    item.folder.fail({"status": "failed", "error": result.message, "traceback": result.details})
+                    yield Event(item, None, result, seconds)
+                else:
+                    _keep(item, result)
+                    yield Event(item, result.record, None, seconds)
+
+
+def _keep(item: Planned, progress: Progress) -> None:
+    """Write an evaluation, or what there is to write of it, to the run's folder."""
+    record, folder = progress.record, item.folder
+    folder.append(record.epoch, record.step, record.metrics, record.seconds, record.examples_per_second)
+    measured = [(row.layer, row.quantity, row.value) for row in record.diagnostics]
+    folder.append_diagnostics(record.epoch, record.step, measured)
+    if record.outcome is not None:
+        assert progress.snapshot is not None
+        outcome = record.outcome
+        folder.finish(_result(item, record, outcome), _weights(outcome), _curves(folder), progress.snapshot)
+    elif progress.snapshot is not None:
+        folder.save(progress.snapshot)
 
 
 def _result(item: Planned, record: Record, outcome: Outcome) -> dict[str, Any]:
@@ -120,28 +143,6 @@ def _curves(folder: Run) -> bytes:
 
     is_classification = folder.config.data.is_classification
     return render(run_curves(parse_metrics(folder.metrics_csv), folder.path.name, is_classification), "png")
-
-
-class _Pools:
-    """The images of the runs, each dataset loaded once."""
-
-    def __init__(self, data_dir: Path | None) -> None:
-        self.data_dir = data_dir
-        self.pools: dict[tuple[str, bool, Path], Pool] = {}
-
-    def load(self, run: RunConfig) -> Pool | None:
-        """The images of a run; None for random regression. Raises UserError."""
-        if not isinstance(run.data, Images):
-            return None
-        data_dir = find_data_dir(self.data_dir, run.data)
-        key = (run.data.name, run.data.synthetic, data_dir)
-        if key not in self.pools:
-            self.pools[key] = load_pool(run.data, data_dir)
-        return self.pools[key]
-
-    def dataset(self, run: RunConfig) -> Dataset:
-        """The data of a run, split by its seed."""
-        return load_dataset(run, self.load(run))
 
 
 def _environment(run: RunConfig, device: torch.device) -> dict[str, Any]:

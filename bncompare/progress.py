@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -52,26 +53,20 @@ def _live(console: Console, total: int, finished: int, events: Iterable[Event]) 
     with Progress(*columns, console=console) as progress:
         done = finished
         overall = progress.add_task("runs", total=total, completed=done, count=f"{done}/{total}", status="")
-        current: TaskID | None = None
-        shown: Planned | None = None
+        running: dict[Path, TaskID] = {}
         for event in events:
-            run = event.planned.run
-            if event.planned is not shown:
-                shown = event.planned
-                if current is not None:
-                    progress.remove_task(current)
-                current = progress.add_task(_name(event), total=run.total_steps, count="", status="")
-            assert current is not None
+            run, path = event.planned.run, event.planned.folder.path
+            if path not in running:
+                running[path] = progress.add_task(_name(event), total=run.total_steps, count="", status="")
             if event.record is not None:
                 count = f"epoch {event.record.epoch:g}/{run.total_steps / run.steps_per_epoch:g}"
-                progress.update(current, completed=event.record.step, count=count, status=_metrics(event))
+                progress.update(running[path], completed=event.record.step, count=count, status=_metrics(event))
             if _has_ended(event):
                 done += 1
                 failures += event.failure is not None
+                progress.remove_task(running.pop(path))
                 console.print(_line(event), markup=False)
                 progress.update(overall, completed=done, count=f"{done}/{total}")
-        if current is not None:
-            progress.remove_task(current)
     return failures
 
 

@@ -100,6 +100,7 @@ class Run:
 
     def resume(self) -> bytes | None:
         """Take over the evaluations up to the checkpoint and return its snapshot; None if there is none."""
+        self.metrics_lines, self.timing_lines, self.diagnostics_lines = [], [], []
         checkpoint = self._checkpoint()
         if checkpoint is None:
             return None

@@ -465,7 +465,7 @@ def test_interrupted_and_resumed(
     uninterrupted: bytes, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
 ) -> None:
     """A signal ends training with 130 or 143; the same command goes on, to the bytes of an unbroken run."""
-    often = "from bncompare import cli, experiment; experiment.SECONDS_BETWEEN_CHECKPOINTS = 0.1; cli.main()"
+    often = "from bncompare import cli, execution; execution.SECONDS_BETWEEN_CHECKPOINTS = 0.1; cli.main()"
     process = subprocess.Popen([sys.executable, "-c", often, "train", "slow.yaml"], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list(Path("runs").glob("slow/*/checkpoint.pt")):

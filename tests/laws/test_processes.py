@@ -1,0 +1,140 @@
+"""Law: processes = inline, to the byte; a death costs its own run alone, and nothing outlives the driver."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from bncompare.config.expansion import load_experiment
+from bncompare.execution import Failure, Job, Progress, processes
+from bncompare.experiment import plan, run_experiment
+from bncompare.store import RunStore
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+LONG = ["training.epochs=20000", "training.eval_every=20", "data.samples=200", "claims=[]"]
+TIMED = ("timing.csv", "environment.json", "checkpoint.pt")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in TIMED]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def run_all(folder: Path, num_processes: int, *overrides: str) -> None:
+    experiment = load_experiment(CONFIGS / "smoke.yaml", overrides=overrides, seeds="2")
+    planned = plan(experiment.runs, RunStore(folder))
+    for _ in run_experiment(planned, data_dir=None, num_processes=num_processes):
+        pass
+
+
+def test_the_bytes_are_the_same(tmp_path: Path) -> None:
+    """Two processes at a time write what one run after the other does: metrics, weights, results, figures."""
+    settings = ["compare.model.norm=[none, batch, noisy_batch]", "training.epochs=2"]
+    run_all(tmp_path / "one", 1, *settings)
+    run_all(tmp_path / "two", 2, *settings)
+    assert len(content(tmp_path / "one")) == 6 * 5
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+def only_child() -> int:
+    """The process id of the one worker."""
+    (child,) = [process for process in multiprocessing.active_children() if process.is_alive()]
+    assert child.pid is not None
+    return child.pid
+
+
+def test_a_death_costs_its_own_run_alone() -> None:
+    """A worker that is killed starts again, three times in all; then its run has failed, and the next one trains."""
+    doomed, short = (
+        load_experiment(CONFIGS / "regression.yaml", overrides=overrides, seeds="1").runs[0]
+        for overrides in (LONG, ["training.epochs=3", "claims=[]"])
+    )
+    jobs = [Job(0, doomed, None), Job(1, short, None)]
+    restarted: list[int] = []
+
+    def again(job: Job) -> Job:
+        restarted.append(job.number)
+        return job
+
+    results = []
+    for job, result in processes.execute(
+        jobs, again, num_processes=1, data_dir=None, device=torch.device("cpu"), needs_torchvision=False
+    ):
+        results.append((job.number, result))
+        if job.number == 0 and isinstance(result, Progress) and result.record.step == 20:
+            os.kill(only_child(), signal.SIGKILL)
+    assert restarted == [0, 0]
+    (failure,) = [result for _, result in results if isinstance(result, Failure)]
+    assert failure.message == "its process was killed 3 times (SIGKILL, perhaps for lack of memory)"
+    assert [result.record.step for number, result in results if number == 1 and isinstance(result, Progress)] == [
+        1,
+        2,
+        3,
+    ]
+    assert multiprocessing.active_children() == []
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker killed once costs no byte: the run goes on from the last checkpoint that reached the driver."""
+    settings = [*LONG, "training.epochs=null", "training.steps=3000"]
+    experiment = load_experiment(CONFIGS / "regression.yaml", overrides=settings, seeds="1")
+    for _ in run_experiment(plan(experiment.runs, RunStore(tmp_path / "whole")), data_dir=None):
+        pass
+    killed = 0
+    planned = plan(experiment.runs, RunStore(tmp_path / "killed"))
+    for event in run_experiment(planned, data_dir=None, num_processes=2):
+        if killed < 2 and event.record is not None and event.record.step == 1000 + 500 * killed:
+            for child in multiprocessing.active_children():
+                assert child.pid is not None
+                os.kill(child.pid, signal.SIGKILL)
+            killed += 1
+    assert killed == 2
+    assert content(tmp_path / "whole") == content(tmp_path / "killed")
+
+
+def session_of(driver: int) -> set[int]:
+    """Every living process of a session, zombies left out."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(fields[3]) == driver and fields[0] != "Z":
+                found.add(int(entry.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_nothing_outlives_the_driver(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    """Interrupted, terminated or killed, the driver leaves no worker behind after 5 s; it exits as promised."""
+    settings = [argument for setting in LONG for argument in ("--set", setting)]
+    command = ["-m", "bncompare", "train", str(CONFIGS / "regression.yaml"), *settings, "--jobs", "2", "--seeds", "2"]
+    driver = subprocess.Popen(
+        [sys.executable, *command, "--runs", str(tmp_path)],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("regression/*/checkpoint.pt"))) < 2:
+        assert time.monotonic() < deadline
+        assert driver.poll() is None
+        time.sleep(0.1)
+    assert len(session_of(driver.pid)) >= 4  # the driver, the forkserver, two workers
+    os.kill(driver.pid, number)
+    assert driver.wait(timeout=5) == code
+    deadline = time.monotonic() + 5
+    while session_of(driver.pid):
+        assert time.monotonic() < deadline, session_of(driver.pid)
+        time.sleep(0.1)
