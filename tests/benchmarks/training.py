@@ -111,7 +111,7 @@ def tutorial(run: RunConfig, dataset: Dataset, data_dir: Path) -> Loop:
 
 
 def measure(name: str, kind: str, rounds: int, data_dir: Path, with_tutorial: bool) -> None:
-    overrides = [f"compare.model.norm=[{kind}]", f"training.epochs={rounds + 1}", "training.early_stopping=null"]
+    overrides = [f"compare={{model.norm: [{kind}]}}", f"training.epochs={rounds + 1}", "training.early_stopping=null"]
     (run,) = load_experiment(CONFIGS / f"{name}.yaml", overrides=[*overrides, "claims=[]"], seeds="1").runs
     assert isinstance(run.data, Images)
     dataset = load_dataset(run, load_pool(run.data, data_dir))
