@@ -100,6 +100,9 @@ def train(
 
     store = RunStore(runs)
     planned = [item for experiment in experiments for item in plan(experiment.runs, store, fresh=fresh)]
+    for item in planned:
+        if item.state == "damaged":
+            print(f"warning: {item.folder.path / 'checkpoint.pt'}: damaged; the run starts over", file=sys.stderr)
     if dry_run:
         _print_plan(planned, as_json)
         return

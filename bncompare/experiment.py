@@ -67,7 +67,7 @@ def run_experiment(planned: Sequence[Planned], *, data_dir: Path | None, num_pro
     def job(number: int) -> Job:
         """The next piece of a run: from its checkpoint, or from the start."""
         item = todo[number]
-        if item.state == "new" and number not in started:
+        if item.state in ("new", "damaged") and number not in started:
             item.folder.clear()
         started.setdefault(number, time.perf_counter())
         checkpoint = item.folder.resume()

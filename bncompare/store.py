@@ -33,7 +33,7 @@ FILES = (  # result.json first: a folder that loses files is not finished
     *("diagnostics.csv", "curves.png", "best.safetensors"),
 )
 
-State = Literal["finished", "begun", "new"]
+State = Literal["finished", "begun", "damaged", "new"]
 
 
 class RunStore:
@@ -60,11 +60,13 @@ class Run:
 
     @property
     def state(self) -> State:
-        """Whether the run is finished (a failed one is not), has a checkpoint to go on from, or is new."""
+        """Whether it is finished (a failed one is not), or has a checkpoint to go on from, a damaged one, or none."""
         with contextlib.suppress(OSError, ValueError, UserError):
             if read_run(self.path).status not in ("unfinished", "failed"):
                 return "finished"
-        return "begun" if self._checkpoint() else "new"
+        if self._checkpoint():
+            return "begun"
+        return "damaged" if self._read_checkpoint() == b"" else "new"
 
     @property
     def metrics_csv(self) -> str:
@@ -117,16 +119,21 @@ class Run:
 
     def _checkpoint(self) -> tuple[dict[str, Any], bytes] | None:
         """Header and snapshot of a checkpoint to go on from: whole, and not of the end, after which nothing comes."""
+        body = self._read_checkpoint()
+        if not body:
+            return None
+        end = 8 + int.from_bytes(body[:8])
+        header = json.loads(body[8:end])
+        return None if header["is_final"] else (header, body[end:])
+
+    def _read_checkpoint(self) -> bytes | None:
+        """What checkpoint.pt holds after its checksum; None if there is no file, nothing if it is damaged."""
         try:
             content = (self.path / "checkpoint.pt").read_bytes()
         except OSError:
             return None
         checksum, body = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
-        if hashlib.blake2b(body, digest_size=CHECKSUM_BYTES).digest() != checksum:
-            return None
-        end = 8 + int.from_bytes(body[:8])
-        header = json.loads(body[8:end])
-        return None if header["is_final"] else (header, body[end:])
+        return body if hashlib.blake2b(body, digest_size=CHECKSUM_BYTES).digest() == checksum else b""
 
     def clear(self) -> None:
         """Forget what an earlier call left, so that the run starts over."""

@@ -501,12 +501,15 @@ def test_interrupted_and_resumed(
 
 
 def test_a_damaged_checkpoint_starts_over(trained: tuple[Path, Ended], runs: list[Path]) -> None:
-    """An unfinished run whose checkpoint is damaged is trained from its beginning, to the same numbers."""
+    """An unfinished run whose checkpoint is damaged is named, and trained from its beginning, to the same numbers."""
     (runs[0] / "result.json").unlink()
     checkpoint = runs[0] / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
     metrics = (runs[0] / "metrics.csv").read_bytes()
-    assert call("train", "tiny.yaml").code == 0
+    assert "damaged" in cells(call("train", "tiny.yaml", "--dry-run").out)[1]
+    ended = call("train", "tiny.yaml")
+    assert ended.code == 0
+    assert ended.err.splitlines()[0] == f"warning: {checkpoint}: damaged; the run starts over"
     assert (runs[0] / "metrics.csv").read_bytes() == metrics
 
 
