@@ -89,7 +89,7 @@ def experiment_curves(
     axes.set_title(note, loc="right", fontsize=8, color="#555555")
     axes.set_xlabel(x_label)
     axes.set_ylabel(metric_label(metric, is_classification))
-    _finish(axes, x_label)
+    _finish(axes)
     return figure
 
 
@@ -109,7 +109,7 @@ def run_curves(metrics: dict[str, list[float]], title: str, is_classification: b
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.legend(fontsize=8, frameon=False)
-        _finish(axes, "epoch")
+        _finish(axes)
     return figure
 
 
@@ -187,7 +187,7 @@ def _legend(axes: Axes, entries: Sequence[tuple[Artist, str]], *, outside: bool)
         text.set_text(label)
 
 
-def _finish(axes: Axes, x_label: str) -> None:
+def _finish(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#dddddd", linewidth=0.5)
     axes.set_axisbelow(True)

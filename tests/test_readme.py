@@ -179,6 +179,17 @@ def test_ci_types_the_readmes_test_command() -> None:
     assert commands[0] in (ROOT / ".ci" / "run").read_text()
 
 
+def test_the_committed_example_is_of_today() -> None:
+    """The run folders in runs/example are the ones that the command in runs/README.md would make, claims included."""
+    settings = ["name=example", "training.eval_every=10"]
+    runs = load_experiment(ROOT / "configs" / "regression.yaml", overrides=settings, seeds="3").runs
+    for run in runs:
+        folder = RunStore(ROOT / "runs").run(run)
+        assert folder.state == "finished"
+        assert (folder.path / "config.yaml").read_text(encoding="utf-8") == run.to_yaml()
+    assert len(list((ROOT / "runs" / "example").glob("*/config.yaml"))) == len(runs)
+
+
 def test_configs_in_the_readme_are_valid(tmp_path: Path) -> None:
     """Every whole config printed in the README expands into runs."""
     blocks = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)

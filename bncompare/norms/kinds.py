@@ -266,6 +266,10 @@ class SpectralNorm(WeightParametrization):
 EvalStats = Literal["running", "batch", "population"]
 
 
+def _one_value(shape: Shape, batch_size: int) -> str | None:
+    return None if batch_size * math.prod(shape[1:]) > 1 else ONE_VALUE
+
+
 class BatchFamily(AffineNorm):
     """Norms with statistics over the batch."""
 
@@ -279,9 +283,7 @@ class BatchFamily(AffineNorm):
 
     def problem(self, shape: Shape, batch_size: int) -> str | None:
         """One value has no variance."""
-        if batch_size * math.prod(shape[1:]) > 1:
-            return None
-        return ONE_VALUE
+        return _one_value(shape, batch_size)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -474,9 +476,7 @@ class PopulationBatchNorm(AffineNorm):
 
     def problem(self, shape: Shape, batch_size: int) -> str | None:
         """One value has no variance."""
-        if batch_size * math.prod(shape[1:]) > 1:
-            return None
-        return ONE_VALUE
+        return _one_value(shape, batch_size)
 
     def build(self, shape: Shape) -> "nn.Module":
         """Ours."""
