@@ -4,7 +4,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
+from bncompare.config.measured import one_at_a_time_statistics
 from bncompare.config.schema import (
     SGD,
+    ClassClusteredSampler,
     CosineLR,
     EarlyStopping,
     ExponentialLR,
@@ -21,8 +23,10 @@ from bncompare.config.schema import (
     ReduceOnPlateau,
     RunConfig,
     StepLR,
+    is_better_high,
 )
 from bncompare.data import Dataset, Split
+from bncompare.diagnostics import Measurement, Probe, measure, probe_batch
 from bncompare.errors import UserError
 from bncompare.models import build_model, trainable_parameters
 from bncompare.norms.evaluation import evaluation_statistics, set_evaluation_mode
@@ -45,16 +49,6 @@ class Outcome:
     last: dict[str, float]
     """the last evaluation, likewise"""
     best_weights: Weights | None
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A row of diagnostics.csv beside its epoch and step."""
-
-    layer: str
-    """`model` for the whole"""
-    quantity: str
-    value: float
 
 
 @dataclass(frozen=True)
@@ -95,10 +89,12 @@ def train(
     loss_fn = loss_function(run)
     chunk = evaluation_chunk(run, eval_stats(run))
     sums = _Sums(run.data.is_classification, device)
+    largest_loss = math.inf  # known after the first batch
     first_step = 0
     if checkpoint is not None:
         state = torch.load(io.BytesIO(checkpoint), map_location=device, weights_only=True)
         first_step = state["step"]
+        largest_loss = state.get("largest_loss", math.inf)  # checkpoints from before `diverged_above` have none
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         best.load_state_dict(state["best"])
@@ -121,8 +117,10 @@ def train(
         loss = loss_fn(outputs, targets)
         sums.add(loss.detach() * len(targets), outputs.detach(), targets)
         examples += len(targets)
+        if step == 0 and training.diverged_above is not None:
+            largest_loss = training.diverged_above * loss.item()
         # Reading the loss costs nothing on a CPU; on a GPU it would wait for it, so there an evaluation finds out.
-        diverged = device.type == "cpu" and not math.isfinite(loss.item())
+        diverged = device.type == "cpu" and not (math.isfinite(loss.item()) and loss.item() <= largest_loss)
         if not diverged:
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -142,18 +140,17 @@ def train(
 
         metrics = sums.means("train", examples)
         training_seconds = time.perf_counter() - started
-        diagnostics = []
+        diagnostics = list[Measurement]()
         passed = (step + 1) / run.steps_per_epoch
         with evaluation_statistics(model, train_split, eval_stats(run)):
             if validation:
                 metrics |= evaluate(model, validation, loss_fn, "val", chunk)
             metrics["lr"] = lr
-            diverged = not all(math.isfinite(value) for value in metrics.values())
+            diverged = diverged or metrics["train/loss"] > largest_loss
+            diverged = diverged or not all(math.isfinite(value) for value in metrics.values())
             if not diverged:
                 # Within the `with`: the weights that are kept hold the statistics that gave the metrics.
                 best.update(passed, step + 1, metrics, model)
-        if validation:
-            diagnostics += _eval_stats_gap(run, model, train_split, validation, loss_fn)
         stop = False
         if not diverged:
             stop = patience is not None and patience.update(metrics)
@@ -163,11 +160,19 @@ def train(
         status: Status | None = (
             "diverged" if diverged else "completed" if is_last else "stopped_early" if stop else None
         )
+        evaluation = epoch + 1 if training.eval_every is None else (step + 1) // training.eval_every
+        if not diverged and (status is not None or evaluation % run.diagnostics.every == 0):
+            if run.diagnostics.probes_the_model:
+                probe = Probe(run, model, optimizer, probe_batch(run, train_split), loss_fn, step, lr)
+                diagnostics += measure(probe, train_split, eval_stats(run), is_last=status is not None)
+            if validation:
+                diagnostics += _other_validations(run, model, train_split, validation, loss_fn)
 
-        def snapshot(steps: int = step + 1) -> bytes:
+        def snapshot(steps: int = step + 1, largest_loss: float = largest_loss) -> bytes:
             buffer = io.BytesIO()
             state = {
                 "step": steps,
+                "largest_loss": largest_loss,
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "scheduler": scheduler.state_dict() if scheduler else None,
@@ -210,7 +215,8 @@ def evaluate(
     for rows in split.rows.tensor_split(-(-len(split) // chunk)):
         inputs, targets = split.batch(rows)
         outputs = model(inputs)
-        sums.add(loss_fn(outputs, targets, reduction="sum"), outputs, targets)
+        # Of several targets the squared error is the mean.
+        sums.add(loss_fn(outputs, targets, reduction="sum") / targets[0].numel(), outputs, targets)
     model.train()
     return sums.means(prefix, len(split))
 
@@ -238,8 +244,25 @@ def _epoch_rows(run: RunConfig, split: Split, epoch: int) -> Tensor:
     """The rows of an epoch in the order they are trained on, a function of seed and epoch alone."""
     if run.training.batch_size == "full":
         return split.rows
-    order = torch.randperm(len(split), generator=generator(run.seed, "order", epoch))
+    random = generator(run.seed, "order", epoch)
+    order = torch.randperm(len(split), generator=random)
+    if isinstance(run.training.sampler, ClassClusteredSampler):
+        labels = split.targets[split.rows].cpu()
+        order = _class_blocks(order, labels, run.batch_size // run.training.sampler.classes_per_batch, random)
     return split.rows[order[: len(split) - run.dropped_examples].to(split.rows.device)]
+
+
+def _class_blocks(order: Tensor, labels: Tensor, size: int, random: torch.Generator) -> Tensor:
+    """Blocks of `size` examples of one class, shuffled; then what is left of the classes, in the given order."""
+    blocks, rest = list[Tensor](), torch.ones(len(order), dtype=torch.bool)
+    for label in torch.unique(labels):
+        places = (labels[order] == label).nonzero().squeeze(1)
+        places = places[: len(places) - len(places) % size]
+        rest[places] = False
+        blocks.append(order[places].view(-1, size))
+    stacked = torch.cat(blocks)
+    shuffled = stacked[torch.randperm(len(stacked), generator=random)]
+    return torch.cat([shuffled.flatten(), order[rest]])
 
 
 def _optimizer(run: RunConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -298,11 +321,6 @@ def _scheduler(
             min_lr=choice.min_lr,
         )
     return None
-
-
-def is_better_high(metric: str) -> bool:
-    """Accuracy is better high, a loss low."""
-    return metric.endswith("/accuracy")
 
 
 class _Sums:
@@ -427,15 +445,22 @@ def evaluation_chunk(run: RunConfig, statistics: EvalStats) -> int:
     return run.batch_size if statistics == "batch" else EVALUATION_CHUNK
 
 
-def _eval_stats_gap(
+def _other_validations(
     run: RunConfig, model: nn.Module, train_split: Split, validation: Split, loss_fn: Callable[..., Tensor]
-) -> list[Measurement]:
-    """Validation with other statistics than the run's own."""
-    measured = []
-    if isinstance(run.model.norm, BatchFamily):
-        for statistics in run.diagnostics.eval_stats:
+) -> Iterator[Measurement]:
+    """Validation with other statistics than the run's own, and one example at a time."""
+    norm, wanted = run.model.norm, run.diagnostics
+    if not isinstance(norm, BatchFamily):
+        return
+    for statistics in wanted.eval_stats:
+        with evaluation_statistics(model, train_split, statistics):
+            chunk = evaluation_chunk(run, statistics)
+            for name, value in evaluate(model, validation, loss_fn, "val", chunk).items():
+                yield Measurement("model", f"{name} with {statistics} statistics", value)
+    if wanted.one_at_a_time is not None:
+        # Beside a copy of itself an example has the statistics it has alone, which torch refuses to compute.
+        twins = replace(validation, rows=validation.rows[: wanted.one_at_a_time].repeat_interleave(2))
+        for statistics in one_at_a_time_statistics(norm):
             with evaluation_statistics(model, train_split, statistics):
-                chunk = evaluation_chunk(run, statistics)
-                for name, value in evaluate(model, validation, loss_fn, "val", chunk).items():
-                    measured.append(Measurement("model", f"{name} with {statistics} statistics", value))
-    return measured
+                for name, value in evaluate(model, twins, loss_fn, "val", chunk=2).items():
+                    yield Measurement("model", f"{name} one at a time with {statistics} statistics", value)

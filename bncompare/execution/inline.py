@@ -7,7 +7,7 @@ import torch
 
 from bncompare.config.schema import RunConfig
 from bncompare.data import Dataset
-from bncompare.execution import Failure, Job, Result, with_snapshots
+from bncompare.execution import Failure, Job, Result, Started, differences, environment, followed
 from bncompare.training import train
 
 
@@ -17,9 +17,28 @@ def execute(
     """Train each job; an exception ends its run alone."""
     torch.backends.cudnn.deterministic = True
     for job in jobs:
-        torch.set_num_threads(job.run.training.threads)
+        run, checkpoint = job.run, job.checkpoint
+        torch.set_num_threads(run.training.threads)
+        here = environment(run, device)
+        if checkpoint is not None and (other := differences(checkpoint.made_on, here)):
+            if job.on_mismatch == "fail":
+                yield job, Failure(_mismatch(other), "")
+                continue
+            if job.on_mismatch == "start over":
+                checkpoint = None
+            else:
+                here["went_on_from"] = checkpoint.made_on
+        yield job, Started(here, checkpoint is not None)
         try:
-            for progress in with_snapshots(train(job.run, load(job.run), device, job.checkpoint)):
+            records = train(run, load(run), device, checkpoint.snapshot if checkpoint else None)
+            for progress in followed(run, records, checkpoint):
                 yield job, progress
         except Exception as error:  # whatever went wrong, the other runs go on
             yield job, Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def _mismatch(differences: list[str]) -> str:
+    return (
+        f"its checkpoint was made elsewhere ({'; '.join(differences)}), and going on would not give the numbers of "
+        "an uninterrupted run; --allow-inexact goes on all the same, --fresh starts over"
+    )

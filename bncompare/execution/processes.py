@@ -17,11 +17,9 @@ from pathlib import Path
 import torch
 
 from bncompare.data import Datasets
-from bncompare.execution import Failure, Job, Progress, Result, inline
+from bncompare.execution import MAX_STARTS, Job, Progress, Restart, Result, given_up, inline, is_end
 
-MAX_STARTS = 3
 SECONDS_TO_END = 2.0
-PRELOAD = ["__main__", "torch", "torch._dynamo", "bncompare.execution.processes"]  # an optimizer step imports _dynamo
 
 
 @dataclass
@@ -41,11 +39,12 @@ def execute(
     num_processes: int,
     data_dir: Path | None,
     device: torch.device,
-    needs_torchvision: bool,
 ) -> Generator[tuple[Job, Result], None, None]:
-    """Train each job in a process; one whose process dies is started anew, from `again(job)`, up to three times."""
+    """Train each job in a process; one whose process dies is started anew, from `again(job)`, up to three times.
+
+    `forkserver.start` comes first.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*PRELOAD, *(["torchvision.datasets"] if needs_torchvision else [])])
     waiting = iter(jobs)
     workers: dict[Connection, _Worker] = {}
 
@@ -73,12 +72,14 @@ def execute(
                     worker.process.join()
                     if worker.has_ended:
                         continue
+                    reason = _death(worker.process.exitcode)
                     if worker.starts < MAX_STARTS:
                         start(again(worker.job), worker.starts + 1)
+                        yield worker.job, Restart(reason)
                     else:
-                        yield worker.job, Failure(_death(worker.process.exitcode), "")
+                        yield worker.job, given_up(reason)
                     continue
-                worker.has_ended = isinstance(result, Failure) or result.record.outcome is not None
+                worker.has_ended = is_end(result)
                 yield worker.job, result
     finally:
         for worker in workers.values():
@@ -93,8 +94,8 @@ def _death(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         name = signal.Signals(-exit_code).name
         memory = ", perhaps for lack of memory" if name == "SIGKILL" else ""
-        return f"its process was killed {MAX_STARTS} times ({name}{memory})"
-    return f"its process ended {MAX_STARTS} times without a result (exit code {exit_code})"
+        return f"its process was killed ({name}{memory})"
+    return f"its process ended without a result (exit code {exit_code})"
 
 
 def _work(connection: Connection, job: Job, data_dir: Path | None, device: torch.device) -> None:
@@ -103,11 +104,16 @@ def _work(connection: Connection, job: Job, data_dir: Path | None, device: torch
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_driver, args=(connection,), daemon=True).start()
     for _, result in inline.execute([job], Datasets(data_dir).of, device):
-        if isinstance(result, Progress):
-            # The snapshot travels as bytes; the function that takes one stays here.
-            result = Progress(replace(result.record, checkpoint=_taken_in_the_worker), result.snapshot)
-        # Plain pickle: torch's own would share memory, which does not outlive a worker.
-        connection.send_bytes(pickle.dumps(result))
+        connection.send_bytes(to_bytes(result))
+
+
+def to_bytes(result: Result) -> bytes:
+    """A result to be sent to another process; `pickle.loads` is the way back."""
+    if isinstance(result, Progress):
+        # The snapshot travels as bytes; the function that takes one stays here.
+        result = replace(result, record=replace(result.record, checkpoint=_taken_in_the_worker))
+    # Plain pickle: torch's own would share memory, which does not outlive a worker.
+    return pickle.dumps(result)
 
 
 def _end_with_driver(connection: Connection) -> None:
