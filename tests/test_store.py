@@ -1,29 +1,23 @@
-"""Run folders: whole files or none, the contract's names and columns, and reading back whatever is found there."""
+"""Run folders: whole files or none, the contract's names and columns."""
 
-import csv
 import errno
+import fcntl
 import json
 import math
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from safetensors.numpy import save as save_tensors
 
 from bncompare import store
 from bncompare.config.expansion import load_experiment
 from bncompare.config.schema import RunConfig
-from bncompare.errors import StorageError, UserError
-from bncompare.store import Run, RunStore, load_runs, parse_metrics, read_norm_parameters, read_run, write_atomic
+from bncompare.errors import StorageError
+from bncompare.results import parse_metrics, read_run
+from bncompare.store import Run, RunStore, write_atomic
 
 TINY = """\
 name: tiny
@@ -127,7 +121,9 @@ def test_an_interrupted_write_leaves_no_temporary_file(tmp_path: Path, monkeypat
     assert path.read_bytes() == b"old"
 
 
-def test_the_content_is_on_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_content_is_on_disk_before_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configs: list[RunConfig]
+) -> None:
     """fsync of the file, then the rename, then fsync of the folder: a power cut leaves the old or the new file."""
     calls = []
     fsync, replace = os.fsync, os.replace
@@ -142,8 +138,24 @@ def test_the_content_is_on_disk_before_the_name(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "fsync", record_fsync)
     monkeypatch.setattr(os, "replace", record_replace)
-    write_atomic(tmp_path / "a", b"content")
-    assert calls == ["fsync file", "replace", "fsync folder"]
+    run = RunStore(tmp_path).run(configs[0])
+    run.begin({})
+    assert calls == ["replace", "replace", "fsync folder"]  # nothing yet that the same command would not write again
+    calls.clear()
+    run.append(1.0, 3, VALUES, 0.5, 100.0)
+    run.save(b"snapshot")
+    before, timing, metrics, checkpoint = (
+        ["replace"],
+        ["replace"],
+        ["fsync file", "replace"],
+        ["fsync file", "replace"],
+    )
+    assert calls == [*before, *timing, *metrics, *checkpoint, "fsync folder"]
+    calls.clear()
+    run.finish({"status": "completed"}, b"weights", b"figure", b"snapshot")
+    curves, weights = ["replace"], ["fsync file", "replace"]
+    assert calls[-3:] == ["fsync file", "replace", "fsync folder"]  # result.json, after all others are there for good
+    assert calls[:-3] == [*before, *timing, *metrics, *curves, *weights, *checkpoint, "fsync folder"]
 
 
 def test_an_error_names_the_file_asked_for(tmp_path: Path) -> None:
@@ -211,9 +223,9 @@ def test_state(tmp_path: Path, configs: list[RunConfig]) -> None:
     assert run.state == "begun"
     run.fail({"status": "failed", "error": "boom"})
     assert run.state == "begun"
-    for status in ("diverged", "completed"):
-        run.append(1.0, 3, VALUES, 0.5, 100.0)
-        run.finish({"status": status, "steps": 3}, None, b"png", b"snapshot")
+    for step, status in ((3, "diverged"), (6, "completed")):
+        run.append(step / 3, step, VALUES, 0.5, 100.0)
+        run.finish({"status": status, "steps": step}, None, b"png", b"snapshot")
         assert run.state == "finished"
     run.clear()
     assert run.state == "new"
@@ -253,12 +265,14 @@ def test_resume_gives_back_what_was_saved(tmp_path: Path, configs: list[RunConfi
     """The snapshot and the evaluations before it come back, and the tables go on where they ended."""
     snapshot = bytes(range(256)) * 40
     first = RunStore(tmp_path).run(configs[0])
-    first.begin({})
+    first.begin({"machine": "m"})
     first.append(1.0, 3, VALUES, 0.5, 100.0)
     first.save(snapshot)
     first.append(2.0, 6, VALUES, 0.5, 100.0)  # evaluated after the checkpoint: lost
     second = RunStore(tmp_path).run(configs[0])
-    assert second.resume() == snapshot
+    checkpoint = second.resume()
+    assert checkpoint is not None
+    assert (checkpoint.snapshot, checkpoint.made_on, checkpoint.is_final) == (snapshot, {"machine": "m"}, False)
     assert len(second.metrics_lines) == len(second.timing_lines) == 1
     second.append(2.0, 6, VALUES, 0.5, 100.0)
     assert second.metrics_csv == first.metrics_csv
@@ -357,13 +371,13 @@ def test_order_of_files_in_a_real_run(
 
     names: list[str] = []
 
-    def record(path: Path, content: bytes) -> None:
+    def record(path: Path, content: bytes, *, lasting: bool) -> None:
         names.append(path.name)
-        write_atomic(path, content)
+        write_atomic(path, content, lasting=lasting)
 
     monkeypatch.setattr(store, "write_atomic", record)
     events = list(run_experiment(plan(configs[:1], RunStore(tmp_path)), data_dir=None))
-    assert len(events) == 2
+    assert len([event for event in events if event.record]) == 2
     assert names[0] == "config.yaml"
     assert names.index("result.json") == len(names) - 1
     tables = ["metrics.csv", "timing.csv"]
@@ -381,21 +395,18 @@ def test_order_of_files_in_a_real_run(
     assert sorted(os.listdir(folder)) == sorted(files)
 
 
-# ---------------------------------------------------------------- reading back
-
-
-def test_read_run(runs: list[Run]) -> None:
-    """A folder is read back as it was written."""
-    run = read_run(runs[1].path)
+def test_a_folder_is_read_as_it_was_written(tmp_path: Path, configs: list[RunConfig]) -> None:
+    """What the store wrote is what `read_run` gives; NaN in result.json was written as null."""
+    run = read_run(write_run(RunStore(tmp_path).run(configs[1])).path)
     assert (run.experiment, run.variant, run.variant_index, run.seed) == ("tiny", "batch", 1, 0)
     assert run.metrics["step"] == [3, 6]
     assert run.metrics["val/loss"] == [0.25, 0.25]
-    assert run.seconds == 1.0
+    assert (run.seconds, run.elapsed) == (1.0, [0.5, 1.0])
     assert run.status == "completed"
     assert run.best("test/loss") == 0.125
-    assert run.last("val/loss") is None, "NaN was written as null"
-    assert run.best("no/such") is None
+    assert run.last("val/loss") is None
     assert run.config["model"]["norm"]["kind"] == "batch"
+    assert run.environment == {"versions": {}}
 
 
 def test_an_unfinished_run_is_read(tmp_path: Path, configs: list[RunConfig]) -> None:
@@ -406,227 +417,36 @@ def test_an_unfinished_run_is_read(tmp_path: Path, configs: list[RunConfig]) -> 
     assert run.metrics["step"] == [3, 6]
 
 
-def test_load_runs_in_the_order_of_the_config(tmp_path: Path, runs: list[Run]) -> None:
-    """Variants come as the config lists them (none before batch), then seeds; not as the folders are called."""
-    loaded, warnings = load_runs([tmp_path])
-    assert [(run.variant, run.seed) for run in loaded] == [("none", 0), ("none", 1), ("batch", 0), ("batch", 1)]
-    assert warnings == []
+# ---------------------------------------------------------------- locks
 
 
-def test_load_runs_from_overlapping_paths(tmp_path: Path, runs: list[Run]) -> None:
-    """A run named twice, by itself and by a folder above it, is there once."""
-    loaded, _ = load_runs([runs[0].path, tmp_path, tmp_path / "runs" / "tiny"])
-    assert len(loaded) == len(runs)
+def test_one_writer(tmp_path: Path, configs: list[RunConfig]) -> None:
+    """A run has one writer at a time; the lock leaves no file behind."""
+    first, second = RunStore(tmp_path).run(configs[0]), RunStore(tmp_path).run(configs[0])
+    assert first.lock()
+    assert not second.lock()
+    first.unlock()
+    assert list((tmp_path / "tiny").iterdir()) == []
+    assert second.lock()
+    assert not first.lock()
+    second.unlock()
 
 
-def test_load_runs_from_nested_folders(tmp_path: Path, runs: list[Run]) -> None:
-    """Runs are found some levels below a folder, and hidden folders are left alone."""
-    (tmp_path / "a").mkdir()
-    (tmp_path / "runs").rename(tmp_path / "a" / "runs")
-    loaded, _ = load_runs([tmp_path])
-    assert len(loaded) == 4
-    (tmp_path / "a").rename(tmp_path / ".a")
-    with pytest.raises(UserError, match="no run folders"):
-        load_runs([tmp_path])
-
-
-def test_symlinked_runs_are_not_followed(tmp_path: Path, runs: list[Run]) -> None:
-    """A link in a folder of runs is not gone into: no run twice, no loop, nothing from elsewhere."""
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "link").symlink_to(runs[0].path, target_is_directory=True)
-    (tmp_path / "runs" / "tiny" / "loop").symlink_to(tmp_path / "runs", target_is_directory=True)
-    with pytest.raises(UserError, match="no run folders"):
-        load_runs([elsewhere])
-    assert len(load_runs([tmp_path / "runs"])[0]) == 4
-
-
-@pytest.mark.parametrize(("name", "message"), [("no", "no such folder"), ("file", "is a file"), ("empty", "no run")])
-def test_load_runs_of_a_wrong_path(tmp_path: Path, name: str, message: str) -> None:
-    """A path that can't hold runs is an error that names it."""
-    (tmp_path / "file").write_text("")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=message) as raised:
-        load_runs([tmp_path / name])
-    assert str(tmp_path / name) in str(raised.value)
-
-
-def without(key: str) -> Callable[[str], str]:
-    return lambda text: yaml.safe_dump({k: v for k, v in yaml.safe_load(text).items() if k != key})
-
-
-def with_value(**values: Any) -> Callable[[str], str]:
-    return lambda text: yaml.safe_dump(yaml.safe_load(text) | values)
-
-
-DAMAGE: dict[str, tuple[str, Callable[[str], str | bytes | None]]] = {
-    "truncated metrics": ("metrics.csv", lambda text: text[: text.rindex(",") - 8]),
-    "ragged metrics": ("metrics.csv", lambda text: text + "3,9\n"),
-    "blank line": ("metrics.csv", lambda text: text + "\n"),
-    "words for numbers": ("metrics.csv", lambda text: text + "3,9,low,lower,none\n"),
-    "another header": ("metrics.csv", lambda text: "a,b\n1,2\n"),
-    "empty metrics": ("metrics.csv", lambda text: ""),
-    "binary metrics": ("metrics.csv", lambda text: bytes(range(256))),
-    "NUL in metrics": ("metrics.csv", lambda text: text.replace("1", "\0", 1)),
-    "huge field": ("metrics.csv", lambda text: text + "1" * (csv.field_size_limit() + 1)),
-    "huge metrics": ("metrics.csv", lambda text: text + "3,9,0.5,0.5,0.5\n" * 500),
-    "no timing": ("timing.csv", lambda text: None),
-    "timing without seconds": ("timing.csv", lambda text: "epoch,step\n1,2\n"),
-    "ragged timing": ("timing.csv", lambda text: text + "3,9\n"),
-    "timing beyond floats": ("timing.csv", lambda text: text + "3,9,1e308,0\n4,9,1e308,0\n"),
-    "binary timing": ("timing.csv", lambda text: bytes(range(256))),
-    "cut result": ("result.json", lambda text: text[: len(text) // 2]),
-    "empty result": ("result.json", lambda text: ""),
-    "result is a list": ("result.json", lambda text: "[]"),
-    "result is text": ("result.json", lambda text: '"completed"'),
-    "result is a number": ("result.json", lambda text: "3"),
-    "result without status": ("result.json", lambda text: "{}"),
-    "status is a number": ("result.json", lambda text: '{"status": 0}'),
-    "deep result": ("result.json", lambda text: "[" * 100_000),
-    "long number": ("result.json", lambda text: '{"status": "completed", "x": ' + "9" * 5000 + "}"),
-    "binary result": ("result.json", lambda text: bytes(range(256))),
-    "no config": ("config.yaml", lambda text: None),
-    "config is a list": ("config.yaml", lambda text: "- a\n- b\n"),
-    "config is empty": ("config.yaml", lambda text: ""),
-    "config is text": ("config.yaml", lambda text: "hello"),
-    "binary config": ("config.yaml", lambda text: bytes(range(256))),
-    "config with an alias": ("config.yaml", lambda text: "a: &a 1\nb: *a\n"),
-    "deep config": ("config.yaml", lambda text: "[" * 10_000),
-    "config without variant": ("config.yaml", without("variant")),
-    "config without name": ("config.yaml", without("name")),
-    "config without seeds": ("config.yaml", without("seeds")),
-    "two seeds": ("config.yaml", with_value(seeds=[0, 1])),
-    "no seed": ("config.yaml", with_value(seeds=[])),
-    "seed is text": ("config.yaml", with_value(seeds=["0"])),
-    "seeds is a mapping": ("config.yaml", with_value(seeds={"a": 1})),
-    "name is a number": ("config.yaml", with_value(name=3)),
-    "variant is a list": ("config.yaml", with_value(variant=["batch"])),
-    "variant is text": ("config.yaml", with_value(variant="batch")),
-    "label is a number": ("config.yaml", with_value(variant={"label": 3, "index": 0})),
-    "index is text": ("config.yaml", with_value(variant={"label": "batch", "index": "0"})),
-}
-
-
-@pytest.mark.parametrize("case", DAMAGE)
-def test_one_bad_folder_costs_one_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: list[Run], case: str
+def test_a_lock_that_was_removed_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configs: list[RunConfig]
 ) -> None:
-    """A damaged folder is left out with one line that names it; the other runs are still there."""
-    monkeypatch.setattr(store, "MAX_FILE_BYTES", 6000 if case == "huge metrics" else store.MAX_FILE_BYTES)
-    name, damage = DAMAGE[case]
-    bad = runs[2].path / name
-    content = damage(bad.read_text())
-    if content is None:
-        bad.unlink()
-    else:
-        bad.write_bytes(content if isinstance(content, bytes) else content.encode())
-    loaded, warnings = load_runs([tmp_path])
-    assert [(run.variant, run.seed) for run in loaded] == [("none", 0), ("batch", 0), ("batch", 1)]
-    (warning,) = warnings
-    assert warning.startswith(f"{runs[2].path}: ")
-    assert "\n" not in warning
+    """Who opens the lock's file just before its holder removes it locks a file that nobody else will find: it tries
+    again."""
+    first, second = RunStore(tmp_path).run(configs[0]), RunStore(tmp_path).run(configs[0])
+    assert first.lock()
+    real = fcntl.flock
 
+    def after_the_holder(descriptor: int, operation: int) -> None:
+        monkeypatch.undo()
+        first.unlock()
+        real(descriptor, operation)
 
-def test_a_folder_in_place_of_a_file(tmp_path: Path, runs: list[Run]) -> None:
-    """A folder called result.json costs its run, no more."""
-    (runs[0].path / "result.json").unlink()
-    (runs[0].path / "result.json").mkdir()
-    loaded, warnings = load_runs([tmp_path])
-    assert (len(loaded), len(warnings)) == (3, 1)
-
-
-def test_a_folder_that_cannot_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: list[Run]) -> None:
-    """A folder without read permission costs a warning, and the runs beside it are found."""
-    (tmp_path / "runs" / "private").mkdir()
-    listing = Path.iterdir
-
-    def iterdir(path: Path) -> Any:
-        if path.name == "private":
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return listing(path)
-
-    monkeypatch.setattr(Path, "iterdir", iterdir)
-    loaded, warnings = load_runs([tmp_path])
-    assert len(loaded) == 4
-    assert len(warnings) == 1
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400),
-    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
-    max_leaves=6,
-)
-RESULT = JSON | st.fixed_dictionaries(
-    {"status": st.sampled_from(["completed", "diverged", "?"]) | JSON, "best": JSON}
-)
-CONFIG = JSON | st.fixed_dictionaries(
-    {
-        "name": st.just("tiny") | JSON,
-        "seeds": st.just([0]) | JSON,
-        "variant": JSON | st.fixed_dictionaries({"label": st.just("a") | JSON, "index": st.just(0) | JSON}),
-    }
-)
-CELL = st.sampled_from(["1", "0.5", "nan", "inf", "-1e999", "", "x", '"', "1_0", "\0", "é"])
-ROWS = st.lists(st.lists(CELL, min_size=1, max_size=4).map(",".join), max_size=4).map("\n".join)
-TABLE = st.binary(max_size=30) | ROWS.map(lambda rows: f"epoch,step,val/loss,lr\n{rows}".encode())
-
-
-@settings(deadline=None, max_examples=100)
-@given(config=CONFIG, result=RESULT, metrics=TABLE, timing=TABLE)
-def test_hostile_values_cost_a_warning(config: Any, result: Any, metrics: bytes, timing: bytes) -> None:
-    """Whatever the files of a folder hold, reading it gives a run whose numbers can be asked for, or one warning."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "run"
-        folder.mkdir()
-        (folder / "config.yaml").write_bytes(json.dumps(config).encode())
-        (folder / "result.json").write_bytes(json.dumps(result).encode())
-        (folder / "metrics.csv").write_bytes(metrics)
-        (folder / "timing.csv").write_bytes(timing.replace(b"lr", b"seconds"))
-        loaded, warnings = load_runs([Path(name)])
-        assert len(loaded) + len(warnings) == 1
-        for run in loaded:
-            assert isinstance(run.status, str)
-            assert all(isinstance(value, float | None) for value in (run.best("loss"), run.last("loss")))
-
-
-@pytest.mark.parametrize("value", [pytest.param(10**400, id="beyond floats"), True, "0.5", [0.5], {"a": 1}])
-def test_best_of_a_hostile_result(runs: list[Run], value: Any) -> None:
-    """A metric in result.json that is no number, or none a float can hold, never raises."""
-    (runs[0].path / "result.json").write_text(
-        json.dumps({"status": "completed", "steps": 6, "best": {"val/loss": value}})
-    )
-    run = read_run(runs[0].path)
-    assert isinstance(run.best("val/loss"), float | None)
-
-
-# ---------------------------------------------------------------- γ and β
-
-
-def test_read_norm_parameters(tmp_path: Path) -> None:
-    """γ and β of the norm layers are read; other weights and running statistics are not."""
-    tensors = {
-        "hidden.1.norm.weight": np.array([1.0, 2.0], np.float32),
-        "hidden.1.norm.bias": np.array([0.5, -0.5], np.float32),
-        "hidden.1.norm.running_mean": np.zeros(2, np.float32),
-        "hidden.1.norm.num_batches_tracked": np.array(3),
-        "hidden.0.linear.weight": np.ones((2, 2), np.float32),
-        "hidden.0.norm.weight": np.array([3.0], np.float32),
-    }
-    (tmp_path / "best.safetensors").write_bytes(save_tensors(tensors))
-    layers = read_norm_parameters(tmp_path)
-    found = {layer: {name: value.tolist() for name, value in values.items()} for layer, values in layers.items()}
-    expected = {"hidden.0.norm": {"weight": [3.0]}, "hidden.1.norm": {"weight": [1.0, 2.0], "bias": [0.5, -0.5]}}
-    assert found == expected
-
-
-def test_no_weights_no_parameters(tmp_path: Path) -> None:
-    """A run without best weights, such as one that diverged at once, has no γ and β to show."""
-    assert read_norm_parameters(tmp_path) == {}
-
-
-@pytest.mark.parametrize("content", [b"", b"junk", b"\xff" * 100, b"\x02\0\0\0\0\0\0\0[]"])
-def test_damaged_weights(tmp_path: Path, content: bytes) -> None:
-    """Weights that can't be read are an error that names the file."""
-    (tmp_path / "best.safetensors").write_bytes(content)
-    with pytest.raises(UserError, match=r"best\.safetensors"):
-        read_norm_parameters(tmp_path)
+    monkeypatch.setattr(fcntl, "flock", after_the_holder)
+    assert second.lock()
+    assert not first.lock()
+    second.unlock()

@@ -248,6 +248,58 @@ def test_gradient_clipping() -> None:
     assert math.sqrt(moved) == pytest.approx(0.01, rel=1e-3)
 
 
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_diverged_above(checkpointed: bool) -> None:
+    """A finite loss above so many times the first batch's ends the run as diverged, after a resumption too."""
+    settings = [MLP, "data.train_size=64", "training.epochs=9", "training.early_stopping=null"]
+    settings += ["training.optimizer={name: sgd, lr: 3}", "training.scheduler=none"]
+    free = [record.metrics["train/loss"] for record in records(run_of(*settings, norm="none"))]
+    assert len(free) == 9
+    assert all(math.isfinite(loss) for loss in free)
+    first = next(i for i, loss in enumerate(free) if loss > 1.5 * free[0])
+    assert first >= 1
+    run = run_of(*settings, "training.diverged_above=1.5", norm="none")
+    checkpoint = next(train(run, dataset_of(run), CPU)).checkpoint() if checkpointed else None
+    *_, last = train(run, dataset_of(run), CPU, checkpoint)
+    assert last.step == first + 1
+    assert last.metrics["train/loss"] == free[first]
+    assert last.outcome is not None
+    assert last.outcome.status == "diverged"
+
+
+@pytest.mark.parametrize(("train_size", "batch_size", "classes"), [(512, 64, 2), (500, 48, 3), (100, 60, 1)])
+def test_class_clustered_batches(train_size: int, batch_size: int, classes: int) -> None:
+    """Batches hold few classes, but for what is left at the end; every example comes once an epoch, in an order of
+    the epoch's own."""
+    sampler = f"training.sampler={{name: class_clustered, classes_per_batch: {classes}}}"
+    run = run_of(MLP, sampler, f"data.train_size={train_size}", f"training.batch_size={batch_size}")
+    split = dataset_of(run).train
+    epochs = [_epoch_rows(run, split, epoch) for epoch in (0, 1)]
+    assert torch.equal(epochs[0], _epoch_rows(run, split, 0))
+    assert not torch.equal(*epochs)
+    for rows in epochs:
+        assert torch.equal(rows.sort().values, split.rows.sort().values)
+        batches = [split.targets[batch].unique() for batch in rows.split(batch_size)]
+        left = 10 * (batch_size // classes - 1)  # at most a block less one of each class
+        for batch in batches[: (train_size - left) // batch_size]:
+            assert len(batch) <= classes
+        assert len(torch.cat(batches).unique()) == 10
+
+
+def test_the_mean_over_several_targets() -> None:
+    """The squared error of an evaluation is the mean over examples and targets, as in training."""
+    settings = ["data.targets=3", "data.signal=linear", "data.validation=100", "training.epochs=1"]
+    run = run_of(*settings, "claims=[]", "training.optimizer.lr=1e-12", config="regression.yaml", norm="none")
+    dataset = dataset_of(run)
+    (record,) = records(run)
+    for split, name in ((dataset.train, "train"), (dataset.validation, "val")):
+        assert split is not None
+        x, y = split.batch(split.rows)
+        assert y.shape == (len(split), 3)
+        expected = F.mse_loss(build_model(run)(x), y).item()
+        assert record.metrics[f"{name}/loss"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_devices() -> None:
     """auto is a device this machine has; one it lacks is an error that says so."""
     assert resolve_device("cpu") == CPU

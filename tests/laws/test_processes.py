@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bncompare import forkserver
 from bncompare.config.expansion import load_experiment
 from bncompare.execution import Failure, Job, Progress, processes
 from bncompare.experiment import plan, run_experiment
@@ -63,15 +64,14 @@ def test_a_death_costs_its_own_run_alone() -> None:
         return job
 
     results = []
-    for job, result in processes.execute(
-        jobs, again, num_processes=1, data_dir=None, device=torch.device("cpu"), needs_torchvision=False
-    ):
+    forkserver.start([doomed, short])
+    for job, result in processes.execute(jobs, again, num_processes=1, data_dir=None, device=torch.device("cpu")):
         results.append((job.number, result))
         if job.number == 0 and isinstance(result, Progress) and result.record.step == 20:
             os.kill(only_child(), signal.SIGKILL)
     assert restarted == [0, 0]
     (failure,) = [result for _, result in results if isinstance(result, Failure)]
-    assert failure.message == "its process was killed 3 times (SIGKILL, perhaps for lack of memory)"
+    assert failure.message == "its process was killed (SIGKILL, perhaps for lack of memory); given up after 3 starts"
     assert [result.record.step for number, result in results if number == 1 and isinstance(result, Progress)] == [
         1,
         2,
@@ -112,29 +112,58 @@ def session_of(driver: int) -> set[int]:
     return found
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def start_driver(folder: Path, settings: list[str], seeds: str) -> subprocess.Popen[bytes]:
+    """`bncompare train --jobs 2` in a session of its own, with which its processes can be told."""
+    arguments = [argument for setting in settings for argument in ("--set", setting)]
+    command = [sys.executable, "-m", "bncompare", "train", str(CONFIGS / "regression.yaml"), *arguments]
+    return subprocess.Popen(
+        [*command, "--jobs", "2", "--seeds", seeds, "--runs", str(folder)],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def wait_for_workers(driver: subprocess.Popen[bytes], folder: Path, file: str) -> None:
+    """Until two runs have a file; the driver, the forkserver and two workers live then."""
+    deadline = time.monotonic() + 60
+    while len(list(folder.glob(f"regression/*/{file}"))) < 2:
+        assert time.monotonic() < deadline
+        assert driver.poll() is None
+        time.sleep(0.1)
+    assert len(session_of(driver.pid)) >= 4
+
+
+def assert_all_end(driver: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 5
+    while session_of(driver.pid):
+        assert time.monotonic() < deadline, session_of(driver.pid)
+        time.sleep(0.1)
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+
+
+@needs_proc
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
 )
 def test_nothing_outlives_the_driver(number: signal.Signals, code: int, tmp_path: Path) -> None:
     """Interrupted, terminated or killed, the driver leaves no worker behind after 5 s; it exits as promised."""
-    settings = [argument for setting in LONG for argument in ("--set", setting)]
-    command = ["-m", "bncompare", "train", str(CONFIGS / "regression.yaml"), *settings, "--jobs", "2", "--seeds", "2"]
-    driver = subprocess.Popen(
-        [sys.executable, *command, "--runs", str(tmp_path)],
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.glob("regression/*/checkpoint.pt"))) < 2:
-        assert time.monotonic() < deadline
-        assert driver.poll() is None
-        time.sleep(0.1)
-    assert len(session_of(driver.pid)) >= 4  # the driver, the forkserver, two workers
+    driver = start_driver(tmp_path, LONG, "2")
+    wait_for_workers(driver, tmp_path, "checkpoint.pt")
     os.kill(driver.pid, number)
     assert driver.wait(timeout=5) == code
-    deadline = time.monotonic() + 5
-    while session_of(driver.pid):
-        assert time.monotonic() < deadline, session_of(driver.pid)
-        time.sleep(0.1)
+    assert_all_end(driver)
+
+
+@needs_proc
+def test_a_worker_far_from_its_next_evaluation_ends_too(tmp_path: Path) -> None:
+    """A killed driver takes workers with it that would send nothing for minutes, and so not notice by sending."""
+    settings = ["training.epochs=100000", "training.eval_every=100000", "data.samples=2000", "claims=[]"]
+    driver = start_driver(tmp_path, settings, "1")
+    wait_for_workers(driver, tmp_path, "config.yaml")
+    time.sleep(0.5)  # they train
+    driver.kill()
+    driver.wait()
+    assert_all_end(driver)

@@ -1,0 +1,8 @@
+"""Options of the test command."""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=20, help="how often tests/faults kills a driver (default: 20)")
+    parser.addoption("--kill-seed", type=int, default=None, help="replay the kills of a call that printed it")

@@ -1,0 +1,82 @@
+"""The estimate of the time left."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bncompare import progress
+from bncompare.config.expansion import load_experiment
+from bncompare.execution import Failure, Progress, Started
+from bncompare.experiment import Event, Planned, plan
+from bncompare.progress import _Tally
+from bncompare.store import RunStore
+
+CONFIG = """\
+name: tiny
+seeds: 4
+data: {name: random_regression, samples: 40, test_samples: 0}
+model: {name: mlp, hidden: [4]}
+training: {epochs: 5, batch_size: 20, optimizer: {name: sgd, lr: 0.1}}
+"""
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> list[Planned]:
+    """Four runs of 10 steps."""
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    return plan(load_experiment(tmp_path / "tiny.yaml").runs, RunStore(tmp_path))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now)
+    return clock
+
+
+def at(planned: Planned, step: int, outcome: Any = None) -> Event:
+    return Event(planned, Progress(SimpleNamespace(step=step, outcome=outcome), None, None))  # type: ignore[arg-type]
+
+
+def test_time_left(planned: list[Planned], clock: SimpleNamespace) -> None:
+    """What is left takes as long a step as what is done, counted from when the first run began."""
+    tally = _Tally(planned)
+    clock.now += 1000  # the processes warm up
+    assert tally.left == ""
+    tally.add(Event(planned[0], Started({}, False)))
+    clock.now += 1
+    tally.add(at(planned[0], 2))
+    assert tally.left == ""  # too early to tell
+    clock.now += 9
+    tally.add(at(planned[0], 4))
+    assert tally.left == "about 90 s left"  # 36 steps at 2.5 s
+    tally.add(at(planned[0], 6, outcome="stopped early"))  # spares 4 steps
+    assert tally.left == "about 50 s left"  # 30 at 10/6 s
+    tally.add(Event(planned[1], Failure("boom", "")))
+    tally.add(Event(planned[2], "finished elsewhere"))
+    assert tally.left == "about 17 s left"
+    assert (tally.ended, tally.failures) == (3, ["tiny none seed 1: boom"])
+    tally.add(at(planned[3], 10, outcome="completed"))
+    assert tally.left == ""
+
+
+def test_steps_of_yesterday_cost_nothing_today(planned: list[Planned], clock: SimpleNamespace) -> None:
+    """A run that goes on from a checkpoint brings its steps, but not their time."""
+    tally = _Tally(planned[:1])
+    tally.add(Event(planned[0], Started({}, True)))
+    clock.now += 4
+    tally.add(at(planned[0], 8))
+    assert tally.left == ""
+    clock.now += 4
+    tally.add(at(planned[0], 9))
+    assert tally.left == "about 8 s left"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "1 s"), (99, "99 s"), (101, "2 min"), (5999, "100 min"), (7200, "2.0 h")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    """In the unit that reads best."""
+    assert progress._duration(seconds) == text

@@ -1,0 +1,111 @@
+"""Retraining finished runs: same bytes, other bytes, other machines, and the command's whole output."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from test_cli import TINY, call, cells, strict
+
+from bncompare.results import load_runs, read_run
+from bncompare.verification import choose
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("verified")
+    (folder / "tiny.yaml").write_text(TINY)
+    assert call("train", str(folder / "tiny.yaml"), "--runs", str(folder / "runs")).code == 0
+    return folder / "runs"
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, "runs")
+    return Path("runs")
+
+
+def test_identical(runs: Path) -> None:
+    """Every run is retrained and found the same to the byte; its folder is left as it was."""
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
+    ended = call("verify", "runs")
+    assert ended.code == 0
+    rows = cells(ended.out)[1:]
+    assert [row[:2] for row in rows[:4]] == [[str(run.path), "identical"] for run in load_runs([runs])[0]]
+    assert ended.out.splitlines()[-1] == "4 of 4 runs reproduced to the byte"
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
+
+
+def test_different(runs: Path) -> None:
+    """A changed number is found, with the epoch from which on; a lost file is said not to have been compared."""
+    changed = sorted(runs.glob("tiny/batch-s0-*"))[0]
+    lines = (changed / "metrics.csv").read_text().splitlines()
+    fields = lines[2].split(",")
+    fields[2] = repr(float(fields[2]) * (1 + 2**-50))
+    lines[2] = ",".join(fields)
+    (changed / "metrics.csv").write_text("\n".join(lines) + "\n")
+    (changed / "best.safetensors").unlink()
+    ended = call("verify", str(changed), "--json")
+    assert ended.code == 1
+    (item,) = strict(ended.out)["runs"]
+    assert item == {
+        "path": str(changed),
+        "identical": False,
+        "same": ["result.json"],
+        "different": ["metrics.csv from epoch 2 on"],
+        "missing": ["best.safetensors"],
+        "elsewhere": [],
+    }
+    table = call("verify", str(changed))
+    assert table.code == 1
+    assert "DIFFERENT" in table.out
+    assert "not compared: best.safetensors" in table.out
+    assert table.out.splitlines()[-1] == "0 of 1 runs reproduced to the byte"
+
+
+def test_trained_elsewhere(runs: Path) -> None:
+    """The versions and the CPU of a run stand beside its verdict where they are others."""
+    changed = sorted(runs.glob("tiny/none-s0-*"))[0]
+    environment = changed / "environment.json"
+    data = strict(environment.read_text())
+    data["versions"]["torch"] = "1.0"
+    data["cpu"] = "an abacus"
+    environment.write_text(json.dumps(data))
+    (item,) = strict(call("verify", str(changed), "--json").out)["runs"]
+    assert item["identical"]
+    assert [text.partition(",")[0] for text in item["elsewhere"]] == ["torch 1.0", "cpu an abacus"]
+
+
+def test_a_sample(runs: Path) -> None:
+    """--sample draws as many, the same each time; unfinished runs are not drawn."""
+    next(runs.glob("tiny/none-s0-*/result.json")).unlink()
+    loaded, _ = load_runs([runs])
+    assert len(choose(loaded, None)) == len(choose(loaded, 9)) == 3
+    drawn = choose(loaded, 2)
+    assert len(drawn) == 2
+    assert choose(loaded, 2) == drawn
+    assert all(run.result for run in drawn)
+    ended = call("verify", "runs", "--sample", "1", "--jobs", "1")
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, "1 of 1 runs reproduced to the byte")
+
+
+def test_nothing_to_verify(runs: Path) -> None:
+    """Without a finished run there is nothing to repeat."""
+    for result in runs.rglob("result.json"):
+        result.unlink()
+    assert call("verify", "runs").err == "error: runs: none of the runs there is finished\n"
+    assert call("verify", "runs").code == 2
+
+
+def test_a_config_of_another_version(runs: Path) -> None:
+    """A config that is not understood is named, with its line; nothing is trained."""
+    changed = sorted(runs.glob("tiny/none-s0-*"))[0]
+    text = (changed / "config.yaml").read_text()
+    (changed / "config.yaml").write_text(text + "novelty: 1\n")
+    assert read_run(changed).status == "completed"
+    ended = call("verify", "runs")
+    assert (ended.code, ended.out) == (2, "")
+    assert "novelty" in ended.err
+    assert str(changed) in ended.err
+    assert "Traceback" not in ended.err
