@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import ValidationError
 
 from bncompare.config.schema import Claim, selects
+from bncompare.measures import at_evaluation
+from bncompare.results import LoadedRun
 from bncompare.statistics import (
     MAX_EXACT_SEEDS,
     Summary,
@@ -16,7 +19,6 @@ from bncompare.statistics import (
     summarize,
     t_interval,
 )
-from bncompare.store import LoadedRun
 
 Verdict = Literal["supported", "not supported", "inconclusive"]
 
@@ -54,9 +56,11 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     A bound is supported if the 95 % t-interval of the mean (of the paired differences, for two variants) lies wholly
     on its side, not supported if wholly on the other. `difference_within` is supported if the 90 % interval lies
     within, which is two one-sided t-tests at 5 %. A run without a value (diverged, unfinished) leaves the claim at
-    best inconclusive: a mean of the others would be too good.
+    best inconclusive: a mean of the others would be too good. Each claim is stated before the runs and judged on its
+    own, so there is no correction for their number.
     """
     sides = {"variant": claim.variant} | ({"versus": claim.versus} if claim.versus is not None else {})
+    measure = at_evaluation(claim.metric, claim.at)
     values: list[dict[int, float]] = []
     missing: list[str] = []
     for selector in sides.values():
@@ -65,9 +69,9 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
         if len(labels) != 1:
             which = f"selects {len(labels)} variants: {', '.join(labels)}" if labels else "selects no run"
             return Finding(claim, "inconclusive", [f"{selector} {which}"], None)
-        found = {run.seed: _value(run, claim) for run in chosen}
-        values.append({seed: value for seed, value in found.items() if value is not None})
-        statuses = sorted({run.status for run in chosen if found[run.seed] is None})
+        found = {run.seed: measure.value(run) for run in chosen}
+        values.append({seed: value for seed, value in found.items() if value is not None and math.isfinite(value)})
+        statuses = sorted({run.status for run in chosen if run.seed not in values[-1]})
         if statuses:
             missing.append(
                 f"{labels[0]}: {len(found) - len(values[-1])} of {len(found)} have no value ({', '.join(statuses)})"
@@ -79,14 +83,15 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     if len(columns) == 1:
         summary, tested = summarize(columns[0]), ""
     else:
-        paired = compare_paired(*columns) if len(seeds) <= MAX_EXACT_SEEDS else None
-        summary = summarize([a - b for a, b in zip(*columns, strict=True)])
+        paired = compare_paired(
+            *columns, higher_is_better=measure.higher_is_better, random=np.random.default_rng(0)
+        )  # fmt: skip
+        summary = paired.difference
+        exact = "exact " if len(seeds) <= MAX_EXACT_SEEDS else ""
         tested = (
-            f"; exact sign-flip p {paired.sign_flip_p:.2g}, at best {paired.smallest_p:.2g} with {len(seeds)} seeds"
-            if paired
-            else ""
+            f"; {exact}sign-flip p {paired.sign_flip_p:.2g}, at best {paired.smallest_p:.2g} with {len(seeds)} seeds"
         )
-    what = f"{claim.metric} {_at(claim)}, {'difference' if claim.versus is not None else 'mean'} {summary.mean:.4g}"
+    what = f"{measure.name}, {'difference' if claim.versus is not None else 'mean'} {summary.mean:.4g}"
     if summary.n == 1:
         return Finding(claim, "inconclusive", [*missing, f"{what} with one seed, which has no interval"], summary)
     verdicts, bounds = [], []
@@ -103,25 +108,6 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
         overall = "inconclusive"
     interval = f"{what}, 95 % interval {summary.low:.4g} to {summary.high:.4g}, n = {summary.n}{tested}"
     return Finding(claim, overall, [interval, *bounds, *missing], summary)
-
-
-def _value(run: LoadedRun, claim: Claim) -> float | None:
-    """The metric of a claim in a run; None if it has none there, or one that is not finite."""
-    if run.status in ("diverged", "failed"):
-        return None
-    if isinstance(claim.at, str):
-        return run.best(claim.metric) if claim.at == "best" else run.last(claim.metric)
-    column, wanted = ("epoch", claim.at.epoch) if claim.at.epoch is not None else ("step", claim.at.step)
-    for position, value in zip(run.metrics[column], run.metrics.get(claim.metric, []), strict=False):
-        if position == wanted and math.isfinite(value):
-            return value
-    return None
-
-
-def _at(claim: Claim) -> str:
-    if isinstance(claim.at, str):
-        return f"at the {claim.at} evaluation"
-    return f"at epoch {claim.at.epoch}" if claim.at.epoch is not None else f"at step {claim.at.step}"
 
 
 def _hold(name: str, bound: float, summary: Summary) -> Verdict:
@@ -148,6 +134,9 @@ def to_plain(finding: Finding) -> dict[str, Any]:
     """For JSON."""
     return {
         "statement": finding.claim.statement,
+        "metric": finding.claim.metric,
+        "published": finding.claim.published,
+        "is_difference": finding.claim.versus is not None,
         "verdict": finding.verdict,
         "reasons": finding.reasons,
         "n": finding.summary.n if finding.summary else 0,

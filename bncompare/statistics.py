@@ -1,11 +1,12 @@
 """Numbers about runs: plain arrays in, plain numbers out."""
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import nctdtr, stdtrit  # scipy.stats would cost a second to import
+from scipy.special import bdtr, nctdtr, stdtr, stdtrit  # scipy.stats would cost a second to import
 
 
 @dataclass(frozen=True)
@@ -19,20 +20,26 @@ class Summary:
     low: float
     high: float
     """95 % t-interval of the mean; NaN for n = 1"""
+    median: float
+    min: float
+    max: float
 
 
 def summarize(values: Sequence[float], confidence: float = 0.95) -> Summary:
-    """Mean, standard deviation and Student's t-interval: mean ± t(n−1)·sd/√n. Raises ValueError for no values."""
+    """Mean, spread and Student's t-interval of n values: mean ± t(n−1)·sd/√n. Raises ValueError for no values."""
     n = len(values)
     if n == 0:
         raise ValueError("no values to summarize")
     array = np.asarray(values, dtype=np.float64)
     mean = float(array.mean())
+    order = float(np.median(array)), float(array.min()), float(array.max())
     if n == 1:
-        return Summary(1, mean, math.nan, math.nan, math.nan)
+        return Summary(1, mean, math.nan, math.nan, math.nan, *order)
+    if order[1] == order[2]:  # whose mean may round to a neighbour
+        return Summary(n, order[0], 0.0, order[0], order[0], *order)
     sd = float(array.std(ddof=1))
     half = _half_width(n, sd, confidence)
-    return Summary(n, mean, sd, mean - half, mean + half)
+    return Summary(n, mean, sd, mean - half, mean + half, *order)
 
 
 def _half_width(n: int, sd: float, confidence: float) -> float:
@@ -41,47 +48,117 @@ def _half_width(n: int, sd: float, confidence: float) -> float:
 
 @dataclass(frozen=True)
 class Paired:
-    """Differences of two variants over the seeds they share."""
+    """Differences of two variants over the n seeds they share."""
 
     difference: Summary
     """of the differences a − b, seed by seed"""
+    effect_size: float
+    """mean / sd of the differences, Cohen's d_z (Cohen 1988, ch. 2.3); ±inf without spread, NaN for n = 1"""
+    t_test_p: float
+    """two-sided p of the paired t-test, below 0.05 just where the 95 % interval leaves out 0; NaN for n = 1"""
     sign_flip_p: float
-    """two-sided exact p of no difference; see `sign_flip_p`"""
+    """two-sided p of no difference; see `sign_flip_p`"""
     smallest_p: float
-    """the least that n seeds can give: 2/2ⁿ"""
+    """the least sign-flip p that n seeds can give: 2/2ⁿ"""
     probability_better: float
-    """share of the seeds in which a is greater than b; ties count half"""
+    """share of the seeds in which a is better than b; ties count half"""
 
 
-MAX_EXACT_SEEDS = 20  # 2²⁰ sign patterns
+def compare_paired(
+    a: Sequence[float], b: Sequence[float], *, higher_is_better: bool, random: np.random.Generator | None = None
+) -> Paired:
+    """Compare two variants seed by seed, n values each; `random` is for more than 30 seeds (see `sign_flip_p`).
 
-
-def compare_paired(a: Sequence[float], b: Sequence[float]) -> Paired:
-    """Compare two variants seed by seed; raises ValueError for unequal or no numbers of seeds."""
+    Raises ValueError for unequal or no numbers of seeds.
+    """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} and {len(b)} values cannot be paired")
-    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    better = (np.count_nonzero(differences > 0) + 0.5 * np.count_nonzero(differences == 0)) / len(differences)
-    n = len(differences)
+    differences = (np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)).tolist()
+    summary = summarize(differences)
+    better = sum(difference > 0 if higher_is_better else difference < 0 for difference in differences)
     return Paired(
-        summarize(differences.tolist()), sign_flip_p(differences.tolist()), min(1.0, 2 / 2**n), float(better)
+        summary,
+        effect_size(summary),
+        t_test_p(summary),
+        sign_flip_p(differences, random),
+        min(1.0, 2.0 ** (1 - summary.n)),
+        probability_better(better, differences.count(0.0), summary.n),
     )
 
 
-def sign_flip_p(differences: Sequence[float]) -> float:
-    """Two-sided exact sign-flip p (Fisher's randomization test) of mean 0.
+def probability_better(wins: int, ties: int, n: int) -> float:
+    """P(A better than B) of n seeds (Bouthillier et al. 2021), ties as half."""
+    return (wins + 0.5 * ties) / n
 
-    The share of the 2ⁿ sign patterns whose mean is as far from 0 as the one observed. Raises ValueError beyond 20
-    differences.
+
+def effect_size(differences: Summary) -> float:
+    """Cohen's d_z: the mean of the differences in units of their standard deviation."""
+    if differences.sd == 0:
+        return math.copysign(math.inf, differences.mean) if differences.mean else 0.0
+    return differences.mean / differences.sd
+
+
+def t_test_p(differences: Summary) -> float:
+    """Two-sided p of Student's t-test of mean 0; 0 or 1 without spread, NaN for n = 1."""
+    if differences.sd == 0:
+        return 0.0 if differences.mean else 1.0
+    t = abs(differences.mean) / differences.sd * math.sqrt(differences.n)
+    return 2 * float(stdtr(differences.n - 1, -t)) if differences.n > 1 else math.nan
+
+
+MAX_EXACT_SEEDS = 30  # 2³⁰ sign patterns, of which two halves of 2¹⁵ are kept
+DRAWN_PATTERNS = 20_000  # beyond that
+
+
+def sign_flip_p(differences: Sequence[float], random: np.random.Generator | None = None) -> float:
+    """Two-sided sign-flip p (Fisher's randomization test) of mean 0, exact for up to 30 differences.
+
+    The share of the 2ⁿ sign patterns whose mean is as far from 0 as the one observed. Beyond 30 differences it is
+    estimated from 20,000 patterns drawn from `random`, the observed one counted in (Phipson & Smyth 2010); raises
+    ValueError without a generator.
     """
-    if len(differences) > MAX_EXACT_SEEDS:
-        raise ValueError(f"{len(differences)} differences have too many sign patterns; at most {MAX_EXACT_SEEDS}")
-    sums = np.zeros(1)
-    for difference in differences:
-        sums = np.concatenate([sums + difference, sums - difference])
-    observed = abs(float(np.sum(differences)))
+    n = len(differences)
     # Rounding must not part sums that are equal on paper.
-    return float(np.mean(np.abs(sums) >= observed - 1e-12 * max(1.0, float(np.abs(sums).max()))))
+    limit = abs(math.fsum(differences)) - 1e-12 * max(1.0, math.fsum(map(abs, differences)))
+    if limit <= 0:
+        return 1.0
+    if n <= MAX_EXACT_SEEDS:
+        left, right = _signed_sums(differences[: n // 2]), np.sort(_signed_sums(differences[n // 2 :]))
+        above = len(right) - np.searchsorted(right, limit - left)
+        below = np.searchsorted(right, -limit - left, side="right")
+        return float(np.sum(above + below)) / 2.0**n
+    if random is None:
+        raise ValueError(f"{n} differences have too many sign patterns; at most {MAX_EXACT_SEEDS} without `random`")
+    values, extreme, block = np.asarray(differences, dtype=np.float64), 0, 1_000
+    for _ in range(DRAWN_PATTERNS // block):
+        signs = np.unpackbits(np.frombuffer(random.bytes(block * -(-n // 8)), np.uint8)).reshape(block, -1)[:, :n]
+        extreme += int(np.count_nonzero(np.abs(2.0 * (signs @ values) - values.sum()) >= limit))
+    return (extreme + 1) / (DRAWN_PATTERNS + 1)
+
+
+def _signed_sums(values: Sequence[float]) -> np.ndarray:
+    """The sums of k values over all their signs, shape (2ᵏ,)."""
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
+
+
+def sign_test_p(wins: int, losses: int) -> float:
+    """Two-sided exact sign test (ties left out): 2·P(Binomial(wins + losses, ½) ≤ the fewer), at most 1."""
+    return min(1.0, 2 * float(bdtr(min(wins, losses), wins + losses, 0.5)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values of a family of m tests, in the order given (Holm 1979).
+
+    The k-th smallest (k = 1 … m) times m − k + 1, but no less than the adjusted ones before it, and at most 1.
+    """
+    adjusted, floor = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = floor
+    return adjusted
 
 
 def t_interval(summary: Summary, confidence: float) -> tuple[float, float]:
@@ -102,9 +179,16 @@ def seeds_needed(distance: float, sd: float, power: float = 0.8, alpha: float = 
     """
     if distance == 0 or not math.isfinite(distance / sd if sd else math.inf):
         return None if distance == 0 else 2
-    for n in range(2, MAX_SEEDS_NEEDED + 1):
-        critical = float(stdtrit(n - 1, 1 - alpha / 2))
-        noncentrality = abs(distance) / sd * math.sqrt(n)
-        if 1 - float(nctdtr(n - 1, noncentrality, critical)) >= power:
-            return n
-    return None
+    effect = abs(distance) / sd
+    numbers = range(2, MAX_SEEDS_NEEDED + 1)
+    i = bisect.bisect_left(numbers, power, key=lambda n: t_test_power(n, effect, alpha))
+    return numbers[i] if i < len(numbers) else None
+
+
+def t_test_power(n: int, effect: float, alpha: float = 0.05) -> float:
+    """Power of a two-sided t-test of n values whose mean is `effect` standard deviations from 0.
+
+    Of the side where the effect is: 1 − F(t(n−1, 1 − alpha/2); n − 1, effect·√n), F of the noncentral t.
+    """
+    critical = float(stdtrit(n - 1, 1 - alpha / 2))
+    return 1 - float(nctdtr(n - 1, effect * math.sqrt(n), critical))

@@ -1,5 +1,6 @@
 """Claims: the verdict on experiments whose truth is known, and what is said where there is none."""
 
+import dataclasses
 import json
 import math
 import sys
@@ -13,7 +14,8 @@ from bncompare import cli
 from bncompare.claims import claims_of, judge
 from bncompare.config.expansion import load_experiment
 from bncompare.config.schema import Claim
-from bncompare.store import LoadedRun, RunStore
+from bncompare.results import LoadedRun
+from bncompare.store import RunStore
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -283,3 +285,66 @@ def test_overrides_may_leave_a_claim_behind() -> None:
     experiment = load_experiment(CONFIGS / "mnist-mlp.yaml", overrides=["compare.model.norm=[layer]"], seeds="1")
     assert all("is none of the variants; they are: layer" in warning for warning in experiment.warnings)
     assert len(experiment.warnings) == 2
+
+
+def test_diverged_as_a_metric() -> None:
+    """`diverged` is 1 for a run that diverged and 0 for one that did not; unfinished runs have no value."""
+    runs = [run("batch", i, 0.3) for i in range(3)] + [run("none", i, None, "diverged") for i in range(3)]
+    settled = claim(metric="diverged", versus={"model.norm": "none"}, difference_at_most=-0.5)
+    assert judge(settled, runs).verdict == "supported"
+    finding = judge(claim(metric="diverged", at_most=0.5), runs)
+    assert finding.verdict == "supported"
+    assert finding.reasons[0] == "diverged (1 or 0), mean 0, 95 % interval 0 to 0, n = 3"
+    runs[0] = run("batch", 0, 0.3, "unfinished")
+    assert judge(settled, runs).verdict == "inconclusive"
+
+
+def test_the_mean_over_the_evaluations() -> None:
+    """`at: mean` averages over the run; a value that is not finite leaves none."""
+    finding = judge(claim(at="mean", at_most=5), CLEAR)
+    assert finding.summary is not None
+    assert finding.summary.mean == pytest.approx((9 + 0.3) / 2)
+    assert finding.reasons[0].startswith("val/loss over all evaluations, mean 4.65,")
+    assert judge(claim(at="mean", at_most=5), experiment([None, None], [])).summary is None
+
+
+DIAGNOSTICS = """\
+epoch,step,layer,quantity,value
+1,10,hidden.0,beta smoothness,1
+1,10,hidden.1,beta smoothness,3
+1,10,model,val/loss with batch statistics,0.5
+2,20,hidden.0,beta smoothness,5
+2,20,hidden.1,beta smoothness,11
+"""
+
+
+@pytest.mark.parametrize(
+    ("metric", "at", "expected"),
+    [
+        ("diagnostics/hidden.0/beta smoothness", "last", 5),
+        ("diagnostics/hidden.0/beta smoothness", "best", 5),
+        ("diagnostics/hidden.0/beta smoothness", "mean", 3),
+        ("diagnostics/hidden.0/beta smoothness", {"step": 10}, 1),
+        ("diagnostics/*/beta smoothness", {"epoch": 1}, 2),
+        ("diagnostics/*/beta smoothness", "mean", 5),
+        ("diagnostics/model/val/loss with batch statistics", "last", 0.5),
+        ("diagnostics/model/val/loss with batch statistics", "best", None),
+        ("diagnostics/hidden.7/beta smoothness", "last", None),
+    ],
+)
+def test_diagnostics_as_a_metric(metric: str, at: Any, expected: float | None, tmp_path: Path) -> None:
+    """A claim may be about a quantity of diagnostics.csv; `*` is the mean over the layers."""
+    (tmp_path / "diagnostics.csv").write_text(DIAGNOSTICS)
+    measured = [dataclasses.replace(run("batch", i, 0.3), path=tmp_path) for i in range(2)]
+    finding = judge(claim(metric=metric, at=at, at_most=9), measured)
+    assert (finding.summary and finding.summary.mean) == expected
+
+
+@pytest.mark.parametrize("text", ["epoch,step,layer\n", "epoch,step,layer,quantity,value\n1,10,a,b,x\n", "nothing"])
+def test_damaged_diagnostics(text: str, tmp_path: Path) -> None:
+    """Diagnostics that cannot be read leave the claim without a value."""
+    (tmp_path / "diagnostics.csv").write_text(text)
+    measured = [dataclasses.replace(run("batch", 0, 0.3), path=tmp_path)]
+    finding = judge(claim(metric="diagnostics/a/b", at="last", at_most=9), measured)
+    assert finding.verdict == "inconclusive"
+    assert finding.summary is None

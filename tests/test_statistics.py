@@ -9,7 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bncompare.statistics import Summary, compare_paired, seeds_needed, sign_flip_p, summarize, t_interval
+from bncompare.statistics import (
+    Summary,
+    compare_paired,
+    effect_size,
+    holm,
+    probability_better,
+    seeds_needed,
+    sign_flip_p,
+    sign_test_p,
+    summarize,
+    t_interval,
+    t_test_p,
+    t_test_power,
+)
 
 VALUES = st.lists(st.floats(-1e3, 1e3).map(lambda x: round(x, 6)), min_size=2, max_size=8)
 
@@ -44,7 +57,7 @@ def test_the_default_is_95_percent() -> None:
 
 def test_equal_values_have_an_interval_of_no_width() -> None:
     """n equal values leave no doubt: sd 0 and both ends at the value."""
-    assert summarize([0.5] * 4) == Summary(4, 0.5, 0.0, 0.5, 0.5)
+    assert summarize([0.1] * 6) == Summary(6, 0.1, 0.0, 0.1, 0.1, 0.1, 0.1, 0.1)  # whose sum is not 0.6
 
 
 def test_one_value_has_no_interval() -> None:
@@ -52,6 +65,14 @@ def test_one_value_has_no_interval() -> None:
     summary = summarize([0.75])
     assert (summary.n, summary.mean) == (1, 0.75)
     assert all(math.isnan(number) for number in (summary.sd, summary.low, summary.high))
+    assert (summary.median, summary.min, summary.max) == (0.75, 0.75, 0.75)
+
+
+def test_median_and_range() -> None:
+    """The median of an even number of values is the middle of the two in the middle."""
+    summary = summarize([3.0, 1.0, 10.0, 2.0])
+    assert (summary.median, summary.min, summary.max) == (2.5, 1.0, 10.0)
+    assert summarize([3.0, 1.0, 10.0]).median == 3.0
 
 
 def test_no_values_is_an_error() -> None:
@@ -125,18 +146,123 @@ def test_sign_flip_by_hand() -> None:
     assert sign_flip_p([1.0, -1.0]) == 1
     assert sign_flip_p([3.0, -1.0, -1.0]) == 1  # the smallest of |±3 ±1 ±1| is the 1 observed
     assert sign_flip_p([3.0, 1.0, -1.0]) == 0.75  # 3 observed: 5, 3, 3 and 1, twice each
-    with pytest.raises(ValueError, match="too many"):
-        sign_flip_p([1.0] * 21)
+
+
+def test_sign_flip_beyond_enumeration() -> None:
+    """Beyond 30 differences patterns are drawn, from a generator one must give; the p is right within its error."""
+    with pytest.raises(ValueError, match="31 differences have too many sign patterns; at most 30"):
+        sign_flip_p([1.0] * 31)
+    differences = np.random.default_rng(0).normal(0.3, 1, 31)
+    drawn = sign_flip_p(differences.tolist(), np.random.default_rng(1))
+    assert drawn == sign_flip_p(differences.tolist(), np.random.default_rng(1))
+    reference = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=50_000, rng=np.random.default_rng(2)
+    )
+    assert drawn == pytest.approx(reference.pvalue, abs=0.01)
+    assert sign_flip_p([1.0] * 31, np.random.default_rng(0)) == 1 / 20_001  # never 0: the observed one counts
+
+
+@pytest.mark.parametrize(("n", "extreme"), [(30, 1), (30, 2), (21, 3)])
+def test_sign_flip_of_many(n: int, extreme: int) -> None:
+    """n equal differences with k of the other sign: a binomial tail in closed form."""
+    tail = 2 * sum(math.comb(n, k) for k in range(extreme + 1)) / 2**n
+    assert sign_flip_p([0.1] * (n - extreme) + [-0.1] * extreme) == pytest.approx(tail, rel=1e-9)
+    assert sign_test_p(n - extreme, extreme) == pytest.approx(tail, rel=1e-9)
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(6, 0), (0, 6), (5, 1), (3, 3), (0, 0), (17, 4)])
+def test_sign_test(wins: int, losses: int) -> None:
+    """The sign test is the two-sided binomial test with probability ½."""
+    expected = stats.binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
+    assert sign_test_p(wins, losses) == pytest.approx(expected)
 
 
 def test_compare_paired() -> None:
-    """Differences are a − b seed by seed; ties count half in the probability of being better."""
-    paired = compare_paired([1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 5.0, 1.0])
-    assert paired.difference.mean == pytest.approx(0.5)
-    assert paired.probability_better == 0.625
-    assert paired.smallest_p == 0.125
+    """Differences are a − b seed by seed; ties are half of a seed in P(better); a loss is better low."""
+    a, b = [1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 5.0, 1.0]
+    accuracy = compare_paired(a, b, higher_is_better=True)
+    assert accuracy.difference.mean == pytest.approx(0.5)
+    assert accuracy.probability_better == 0.625
+    assert accuracy.smallest_p == 0.125
+    loss = compare_paired(a, b, higher_is_better=False)
+    assert (loss.difference, loss.probability_better) == (accuracy.difference, 0.375)
     with pytest.raises(ValueError, match="cannot be paired"):
-        compare_paired([1.0], [1.0, 2.0])
+        compare_paired([1.0], [1.0, 2.0], higher_is_better=True)
+
+
+@given(st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=2, max_size=8))
+def test_comparing_the_other_way_round(pairs: list[tuple[float, float]]) -> None:
+    """b against a is a against b with the signs turned: same p, P(better) from the other side."""
+    a, b = [x for x, _ in pairs], [y for _, y in pairs]
+    forth = compare_paired(a, b, higher_is_better=True)
+    back = compare_paired(b, a, higher_is_better=True)
+    assert back.difference.mean == -forth.difference.mean
+    assert back.effect_size == -forth.effect_size
+    assert (back.sign_flip_p, back.t_test_p) == (forth.sign_flip_p, forth.t_test_p)
+    assert back.probability_better == pytest.approx(1 - forth.probability_better)
+
+
+def test_effect_size_by_hand() -> None:
+    """Cohen's d_z of 1, 2, 3 is 2/1; without spread it is infinite, or 0 where nothing differs."""
+    assert effect_size(summarize([1.0, 2.0, 3.0])) == pytest.approx(2.0)
+    assert effect_size(summarize([-0.5, -0.5])) == -math.inf
+    assert effect_size(summarize([0.0, 0.0])) == 0.0
+    assert math.isnan(effect_size(summarize([1.0])))
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 40])
+def test_t_test(n: int) -> None:
+    """The p is that of scipy's one-sample t-test, and below 0.05 where the 95 % interval leaves out 0."""
+    for seed in range(20):
+        values = np.random.default_rng(seed).normal(0.5, 1, n)
+        summary = summarize(values.tolist())
+        assert t_test_p(summary) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, rel=1e-9)
+        assert (t_test_p(summary) < 0.05) == (summary.low > 0 or summary.high < 0)
+
+
+def test_t_test_without_spread() -> None:
+    """Equal differences leave no doubt; a single one says nothing."""
+    assert t_test_p(summarize([0.1, 0.1])) == 0
+    assert t_test_p(summarize([0.0, 0.0])) == 1
+    assert math.isnan(t_test_p(summarize([0.1])))
+
+
+def test_probability_better() -> None:
+    """Ties count half."""
+    assert probability_better(3, 1, 4) == 0.875
+    assert probability_better(0, 5, 5) == 0.5
+
+
+def test_holm_published() -> None:
+    """Worked examples: Holm (1979) by hand, and R's p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm")."""
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
+    assert holm([0.5, 0.9, 0.0001]) == pytest.approx([1.0, 1.0, 0.0003])
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_is_the_closed_test(p_values: list[float]) -> None:
+    """Adjusted p = the largest Bonferroni p over all sets of hypotheses that hold this one (Marcus et al. 1976)."""
+    expected = [
+        max(
+            min(1.0, len(group) * min(p_values[j] for j in group))
+            for size in range(1, len(p_values) + 1)
+            for group in itertools.combinations(range(len(p_values)), size)
+            if i in group
+        )
+        for i in range(len(p_values))
+    ]
+    assert holm(p_values) == pytest.approx(expected)
+
+
+def test_holm_keeps_the_familywise_level() -> None:
+    """Of ten true hypotheses any is rejected at 0.05 in at most 5 % of experiments."""
+    random = np.random.default_rng(11)
+    hits = sum(min(holm(random.uniform(size=10).tolist())) <= 0.05 for _ in range(4000))
+    assert hits / 4000 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 4000)
+    assert hits / 4000 >= 0.03
 
 
 def test_sign_flip_has_its_level() -> None:
@@ -158,6 +284,15 @@ def test_seeds_needed_at_the_ends() -> None:
     assert seeds_needed(1.0, 0.0) == 2
     assert seeds_needed(0.0, 1.0) is None
     assert seeds_needed(1e-6, 1.0) is None
+    assert seeds_needed(1e9, 1.0) == 2
+
+
+@pytest.mark.parametrize(("n", "effect"), [(3, 2.0), (5, 1.0), (10, 1.0)])
+def test_power_by_simulation(n: int, effect: float) -> None:
+    """The power is the share of experiments in which the t-test finds an effect of that size."""
+    samples = np.random.default_rng(n).normal(effect, 1, (4000, n))
+    found = sum(summarize(row).low > 0 for row in samples) / len(samples)
+    assert found == pytest.approx(t_test_power(n, effect), abs=0.025)
 
 
 def test_t_interval_at_90_percent() -> None:

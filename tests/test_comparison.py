@@ -1,0 +1,589 @@
+"""The comparison: verdicts on experiments whose truth is known, and the rules for what has no value."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bncompare.comparison import compare, compare_by, experiments, rounded, verdict_lines
+from bncompare.errors import UserError
+from bncompare.measures import at_evaluation
+from bncompare.results import LoadedRun
+from bncompare.statistics import seeds_needed
+
+Value = float | None | str  # a loss; no value; a status
+
+
+def run(
+    variant: str,
+    seed: int,
+    value: Value,
+    *,
+    curve: Sequence[float] | None = None,
+    settings: dict[str, Any] | None = None,
+    validation: Any = 0.2,
+    **config: Any,
+) -> LoadedRun:
+    """A run with a validation loss, its accuracy 1 − loss, and the test's, which is 0.01 worse."""
+    status = value if isinstance(value, str) else "completed"
+    loss = value if isinstance(value, float) else None
+    losses = list(curve) if curve is not None else [9.0, math.nan if loss is None else loss]
+    metrics = {"epoch": [i + 1.0 for i in range(len(losses))], "step": [10.0 * (i + 1) for i in range(len(losses))]}
+    metrics |= {"train/loss": losses}
+    if validation != 0:
+        metrics |= {"val/loss": losses, "val/accuracy": [1 - x for x in losses]}
+    end = {} if loss is None else {"train/loss": loss, "test/loss": loss + 0.01, "test/accuracy": 0.99 - loss}
+    if validation != 0 and loss is not None:
+        end |= {"val/loss": loss, "val/accuracy": 1 - loss}
+    result = {"status": status, "best": end, "last": end} if status != "unfinished" else None
+    settings = {"model.norm": variant} if settings is None else settings
+    resolved: dict[str, Any] = {
+        "name": "x",
+        "variant": {"label": variant, "settings": settings, "index": 0},
+        "seeds": [seed],
+        "data": {"name": "mnist", "validation": validation},
+        "model": {"norm": {"kind": str(settings.get("model.norm", "none"))}},
+        "training": {"optimizer": {"lr": settings.get("training.optimizer.lr", 0.1)}, "monitor": "val/loss"},
+    }
+    elapsed = [0.5 * x for x in metrics["epoch"]]
+    return LoadedRun(
+        Path(f"runs/x/{variant}-{seed}"), "x", variant, 0, seed, resolved | config, metrics, 1.0, result, elapsed
+    )
+
+
+def variants(**values: Sequence[Value]) -> list[LoadedRun]:
+    """Runs of several variants, a value for each seed."""
+    return [run(name, seed, value) for name, of in values.items() for seed, value in enumerate(of)]
+
+
+NONE = [0.72, 0.70, 0.73, 0.71, 0.70, 0.72]
+BATCH = [0.30, 0.31, 0.29, 0.30, 0.31, 0.30]
+
+
+def pair_of(runs: list[LoadedRun], metric: str = "val/loss") -> Any:
+    (measure,) = compare(runs, metric).measures
+    (pair,) = measure.pairs
+    return pair
+
+
+# ---------------------------------------------------------------- verdicts
+
+
+def test_better_in_plain_words() -> None:
+    """Difference, interval, n and the exact p are in the sentence; better is positive, for a loss as well."""
+    pair = pair_of(variants(none=NONE, batch=BATCH))
+    assert (pair.a, pair.b, pair.verdict) == ("batch", "none", "better")
+    assert pair.sentence == (
+        "batch is better than none by 0.412 (95 % interval 0.391 to 0.432, n = 6, sign-flip p = 0.031)"
+    )
+    assert pair.paired.difference.mean == pytest.approx(-0.4116667)
+    assert pair.probability_better == 1.0
+    assert (pair.p, pair.decided_by) == (pair.holm_p, "t-test")
+    accuracy = pair_of(variants(none=NONE, batch=BATCH), "test/accuracy")
+    assert accuracy.sentence == pair.sentence
+    assert accuracy.paired.difference.mean == pytest.approx(0.4116667)
+
+
+def test_worse_names_the_winner_first() -> None:
+    """A baseline that wins is the subject of the sentence; the pair stays variant − baseline."""
+    pair = pair_of(variants(none=BATCH, batch=NONE))
+    assert (pair.a, pair.b, pair.verdict, pair.probability_better) == ("batch", "none", "worse", 0.0)
+    assert pair.statement == "none is better than batch by 0.412"
+
+
+def test_no_difference_can_be_told() -> None:
+    """Where the interval holds 0 the verdict is open, and says how many seeds would tell such a difference."""
+    pair = pair_of(variants(none=[0.4, 0.45, 0.5, 0.25], batch=[0.3, 0.5, 0.4, 0.2]))
+    assert pair.verdict == "undecided"
+    assert pair.sentence == (
+        "no difference between batch and none can be told: batch − none is -0.05 "
+        "(95 % interval -0.16 to 0.06, n = 4, sign-flip p = 0.38; "
+        "about 18 seeds would tell a difference of this size)"
+    )
+    assert pair.seeds_needed == 18
+    assert pair.probability_better == 0.75
+
+
+def test_few_seeds_say_the_least_p() -> None:
+    """With three seeds the sign-flip p cannot be below 0.25, and the sentence says so."""
+    pair = pair_of(variants(none=NONE[:3], batch=BATCH[:3]))
+    assert pair.verdict == "better"
+    assert pair.evidence.endswith("n = 3, sign-flip p = 0.25, the least that 3 seeds can give")
+
+
+def test_equal_with_all_seeds() -> None:
+    """Variants that are the same to the last digit are equal, not a matter of chance."""
+    pair = pair_of(variants(none=NONE, batch=NONE))
+    assert (pair.verdict, pair.sentence) == ("undecided", "batch and none are equal with all 6 seeds")
+
+
+def test_differences_without_spread() -> None:
+    """The same difference with every seed, as of whole epochs, is no spread to judge by: the sign test decides."""
+    pair = pair_of(variants(none=[0.5] * 4, batch=[0.25] * 4))
+    assert (pair.verdict, pair.decided_by, pair.p) == ("undecided", "sign test", 0.125)
+    pair = pair_of(variants(none=NONE, batch=[x - 0.25 for x in NONE]))  # but for rounding
+    assert pair.verdict == "better"
+    assert pair.sentence == (
+        "batch is better than none with 6 of 6 seeds "
+        "(batch − none is -0.25 with each; n = 6, exact sign test p = 0.031)"
+    )
+
+
+def test_one_seed_has_no_verdict() -> None:
+    """One seed: the difference is shown, but no interval and no verdict."""
+    pair = pair_of(variants(none=[0.7], batch=[0.3]))
+    assert (pair.verdict, pair.p, pair.n) == ("not judged", None, 1)
+    assert pair.sentence == (
+        "batch and none share one seed: no interval, so no verdict (batch − none is -0.4 with it)"
+    )
+
+
+def test_no_shared_seed() -> None:
+    """Seeds of one variant alone are in its summary and in no pair."""
+    runs = [*variants(none=NONE), *(run("batch", 10 + i, value) for i, value in enumerate(BATCH))]
+    pair = pair_of(runs)
+    assert (pair.verdict, pair.n, pair.paired) == ("not judged", 0, None)
+    assert pair.sentence == "batch and none cannot be compared: no seed has a value for both"
+
+
+def test_pairs_by_seed() -> None:
+    """Only shared seeds count, each with its own partner, whatever the order of the runs."""
+    runs = [run("none", seed, 0.1 * seed) for seed in range(8)] + [
+        run("batch", seed, 0.1 * seed - 0.01 - 0.001 * (seed % 2)) for seed in (7, 3, 5, 2)
+    ]
+    pair = pair_of(runs[::-1])
+    assert pair.verdict == "better"
+    assert list(pair.differences) == [2, 3, 5, 7]
+    assert pair.paired.difference.n == 4
+
+
+# ---------------------------------------------------------------- diverged, unfinished, failed
+
+
+def test_a_diverged_run_counts_as_worst() -> None:
+    """With a diverged run there is no mean to compare: the sign test decides, over all seeds."""
+    runs = variants(none=["diverged", *NONE[1:]], batch=BATCH)
+    (measure,) = compare(runs, "val/loss").measures
+    none = measure.variants[0]
+    assert (none.num_runs, none.missing, none.summary and none.summary.n) == (6, {"diverged": 1}, 5)
+    (pair,) = measure.pairs
+    assert (pair.n, len(pair.differences), pair.decided_by, pair.verdict) == (6, 5, "sign test", "better")
+    assert (pair.p, pair.probability_better) == (0.03125, 1.0)
+    assert pair.sentence == (
+        "batch is better than none with 6 of 6 seeds (none diverged with 1; n = 6, exact sign test p = 0.031)"
+    )
+
+
+def test_good_survivors_do_not_win() -> None:
+    """A variant whose survivors are much better has not won where half of its runs diverged."""
+    runs = variants(none=NONE, batch=["diverged", "diverged", "diverged", *BATCH[3:]])
+    pair = pair_of(runs)
+    assert (pair.verdict, pair.probability_better) == ("undecided", 0.5)
+    assert pair.sentence == (
+        "no difference between batch and none can be told: 3 of 6 seeds to 3 "
+        "(batch diverged with 3; n = 6, exact sign test p = 1)"
+    )
+
+
+def test_all_diverged() -> None:
+    """Six seeds on which one variant always diverged decide; five are too few, whatever the verdict looks like."""
+    assert pair_of(variants(none=["diverged"] * 6, batch=BATCH)).verdict == "better"
+    assert pair_of(variants(none=BATCH, batch=["diverged"] * 6)).verdict == "worse"
+    assert pair_of(variants(none=["diverged"] * 5, batch=BATCH[:5])).verdict == "undecided"
+    both = pair_of(variants(none=["diverged"] * 6, batch=["diverged"] * 6))
+    assert (both.verdict, both.probability_better) == ("undecided", 0.5)
+
+
+@pytest.mark.parametrize("status", ["failed", "unfinished"])
+def test_runs_that_say_nothing(status: str) -> None:
+    """A failed or unfinished run is counted, and the other seeds decide."""
+    runs = variants(none=[status, *NONE[1:]], batch=BATCH)
+    (measure,) = compare(runs, "val/loss").measures
+    assert measure.variants[0].missing == {status: 1}
+    (pair,) = measure.pairs
+    assert (pair.n, pair.verdict, pair.decided_by) == (5, "better", "t-test")
+
+
+# ---------------------------------------------------------------- several variants
+
+
+def test_all_pairs_of_a_few_variants() -> None:
+    """Three variants make three pairs, the one without a norm as the baseline, corrected by Holm."""
+    runs = variants(batch=BATCH, layer=[x + 0.001 * i for i, x in enumerate(BATCH)], none=NONE)
+    (measure,) = compare(runs, "val/loss").measures
+    assert [(pair.a, pair.b) for pair in measure.pairs] == [("batch", "none"), ("layer", "none"), ("layer", "batch")]
+    smallest = min(pair.p for pair in measure.pairs if pair.p is not None)
+    assert min(pair.holm_p for pair in measure.pairs if pair.holm_p is not None) == pytest.approx(3 * smallest)
+    assert ", Holm p = " in measure.pairs[0].evidence
+    assert " of 3 pairs" in measure.pairs[0].evidence
+
+
+def test_holm_can_open_a_verdict() -> None:
+    """An interval that leaves out 0 on its own may not among many pairs, and the sentence says among how many."""
+    random = np.random.default_rng(3)
+    none = random.normal(1, 0.1, 6)
+    values = {"none": none, "a": none - 0.1 + np.array([0.06, -0.06, 0.12, -0.05, 0.02, 0.03])}
+    values |= {name: none + random.normal(0, 0.1, 6) for name in "bc"}
+    runs = variants(**{name: column.tolist() for name, column in values.items()})
+    (measure,) = compare(runs, "val/loss").measures
+    pair = measure.pairs[0]
+    assert pair.paired is not None
+    assert pair.paired.difference.high < 0
+    assert pair.p is not None
+    assert pair.holm_p is not None
+    assert pair.p < 0.05 < pair.holm_p
+    difference = pair.paired.difference
+    assert pair.seeds_needed == seeds_needed(difference.mean, difference.sd, alpha=0.05 / 6)
+    assert pair.statement.startswith("no difference between a and none can be told among 6 pairs: a − none is -0.08")
+
+
+def test_many_variants_have_one_baseline() -> None:
+    """Beyond four variants each is compared with the baseline alone, and the verdicts are told together."""
+    worse = {f"worse{i}": [x + 0.1 * i + 0.01 * (j % 2) for j, x in enumerate(NONE)] for i in range(1, 4)}
+    runs = variants(none=NONE, batch=BATCH, layer=BATCH[::-1], same=NONE, **worse, group=BATCH)
+    (measure,) = compare(runs, "val/loss").measures
+    assert [(pair.a, pair.b) for pair in measure.pairs] == [
+        (name, "none") for name in ("batch", "layer", "same", "worse1", "worse2", "worse3", "group")
+    ]
+    assert verdict_lines(measure) == [
+        ("better than none: batch, layer, group", ""),
+        ("worse than none: worse1, worse2, worse3", ""),
+        ("no difference from none can be told: same", ""),
+    ]
+    (versus,) = compare(runs, "val/loss", versus="batch").measures
+    assert {pair.b for pair in versus.pairs} == {"batch"}
+    with pytest.raises(UserError, match=r"bach: no such variant; valid: none, batch, "):
+        compare(runs, versus="bach")
+
+
+def test_a_single_variant() -> None:
+    """Nothing to compare with: a summary and no pair."""
+    (measure,) = compare(variants(batch=BATCH), "val/loss").measures
+    assert (measure.pairs, measure.variants[0].values) == ([], dict(enumerate(BATCH)))
+    assert verdict_lines(measure) == [("there is a single variant, and nothing to compare it with", "")]
+
+
+# ---------------------------------------------------------------- how often a verdict is false
+
+
+@pytest.mark.parametrize("n", [3, 6])
+def test_false_verdicts_are_rare(n: int) -> None:
+    """Of experiments in which two variants are the same but for noise, at most 5 % call one better."""
+    random = np.random.default_rng(n)
+    measure = at_evaluation("val/loss", "best")
+    false = 0
+    for _ in range(2000):
+        shared = random.normal(1, 0.3, n)  # what the seed does to both
+        a, b = shared + random.normal(0, 0.1, (2, n))
+        comparison = compare_by(measure, variants(none=a.tolist(), batch=b.tolist()), [("batch", "none")])
+        false += comparison.pairs[0].verdict != "undecided"
+    assert 0.03 < false / 2000 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)
+
+
+def test_false_verdicts_among_six_pairs_are_rare() -> None:
+    """Of experiments with four variants that are the same, at most 5 % call any of the six pairs different."""
+    random = np.random.default_rng(4)
+    measure = at_evaluation("val/loss", "best")
+    pairs = [(a, b) for i, a in enumerate("abcd") for b in "abcd"[:i]]
+    false = 0
+    for _ in range(1000):
+        columns = random.normal(1, 0.1, (4, 6)) + random.normal(0, 0.3, 6)
+        runs = variants(**{name: column.tolist() for name, column in zip("abcd", columns, strict=True)})
+        false += any(pair.verdict != "undecided" for pair in compare_by(measure, runs, pairs).pairs)
+    assert false / 1000 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
+
+
+def test_real_differences_are_found() -> None:
+    """A difference of 1.5 standard deviations is found with 6 seeds in about 80 %, the power it was computed for."""
+    random = np.random.default_rng(5)
+    measure = at_evaluation("val/loss", "best")
+    found = 0
+    for _ in range(500):
+        none = random.normal(1, 0.3, 6)
+        batch = none - 0.15 + random.normal(0, 0.1, 6)
+        runs = variants(none=none.tolist(), batch=batch.tolist())
+        found += compare_by(measure, runs, [("batch", "none")]).pairs[0].verdict == "better"
+    assert found / 500 == pytest.approx(0.82, abs=0.06)
+
+
+# ---------------------------------------------------------------- what is compared
+
+
+def names(runs: list[LoadedRun], **options: Any) -> list[str]:
+    return [measure.name for measure in compare(runs, **options).measures]
+
+
+def test_default_metrics() -> None:
+    """Without claims validation loss and test accuracy at the best evaluation; what there is not, is not compared."""
+    runs = variants(none=NONE, batch=BATCH)
+    assert names(runs) == ["val/loss at the best evaluation", "test/accuracy at the best evaluation"]
+    assert names(runs, at="last") == ["val/loss at the last evaluation", "test/accuracy at the last evaluation"]
+    without = [run(name, 0, 0.5, validation=0) for name in ("none", "batch")]
+    assert names(without)[0] == "train/loss at the best evaluation"
+    on_test = [run(name, 0, 0.5, validation="test") for name in ("none", "batch")]
+    assert names(on_test)[1] == "test/accuracy at the last evaluation"  # the best was chosen on it
+    unfinished = variants(none=["unfinished"], batch=["unfinished"])
+    assert names(unfinished) == ["val/loss at the best evaluation"]
+
+
+def test_claims_say_what_it_is_about() -> None:
+    """The metrics of the claims are those compared, each once, where the claims look."""
+    about = {"statement": "s", "variant": {"model.norm": "batch"}, "at_most": 0.5}
+    claims = [
+        about | {"metric": "train/loss", "at": {"epoch": 1}},
+        about | {"metric": "test/accuracy"},
+        about | {"metric": "test/accuracy", "at_most": 0.7},
+        about | {"metric": "nonsense"},
+    ]
+    runs = [run(name, seed, 0.5, claims=claims) for name in ("none", "batch") for seed in range(2)]
+    assert names(runs) == ["train/loss at epoch 1", "test/accuracy at the best evaluation"]
+    assert names(runs, at="last") == ["train/loss at the last evaluation", "test/accuracy at the last evaluation"]
+    assert names(runs, metric="val/loss") == ["val/loss at the best evaluation"]
+
+
+def test_unknown_metric() -> None:
+    """A metric that no run has is an error that names those there are."""
+    with pytest.raises(
+        UserError, match=r"^val/los: no run has this metric; valid: train/loss, val/loss, .*test/loss$"
+    ):
+        compare(variants(none=NONE), "val/los")
+
+
+# ---------------------------------------------------------------- experiments
+
+
+def test_experiments_are_told_apart() -> None:
+    """Runs of other settings than those compared are another experiment, named by what differs."""
+    runs = [run("none", 0, 0.5), run("batch", 0, 0.4)]
+    again = [run(name, 0, 0.3, extra={"epochs": 9, "same": 1}) for name in ("none", "batch")]
+    first = [dataclasses.replace(r, config=r.config | {"extra": {"epochs": 5, "same": 1}}) for r in runs]
+    found = experiments([*first, *again])
+    assert [(e.title, e.place, len(e.runs)) for e in found] == [
+        ("x (extra.epochs=5)", "runs/x (extra.epochs=5)", 2),
+        ("x (extra.epochs=9)", "runs/x (extra.epochs=9)", 2),
+    ]
+    assert [e.title for e in experiments(runs)] == ["x"]
+    with pytest.raises(UserError, match=r"of 2 experiments, not one: x \(extra.epochs=5\), x \(extra.epochs=9\)"):
+        compare([*first, *again])
+
+
+def test_what_does_not_set_experiments_apart() -> None:
+    """Seed, claims, device, the folder of the data and what the variants set are no reason."""
+    runs = [run("none", 0, 0.5), run("batch", 1, 0.4, settings={"model.norm": "batch", "training.optimizer.lr": 1})]
+    other = run("batch", 2, 0.4)
+    other.config["claims"] = [1]
+    other.config["data"] = {**other.config["data"], "dir": "/elsewhere"}
+    other.config["training"] = {**other.config["training"], "device": "cuda"}
+    (found,) = experiments([*runs, other])
+    assert found.title == "x"
+
+
+# ---------------------------------------------------------------- hyperparameters
+
+
+def grid(values: dict[str, dict[float, Sequence[Value]]], validation: Any = 0.2) -> list[LoadedRun]:
+    """Runs of a grid norm × learning rate."""
+    return [
+        run(
+            f"{norm} lr={lr}",
+            seed,
+            value,
+            settings={"model.norm": norm, "training.optimizer.lr": lr},
+            validation=validation,
+        )
+        for norm, by_lr in values.items()
+        for lr, of in by_lr.items()
+        for seed, value in enumerate(of)
+    ]
+
+
+GRID: dict[str, dict[float, Sequence[Value]]] = {
+    "none": {0.01: [0.9, 0.8], 0.1: [0.5, 0.52], 1.0: ["diverged", 0.1]},
+    "batch": {0.01: [0.7, 0.6], 0.1: [0.4, 0.41], 1.0: [0.3, 0.32]},
+}
+
+
+def test_chosen_on_validation() -> None:
+    """Each norm stands with its best learning rate by validation; a diverged run makes its own the worst."""
+    comparison = compare(grid(GRID), "test/accuracy")
+    assert comparison.variants == ["none lr=0.1", "batch lr=1.0"]
+    assert comparison.sensitivity is not None
+    assert comparison.sensitivity.is_fair
+    assert comparison.sensitivity.keys == ["training.optimizer.lr"]
+    assert comparison.sensitivity.notes == [
+        "none: lr=0.1 chosen of 3 by val/loss at the best evaluation",
+        "batch: lr=1.0 chosen of 3 by val/loss at the best evaluation; "
+        "the end of the grid, so a wider one may do better",
+    ]
+    table = [(c.norm, c.setting["training.optimizer.lr"], c.is_chosen) for c in comparison.sensitivity.candidates]
+    assert table == [
+        *[("none", 0.01, False), ("none", 0.1, True), ("none", 1.0, False)],
+        *[("batch", 0.01, False), ("batch", 0.1, False), ("batch", 1.0, True)],
+    ]
+    assert comparison.sensitivity.candidates[2].result.missing == {"diverged": 1}
+    (pair,) = comparison.measures[0].pairs
+    assert (pair.a, pair.b) == ("batch lr=1.0", "none lr=0.1")
+    assert {v.variant for v in comparison.measures[0].variants} == {"none lr=0.1", "batch lr=1.0"}
+
+
+def test_chosen_by_the_metric_that_training_monitors() -> None:
+    """Where training monitors the validation accuracy, the highest is chosen."""
+    runs = [dataclasses.replace(r, config=r.config | {"training": {"monitor": "val/accuracy"}}) for r in grid(GRID)]
+    comparison = compare(runs)
+    assert comparison.variants == ["none lr=0.1", "batch lr=1.0"]
+    assert comparison.sensitivity is not None
+    assert comparison.sensitivity.measure == "val/accuracy at the best evaluation"
+
+
+def test_the_test_set_never_chooses() -> None:
+    """The choice is by validation, also where the test set would choose another, and whatever is asked for."""
+    runs = grid(GRID)
+    for r in runs:
+        if r.variant in ("none lr=0.01", "batch lr=0.01") and r.result:
+            r.result["best"] = r.result["best"] | {"test/accuracy": 1.0, "test/loss": 0.0}
+    for metric in ("test/accuracy", "test/loss"):
+        assert compare(runs, metric).variants == ["none lr=0.1", "batch lr=1.0"]
+
+
+@pytest.mark.parametrize(
+    ("validation", "why"),
+    [
+        (0, "there is no validation set to choose on"),
+        ("test", "the validation set is the test set, on which nothing may"),
+    ],
+)
+def test_no_fair_choice(validation: Any, why: str) -> None:
+    """Without a validation set of its own nothing is chosen: norms are compared at equal learning rates."""
+    comparison = compare(grid(GRID, validation), "train/loss")
+    assert comparison.sensitivity is not None
+    assert not comparison.sensitivity.is_fair
+    assert not any(candidate.is_chosen for candidate in comparison.sensitivity.candidates)
+    (note,) = comparison.sensitivity.notes
+    assert note.startswith(f"no fair choice is possible: {why}")
+    assert [(pair.a, pair.b) for pair in comparison.measures[0].pairs] == [
+        (f"batch lr={lr}", f"none lr={lr}") for lr in (0.01, 0.1, 1.0)
+    ]
+
+
+def test_named_variants_are_no_grid() -> None:
+    """Variants that set different keys, or one of each norm, are compared as they stand."""
+    runs = [
+        *(
+            run("plain", seed, 0.5, settings={"model.norm": "none", "training.optimizer.lr": 0.9})
+            for seed in range(2)
+        ),
+        *(
+            run("with BN", seed, 0.4, settings={"model.norm": "batch", "training.optimizer.lr": 1.0})
+            for seed in range(2)
+        ),
+    ]
+    assert compare(runs).sensitivity is None
+    padded = [run("padded", seed, 0.4, settings={"model.norm": "none", "model.padding": 2}) for seed in range(2)]
+    assert compare([*runs, *padded]).sensitivity is None
+
+
+def test_a_sweep_without_norms() -> None:
+    """A hyperparameter swept alone is what is compared: every value, and the table of sensitivity."""
+    runs = [
+        run(f"lr={lr}", seed, lr, settings={"training.optimizer.lr": lr}) for lr in (0.1, 0.2) for seed in range(3)
+    ]
+    comparison = compare(runs)
+    assert comparison.variants == ["lr=0.1", "lr=0.2"]
+    assert comparison.sensitivity is not None
+    assert (comparison.sensitivity.is_fair, comparison.sensitivity.notes) == (False, [])
+    assert comparison.sensitivity.candidates[0].norm == ""
+
+
+# ---------------------------------------------------------------- convergence and stability
+
+
+def curves(**of: Sequence[Sequence[float]]) -> list[LoadedRun]:
+    return [
+        run(name, seed, float(min(curve)), curve=curve)
+        for name, many in of.items()
+        for seed, curve in enumerate(many)
+    ]
+
+
+def test_convergence() -> None:
+    """The threshold is the best that every run reached; epochs, steps, seconds and area are measures like others."""
+    slow = [[8.0, 6.0, 4.0, 2.0], [8.0, 6.0, 4.0, 2.5]]
+    fast = [[4.0, 2.0, 1.0, 1.0], [4.0, 2.6, 2.4, 1.0]]
+    comparison = compare(curves(none=slow, batch=fast), "val/loss")
+    speed = comparison.convergence
+    assert speed is not None
+    assert (speed.metric, speed.threshold, speed.threshold_is_given) == ("val/loss", 2.5, False)
+    assert [v.values for v in speed.epochs.variants] == [{0: 4.0, 1: 4.0}, {0: 2.0, 1: 3.0}]
+    assert [v.values for v in speed.steps.variants] == [{0: 40.0, 1: 40.0}, {0: 20.0, 1: 30.0}]
+    assert [v.values for v in speed.seconds.variants] == [{0: 2.0, 1: 2.0}, {0: 1.0, 1: 1.5}]
+    assert speed.area is not None
+    assert speed.area.variants[0].values[0] == pytest.approx((7 + 5 + 3) / 3)
+    assert speed.epochs.pairs[0].differences == {0: -2.0, 1: -1.0}
+    assert comparison.stability is not None
+    assert comparison.stability.name == "sd of val/accuracy over the last 2 evaluations"
+
+
+def test_never_reached() -> None:
+    """A run that never gets there is counted as such, is in no mean, and is slower than any other."""
+    curve = [4.0, 2.0, 1.0, 1.0]
+    comparison = compare(curves(none=[[8.0, 6.0, 4.0, 3.0]] * 6, batch=[curve] * 6), "val/loss", threshold=2.0)
+    speed = comparison.convergence
+    assert speed is not None
+    assert speed.threshold_is_given
+    none, batch = speed.epochs.variants
+    assert (none.missing, none.summary, batch.missing) == ({"never reached": 6}, None, {})
+    assert speed.epochs.pairs[0].sentence == (
+        "batch is faster than none with 6 of 6 seeds (none never got there with 6; n = 6, exact sign test p = 0.031)"
+    )
+
+
+def test_diverged_runs_do_not_set_the_threshold() -> None:
+    """The threshold is of the runs that ended well; a diverged one is counted, and has no area."""
+    good = curves(none=[[8.0, 4.0, 2.0]], batch=[[4.0, 2.0, 1.0]])
+    wild = dataclasses.replace(good[0], seed=1, result={"status": "diverged", "best": {}, "last": {}})
+    wild = dataclasses.replace(wild, metrics=good[0].metrics | {"val/loss": [8.0, 9.0, math.nan]})
+    speed = compare([*good, wild], "val/loss").convergence
+    assert speed is not None
+    assert speed.threshold == 2.0
+    assert speed.epochs.variants[0].missing == {"diverged": 1}
+    assert speed.area is not None
+    assert speed.area.variants[0].missing == {"diverged": 1}
+
+
+def test_early_stopping_bounds_the_area() -> None:
+    """The area is over the epochs that all runs have, so that a run that stopped early is not flattered."""
+    speed = compare(curves(none=[[8.0, 6.0, 4.0, 3.0]], batch=[[4.0, 2.0]]), "val/loss").convergence
+    assert speed is not None
+    assert speed.area is not None
+    assert speed.area.name == "mean val/loss over epochs 1 to 2"
+    assert [v.values[0] for v in speed.area.variants] == [7.0, 3.0]
+
+
+def test_nothing_to_tell_of_speed() -> None:
+    """Runs that have not ended have no convergence and no stability."""
+    comparison = compare(variants(none=["unfinished"], batch=["unfinished"]))
+    assert (comparison.convergence, comparison.stability) == (None, None)
+
+
+# ---------------------------------------------------------------- numbers as text
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "text"),
+    [
+        (0.97634, 0.0021, "0.9763"),
+        (123.456, 15, "123"),
+        (0.5, 0.14, "0.50"),
+        (1.0, 0.0, "1"),
+        (2.5, math.nan, "2.5"),
+        (0.12345, 1e-12, "0.1235"),
+        (-0.0123, 0.01, "-0.012"),
+    ],
+)
+def test_rounded(value: float, spread: float, text: str) -> None:
+    """As many decimals as the spread has two significant digits."""
+    assert rounded(value, spread) == text
