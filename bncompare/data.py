@@ -33,7 +33,7 @@ class Split:
     inputs: Tensor
     """(N, features) float32, or (N, 1, 28, 28) uint8"""
     targets: Tensor
-    """(N, 1) float32, or (N,) int64 classes"""
+    """(N, targets) float32, or (N,) int64 classes"""
     rows: Tensor
     """(n,) int64: the examples of this split"""
     scale: float = 1.0
@@ -117,7 +117,7 @@ def _random_regression(data: RandomRegression, seed: int) -> Dataset:
 
     def draw(part: str, num_examples: int) -> Split:
         inputs = torch.randn(num_examples, data.features, generator=generator(seed, f"data {part} inputs"))
-        noise = torch.randn(num_examples, 1, generator=generator(seed, f"data {part} noise"))
+        noise = torch.randn(num_examples, data.targets, generator=generator(seed, f"data {part} noise"))
         targets = _signal(data, seed, inputs) + data.noise * noise
         return Split(inputs, targets, torch.arange(num_examples))
 
@@ -127,15 +127,15 @@ def _random_regression(data: RandomRegression, seed: int) -> Dataset:
 
 
 def _signal(data: RandomRegression, seed: int, inputs: Tensor) -> Tensor:
-    """(N, 1) from (N, features), with mean 0 and variance 1 over standard normal inputs."""
+    """(N, targets) from (N, features), each with mean 0 and variance 1 over standard normal inputs."""
     if data.signal == "none":
-        return torch.zeros(len(inputs), 1)
+        return torch.zeros(len(inputs), data.targets)
     random = generator(seed, "data teacher")
     if data.signal == "linear":
-        weight = torch.randn(data.features, 1, generator=random)
-        return inputs @ (weight / weight.square().sum().sqrt())
+        weight = torch.randn(data.features, data.targets, generator=random)
+        return inputs @ (weight / weight.square().sum(0).sqrt())
     hidden = torch.randn(data.features, data.teacher_hidden, generator=random) / data.features**0.5
-    output = torch.randn(data.teacher_hidden, 1, generator=random)
+    output = torch.randn(data.teacher_hidden, data.targets, generator=random)
 
     def teacher(x: Tensor) -> Tensor:
         return torch.tanh(x @ hidden) @ output
@@ -143,7 +143,7 @@ def _signal(data: RandomRegression, seed: int, inputs: Tensor) -> Tensor:
     # Its scale has no closed form: measured on inputs of its own, so that it is the same for every sample size.
     # tanh is odd, so the mean is 0.
     probe = torch.randn(10_000, data.features, generator=generator(seed, "data teacher scale"))
-    return teacher(inputs) / teacher(probe).square().mean().sqrt()
+    return teacher(inputs) / teacher(probe).square().mean(0).sqrt()
 
 
 # ---------------------------------------------------------------- images

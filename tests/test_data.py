@@ -57,6 +57,17 @@ def test_linear_signal() -> None:
     np.testing.assert_allclose(test.inputs.numpy() @ weights, test.targets.numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("signal", ["linear", "teacher"])
+def test_several_targets(signal: str) -> None:
+    """Each target has a signal and noise of its own, all of variance 1; the inputs are those of one target."""
+    settings = ["data.samples=20000", f"data.signal={signal}", "claims=[]"]
+    one, three = regression(*settings), regression(*settings, "data.targets=3", "data.noise=0")
+    assert torch.equal(one.train.inputs, three.train.inputs)
+    assert three.train.targets.shape == (20000, 3)
+    assert (three.train.targets.std(0) - 1).abs().max() < 0.05
+    assert (three.train.targets.T.corrcoef() - torch.eye(3)).abs().max() < 0.9
+
+
 def test_teacher_signal() -> None:
     """The teacher's target has mean 0 and variance 1, plus the variance of the noise, and is not linear."""
     dataset = regression("data.samples=50000", "data.signal=teacher", "data.noise=0.5")
