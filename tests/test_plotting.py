@@ -1,5 +1,6 @@
 """What a figure shows, read back from its axes."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -7,25 +8,56 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bncompare.plotting import Curve, experiment_curves, metric_label, render, run_curves
+from bncompare.plotting import (
+    Cell,
+    Curve,
+    PairedDifferences,
+    Sweep,
+    TimeTo,
+    curve_means,
+    experiment_curves,
+    heat_map,
+    metric_label,
+    paired_differences,
+    render,
+    run_curves,
+    sensitivity,
+    times_to_threshold,
+)
 from bncompare.statistics import summarize
 
 NAN, INF = math.nan, math.inf
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
 
 
-def draw(curves: Sequence[Curve], **options: Any) -> Axes:
-    """The axes of `experiment_curves`, drawn once so that matplotlib has gone through all of it."""
+def figure_of(curves: Sequence[Curve], **options: Any) -> Figure:
+    """`experiment_curves`, drawn once so that matplotlib has gone through all of it."""
     defaults = {"title": "e", "metric": "val/loss", "x_label": "epoch", "is_classification": False}
     figure = experiment_curves(curves, **(defaults | options))
     figure.draw_without_rendering()
-    (axes,) = figure.axes
-    return axes
+    return figure
+
+
+def draw(curves: Sequence[Curve], **options: Any) -> Axes:
+    """The axes with the curves, without the strip below that counts runs."""
+    return figure_of(curves, **options).axes[0]
+
+
+def note(figure: Figure) -> str:
+    """The line below the title."""
+    (text,) = figure.texts[1:] if figure.texts[0].get_text() == figure.get_suptitle() else figure.texts
+    return text.get_text()
+
+
+def seed_lines(axes: Axes) -> list[list[tuple[float, float]]]:
+    """The thin lines of single runs."""
+    found = [c for c in axes.collections if isinstance(c, LineCollection) and c.get_gid() == "seeds"]
+    return [[(float(x), float(y)) for x, y in segment] for c in found for segment in c.get_segments()]
 
 
 def lines(axes: Axes, gid: str) -> list[Line2D]:
@@ -47,8 +79,9 @@ def band(axes: Axes) -> dict[float, tuple[float, float]]:
 
 
 def legend(axes: Axes) -> list[str]:
-    """The labels as a reader sees them: `\\$` is matplotlib's way to write a dollar sign."""
-    return [text.get_text().replace("\\$", "$") for text in axes.get_legend().get_texts()]
+    """The labels as a reader sees them."""
+    assert not any(text.get_parse_math() for text in axes.get_legend().get_texts())
+    return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
 def seeds(*values: Sequence[float], variant: str = "batch", status: str = "completed") -> list[Curve]:
@@ -62,8 +95,7 @@ def seeds(*values: Sequence[float], variant: str = "batch", status: str = "compl
 def test_each_seed_is_a_line() -> None:
     """Every run's own values are on the axes, unchanged."""
     axes = draw(seeds([3.0, 2.0, 1.0], [5.0, 4.0, 3.0]))
-    assert points(*lines(axes, "seed 0")) == [(1, 3), (2, 2), (3, 1)]
-    assert points(*lines(axes, "seed 1")) == [(1, 5), (2, 4), (3, 3)]
+    assert seed_lines(axes) == [[(1, 3), (2, 2), (3, 1)], [(1, 5), (2, 4), (3, 3)]]
 
 
 def test_mean_is_that_of_the_seeds() -> None:
@@ -87,7 +119,7 @@ def test_mean_ends_where_the_first_run_stopped() -> None:
     axes = draw([short, Curve("batch", 1, long.x, long.y, "completed")])
     assert points(*lines(axes, "mean")) == [(1, 3), (2, 2)]
     assert sorted(band(axes)) == [1, 2]
-    assert points(*lines(axes, "seed 1")) == [(1, 4), (2, 3), (3, 2), (4, 1)]
+    assert seed_lines(axes)[1] == [(1, 4), (2, 3), (3, 2), (4, 1)]
 
 
 def test_mean_is_over_shared_evaluations_only() -> None:
@@ -111,7 +143,7 @@ def test_diverged_is_left_out_counted_and_marked() -> None:
     curves = [*seeds([2.0, 1.0], [3.0, 2.0]), Curve("batch", 2, [1.0, 2.0], [2.5, NAN], "diverged")]
     axes = draw(curves)
     assert points(*lines(axes, "mean")) == [(1, 2.5), (2, 1.5)]
-    assert legend(axes) == ["batch (1 of 3 diverged)", "diverged"]
+    assert legend(axes) == ["batch (mean of 2; 1 diverged)", "diverged"]
     (mark,) = lines(axes, "diverged")
     assert points(mark) == [(2, 2.5)]
     assert mark.get_marker() == "X"
@@ -124,9 +156,11 @@ def test_all_diverged() -> None:
     curves = [Curve("none", s, [1.0, 2.0], [1.0 + s, INF], "diverged") for s in range(2)]
     axes = draw([*curves, *seeds([1.0, 0.5], variant="batch")])
     assert [points(line) for line in lines(axes, "mean")] == [[], [(1, 1), (2, 0.5)]]
-    assert legend(axes) == ["none (2 of 2 diverged)", "batch", "diverged"]
-    assert len(lines(axes, "diverged")) == 2
-    assert not axes.collections
+    assert legend(axes) == ["none (2 diverged)", "batch", "diverged"]
+    assert [points(mark) for mark in lines(axes, "diverged")] == [[(2, 1.0), (2, pytest.approx(1.02))]], (
+        "at the last value, or the upper end"
+    )
+    assert not [c for c in axes.collections if isinstance(c, PolyCollection)]
 
 
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
@@ -148,34 +182,108 @@ def test_nothing_finite(bad: float) -> None:
 
 def test_one_seed_has_no_band() -> None:
     """One seed gives a line and the note says so: no interval, none claimed."""
-    axes = draw(seeds([2.0, 1.0]))
-    assert not axes.collections
-    assert axes.get_title(loc="right").startswith("1 seed")
+    figure = figure_of(seeds([2.0, 1.0]))
+    assert not [c for c in figure.axes[0].collections if isinstance(c, PolyCollection)]
+    assert note(figure) == "1 seed"
 
 
 def test_the_note_says_what_the_band_is() -> None:
     """With several seeds the figure states n and the kind of interval."""
-    note = draw(seeds([2.0, 1.0], [1.0, 0.5])).get_title(loc="right")
-    assert note == "2 seeds: mean, 95 % t-interval, single seeds faint"
+    assert note(figure_of(seeds([2.0, 1.0], [1.0, 0.5]))) == "2 seeds: mean, 95 % t-interval, single seeds thin"
 
 
-@pytest.mark.parametrize("num_variants", [2, 12, 21])
-def test_variants_can_be_told_apart(num_variants: int) -> None:
-    """No two variants share both colour and line style, and each is in the legend."""
+def test_how_many_runs_go_on() -> None:
+    """Where runs end at different times a strip below counts those that have an evaluation there or later."""
+    curves = [
+        *(Curve("a", s, [1.0, 2.0, 3.0][:n], [3.0, 2.0, 1.0][:n], "stopped_early") for s, n in enumerate((3, 1, 2))),
+        *seeds([2.0, 1.0, 1.0], [2.0, 2.0, 1.0], variant="b"),
+    ]
+    figure = figure_of(curves)
+    _, strip = figure.axes
+    assert [points(line) for line in lines(strip, "number")] == [[(1, 3), (2, 2), (3, 1)], [(1, 2), (2, 2), (3, 2)]]
+    assert strip.get_xlabel() == "epoch"
+    assert strip.get_ylabel() == "runs"
+    assert note(figure).endswith("; a mean ends where the first of its runs does")
+
+
+def test_no_strip_where_all_runs_end_together() -> None:
+    """n is the same throughout, and the legend says what it is."""
+    assert len(figure_of(seeds([2.0, 1.0], [3.0, 1.0])).axes) == 1
+
+
+@pytest.mark.parametrize("status", ["failed", "unfinished"])
+def test_runs_that_did_not_end_are_counted(status: str) -> None:
+    """Their values are in the mean, as far as they go, and the legend says that they are."""
+    curves = [*seeds([2.0, 1.0]), Curve("batch", 1, [1.0], [4.0], status)]
+    axes = draw(curves)
+    assert points(*lines(axes, "mean")) == [(1, 3)]
+    assert legend(axes) == [f"batch (1 {status})"]
+
+
+def panels(num_variants: int) -> Figure:
     names = [f"v{i}" for i in range(num_variants)]
-    axes = draw([curve for i, name in enumerate(names) for curve in seeds([2.0 + i, 1.0 + i], variant=name)])
-    styles = {(to_hex(line.get_color()), line.get_linestyle()) for line in lines(axes, "mean")}
-    assert len(styles) == num_variants
-    assert legend(axes) == names
+    return figure_of([curve for i, name in enumerate(names) for curve in seeds([2.0 + i, 1.0 + i], variant=name)])
+
+
+@pytest.mark.parametrize("num_variants", [2, 6, 28])
+def test_variants_can_be_told_apart(num_variants: int) -> None:
+    """In one set of axes no two variants share both colour and line style, and each is in the legend."""
+    (axes,) = panels(num_variants).axes
+    styles = [(to_hex(line.get_color()), line.get_linestyle()) for line in lines(axes, "mean")]
+    assert len(set(styles)) == num_variants
+    assert all(a[0] != b[0] and a[1] != b[1] for a, b in itertools.pairwise(styles)), "in grey as well"
+    assert legend(axes) == [f"v{i}" for i in range(num_variants)]
+
+
+@pytest.mark.parametrize("num_variants", [7, 18, 25])
+def test_many_variants_get_a_panel_each(num_variants: int) -> None:
+    """Each panel has its variant's mean, and those of the others in grey behind it, on the same axes."""
+    figure = panels(num_variants)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [f"v{i}" for i in range(num_variants)]
+    for i, axes in enumerate(figure.axes):
+        assert points(*lines(axes, "mean")) == [(1, 2 + i), (2, 1 + i)]
+        (others,) = (c for c in axes.collections if c.get_gid() == "others")
+        assert isinstance(others, LineCollection)
+        assert len(others.get_segments()) == num_variants - 1
+        assert axes.get_ylim() == figure.axes[0].get_ylim()
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("epoch", "validation loss (mean squared error)")
+
+
+def test_more_variants_are_means_alone() -> None:
+    """Forty variants: their means, a legend that ends, and no thin lines or bands."""
+    (axes,) = panels(40).axes
+    assert len(lines(axes, "mean")) == 40
+    assert not axes.collections
+    assert legend(axes)[-1] == "and 12 more"
+    assert len(legend(axes)) == 29
+
+
+def test_hundreds_of_seeds() -> None:
+    """Their lines are fainter, and a raster image in vector files; the mean and every run are there."""
+    few, many = (draw(seeds(*([float(i), 1.0] for i in range(n)))) for n in (5, 300))
+    (thin,) = (c for c in many.collections if c.get_gid() == "seeds")
+    (thick,) = (c for c in few.collections if c.get_gid() == "seeds")
+    assert thin.get_alpha() < thick.get_alpha() / 3
+    assert thin.get_rasterized()
+    assert not thick.get_rasterized()
+    assert len(seed_lines(many)) == 300
+    curves = seeds(*([float(i), 1.0] for i in range(300)))
+    assert len(render(figure_of(curves), "svg")) < 150_000
 
 
 def test_marks_and_seeds_have_the_colour_of_their_variant() -> None:
     """Seeds, marks and mean of a variant share its colour."""
     axes = draw([Curve(name, 0, [1.0], [1.0], "stopped_early") for name in ("a", "b")])
-    means, singles, marks = (lines(axes, gid) for gid in ("mean", "seed 0", "stopped_early"))
-    colors = [[line.get_color() for line in group] for group in (means, singles, marks)]
-    assert colors[0] == colors[1] == colors[2]
-    assert colors[0][0] != colors[0][1]
+    means, marks = ([to_hex(line.get_color()) for line in lines(axes, gid)] for gid in ("mean", "stopped_early"))
+    singles = [to_hex(c.get_edgecolor()[0]) for c in axes.collections if c.get_gid() == "seeds"]
+    assert means == marks == singles
+    assert means[0] != means[1]
+
+
+def test_curve_means() -> None:
+    """The same means as numbers; nothing where all runs diverged."""
+    curves = [*seeds([2.0, 1.0], [4.0, 2.0]), Curve("none", 0, [1.0], [INF], "diverged")]
+    assert curve_means(curves) == {"batch": ([1, 2], [3, 1.5]), "none": ([], [])}
 
 
 @pytest.mark.parametrize(
@@ -189,10 +297,13 @@ def test_marks_and_seeds_have_the_colour_of_their_variant() -> None:
 )
 def test_axes_have_labels_with_units(metric: str, is_classification: bool, label: str) -> None:
     """The y axis names the metric and its unit, the x axis what it counts."""
-    axes = draw(seeds([0.5, 0.6]), metric=metric, is_classification=is_classification, x_label="step", title="mnist")
+    figure = figure_of(
+        seeds([0.5, 0.6]), metric=metric, is_classification=is_classification, x_label="step", title="mnist"
+    )
+    (axes,) = figure.axes
     assert axes.get_ylabel() == metric_label(metric, is_classification) == label
     assert axes.get_xlabel() == "step"
-    assert axes.get_title(loc="left") == "mnist"
+    assert figure.get_suptitle().strip() == "mnist"
 
 
 def test_accuracy_is_shown_in_percent() -> None:
@@ -319,6 +430,304 @@ def test_run_curves_log_axis() -> None:
     """A run's losses over a wide range get a log axis too."""
     wide = REGRESSION | {"train/loss": [100.0, 1.0]}
     assert run_curves(wide, "t", is_classification=False).axes[0].get_yscale() == "log"
+
+
+# ---------------------------------------------------------------- paired differences
+
+
+def differences(*pairs: PairedDifferences, metric: str = "val/loss", higher: bool = False) -> Figure:
+    figure = paired_differences(
+        pairs, title="e", note="n", metric=metric, is_classification=True, higher_is_better=higher
+    )
+    figure.draw_without_rendering()
+    return figure
+
+
+def texts(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def test_differences_per_seed() -> None:
+    """A row a pair: a dot a seed with its number, the first at the top; below them mean and 95 % t-interval."""
+    (axes,) = differences(
+        PairedDifferences("b − a", {0: 1.0, 3: 2.0, 7: 3.0}), PairedDifferences("c − a", {0: -1.0})
+    ).axes
+    dots, lone = map(points, lines(axes, "seeds"))
+    assert [x for x, _ in dots] == [1, 2, 3]
+    assert [x for x, _ in lone] == [-1]
+    heights = [y for _, y in dots]
+    assert heights == sorted(heights)
+    assert axes.yaxis_inverted()
+    (mean, below), (single, _) = (points(line)[0] for line in lines(axes, "mean"))
+    assert (mean, single) == (2, -1)
+    assert below > max(heights)
+    ends = [x for x, _ in points(lines(axes, "interval")[0])]
+    assert ends == pytest.approx([2 - 4.302653 / math.sqrt(3), 2 + 4.302653 / math.sqrt(3)], rel=1e-6)
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["b − a", "c − a"]
+    assert texts(axes)[:3] == ["0", "3", "7"]
+    assert texts(axes)[-2:] == ["mean +2\nn = 3", "mean −1\nn = 1"]
+    zero = next(line for line in axes.lines if list(line.get_xdata()) == [0, 0])
+    assert list(zero.get_ydata()) == [0, 1], "from the bottom to the top"
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher", "label"),
+    [
+        ("val/loss", False, "difference in validation loss (cross-entropy, nats); negative: the first is better"),
+        ("test/accuracy", True, "difference in test accuracy (percentage points); positive: the first is better"),
+    ],
+)
+def test_direction_and_unit_of_differences(metric: str, higher: bool, label: str) -> None:
+    """The axis says which side is good and in what unit; differences of accuracies are in percentage points."""
+    (axes,) = differences(PairedDifferences("b − a", {0: 0.01, 1: 0.02}), metric=metric, higher=higher).axes
+    assert axes.get_xlabel() == label
+    assert texts(axes)[-1] == ("mean +1.50\nn = 2" if higher else "mean +0.015\nn = 2")
+
+
+def test_pairs_without_a_value() -> None:
+    """Seeds in which a run diverged are counted; a pair without any difference keeps its row."""
+    (axes,) = differences(PairedDifferences("b − a", {0: 1.0}, 2), PairedDifferences("c − a", {}, 3)).axes
+    assert texts(axes)[-2:] == ["mean +1\nn = 1\n2 without a value", "n = 0\n3 without a value"]
+
+
+def test_many_seeds_are_not_labelled() -> None:
+    """Hundreds of dots have no numbers, and the row stays as high as one of a dozen."""
+    (axes,) = differences(PairedDifferences("b − a", {i: float(i) for i in range(300)})).axes
+    assert len(points(*lines(axes, "seeds"))) == 300
+    assert len(axes.texts) == 1
+    assert differences(PairedDifferences("b − a", {i: float(i) for i in range(300)})).get_figheight() < 4
+
+
+# ---------------------------------------------------------------- sensitivity
+
+
+def swept(*sweeps: Sweep, metric: str = "val/loss") -> Axes:
+    figure = sensitivity(
+        sweeps, title="e", note="n", hyperparameter="learning rate", metric=metric, is_classification=False
+    )
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    return axes
+
+
+def test_sensitivity_shows_mean_interval_and_seeds() -> None:
+    """At each value of the hyperparameter: a dot a seed, their mean on a line, the 95 % t-interval."""
+    axes = swept(Sweep("batch", {0.1: [1.0, 2.0, 3.0], 0.2: [4.0], 0.3: [5.0, 5.0]}, {}))
+    assert points(*lines(axes, "mean")) == [(0.1, 2), (0.2, 4), (0.3, 5)]
+    assert points(*lines(axes, "seeds")) == [(0.1, 1), (0.1, 2), (0.1, 3), (0.2, 4), (0.3, 5), (0.3, 5)]
+    first, second = (points(line) for line in lines(axes, "interval"))
+    half = 4.302653 / math.sqrt(3)
+    assert first == [(pytest.approx(0.1), pytest.approx(2 - half)), (pytest.approx(0.1), pytest.approx(2 + half))]
+    assert [y for _, y in second] == [5, 5]
+    low, high = axes.get_ylim()
+    assert low < 2 - half
+    assert high > 5
+    assert axes.get_xlabel() == "learning rate"
+
+
+def test_values_over_decades_stand_on_a_log_scale() -> None:
+    """A factor apart is a distance, the ticks are the values themselves, and the label says so."""
+    axes = swept(Sweep("a", {1.0: [1.0, 1.0], 0.1: [1.0, 1.0], 0.01: [1.0, 1.0]}, {}))
+    assert [x for x, _ in points(*lines(axes, "mean"))] == pytest.approx([-2, -1, 0])
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0.01", "0.1", "1"]
+    assert axes.get_xlabel() == "learning rate (log scale)"
+
+
+def test_values_that_are_names_stand_side_by_side() -> None:
+    """`full` as a batch size: numbers by size, then names."""
+    axes = swept(Sweep("a", {"full": [1.0], 64: [2.0], 16: [3.0]}, {}))
+    assert points(*lines(axes, "mean")) == [(0, 3), (1, 2), (2, 1)]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["16", "64", "full"]
+
+
+def test_sensitivity_counts_the_diverged() -> None:
+    """Where all diverged there is no mean, where some did it is hollow and off the line; ✕ counts them above."""
+    axes = swept(
+        Sweep("none", {1.0: [1.0, 1.0], 2.0: [2.0], 3.0: []}, {1.0: 0, 2.0: 1, 3.0: 2}),
+        Sweep("batch", {1.0: [1.0], 2.0: [1.0], 3.0: [1.0]}, {}),
+    )
+    none, batch = (points(line) for line in lines(axes, "mean"))
+    assert [y for _, y in none] == pytest.approx([1, NAN], nan_ok=True)
+    assert len(batch) == 3
+    hollow, solid = (line for line in lines(axes, "mean of the rest"))
+    assert [y for _, y in points(hollow)] == [2]
+    assert hollow.get_markerfacecolor() == "white"
+    assert points(solid) == []
+    counts = {text.get_text(): text.xy for text in axes.texts if text.get_gid() == "diverged"}
+    assert {text: x for text, (x, _) in counts.items()} == {
+        "✕ 1/2": points(hollow)[0][0],
+        "✕ 2/2": pytest.approx(points(hollow)[0][0] + 1),
+    }
+    assert "none diverged:" in texts(axes)
+    assert legend(axes) == ["none", "batch", "mean of the others"]
+
+
+def test_variants_of_a_sweep_do_not_cover_each_other() -> None:
+    """Means of different variants at the same value stand beside each other, nearer than the next value."""
+    axes = swept(*(Sweep(name, {0.1: [1.0], 1.0: [1.0]}, {}) for name in "abcd"))
+    first = [points(line)[0][0] for line in lines(axes, "mean")]
+    assert len(set(first)) == 4
+    assert max(first) - min(first) < 0.5
+    assert len({line.get_marker() for line in lines(axes, "mean")}) == 4
+
+
+def test_a_sweep_without_any_value() -> None:
+    """All diverged: the picture says nothing but that."""
+    axes = swept(Sweep("none", {0.1: [], 1.0: []}, {0.1: 2, 1.0: 2}))
+    assert [text.get_text() for text in axes.texts if text.get_gid() == "diverged"] == ["✕ 2/2"] * 2
+
+
+# ---------------------------------------------------------------- heat map
+
+
+def heated(cells: dict[tuple[Any, Any], Cell], metric: str = "val/loss") -> tuple[Figure, Axes]:
+    figure = heat_map(cells, title="e", note="n", columns="learning rate", metric=metric, is_classification=True)
+    figure.draw_without_rendering()
+    return figure, figure.axes[0]
+
+
+def test_heat_map_has_the_means_in_its_cells() -> None:
+    """Rows in the order given, columns by size; the mean in colour and figures; ✕ counts the diverged."""
+    cells: dict[tuple[Any, Any], Cell] = {
+        ("none", 0.1): Cell([1.0, 2.0]),
+        ("none", 0.01): Cell([3.0]),
+        ("batch", 0.1): Cell([0.25], 2),
+        ("batch", 0.01): Cell([], 3),
+    }
+    figure, axes = heated(cells)
+    (image,) = axes.images
+    data = np.ma.filled(image.get_array(), np.nan)
+    assert np.array_equal(data, [[3.0, 1.5], [np.nan, 0.25]], equal_nan=True)
+    found = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
+    assert found == {(0, 1): "1.5", (0, 0): "3", (1, 1): "0.25\n✕ 2/3", (1, 0): "✕ 3/3"}
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0.01", "0.1"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["none", "batch"]
+    assert note(figure) == "n; ✕: diverged, not in the mean; brighter is better"
+    assert figure.axes[1].get_ylabel() == "validation loss\n(cross-entropy, nats)"
+
+
+@pytest.mark.parametrize(("metric", "text"), [("val/loss", "0.5"), ("val/accuracy", "50.0")])
+def test_brighter_is_better(metric: str, text: str) -> None:
+    """The best cell is the brightest, whether high or low is good; each text is legible on its cell."""
+    values = [0.1, 0.5, 0.9]
+    _, axes = heated({("a", value): Cell([value]) for value in values}, metric)
+    (image,) = axes.images
+    luminance = [float(np.dot(image.cmap(image.norm(value))[:3], [0.299, 0.587, 0.114])) for value in values]
+    assert luminance == sorted(luminance, reverse=metric == "val/loss")
+    for cell, bright in zip(axes.texts, luminance, strict=True):
+        assert abs((cell.get_color() == "white") - bright) > 0.4
+    assert axes.texts[1].get_text() == text
+
+
+def test_heat_map_frames_what_was_chosen() -> None:
+    """The setting chosen on the validation set has a frame, and the note says what it means."""
+    figure, axes = heated({("a", 1): Cell([1.0]), ("a", 2): Cell([2.0], is_chosen=True)})
+    assert {round(patch.get_x() + patch.get_width() / 2) for patch in axes.patches} == {1}
+    assert "framed: chosen on the validation set" in note(figure)
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0], [1e-8, 1e8], [0.0, 1e30], [-1.0, 1.0]])
+def test_heat_maps_of_extreme_values(values: list[float]) -> None:
+    """Equal values, sixteen decades and negative ones are drawn without a warning."""
+    figure, _ = heated({("a", i): Cell([value]) for i, value in enumerate(values)})
+    assert render(figure, "png").startswith(MAGIC["png"])
+
+
+def test_a_heat_map_without_any_value() -> None:
+    """All cells diverged, or are not there at all."""
+    _, axes = heated({("a", 1): Cell([], 2), ("b", 2): Cell([], 2)})
+    assert texts(axes) == ["✕ 2/2"] * 2
+
+
+# ---------------------------------------------------------------- times to a threshold
+
+
+def timed(**panels: Sequence[TimeTo]) -> list[Axes]:
+    figure = times_to_threshold(panels, title="e", note="n")
+    figure.draw_without_rendering()
+    return figure.axes
+
+
+def test_times_to_a_threshold() -> None:
+    """A dot a run, the median as a bar, a panel a unit; variants are named once."""
+    rows = [TimeTo("none", [3.0, 1.0, 2.0], 0), TimeTo("batch", [1.0, 2.0], 0)]
+    epochs, seconds = timed(epochs=rows, seconds=[TimeTo("none", [0.5], 0), TimeTo("batch", [0.25], 0)])
+    assert [[x for x, _ in points(line)] for line in lines(epochs, "reached")] == [[1, 2, 3], [1, 2]]
+    assert [[x for x, _ in points(line)] for line in lines(epochs, "median")] == [[2, 2], [1.5, 1.5]]
+    assert (epochs.get_xlabel(), seconds.get_xlabel()) == ("epochs", "seconds")
+    assert [text.get_text() for text in epochs.get_yticklabels()] == ["none", "batch"]
+    assert [text.get_text() for text in seconds.get_yticklabels()] == ["", ""]
+    assert texts(seconds) == ["n = 1", "n = 1"]
+    assert legend(epochs) == ["median"]
+
+
+def test_runs_that_never_reach_it_are_marked_and_counted() -> None:
+    """✕ at the right end for each; a median that would be one of them is not drawn."""
+    (axes,) = timed(epochs=[TimeTo("a", [2.0, 4.0], 1), TimeTo("b", [3.0], 2), TimeTo("c", [], 3)])
+    assert [len(points(line)) for line in lines(axes, "never")] == [1, 2, 3]
+    assert {x for line in lines(axes, "never") for x, _ in points(line)} == {axes.get_xlim()[1]}
+    assert axes.get_xlim()[1] > 4
+    assert [[x for x, _ in points(line)] for line in lines(axes, "median")] == [[4, 4]]
+    assert texts(axes) == ["1 of 3 never", "2 of 3 never", "3 of 3 never"]
+    assert legend(axes) == ["median", "never"]
+    for row in range(3):
+        heights = [y for line in axes.lines if line.get_gid() in ("reached", "never") for _, y in points(line)]
+        assert len({round(y, 6) for y in heights if abs(y - row) < 0.5}) == 3, "no run covers another"
+
+
+@pytest.mark.parametrize(
+    ("reached", "never", "median"),
+    [([1.0, 3.0], 0, 2.0), ([1.0, 3.0], 1, 3.0), ([1.0, 3.0], 2, INF), ([], 2, INF), ([], 0, INF), ([5.0], 0, 5.0)],
+)
+def test_median_counts_never_as_later_than_all(reached: list[float], never: int, median: float) -> None:
+    """The middle of all runs; between one that reached it and one that never did it is infinite."""
+    assert TimeTo("a", reached, never).median == median
+
+
+def test_times_over_decades_stand_on_a_log_axis() -> None:
+    """1 and 100 epochs are both to be read; all marks are inside."""
+    (axes,) = timed(epochs=[TimeTo("a", [1.0, 100.0], 1)])
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlabel() == "epochs (log scale)"
+    low, high = axes.get_xlim()
+    assert low < 1
+    assert high > 100
+
+
+# ---------------------------------------------------------------- names of others
+
+
+HOSTILE = ["$\\frac$", "_hidden", "<script>", "a" * 120, "{a} %s \\", "𝛾 正規化 \u202ex", "line\u2028break"]
+
+
+@pytest.mark.parametrize("format", ["png", "svg"])
+def test_any_name_can_be_drawn(format: str) -> None:
+    """Names are text in every kind of figure: never formulas, never errors."""
+    name = HOSTILE[0]
+    options: dict[str, Any] = {"title": name, "note": HOSTILE[3]}
+    of: dict[str, Any] = {"metric": "val/loss", "is_classification": False}
+    cells: dict[tuple[Any, Any], Cell] = {(row, column): Cell([1.0], 1) for row in HOSTILE for column in HOSTILE}
+    made = [
+        experiment_curves(
+            [c for name in names for c in seeds([2.0, 1.0], variant=name)], title=name, x_label="epoch", **of
+        )
+        for names in (HOSTILE[:6], HOSTILE)  # in one set of axes, in panels
+    ]
+    made += [
+        paired_differences(
+            [PairedDifferences(n, {0: 1.0, 1: 2.0}) for n in HOSTILE], higher_is_better=True, **options, **of
+        ),
+        sensitivity(
+            [Sweep(n, {HOSTILE[1]: [1.0], 0.1: [2.0]}, {HOSTILE[1]: 1}) for n in HOSTILE],
+            hyperparameter=name,
+            **options,
+            **of,
+        ),
+        heat_map(cells, columns=name, **options, **of),
+        times_to_threshold({name: [TimeTo(n, [1.0, 2.0], 1) for n in HOSTILE]}, **options),
+    ]
+    for figure in made:
+        assert render(figure, format).startswith(MAGIC[format])
 
 
 # ---------------------------------------------------------------- render
