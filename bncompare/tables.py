@@ -8,31 +8,51 @@ from typing import Any, get_args
 
 import numpy as np
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from bncompare.claims import Finding
 from bncompare.config import strict_yaml
 from bncompare.norms import NoNorm, Norm
+from bncompare.results import Diagnostic, LoadedRun
 from bncompare.statistics import summarize
-from bncompare.store import LoadedRun
 
 MAX_VALUES_SHOWN = 8  # of γ and β
+MAX_LAYERS_SHOWN = 8  # of diagnostics, side by side
 PIPE_WIDTH = 200  # columns, where the output is not a terminal
+MAX_WIDTH = 1_000
+MIN_TEXT_WIDTH = 12  # of a column whose cells may take several lines
 
 
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Set[str] = frozenset(), title: str | None = None
 ) -> None:  # fmt: skip
-    """A table on stdout; `right` names the columns of numbers."""
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    """A table on stdout; `right` names the columns of numbers, of which none is cut, however narrow the terminal."""
     table = Table(box=box.SIMPLE_HEAD, title=title and Text(title), title_justify="left", title_style="bold")
-    for name in columns:
-        table.add_column(Text(name), justify="right" if name in right else "left", no_wrap=name in right)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+    texts = [[printable(cell) for cell in row] for row in rows]
+    for name, *cells in zip(columns, *texts, strict=True):
+        is_number = name in right
+        width = max(map(cell_len, [name, *cells]))
+        table.add_column(
+            Text(name),
+            justify="right" if is_number else "left",
+            no_wrap=is_number,
+            min_width=width if is_number else min(width, MIN_TEXT_WIDTH),
+        )
+    for row in texts:
+        table.add_row(*map(Text, row))
+    wide = Console(width=MAX_WIDTH)
+    needed = Measurement.get(wide, wide.options, table).minimum
+    console = Console(width=max(needed, Console().width if sys.stdout.isatty() else PIPE_WIDTH), highlight=False)
     console.print(table)
+
+
+def printable(text: str) -> str:
+    """A line that does nothing to a terminal or a page: no control characters, none that turn the direction."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def print_summary(name: str, runs: Sequence[LoadedRun]) -> None:
@@ -66,9 +86,9 @@ def print_findings(title: str, findings: Sequence[Finding]) -> None:
     """Each claim with its verdict and the numbers that decide it."""
     print(f"{title}:")
     for finding in findings:
-        print(f"  {finding.verdict.upper()}: {finding.claim.statement}")
+        print(f"  {finding.verdict.upper()}: {printable(finding.claim.statement)}")
         for reason in finding.reasons:
-            print(f"    {reason}")
+            print(f"    {printable(reason)}")
     print()
 
 
@@ -89,6 +109,34 @@ def print_runs(runs: Sequence[LoadedRun]) -> None:
     ]
     columns = ["experiment", "variant", "seed", "status", "epochs", "best loss", "test", "folder"]
     print_table(columns, rows, right={"seed", "epochs", "best loss", "test"})
+
+
+REPRODUCED = ("experiment", "claim", "published", "measured (95 % interval)", "verdict")
+
+
+def reproduced_cells(row: dict[str, Any]) -> list[str]:
+    """A claim of a published result, as `reproduce` shows it."""
+    measured = "no value"
+    if row["mean"] is not None:
+        interval = f" ({row['low']:.3g} to {row['high']:.3g})" if row["n"] > 1 else ""
+        kind = "difference " if row["is_difference"] else ""
+        measured = f"{row['metric'].removeprefix('diagnostics/')}: {kind}{row['mean']:.3g}{interval}, n = {row['n']}"
+    return [row["experiment"], row["statement"], row["published"] or "", measured, row["verdict"]]
+
+
+def print_verified(verified: Sequence[dict[str, Any]]) -> None:
+    """A line per retrained run: whether its bytes came out again."""
+    rows = []
+    for item in verified:
+        notes = [f"not compared: {', '.join(item['missing'])}"] if item["missing"] else []
+        if item["elsewhere"]:
+            notes.append(f"trained elsewhere: {'; '.join(item['elsewhere'])}")
+        verdict = "identical" if item["identical"] else "DIFFERENT"
+        files = item["same"] if item["identical"] else item["different"] or ["it failed"]
+        rows.append([item["path"], verdict, ", ".join(files), "; ".join(notes)])
+    print_table(["run", "", "files", "notes"], rows)
+    identical = sum(item["identical"] for item in verified)
+    print(f"{identical} of {len(verified)} runs reproduced to the byte")
 
 
 def print_run(run: LoadedRun, norms: dict[str, dict[str, Any]]) -> None:
@@ -121,6 +169,17 @@ def print_run(run: LoadedRun, norms: dict[str, dict[str, Any]]) -> None:
                 rows.append([layer, symbol, str(flat.size), *statistics, head + more])
     columns = ["layer", "", "size", "mean", "min", "max", "values (best weights)"]
     print_table(columns, rows, right={"size", "mean", "min", "max"})
+
+
+def print_diagnostics(rows: Sequence[Diagnostic]) -> None:
+    """The last value of each quantity, a column a layer; single values of γ and β left out."""
+    last = {(row.quantity, row.layer): row.value for row in rows if "[" not in row.quantity}
+    layers = list(dict.fromkeys(layer for _, layer in last))
+    for start in range(0, len(layers), MAX_LAYERS_SHOWN):
+        chosen = layers[start : start + MAX_LAYERS_SHOWN]
+        names = dict.fromkeys(quantity for quantity, layer in last if layer in chosen)
+        cells = [[name, *(_value(last.get((name, layer)), 4) for layer in chosen)] for name in names]
+        print_table(["diagnostics, last", *chosen], cells, right=set(chosen))
 
 
 @dataclass(frozen=True)
@@ -239,8 +298,8 @@ def _length(run: LoadedRun) -> float:
     return run.metrics["epoch"][-1] if run.metrics["epoch"] else 0.0
 
 
-def _value(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, int | float) else "–"
+def _value(value: Any, digits: int = 6) -> str:
+    return f"{value:.{digits}g}" if isinstance(value, int | float) else "–"
 
 
 def _mean_sd(values: Sequence[float | None], digits: int) -> str:

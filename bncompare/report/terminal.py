@@ -1,0 +1,36 @@
+"""The report as text for a terminal or a pipe."""
+
+from collections.abc import Sequence
+
+from bncompare.report.content import Section
+from bncompare.tables import print_findings, print_table, printable
+
+
+def print_report(sections: Sequence[Section]) -> None:
+    """On stdout, of each experiment: its tables, warnings, claims and, where one looks first, the verdicts."""
+    for section in sections:
+        print(f"{printable(section.title)}\n{printable(section.question)}\n{printable(section.setup)}\n")
+        for table in section.tables:
+            if table.is_detail:
+                continue
+            columns = list(map(printable, table.columns))
+            for heading, rows in table.groups:
+                title = f"{table.title}: {heading}" if heading else table.title
+                print_table(columns, rows, right=table.numbers, title=title)
+            for note in table.notes:
+                print(f"{printable(note)}")
+            print()
+        if section.warnings:
+            print("warnings:")
+            for warning in section.warnings:
+                print(f"  {printable(warning)}")
+            print()
+        if section.findings:
+            print_findings("claims", section.findings)
+        for measure, lines in section.verdicts:
+            print(f"{measure}:")
+            for statement, evidence in lines:
+                print(f"  {printable(statement)}")
+                if evidence:
+                    print(f"    {printable(evidence)}")
+        print()

@@ -1,0 +1,106 @@
+"""bncompare from Python: tidy rows, pandas, and an import that costs nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bncompare
+from bncompare import compare, load_runs
+from bncompare.api import Runs
+from bncompare.config.expansion import load_experiment
+from bncompare.errors import UserError
+from bncompare.store import RunStore
+
+EXAMPLE = Path(__file__).parents[1] / "runs" / "example"
+
+
+def test_load_runs() -> None:
+    """Runs are a sequence, in the order of the config; a path may be a text."""
+    runs = load_runs(str(EXAMPLE))
+    assert [(run.variant, run.seed) for run in runs] == [(v, s) for v in ("none", "batch") for s in range(3)]
+    assert (runs.warnings, repr(runs), repr(runs[1:3])) == ([], "<6 runs: example>", "<2 runs: example>")
+    assert isinstance(runs[:2], Runs)
+    assert runs[-1].seed == 2
+    assert len(load_runs(EXAMPLE, EXAMPLE / runs[0].path.name)) == 6
+    with pytest.raises(UserError, match="no such folder"):
+        load_runs(EXAMPLE / "none")
+
+
+def test_warnings_of_folders_that_cannot_be_read(tmp_path: Path) -> None:
+    """A bad folder is a warning beside the others."""
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "metrics.csv").touch()
+    (tmp_path / "good").symlink_to(next(EXAMPLE.iterdir()))
+    (warning,) = load_runs(tmp_path, EXAMPLE).warnings
+    assert warning.startswith(f"{tmp_path / 'bad'}: skipped: ")
+
+
+def test_rows() -> None:
+    """A row per run, evaluation and metric, with the settings; test metrics at the best and the last evaluation."""
+    runs = load_runs(EXAMPLE)
+    rows = list(runs.rows())
+    assert len(rows) == 6 * (20 * 2 + 1)  # best and last are the same evaluation
+    assert rows[0] == {
+        "experiment": "example",
+        "variant": "none",
+        "seed": 0,
+        "status": "completed",
+        "model.norm": "none",
+        "epoch": 10.0,
+        "step": 10,
+        "metric": "train/loss",
+        "value": runs[0].metrics["train/loss"][0],
+    }
+    (test,) = [row for row in rows if row["metric"] == "test/loss" and row["seed"] == 1 and row["variant"] == "batch"]
+    assert (test["epoch"], test["step"], test["value"]) == (200.0, 200, runs[4].best("test/loss"))
+
+
+def test_rows_of_swept_settings(tmp_path: Path) -> None:
+    """A column for each setting that some variant sets: a number as it is, a norm with options as text."""
+    (tmp_path / "x.yaml").write_text(
+        "name: x\ndata: {name: random_regression}\nmodel: {name: mlp, hidden: [4]}\n"
+        "training: {epochs: 1, batch_size: full, optimizer: {name: sgd, lr: 0.1}}\n"
+        "compare: [{label: a, training.optimizer.lr: 0.5}, {label: b, model.norm: {kind: group, groups: 2}}]\n"
+    )
+    for config in load_experiment(tmp_path / "x.yaml").runs:
+        folder = RunStore(tmp_path).run(config)
+        folder.begin({})
+        folder.append(1.0, 1, {"train/loss": 0.5, "lr": 0.1}, 0.1, 1.0)
+        best, last = ({"epoch": e, "step": int(e), "test/loss": e} for e in (1.0, 2.0))
+        folder.finish({"status": "completed", "steps": 1, "best": best, "last": last}, None, b"", b"")
+    rows = list(load_runs(tmp_path).rows())
+    assert {(row["variant"], row["training.optimizer.lr"], row["model.norm"]) for row in rows} == {
+        ("a", 0.5, None),
+        ("b", None, "group groups=2"),
+    }
+    tests = [(row["epoch"], row["value"]) for row in rows if row["metric"] == "test/loss" and row["variant"] == "a"]
+    assert tests == [(1.0, 1.0), (2.0, 2.0)]
+
+
+def test_to_pandas() -> None:
+    """The DataFrame has the rows, in numbers that pandas can work with."""
+    pytest.importorskip("pandas")
+    runs = load_runs(EXAMPLE)
+    table = runs.to_pandas()
+    assert list(table.columns) == list(next(runs.rows()))
+    assert table.value.dtype == "float64"
+    ends = table[(table.metric == "train/loss") & (table.epoch == 200)].groupby("variant").value.mean()
+    expected = compare(runs, "train/loss", at="last").measures[0].variants
+    assert [ends[v.variant] for v in expected] == pytest.approx([v.summary.mean for v in expected if v.summary])
+
+
+def test_without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pandas the error says what to install."""
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"^Runs\.to_pandas\(\) needs pandas: pip install pandas$"):
+        load_runs(EXAMPLE).to_pandas()
+
+
+def test_importing_bncompare_loads_nothing() -> None:
+    """`import bncompare` waits for no NumPy; what the API needs is imported with its first use."""
+    code = "import sys, bncompare as b; assert 'numpy' not in sys.modules; b.compare; assert 'numpy' in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    with pytest.raises(AttributeError, match="module 'bncompare' has no attribute 'comparee'"):
+        _ = bncompare.comparee

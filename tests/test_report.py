@@ -1,0 +1,640 @@
+"""The report: the whole text of each form, the page parsed, and names that try to be more than text."""
+
+import contextlib
+import io
+import json
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bncompare import cli
+from bncompare.config import strict_yaml
+from bncompare.config.expansion import load_experiment
+from bncompare.report.content import experiment_config, sections
+from bncompare.report.html import to_html
+from bncompare.report.markdown import escape, to_markdown
+from bncompare.report.terminal import print_report
+from bncompare.results import load_runs, read_run
+from bncompare.store import RunStore
+
+EXAMPLE = Path(__file__).parents[1] / "runs" / "example"
+CONFIG = """\
+name: x
+seeds: 4
+data: {name: random_regression, validation: 200}
+model: {name: mlp, hidden: [4]}
+training: {epochs: 2, batch_size: full, optimizer: {name: sgd, lr: 0.1}}
+compare: {model.norm: [none, batch]}
+claims:
+- statement: batch is lower
+  metric: val/loss
+  variant: {model.norm: batch}
+  versus: {model.norm: none}
+  difference_at_most: -0.2
+"""
+NONE = [0.72, 0.70, 0.73, 0.71]
+BATCH = [0.30, 0.31, 0.29, 0.30]
+
+
+def write(
+    folder: Path,
+    values: Sequence[Sequence[float | None]] = (NONE, BATCH),
+    config: str = CONFIG,
+    environment: dict[str, Any] | None = None,
+    synthetic: bool = False,
+) -> Path:
+    """Run folders of a config, with a best validation loss for each variant and seed; None diverged."""
+    (folder / "x.yaml").write_text(config)
+    runs = load_experiment(folder / "x.yaml").runs
+    labels = list(dict.fromkeys(run.variant.label for run in runs))
+    for run in runs:
+        value = values[labels.index(run.variant.label)][run.seed]
+        run_folder = RunStore(folder / "runs").run(run)
+        run_folder.begin(environment or {"versions": {"python": "3.11.7", "torch": "2.9.0"}, "device": "cpu"})
+        loss = 3.0 if value is None else value
+        names = [*run.metric_names, "lr"]
+        run_folder.append(1.0, 1, dict.fromkeys(names, 2 * loss), 0.5, 1.0)
+        run_folder.append(2.0, 2, dict.fromkeys(names, float("nan") if value is None else loss), 0.5, 1.0)
+        end = {"epoch": 2.0, "step": 2, "train/loss": loss, "val/loss": loss, "test/loss": loss + 0.01}
+        status = "completed" if value is not None else "diverged"
+        result = {"status": status, "steps": 2, "best": end, "last": end, "synthetic_data": synthetic}
+        run_folder.finish(result, None, b"", b"")
+    return folder / "runs"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a call left."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call(*arguments: str | Path) -> Ended:
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["bncompare", "report", *map(str, arguments)])
+        with pytest.raises(SystemExit) as raised:
+            cli.main()
+    return Ended(int(raised.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def stripped(text: str) -> str:
+    """Without the blanks at the ends of lines that a table leaves."""
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+# ---------------------------------------------------------------- whole outputs
+
+TERMINAL = """\
+x
+Which is better: none or batch?
+mlp on random_regression; sgd; training examples 1000; hidden [4]; activation relu; lr 0.1; batch size full; \
+epochs 2; validation 200; 4 seeds (0-3)
+
+Variants: val/loss at the best evaluation
+
+  variant   n         mean ± sd      95 % interval   median         min to max
+ ──────────────────────────────────────────────────────────────────────────────
+  none      4     0.715 ± 0.013     0.694 to 0.736    0.715     0.700 to 0.730
+  batch     4   0.3000 ± 0.0082   0.2870 to 0.3130   0.3000   0.2900 to 0.3100
+
+
+Pairs of variants: val/loss at the best evaluation
+
+  difference     n     mean      95 % interval   effect size   P(better)   sign-flip p (least)         p   \
+better
+ \
+──────────────────────────────────────────────────────────────────────────────────────────────────────────────\
+───
+  batch − none   4   -0.415   -0.448 to -0.382        -19.94        1.00           0.12 (0.12)   3.5e-05   \
+batch
+
+p: paired t-test
+
+Speed and stability: epochs to val/loss 0.73
+
+  variant   n   mean ± sd   95 % interval   median   min to max
+ ───────────────────────────────────────────────────────────────
+  none      4       2 ± 0          2 to 2        2       2 to 2
+  batch     4       1 ± 0          1 to 1        1       1 to 1
+
+Speed and stability: steps to val/loss 0.73
+
+  variant   n   mean ± sd   95 % interval   median   min to max
+ ───────────────────────────────────────────────────────────────
+  none      4       2 ± 0          2 to 2        2       2 to 2
+  batch     4       1 ± 0          1 to 1        1       1 to 1
+
+Speed and stability: seconds to val/loss 0.73
+
+  variant   n   mean ± sd   95 % interval   median   min to max
+ ───────────────────────────────────────────────────────────────
+  none      4       1 ± 0          1 to 1        1       1 to 1
+  batch     4     0.5 ± 0      0.5 to 0.5      0.5   0.5 to 0.5
+
+Speed and stability: mean val/loss over epochs 1 to 2
+
+  variant   n       mean ± sd    95 % interval   median       min to max
+ ────────────────────────────────────────────────────────────────────────
+  none      4   1.072 ± 0.019   1.042 to 1.103    1.073   1.050 to 1.095
+  batch     4   0.450 ± 0.012   0.431 to 0.469    0.450   0.435 to 0.465
+
+threshold of val/loss: 0.73, the best value that every run reached that did not diverge; counted to the first \
+evaluation there
+mean val/loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
+
+claims:
+  SUPPORTED: batch is lower
+    val/loss at the best evaluation, difference -0.415, 95 % interval -0.4481 to -0.3819, n = 4; exact \
+sign-flip p 0.12, at best 0.12 with 4 seeds
+    claimed at most -0.2: supported
+
+val/loss at the best evaluation:
+  batch is better than none by 0.415
+    95 % interval 0.382 to 0.448, n = 4, sign-flip p = 0.12, the least that 4 seeds can give
+
+"""
+
+MARKDOWN = """\
+## x
+
+Which is better: none or batch? mlp on random\\_regression; sgd; training examples 1000; hidden \\[4\\]; \
+activation relu; lr 0.1; batch size full; epochs 2; validation 200; 4 seeds (0-3)
+
+**val/loss at the best evaluation**
+
+- batch is better than none by 0.415 (95 % interval 0.382 to 0.448, n = 4, sign-flip p = 0.12, the least that \
+4 seeds can give)
+
+- **supported**: batch is lower
+  - val/loss at the best evaluation, difference -0.415, 95 % interval -0.4481 to -0.3819, n = 4; exact \
+sign-flip p 0.12, at best 0.12 with 4 seeds
+  - claimed at most -0.2: supported
+
+**Variants**
+
+| variant | n | mean ± sd | 95 % interval | median | min to max |
+| --- | ---: | ---: | ---: | ---: | ---: |
+| *val/loss at the best evaluation* |  |  |  |  |  |
+| none | 4 | 0.715 ± 0.013 | 0.694 to 0.736 | 0.715 | 0.700 to 0.730 |
+| batch | 4 | 0.3000 ± 0.0082 | 0.2870 to 0.3130 | 0.3000 | 0.2900 to 0.3100 |
+
+**Pairs of variants**
+
+| difference | n | mean | 95 % interval | effect size | P(better) | sign-flip p (least) | p | better |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
+| *val/loss at the best evaluation* |  |  |  |  |  |  |  |  |
+| batch − none | 4 | -0.415 | -0.448 to -0.382 | -19.94 | 1.00 | 0.12 (0.12) | 3.5e-05 | batch |
+
+- p: paired t-test
+
+**Speed and stability**
+
+| variant | n | mean ± sd | 95 % interval | median | min to max |
+| --- | ---: | ---: | ---: | ---: | ---: |
+| *epochs to val/loss 0.73* |  |  |  |  |  |
+| none | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |
+| batch | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
+| *steps to val/loss 0.73* |  |  |  |  |  |
+| none | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |
+| batch | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
+| *seconds to val/loss 0.73* |  |  |  |  |  |
+| none | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
+| batch | 4 | 0.5 ± 0 | 0.5 to 0.5 | 0.5 | 0.5 to 0.5 |
+| *mean val/loss over epochs 1 to 2* |  |  |  |  |  |
+| none | 4 | 1.072 ± 0.019 | 1.042 to 1.103 | 1.073 | 1.050 to 1.095 |
+| batch | 4 | 0.450 ± 0.012 | 0.431 to 0.469 | 0.450 | 0.435 to 0.465 |
+
+- threshold of val/loss: 0.73, the best value that every run reached that did not diverge; counted to the \
+first evaluation there
+- mean val/loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
+
+<details><summary>Pairs of variants: speed and stability</summary>
+
+| difference | n | mean | 95 % interval | effect size | P(better) | sign-flip p (least) | p | better |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
+| *epochs to val/loss 0.73* |  |  |  |  |  |  |  |  |
+| batch − none | 4 | -1 | -1 to -1 | -inf | 1.00 | 0.12 (0.12) | 0.12 | undecided |
+| *steps to val/loss 0.73* |  |  |  |  |  |  |  |  |
+| batch − none | 4 | -1 | -1 to -1 | -inf | 1.00 | 0.12 (0.12) | 0.12 | undecided |
+| *seconds to val/loss 0.73* |  |  |  |  |  |  |  |  |
+| batch − none | 4 | -0.5 | -0.5 to -0.5 | -inf | 1.00 | 0.12 (0.12) | 0.12 | undecided |
+| *mean val/loss over epochs 1 to 2* |  |  |  |  |  |  |  |  |
+| batch − none | 4 | -0.623 | -0.672 to -0.573 | -19.94 | 1.00 | 0.12 (0.12) | 3.5e-05 | batch |
+
+- p: paired t-test, or exact sign test where a run has no value or all differences are equal
+
+</details>
+
+<details><summary>Settings that differ</summary>
+
+| variant | model.norm |
+| --- | --- |
+| none | none |
+| batch | batch |
+
+</details>
+
+<details><summary>How to read this</summary>
+
+Variants are compared seed by seed: runs that share a seed share the data split, the batch order and the \
+initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), gives \
+p &#60; 0.05; for one pair that is where the 95 % t-interval of the difference leaves out 0. “No difference \
+can be told” does not mean that there is none. The sign-flip p assumes no normal distribution; with n seeds \
+it cannot be below 2/2ⁿ. Runs that diverged are in no mean: they count as worse than any value, and a sign \
+test over the seeds decides. The effect size is the mean of the differences over their standard deviation; \
+P(better) is the share of seeds on which the first is better, ties as half.
+
+</details>
+"""
+
+
+def test_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables first, then what to mind, the claims, and the verdict where one looks: at the end."""
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    ended = call("runs")
+    assert (ended.code, ended.err) == (0, "")
+    assert stripped(ended.out) == TERMINAL
+
+
+def test_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a terminal of 60 columns the tables are wider rather than cut: every number and name is there."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = Terminal()
+    with contextlib.redirect_stdout(out):
+        print_report(sections(load_runs([EXAMPLE])[0]))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+    assert "…" not in text
+    for line in ("batch − none   3   0.018   -0.017 to 0.052", "0.25 (0.25)   0.16   undecided", "0.808 to 0.906"):
+        assert line in text
+
+
+def test_markdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verdict and claims first, the tables below, the longer ones folded away."""
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    ended = call("runs", "--markdown")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == MARKDOWN
+
+
+def test_json(tmp_path: Path) -> None:
+    """One document: for each experiment verdicts, claims, the whole comparison, and the config to train it again."""
+    runs = write(tmp_path)
+    ended = call(runs, "--json")
+    (experiment,) = json.loads(ended.out)["experiments"]
+    assert (ended.code, ended.err) == (0, "")
+    assert list(experiment) == [
+        *("name", "title", "folder", "question", "setup", "verdicts", "warnings", "claims", "comparison"),
+        *("environment", "command", "config"),
+    ]
+    assert experiment["verdicts"] == [
+        {
+            "measure": "val/loss at the best evaluation",
+            "statement": "batch is better than none by 0.415",
+            "evidence": "95 % interval 0.382 to 0.448, n = 4, sign-flip p = 0.12, the least that 4 seeds can give",
+        }
+    ]
+    (pair,) = experiment["comparison"]["measures"][0]["pairs"]
+    assert (pair["a"], pair["b"], pair["verdict"], pair["paired"]["sign_flip_p"]) == (
+        "batch",
+        "none",
+        "better",
+        0.125,
+    )
+    assert experiment["claims"][0]["verdict"] == "supported"
+    assert experiment["environment"] == {"python": "3.11.7", "torch": "2.9.0", "device": "cpu"}
+
+
+# ---------------------------------------------------------------- the page
+
+
+class Page(HTMLParser):
+    """The tags, attributes and text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+TAGS = {
+    *(
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "header",
+        "nav",
+        "ul",
+        "li",
+        "a",
+        "article",
+        "h1",
+        "h2",
+        "h3",
+    ),
+    *("p", "div", "strong", "span", "table", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "details"),
+    *("summary", "pre", "code", "footer", "br"),
+    *("svg", "defs", "g", "path", "use", "clippath", "rect", "image"),  # as matplotlib draws
+}
+
+
+def assert_inert(page: Page) -> None:
+    """No tag that does anything, no handler, and no address but places in the page and pictures within it."""
+    assert set(page.tags) <= TAGS
+    for tag, name, value in page.attributes:
+        assert not name.startswith("on"), (tag, name)
+        assert name not in ("src", "srcset", "action", "formaction", "background", "ping"), (tag, name)
+        if name in ("href", "xlink:href"):
+            assert value.startswith("#") or (tag == "image" and value.startswith("data:image/png;base64,")), value
+        assert "url(" not in value.replace("url(#", ""), value
+    policies = [value for tag, name, value in page.attributes if "default-src" in value]
+    assert policies == [
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    ]
+
+
+def page_of(runs: Path) -> Page:
+    page = runs.parent / "page.html"
+    ended = call(runs, "--html", page)
+    assert (ended.code, ended.out, ended.err) == (0, f"{page}\n", "")
+    return Page(page.read_text(encoding="utf-8"))
+
+
+def test_page(tmp_path: Path) -> None:
+    """Question, verdict, claims, tables, settings, environment, how to reproduce, in order; figures have a text."""
+    page = page_of(write(tmp_path))
+    assert_inert(page)
+    order = [
+        "Which is better: none or batch?",
+        "batch is better than none by 0.415",
+        "batch is lower",
+        "0.3000 ± 0.0082",
+        "-0.448 to -0.382",
+        "Settings that differ",
+        "torch2.9.0",
+        "bncompare train x.yaml",
+        "statement: batch is lower",
+        "Variants are compared seed by seed",
+    ]
+    places = [page.text.index(text) for text in order]
+    assert places == sorted(places)
+    labels = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]
+    assert len(labels) == page.tags.count("svg") >= 3
+    assert labels[0].startswith("Training loss over epochs, mean over seeds: none ends at ")
+    ids = [value for _, name, value in page.attributes if name == "id"]
+    assert len(set(ids)) == len(ids)
+    links = {value[1:] for _, name, value in page.attributes if name in ("href", "xlink:href") and value[0] == "#"}
+    links |= {place for _, _, value in page.attributes for place in re.findall(r"url\(#([^)]*)\)", value)}
+    assert links <= set(ids)
+
+
+def test_the_page_is_the_same_every_time(tmp_path: Path) -> None:
+    """The same runs give the same bytes: a page can be kept in git."""
+    runs, _ = load_runs([write(tmp_path)])
+    assert to_html(sections(runs)) == to_html(sections(runs))
+
+
+ATTACKS = [
+    "<script>alert(1)</script>",
+    "\"' onmouseover=alert(1) x='",
+    "</style></title></svg><img src=x onerror=alert(1)>",
+    "javascript:alert(1) --> ]]> <!--",
+    "{{ 7 * 7 }} {% raw %} ${x}",
+    "שלום עולם \u202eabc\u202c",
+    "$\\frac{1}{2}$ _a_ `b` | c",
+    "x" * 120,
+]
+
+
+def hostile(folder: Path) -> Path:
+    """Two experiments that others made: every name, value and statement tries to be more than text."""
+    runs = write(folder, (NONE[:2], BATCH[:2]), CONFIG.replace("seeds: 4", "seeds: 2"))
+    keys = ["".join(c for c in attack if c.isprintable()) for attack in ATTACKS]
+    for path in list(runs.rglob("config.yaml")):
+        config = strict_yaml.parse(path.read_text(), "config.yaml").data
+        (seed,) = config["seeds"]
+        number = config["variant"]["index"]
+        template, environment = path.parent, {"versions": {ATTACKS[0]: ATTACKS[1]}, "device": f"{ATTACKS[2]}{seed}"}
+        for i, attack in enumerate(ATTACKS[number::2]):
+            settings = {"model.norm": attack, keys[i]: [attack]}
+            config["variant"] = {"label": attack, "index": 2 * i + number, "settings": settings}
+            claim = {
+                "statement": attack + "\x1b[31m",
+                "metric": "val/loss",
+                "variant": {"label": attack},
+                "at_most": 1,
+            }
+            config["claims"] = [claim]
+            config["data"] = {"name": ATTACKS[i // 2], "validation": 0.2, **{key: {keys[0]: keys} for key in keys}}
+            target = shutil.copytree(template, template.parent / f"{number}-{i}-{seed}")
+            (target / "config.yaml").write_text(json.dumps(config))
+            (target / "environment.json").write_text(json.dumps(environment))
+        shutil.rmtree(template)
+    return runs
+
+
+def test_hostile_names_are_text_on_the_page(tmp_path: Path) -> None:
+    """Nothing that a run folder holds becomes a tag, an attribute or an address; marks that turn text are gone."""
+    page = page_of(hostile(tmp_path))
+    assert_inert(page)
+    for attack in ATTACKS:
+        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in attack)
+        assert page.text.count(shown) >= 3, attack
+    assert "\u202e" not in page.text
+    assert "\x1b" not in page.text
+    assert "49" not in page.text.split("{{ 7 * 7 }}")[1][:5]
+
+
+def test_hostile_names_in_a_terminal_and_markdown(tmp_path: Path) -> None:
+    """No control characters reach the terminal; in Markdown a name is neither markup nor HTML nor a mention."""
+    runs = hostile(tmp_path)
+    text = call(runs).out
+    assert all(character.isprintable() or character == "\n" for character in text)
+    markdown = call(runs, "--markdown").out
+    tags = set(Page(re.sub(r"`[^`\n]*`", "", markdown)).tags)
+    assert tags <= {"details", "summary"}
+    assert re.search(r"(?<!\\)[`$]", markdown) is None
+    assert escape("@team see https://x.y www.x.y [a](b) <b> a|b #1") == (
+        r"&#64;team see https&#58;&#47;&#47;x.y www&#46;x.y \[a\](b) &#60;b&#62; a\|b &#35;1"
+    )
+
+
+# ---------------------------------------------------------------- warnings
+
+
+def warnings_of(runs: Path) -> list[str]:
+    (section,) = sections(load_runs([runs])[0])
+    return section.warnings
+
+
+def test_nothing_to_warn_of(tmp_path: Path) -> None:
+    """A complete experiment has no warnings."""
+    assert warnings_of(write(tmp_path)) == []
+
+
+def test_warnings(tmp_path: Path) -> None:
+    """Diverged, unfinished and missing runs, made-up data and mixed versions are said, by name."""
+    runs = write(tmp_path, (NONE, [None, *BATCH[1:]]), synthetic=True)
+    none = sorted(runs.glob("x/none-*"))
+    (none[1] / "result.json").unlink()
+    shutil.rmtree(none[3])
+    environment = {"versions": {"python": "3.11.7", "torch": "2.10.0"}, "device": "cpu", "started": "2026-01-01"}
+    (none[1] / "environment.json").write_text(json.dumps({"device": "cpu", "started": "2026-01-02"}))
+    (none[0] / "environment.json").write_text(json.dumps(environment))
+    assert warnings_of(runs) == [
+        "1 of 7 runs (batch seed 0) diverged: they are in no mean, and count as worse than any value",
+        "1 of 7 runs (none seed 1) unfinished: they are left out until the same command has finished them",
+        "variants have different seeds, of which only shared ones are compared: none lacks 3",
+        "the images are made up (--smoke or data.synthetic): the numbers mean nothing",
+        "runs were made with different versions.torch: 2.10.0, 2.9.0; small differences may come from it",
+    ]
+
+
+def test_warning_of_validation_on_the_test_set(tmp_path: Path) -> None:
+    """Where the best evaluation is chosen on the test set, the report says so."""
+    runs = write(tmp_path, config=CONFIG.replace("validation: 200", "validation: test"))
+    assert "validation is on the test set: the best evaluation is chosen on it, so its metrics are optimistic" in (
+        warnings_of(runs)
+    )
+
+
+def test_one_seed_and_the_same_seed_twice(tmp_path: Path) -> None:
+    """One seed gives no verdict; a copy of a run is named, and counts once."""
+    runs = write(tmp_path, (NONE[:1], BATCH[:1]), CONFIG.replace("seeds: 4", "seeds: 1"))
+    folder = next(runs.glob("x/none-*"))
+    shutil.copytree(folder, folder.parent / "copy")
+    assert warnings_of(runs) == [
+        "several runs of the same variant and seed, of which the first counts: none seed 0",
+        "one seed alone: no interval and no verdict",
+    ]
+    assert "batch and none share one seed: no interval, so no verdict" in call(runs).out
+
+
+# ---------------------------------------------------------------- several experiments, options, errors
+
+
+def test_several_experiments(tmp_path: Path) -> None:
+    """Each experiment has a part of its own, in every form, with its own verdict; the page begins with their list."""
+    runs = write(tmp_path)
+    shutil.copytree(EXAMPLE, runs / "example")
+    page = page_of(runs)
+    assert_inert(page)
+    assert page.tags.count("article") == 2
+    links = [value for tag, name, value in page.attributes if tag == "a"]
+    assert links == ["#experiment-1", "#experiment-2"]
+    example = next(section for section in sections(load_runs([runs])[0]) if section.experiment.name == "example")
+    assert example.headline.startswith("2 of 2 claims not supported; ")
+    assert example.headline in page.text
+    assert call(runs, "--markdown").out.count("\n## ") == 1
+    assert [e["name"] for e in json.loads(call(runs, "--json").out)["experiments"]] == ["example", "x"]
+
+
+def test_other_settings_in_one_folder(tmp_path: Path) -> None:
+    """Runs trained with other settings are another part, named by what differs, with a warning."""
+    write(tmp_path)
+    runs = write(tmp_path, config=CONFIG.replace("epochs: 2", "epochs: 3"))
+    found = sections(load_runs([runs])[0])
+    assert [section.title for section in found] == ["x (training.epochs=2)", "x (training.epochs=3)"]
+    assert found[0].warnings == [
+        f"{runs}/x holds runs with other settings as well; this is about x (training.epochs=2)"
+    ]
+
+
+def test_options(tmp_path: Path) -> None:
+    """The metric, the evaluation, the baseline and the threshold may be chosen."""
+    runs = write(tmp_path)
+    document = json.loads(
+        call(runs, "--json", "--metric", "test/loss", "--at", "last", "--versus", "batch", "--threshold", "1").out
+    )
+    comparison = document["experiments"][0]["comparison"]
+    assert [measure["name"] for measure in comparison["measures"]] == ["test/loss at the last evaluation"]
+    assert [(pair["a"], pair["b"]) for pair in comparison["measures"][0]["pairs"]] == [("none", "batch")]
+    assert (comparison["convergence"]["threshold"], comparison["convergence"]["threshold_is_given"]) == (1.0, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (
+            ["--metric", "loss"],
+            "error: runs/x: loss: no run has this metric; valid: train/loss, val/loss, test/loss\n",
+        ),
+        (["--versus", "bach"], "error: runs/x: bach: no such variant; valid: none, batch\n"),
+        (["--markdown", "--json"], "error: --markdown and --json: one or the other\n"),
+    ],
+)
+def test_errors(options: list[str], error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A metric or variant that is not there is an error with those that are."""
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert call("runs", *options) == Ended(2, "", error)
+
+
+def test_html_to_nowhere(tmp_path: Path) -> None:
+    """A page that cannot be written is exit code 1, and says why."""
+    ended = call(write(tmp_path), "--html", tmp_path / "none" / "page.html")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith(f"error: {tmp_path / 'none' / 'page.html'}: cannot be written: ")
+
+
+# ---------------------------------------------------------------- how to reproduce
+
+
+@pytest.mark.parametrize(
+    "compare",
+    [
+        "{model.norm: [none, batch, {kind: group, groups: 2}]}",
+        "{model.norm: [none, batch], training.optimizer.lr: [0.1, 1.0]}",
+        "[{label: plain, training.batch_size: 32}, {label: BN, model.norm: batch, model.norm.eps: 0.01}]",
+    ],
+)
+def test_the_config_trains_the_same_runs(compare: str, tmp_path: Path) -> None:
+    """The config put together from the runs expands to the very same run folders."""
+    config = CONFIG[: CONFIG.index("claims")].replace("{model.norm: [none, batch]}", compare)
+    (tmp_path / "before.yaml").write_text(config)
+    before = load_experiment(tmp_path / "before.yaml").runs
+    for run in before:
+        folder = RunStore(tmp_path).run(run)
+        folder.begin({})
+        folder.fail({"status": "failed"})
+    loaded = [read_run(RunStore(tmp_path).run(run).path) for run in before]
+    (tmp_path / "after.yaml").write_text(strict_yaml.dump(experiment_config(loaded)))
+    after = load_experiment(tmp_path / "after.yaml").runs
+    assert [RunStore(tmp_path).run(run).path for run in after] == [RunStore(tmp_path).run(run).path for run in before]
+
+
+def test_markdown_of_the_example() -> None:
+    """The example's report in Markdown: tables of as many cells as columns."""
+    text = to_markdown(sections(load_runs([EXAMPLE])[0]))
+    for block in re.findall(r"(?:^\|.*\|$\n)+", text, re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
