@@ -10,6 +10,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 from torch.nn import init
+from torch.nn.utils.parametrize import register_parametrization
 
 from bncompare.config.architecture import KERNEL_SIZE, POOL_SIZE, Layer, layers
 from bncompare.config.schema import AnyInit, LeNet, RunConfig
@@ -46,6 +47,27 @@ class Dropout(StepRandomness):
         return f"p={self.p}"
 
 
+class Subset(nn.Module):
+    """A weight of which some entries, chosen at random, are trained; the rest keeps its initial value."""
+
+    initial: Tensor
+    chosen: Tensor
+
+    def __init__(self, weight: Tensor, number: int, random: torch.Generator) -> None:
+        super().__init__()
+        self.register_buffer("initial", weight.detach().clone())
+        chosen = torch.randperm(weight.numel(), generator=random, device="cpu")[:number]
+        self.register_buffer("chosen", chosen.to(weight.device))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The whole weight, from the entries that are trained."""
+        return self.initial.flatten().index_copy(0, self.chosen, values).view_as(self.initial)
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """The entries that are trained, from the whole weight."""
+        return weight.flatten()[self.chosen]
+
+
 def build_model(run: RunConfig, device: torch.device | str = "cpu") -> nn.Sequential:
     """The model of a run with its initial weights, which depend on the seed and a layer's name alone.
 
@@ -72,16 +94,27 @@ def count_parameters(run: RunConfig) -> int:
 def trainable_parameters(run: RunConfig, model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """What `training.trainable` trains: γ and β of the norm layers, and all else."""
     norms, others = list[nn.Parameter](), list[nn.Parameter]()
+    trainable = run.training.trainable
     for name, module in model.named_modules():
         is_norm = name.rpartition(".")[2] == "norm"
-        (norms if is_norm else others).extend(module.parameters(recurse=False))
-    trainable = run.training.trainable
+        if is_norm or trainable != "random" or ".parametrizations." in name:
+            (norms if is_norm else others).extend(module.parameters(recurse=False))
+    if trainable == "random":
+        norms = []
     return norms if trainable != "all_but_norm" else [], others if trainable != "norm" else []
 
 
 def _parametrize(run: RunConfig, model: nn.Sequential) -> None:
-    """Norms of weights, on top of the initial weights, which stay as they are in the other variants."""
+    """Norms of weights, or the choice of what is trained of them, on top of the initial weights, which stay as they
+    are in the other variants."""
     for layer in layers(run):
+        if run.training.trainable == "random" and layer.norm is not None and layer.norm.has_parameters:
+            name = f"{layer.name}.{'conv' if layer.kind == 'conv' else 'linear'}"
+            linear = model.get_submodule(name)
+            assert isinstance(linear, nn.Linear | nn.Conv2d)
+            number = sum(p.numel() for p in model.get_submodule(f"{layer.name}.norm").parameters())
+            subset = Subset(linear.weight, number, generator(run.seed, f"trained entries of {name}"))
+            register_parametrization(linear, "weight", subset)
         if isinstance(layer.norm, WeightParametrization):
             name = f"{layer.name}.{'conv' if layer.kind == 'conv' else 'linear'}"
             with torch.random.fork_rng(devices=[]):  # spectral norm starts its power iteration at random

@@ -176,11 +176,28 @@ def test_trainable(trainable: str, norm: str) -> None:
     assert count_parameters(run) == sum(parameters[name].numel() for name in moved)
 
 
-def test_nothing_to_train() -> None:
-    """Training γ and β alone is refused where there are none."""
+def test_random_entries_are_trained() -> None:
+    """`random` moves as many entries of each normalized layer's weight as its norm has γ and β, and nothing else."""
+    run = run_of("batch", "training.trainable=random", "training.early_stopping=null")
+    start, model = build_model(run), trained(run, dataset_of(run))
+    x = torch.rand(4, 1, 28, 28)
+    assert torch.equal(start(x), build_model(run_of("batch"))(x))
+    for name, layer in start.named_modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            moved = (layer.weight != model.get_submodule(name).weight).sum().item()
+            assert moved == (0 if name == "output.linear" else 2 * len(layer.weight)), name
+            assert layer.bias is None or torch.equal(layer.bias, model.get_submodule(name).bias)
+        elif name.endswith(".norm"):
+            assert torch.equal(layer.weight, model.get_submodule(name).weight)
+    assert count_parameters(run) == count_parameters(run_of("batch", "training.trainable=norm"))
+
+
+@pytest.mark.parametrize("trainable", ["norm", "random"])
+def test_nothing_to_train(trainable: str) -> None:
+    """Training γ and β alone, or as many random entries, is refused where there are none."""
     for norm in ("none", "{kind: batch, affine: false}", "weight", "local_response"):
-        with pytest.raises(UserError, match=r"training\.trainable: norm: "):
-            run_of(norm, "training.trainable=norm")
+        with pytest.raises(UserError, match=rf"training\.trainable: {trainable}: "):
+            run_of(norm, f"training.trainable={trainable}")
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
