@@ -418,6 +418,45 @@ COMBINATION_ERRORS = [
     ),
 ]
 
+DIAGNOSTICS_ERRORS = [
+    bad(f"diagnostics {setting}", BASE + f"diagnostics: {{{setting}}}\n", f"config.yaml:15: diagnostics{pattern}")
+    for setting, pattern in [
+        ("layers: [hidden.0, hidden.2]", ".layers[1]: 'hidden.2' is not…valid: hidden.0, hidden.1, output"),
+        ("layers: hidden.0", ".layers: must be all, or a list of layer names, not 'hidden.0'"),
+        ("units: [0]", ".units: needs activations: true"),
+        ("activations: true, units: [3, 8]", ".units: 8 is not a unit of hidden.0: it has units 0 to 7"),
+        ("landscape: [4, 0.5]", ".landscape: must increase, not [4.0, 0.5]"),
+        ("landscape: [1]", ".landscape: …"),
+        ("examples: 81", ".examples: 81 is more than the 80 training examples"),
+        ("examples: 1", ".examples: batch norm has no statistics of 1"),
+        ("one_at_a_time: 21", ".one_at_a_time: 21 is more than the 20 validation examples"),
+        ("gradient: true", ".gradient: unknown key; …did you mean 'gradients'?"),
+    ]
+]
+
+SAMPLER_ERRORS = [
+    bad(
+        "clusters of classes where there are none",
+        BASE + "  sampler: {name: class_clustered, classes_per_batch: 2}\n",
+        "config.yaml:15: training.sampler: class_clustered: random_regression has no classes",
+    ),
+    bad(
+        "clusters that do not divide the batch",
+        claim("  epochs: 1\n", "  epochs: 1\n  sampler: {name: class_clustered, classes_per_batch: 3}\n"),
+        "config.yaml:10: training.sampler.classes_per_batch: 3 does not divide the batch size, 64",
+    ),
+    bad(
+        "sampler without its option",
+        claim("  epochs: 1\n", "  epochs: 1\n  sampler: class_clustered\n"),
+        "config.yaml:10: training.sampler.classes_per_batch: missing…",
+    ),
+    bad(
+        "diverged_above at most 1",
+        BASE + "  diverged_above: 1\n",
+        "config.yaml:15: …diverged_above: …greater than 1…",
+    ),
+]
+
 NAME_ERRORS = [
     bad(f"name {name[:8]}", base("name: base", f"name: {name}"), f"config.yaml:1: name: {NAME_RULE}, not {shown}")
     for name, shown in [
@@ -482,7 +521,24 @@ CLAIM_ERRORS = [
     bad(
         "claim metric that will not exist",
         claim("  validation: 200\n", "").replace("metric: test/accuracy", "metric: val/loss"),
-        "config.yaml:14: claims[0].metric: val/loss…valid: train/loss, train/accuracy, test/loss, test/accuracy",
+        "config.yaml:14: claims[0].metric: val/loss…valid: train/loss, train/accuracy, test/loss, test/acc…diverged",
+    ),
+    bad(
+        "claim about a diagnostic that is not measured",
+        claim("test/accuracy", "diagnostics/dense.9/gamma mean")
+        + "    at: last\ndiagnostics: {norm_parameters: true, layers: [conv.0]}\n",
+        "config.yaml:15: claims[0].metric: diagnostics/dense.9/gamma mean will not be measured in batch; "
+        "valid: conv.0/gamma mean, conv.0/gamma min, …",
+    ),
+    bad(
+        "claim about a diagnostic that one of the variants has not",
+        claim("test/accuracy", "diagnostics/*/gamma mean") + "    at: last\ndiagnostics: {norm_parameters: true}\n",
+        "config.yaml:15: claims[0].metric: … will not be measured in none; valid: none: see diagnostics",
+    ),
+    bad(
+        "claim about the mean of a test metric",
+        claim("    variant", "    at: mean\n    variant"),
+        "config.yaml:16: claims[0].at: must be best or last…",
     ),
     bad(
         "claim at",
@@ -587,6 +643,8 @@ OPTION_ERRORS = [
         *KEY_ERRORS,
         *CHOICE_ERRORS,
         *COMBINATION_ERRORS,
+        *DIAGNOSTICS_ERRORS,
+        *SAMPLER_ERRORS,
         *NAME_ERRORS,
         *SEEDS_ERRORS,
         *COMPARE_ERRORS,

@@ -15,7 +15,7 @@ from bncompare.config.schema import Images, LeNet, ReduceOnPlateau, RunConfig
 from bncompare.config.strict_yaml import parse
 from bncompare.errors import UserError
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
 
 BASE = """\
 name: base
@@ -430,6 +430,9 @@ def test_labels_and_statements_round_trip(expand: Expand, label: str) -> None:
         "model.norm={kind: batch, eps: 1e-5, momentum: 0.1, affine: true}",
         "training.monitor=val/loss",
         "training.scheduler=none",
+        "training.sampler=shuffled",
+        "training.diverged_above=null",
+        "diagnostics={eval_stats: [], every: 1, layers: all, landscape: null}",
         "seeds=[0]",
     ],
 )
@@ -482,6 +485,11 @@ def test_digest_is_of_one_seed(expand: Expand) -> None:
         "data.scaling=none",
         "data.binarize=true",
         "data.synthetic=true",
+        "training.sampler={name: class_clustered, classes_per_batch: 2}",
+        "training.diverged_above=1000",
+        "diagnostics.eval_stats=[batch]",
+        "diagnostics.gradients=true",
+        "diagnostics.every=2",
     ],
 )
 def test_digest_changes(expand: Expand, override: str) -> None:
@@ -489,6 +497,13 @@ def test_digest_changes(expand: Expand, override: str) -> None:
     digest = expand.run(IMAGES, override).digest
     assert len(digest) == 8
     assert digest != expand.run(IMAGES).digest
+
+
+def test_digests_of_the_first_keys(expand: Expand) -> None:
+    """A key that is added, and has its default, changes no digest: the run folders that exist keep their names."""
+    assert expand.run(BASE).digest == "927754ae"
+    assert expand.run(IMAGES).digest == "c2b3828a"
+    assert expand.run(BASE, "data.targets=2").digest != expand.run(BASE).digest
 
 
 # ---------------------------------------------------------------- claims

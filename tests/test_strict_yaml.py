@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bncompare.config.strict_yaml import MAX_BYTES, MAX_DEPTH, MAX_NUMBER_LENGTH, dump, load, parse
+from bncompare.config.strict_yaml import MAX_BYTES, MAX_DEPTH, MAX_NUMBER_LENGTH, dump, load, parse, parse_alike
 from bncompare.errors import UserError
 
 
@@ -336,3 +337,82 @@ def test_text_that_looks_like_something_else_stays_text(text: str) -> None:
     """Text that looks like a number, a boolean, null or syntax is written so that it is read as text."""
     data = {text: text, "list": [text, [text]], "nested": {"key": text}}
     assert parse(dump(data), "c.yaml").data == data
+
+
+# ---------------------------------------------------------------- many documents that are alike
+
+
+def outcome(read: Callable[[], Any]) -> Any:
+    """What a call returns, or the problems it raises."""
+    try:
+        return repr(read())  # NaN equals itself, 1 and 1.0 differ
+    except UserError as error:
+        return error.problems
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 1\nb: [1, 2]\nc:\n- x\n- y: z\n# end\n",
+        "a:\nb:\n",
+        "a: 1\na: 2\n",
+        "a: 1\nb: 2\n a: 3\n",
+        'a: "x\nb: y"\nc: 1\n',
+        "a: 'x\nb: y'\n",
+        "a: [1,\nb: 2]\n",
+        "a: {x: 1,\ny: 2}\n",
+        "a: |\n  text\n\nb: >-\n  text\n",
+        "a: |+\n  text\n\n\nb: 1\n",
+        "a: x\n  y\nb: z\n",
+        "a: &x 1\nb: *x\n",
+        "a: 1\n---\nb: 2\n",
+        "a: 1\n...\nb: 2\n",
+        "%YAML 1.1\n---\na: 1\n",
+        "? a\n: 1\nb: 2\n",
+        "a: 1\r\nb: 2\r\n",
+        "a: 1\rb: 2\ra: 3\n",
+        "\ufeffa: 1\nb: 2\n",
+        "# first\na: 1\n",
+        "- a: 1\nb: 2\n",
+        "a: \x1b\nb: 1\n",
+        "",
+    ],
+)
+def test_a_part_seen_before_is_read_the_same(text: str) -> None:
+    """Reading documents part by part gives what reading each whole gives, or the same problems."""
+    for _ in range(2):
+        assert outcome(lambda: parse_alike(text, "c.yaml")) == outcome(lambda: parse(text, "c.yaml").data)
+
+
+LINES = [
+    *("a: 1", "b: x", "a: ", "c: [1,", "d: 2]", 'e: "', 'f: "', "g: |", "  h: 3", "- 4", "- i: 5", "# j: 6", "k: {"),
+    *("l: 7}", "'", "---", "...", "%m", "? n", ": 8", "", "o: &p", "q: *p", "\tr: 9", "s:9", "t: >"),
+]
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    st.lists(
+        st.sampled_from(LINES),
+        max_size=6,
+    )
+)
+def test_no_cut_between_parts_is_wrong(lines: list[str]) -> None:
+    """Quotes, brackets and markers that span lines at the margin are read as they are in one piece."""
+    text = "\n".join(lines)
+    assert outcome(lambda: parse_alike(text, "c.yaml")) == outcome(lambda: parse(text, "c.yaml").data)
+
+
+def test_equal_parts_are_parsed_once() -> None:
+    """Two documents share what they have in common."""
+    first, second = (parse_alike(f"shared: {{deep: [1, 2]}}\nseeds: [{i}]\n", "c.yaml") for i in range(2))
+    assert (first["seeds"], second["seeds"]) == ([0], [1])
+    assert first["shared"] is second["shared"]
+
+
+def test_half_of_a_surrogate_pair() -> None:
+    """A text that no file can hold is a problem with its line."""
+    message = "c.yaml:2: half of a surrogate pair, which no text may hold"
+    assert problems_of('a: 1\nb: "\\ud800"\n') == [message]
+    assert problems_of('a: 1\n"\\udfff": 1\n') == [message]
+    assert parse('a: "\\U0001f600"', "c.yaml").data == {"a": "😀"}

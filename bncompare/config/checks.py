@@ -1,9 +1,11 @@
 """What a schema can't say: settings that are each fine and together are not."""
 
 from bncompare.config.architecture import Layer, layers
+from bncompare.config.measured import measured, measured_layers
 from bncompare.config.schema import (
     SGD,
     Claim,
+    ClassClusteredSampler,
     LeNet,
     MultiStepLR,
     RandomRegression,
@@ -26,7 +28,7 @@ def check_run(run: RunConfig) -> list[Problem]:
     if isinstance(run.model, LeNet) and isinstance(run.data, RandomRegression):
         problems.append((("model", "name"), "lenet needs images (mnist, fashion_mnist); use mlp"))
     elif not problems:  # the layers can be worked out
-        problems += _check_norm(run)
+        problems += [*_check_norm(run), *_check_diagnostics(run)]
     return problems
 
 
@@ -55,7 +57,13 @@ def _check_training(run: RunConfig) -> list[Problem]:
         both = training.epochs is not None
         message = "give epochs or steps, not both" if both else "missing: give epochs, or steps"
         problems.append((("training", "epochs"), message))
-    optimizer, scheduler = training.optimizer, training.scheduler
+    optimizer, scheduler, sampler = training.optimizer, training.scheduler, training.sampler
+    if isinstance(sampler, ClassClusteredSampler):
+        if not run.data.is_classification:
+            problems.append((("training", "sampler"), f"class_clustered: {run.data.name} has no classes"))
+        elif training.batch_size == "full" or training.batch_size % sampler.classes_per_batch:
+            message = f"{sampler.classes_per_batch} does not divide the batch size, {training.batch_size}"
+            problems.append((("training", "sampler", "classes_per_batch"), message))
     if isinstance(optimizer, SGD) and optimizer.nesterov and optimizer.momentum == 0:
         problems.append((("training", "optimizer", "nesterov"), "needs a momentum above 0"))
     if isinstance(scheduler, MultiStepLR) and scheduler.milestones != sorted(set(scheduler.milestones)):
@@ -79,16 +87,54 @@ def _check_monitors(run: RunConfig) -> list[Problem]:
                 why = "data.validation is 0"
             valid = ", ".join(run.metric_names)
             problems.append((path, f"{metric} will not exist: {why}; valid: {valid}"))
-    if run.diagnostics.eval_stats and not run.data.has_validation:
-        problems.append((("diagnostics", "eval_stats"), "needs validation examples: data.validation is 0"))
+    for key in ("eval_stats", "one_at_a_time"):
+        if getattr(run.diagnostics, key) and not run.data.has_validation:
+            problems.append((("diagnostics", key), "needs validation examples: data.validation is 0"))
+    return problems
+
+
+def _check_diagnostics(run: RunConfig) -> list[Problem]:
+    wanted, problems = run.diagnostics, list[Problem]()
+    planned = layers(run)
+    names = [layer.name for layer in planned]
+    if wanted.layers != "all":
+        for i, name in enumerate(wanted.layers):
+            if name not in names:
+                message = f"{name!r} is not a layer of this model; valid: {', '.join(names)}"
+                problems.append((("diagnostics", "layers", i), message))
+    if wanted.units and not wanted.activations:
+        problems.append((("diagnostics", "units"), "needs activations: true"))
+    hidden = [layer for layer in measured_layers(run) if not layer.is_output]
+    smallest = min(hidden, key=lambda layer: layer.out_features, default=None)
+    if smallest and max(wanted.units, default=0) >= smallest.out_features:
+        message = (
+            f"{max(wanted.units)} is not a unit of {smallest.name}: it has units 0 to {smallest.out_features - 1}"
+        )
+        problems.append((("diagnostics", "units"), message))
+    if wanted.landscape is not None and wanted.landscape[0] >= wanted.landscape[1]:
+        problems.append((("diagnostics", "landscape"), f"must increase, not {wanted.landscape}"))
+    if wanted.examples is not None:
+        if wanted.examples > run.data.num_train:
+            message = f"{wanted.examples} is more than the {run.data.num_train} training examples"
+            problems.append((("diagnostics", "examples"), message))
+        for layer in planned:
+            if layer.norm and layer.norm.problem(layer.shape, wanted.examples):
+                message = f"{run.model.norm.kind} norm has no statistics of {wanted.examples}"
+                problems.append((("diagnostics", "examples"), message))
+                break
+    available = run.data.test_size if run.data.validation == "test" else run.data.validation_size
+    if wanted.one_at_a_time is not None and wanted.one_at_a_time > available > 0:
+        message = f"{wanted.one_at_a_time} is more than the {available} validation examples"
+        problems.append((("diagnostics", "one_at_a_time"), message))
     return problems
 
 
 def _check_norm(run: RunConfig) -> list[Problem]:
     norm, problems = run.model.norm, list[Problem]()
     if isinstance(norm, NoNorm):
-        if run.training.trainable == "norm":
-            return [(("training", "trainable"), "norm: this model has no norm to train")]
+        if run.training.trainable in ("norm", "random"):
+            message = f"{run.training.trainable}: this model has no norm with γ and β"
+            return [(("training", "trainable"), message)]
         return []
     planned = layers(run)
     if isinstance(norm.layers, list):
@@ -105,8 +151,9 @@ def _check_norm(run: RunConfig) -> list[Problem]:
         if problem:
             problems.append((("model", "norm"), f"{norm.kind} norm on {layer.kind} layer {layer.name} {problem}"))
             break  # the other layers have the same
-    if run.training.trainable == "norm" and not any(layer.norm and layer.norm.has_parameters for layer in planned):
-        problems.append((("training", "trainable"), f"norm: {norm.kind} norm has no γ or β to train"))
+    has_parameters = any(layer.norm and layer.norm.has_parameters for layer in planned)
+    if run.training.trainable in ("norm", "random") and not has_parameters:
+        problems.append((("training", "trainable"), f"{run.training.trainable}: {norm.kind} norm has no γ or β"))
     problems += _check_eval_stats(run, norm, planned)
     return problems
 
@@ -127,17 +174,31 @@ def _check_eval_stats(run: RunConfig, norm: Norm, planned: list[Layer]) -> list[
 
 def _check_at(claim: Claim, variants: list[RunConfig]) -> list[str]:
     at = claim.at
+    if not isinstance(at, str) and (at.epoch is None) == (at.step is None):
+        return ["give epoch or step"]
+    if claim.metric.startswith("test/") and at not in ("best", "last"):
+        return ["must be best or last: the test set is evaluated at the end alone"]
     if isinstance(at, str):
         return []
-    if (at.epoch is None) == (at.step is None):
-        return ["give epoch or step"]
-    if claim.metric.startswith("test/"):
-        return ["must be best or last: the test set is evaluated at the end alone"]
     if at.epoch is not None:
         longest = max(config.total_steps / config.steps_per_epoch for config in variants)
         return [f"epoch {at.epoch} is after the end, epoch {longest:g}"] if at.epoch > longest else []
     last = max(config.total_steps for config in variants)
     return [f"step {at.step} is after the end, step {last}"] if (at.step or 0) > last else []
+
+
+def _check_diagnostic(claim: Claim, variants: list[RunConfig]) -> list[str]:
+    """A diagnostic is measured in the variants that a claim is about."""
+    assert claim.diagnostic is not None
+    layer, quantity = claim.diagnostic
+    for selector in filter(None, (claim.variant, claim.versus)):
+        for variant in (variant for variant in variants if variant.matches(selector)):
+            rows = measured(variant)
+            if any(row[1] == quantity and layer in (row[0], "*") for row in rows):
+                continue
+            valid = ", ".join(dict.fromkeys(f"{name}/{what}" for name, what in rows)) or "none: see diagnostics"
+            return [f"{claim.metric} will not be measured in {variant.variant.label}; valid: {valid}"]
+    return []
 
 
 def check_claims(variants: list[RunConfig]) -> list[Problem]:
@@ -146,9 +207,12 @@ def check_claims(variants: list[RunConfig]) -> list[Problem]:
     metrics = [*config.metric_names]
     if config.data.test_size > 0:
         metrics += [f"test/{name.split('/')[1]}" for name in metrics if name.startswith("train/")]
+    metrics.append("diverged")
     for i, claim in enumerate(config.claims):
         path: KeyPath = ("claims", i)
-        if claim.metric not in metrics:
+        if claim.diagnostic is not None:
+            problems += [((*path, "metric"), message) for message in _check_diagnostic(claim, variants)]
+        elif claim.metric not in metrics:
             problems.append(((*path, "metric"), f"{claim.metric} will not exist; valid: {', '.join(metrics)}"))
         for key, selector in (("variant", claim.variant), ("versus", claim.versus)):
             if selector is not None and not any(variant.matches(selector) for variant in variants):

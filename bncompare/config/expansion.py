@@ -13,7 +13,15 @@ from pydantic import ValidationError
 from bncompare.config import strict_yaml
 from bncompare.config.checks import MAX_RUNS, check_claims, check_run
 from bncompare.config.problems import describe, did_you_mean, line, shown
-from bncompare.config.schema import LABEL, SHORTHANDS, Images, ReduceOnPlateau, RunConfig, Variant
+from bncompare.config.schema import (
+    LABEL,
+    SHORTHANDS,
+    ClassClusteredSampler,
+    Images,
+    ReduceOnPlateau,
+    RunConfig,
+    Variant,
+)
 from bncompare.config.strict_yaml import Document, KeyPath, dotted
 from bncompare.errors import UserError
 
@@ -202,7 +210,7 @@ def _grid(compare: Document) -> Iterator[_Draft]:
         raise UserError(f"{compare.place(())}: compare: more than {MAX_RUNS:,} variants")
     for indices in itertools.product(*(range(len(values)) for values in compare.data.values())):
         settings = {key: compare.subtree((key, i)) for key, i in zip(compare.data, indices, strict=True)}
-        label = " ".join(_label(key, value.data) for key, value in settings.items())
+        label = " ".join(setting_label(key, value.data) for key, value in settings.items())
         yield _Draft(label[:120], settings, compare.place(()))
 
 
@@ -225,12 +233,12 @@ def _named(compare: Document) -> Iterator[_Draft]:
         yield _Draft(label, settings, place)
 
 
-def _label(key: str, value: Any) -> str:
+def setting_label(key: str, value: Any) -> str:
     """`batch` for a name, `lr=0.1` for other values, `group groups=4` for a kind with options."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        return " ".join(_label(k, v) for k, v in value.items())
+        return " ".join(setting_label(k, v) for k, v in value.items())
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     return f"{key.split('.')[-1]}={text}"
 
@@ -269,6 +277,7 @@ def _twins(variants: list[RunConfig], drafts: list[_Draft]) -> list[str]:
 
 
 SMOKE_EXAMPLES = 512
+SMOKE_BATCHES = 16  # an epoch
 SMOKE_STEPS = 20
 SMOKE_EPOCHS = 2
 SMOKE_SEEDS = 2
@@ -290,9 +299,12 @@ def _shrink(config: RunConfig) -> RunConfig:
         size = min(round(share * data.pool_size), data.pool_size // 4)
         data = data.model_copy(update={"validation": max(1, size)})
     left = data.pool_size - data.validation_size
-    train_size = min(data.train_size or SMOKE_EXAMPLES, SMOKE_EXAMPLES, left)
-    data = data.model_copy(update={"train_size": train_size})
     batch_size = training.batch_size if training.batch_size == "full" else min(training.batch_size, 64)
+    most = SMOKE_EXAMPLES if batch_size == "full" else min(SMOKE_EXAMPLES, SMOKE_BATCHES * batch_size)
+    train_size = min(data.train_size or most, most, left)
+    data = data.model_copy(update={"train_size": train_size})
+    if isinstance(training.sampler, ClassClusteredSampler) and isinstance(batch_size, int):
+        batch_size = max(1, batch_size // training.sampler.classes_per_batch) * training.sampler.classes_per_batch
     update: dict[str, Any] = {"batch_size": batch_size}
     if training.epochs is not None:
         update["epochs"] = min(training.epochs, SMOKE_EPOCHS)
@@ -300,12 +312,21 @@ def _shrink(config: RunConfig) -> RunConfig:
         update["steps"] = min(training.steps or SMOKE_STEPS, SMOKE_STEPS)
     if training.eval_every is not None:
         update["eval_every"] = min(training.eval_every, SMOKE_STEPS // 2)
+    measured: dict[str, Any] = {"every": 1}
+    limits = {
+        "examples": train_size,
+        "one_at_a_time": data.test_size if data.validation == "test" else data.validation,
+    }
+    for key, limit in limits.items():
+        if getattr(config.diagnostics, key) is not None:
+            measured[key] = min(getattr(config.diagnostics, key), SMOKE_EXAMPLES, limit)
     return config.model_copy(
         update={
             "name": f"{config.name[:74]}-smoke",
             "seeds": config.seeds[:SMOKE_SEEDS],
             "data": data,
             "training": training.model_copy(update=update),
+            "diagnostics": config.diagnostics.model_copy(update=measured),
             "claims": [],
         }
     )

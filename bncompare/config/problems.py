@@ -78,8 +78,9 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[K
         return (*path, key), "missing: this key is required"
     if kind == "no_kind":
         return (*path, "kind"), detail["msg"]
-    if kind == "unknown_kind":
-        path = (*path, "kind") if isinstance(value, dict) else path  # else a shorthand: `norm: batch`
+    if kind in ("unknown_kind", "unknown_choice"):
+        if kind == "unknown_kind" and isinstance(value, dict):  # else a shorthand: `norm: batch`
+            path = (*path, "kind")
         value = functools.reduce(_child, path, data)
         choices = context["choices"]
         return path, f"must be one of {', '.join(choices)}, not {shown(value)}{did_you_mean(value, choices)}"

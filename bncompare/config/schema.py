@@ -7,7 +7,7 @@ infinity are refused. `RunConfig` is one run, fully resolved: what `config.yaml`
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, Union, get_args
 
 from pydantic import BeforeValidator, Field, PlainValidator, SerializeAsAny
 from pydantic_core import PydanticCustomError
@@ -21,12 +21,29 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Metric = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
 
 
+def is_better_high(metric: str) -> bool:
+    """Accuracy is better high, a loss low."""
+    return metric.endswith("/accuracy")
+
+
 # A scalar at one of these paths stands for a mapping with that one key.
 SHORTHANDS: dict[strict_yaml.KeyPath, str] = {
     ("model", "norm"): "kind",
     ("model", "init"): "kind",
     ("model", "dropout"): "p",
     ("training", "scheduler"): "name",
+    ("training", "sampler"): "name",
+}
+
+# Keys that came after the first digests: left out of them where they have their default, so that run folders keep
+# their names.
+_LATER = {
+    "data": {"targets"},
+    "training": {"sampler", "diverged_above"},
+    "diagnostics": {
+        *("every", "examples", "layers", "activations", "units", "gradients", "norm_parameters", "train_eval_gap"),
+        *("running_statistics", "landscape", "covariate_shift", "one_at_a_time"),
+    },
 }
 
 
@@ -94,6 +111,8 @@ class RandomRegression(DataSection):
     """hidden units of the teacher network"""
     noise: Annotated[float, Field(ge=0)] = 1.0
     """standard deviation of the noise in the target"""
+    targets: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """outputs per example, each with a signal and noise of its own; the squared error is their mean"""
 
     @property
     def pool_size(self) -> int:
@@ -112,8 +131,8 @@ class RandomRegression(DataSection):
 
     @property
     def num_outputs(self) -> int:
-        """One real target."""
-        return 1
+        """One real number a target."""
+        return self.targets
 
     @property
     def is_classification(self) -> bool:
@@ -384,6 +403,26 @@ class EarlyStopping(Section):
     """the least change that counts as an improvement"""
 
 
+class ShuffledSampler(Section):
+    """Every example once an epoch, in a random order."""
+
+    name: Literal["shuffled"]
+    """how batches are drawn"""
+
+
+class ClassClusteredSampler(Section):
+    """Batches of few classes (Ioffe 2017): random blocks of one class each; what is left ends the epoch, mixed."""
+
+    name: Literal["class_clustered"]
+    """how batches are drawn"""
+    classes_per_batch: PositiveInt
+    """blocks in a batch, and so its classes at most; divides the batch size"""
+
+
+_Samplers = ShuffledSampler | ClassClusteredSampler
+Sampler = Annotated[_Samplers, Field(discriminator="name"), shorthand("name", _Samplers | str)]
+
+
 class Training(Section):
     """How to train."""
 
@@ -395,19 +434,27 @@ class Training(Section):
     """steps between evaluations; null = at the end of each epoch. The end of the run is always evaluated"""
     batch_size: Annotated[Literal["full"] | PositiveInt, must_be("a number of examples, or full")] = 64
     """examples in a batch, or `full`"""
+    sampler: Sampler = ShuffledSampler(name="shuffled")
+    """how batches are drawn: a name, or a mapping with `name` and its options"""
     optimizer: Optimizer
     """the optimizer"""
     scheduler: Scheduler = ConstantLR(name="none")
     """learning-rate schedule: a name, or a mapping with `name` and its options"""
-    trainable: Literal["all", "norm", "all_but_norm"] = "all"
-    """what is trained: everything, γ and β alone (Frankle et al. 2020), or everything else"""
+    trainable: Literal["all", "norm", "all_but_norm", "random"] = "all"
+    """what is trained: everything, γ and β alone (Frankle et al. 2020), everything else, or as many random entries of
+    each normalized layer's weight as its γ and β have"""
     clip_gradient_norm: Annotated[float, Field(gt=0)] | None = None
     """largest Euclidean norm of the gradient; null = no clipping"""
+    diverged_above: Annotated[float, Field(gt=1)] | None = None
+    """a training loss above this multiple of the first batch's counts as diverged, beside NaN and infinity; null =
+    these alone"""
     monitor: Metric | None = None
     """the metric that decides which evaluation is the best; null = what early stopping monitors, else val/loss,
     else train/loss"""
     early_stopping: EarlyStopping | None = None
     """when to stop early; null = never"""
+    checkpoint_every: PositiveInt | None = None
+    """evaluations between checkpoints; null = one each, but at most one every 2 s"""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """CPU threads within a run"""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")] = "auto"
@@ -418,10 +465,50 @@ class Training(Section):
 
 
 class Diagnostics(Section):
-    """What is measured beside the metrics and changes none of them; goes to diagnostics.csv."""
+    """What is measured beside the metrics and changes none of them; goes to diagnostics.csv.
 
+    What depends on examples is measured on one batch of training examples, the same at every evaluation.
+    """
+
+    every: PositiveInt = 1
+    """evaluations between measurements; the last evaluation is always measured"""
+    examples: PositiveInt | None = None
+    """training examples in the batch that is measured on; null = as many as in a batch of training"""
+    layers: Annotated[Literal["all"] | list[str], must_be("all, or a list of layer names")] = "all"
+    """the layers measured one by one: all, or a list of names such as [hidden.0, output]"""
+    activations: bool = False
+    """of what enters each activation: 15th, 50th and 85th percentile, mean and standard deviation; of what leaves it:
+    mean, standard deviation, and the fraction of saturated values (sigmoid, tanh) or of dead units (relu)"""
+    units: list[Annotated[int, Field(ge=0)]] = []
+    """units (channels) of each of the layers whose percentiles are recorded as well"""
+    gradients: bool = False
+    """norm of the gradient for each layer's weight, and norm of the step the optimizer would take next over that of
+    the weight"""
+    norm_parameters: bool = False
+    """mean, smallest and largest γ and β of each norm layer, and all of them at the end"""
+    running_statistics: bool = False
+    """running statistics of each norm layer against those of the batch"""
+    train_eval_gap: bool = False
+    """the loss of the batch in training and in evaluation mode"""
+    landscape: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)] | None = None
+    """[shortest, longest] step, in learning rates, along the negative gradient: range of the loss, of the change of
+    the gradient, and the largest change over the distance (Santurkar et al. 2018, who take [0.5, 4]). Costs 9
+    training steps"""
+    covariate_shift: bool = False
+    """internal covariate shift of each layer (Santurkar et al. 2018, Definition 2.1). Costs a training step for each
+    layer, and one more"""
     eval_stats: list[EvalStats] = []
-    """validate with these statistics of the batch family as well, beside the norm's own eval_stats"""
+    """validate with these statistics of the batch family as well, beside the norm's own eval_stats. Costs a
+    validation each, `population` a pass over the training set for each norm layer"""
+    one_at_a_time: PositiveInt | None = None
+    """validation examples that are classified one at a time, with the running statistics of the batch family and with
+    those of the one example. Costs two training steps for each"""
+
+    @property
+    def probes_the_model(self) -> bool:
+        """Whether anything is measured on the batch of training examples."""
+        switches = (self.activations, self.gradients, self.norm_parameters, self.running_statistics)
+        return any((*switches, self.train_eval_gap, self.landscape, self.covariate_shift))
 
 
 # ---------------------------------------------------------------- the whole
@@ -438,15 +525,31 @@ class At(Section):
     """the step"""
 
 
+DIAGNOSTIC = re.compile(r"diagnostics/([^/]+)/(.+)")
+ClaimMetric = Literal[
+    "train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy", "diverged"
+]
+
+
+def _check_metric(value: Any) -> Any:
+    choices = [*get_args(ClaimMetric), "diagnostics/LAYER/QUANTITY"]
+    if isinstance(value, str) and (value in choices[:-1] or DIAGNOSTIC.fullmatch(value)):
+        return value
+    raise PydanticCustomError("unknown_choice", "unknown metric", {"choices": choices})
+
+
 class Claim(Section):
     """A statement about one variant, or about the difference of two (variant − versus)."""
 
     statement: Annotated[str, Field(min_length=1, max_length=500)]
     """the claim in words"""
-    metric: Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy"]
-    """the metric it is about"""
-    at: Annotated[Literal["best", "last"] | At, must_be("best, last, {epoch: N} or {step: N}")] = "best"
-    """the evaluation it is about"""
+    published: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """what was published, as `0.984 against 0.978`"""
+    metric: Annotated[str, BeforeValidator(_check_metric, json_schema_input_type=ClaimMetric | str)]
+    """train/loss, train/accuracy, val/loss, val/accuracy, test/loss, test/accuracy; `diverged`, 1 or 0; or
+    `diagnostics/LAYER/QUANTITY` from diagnostics.csv, where LAYER may be `*` for the mean over the layers"""
+    at: Annotated[Literal["best", "last", "mean"] | At, must_be("best, last, mean, {epoch: N} or {step: N}")] = "best"
+    """the evaluation it is about, or the mean over all of them"""
     variant: Annotated[dict[str, Any], Field(min_length=1)]
     """the settings that tell the variant from others, as `model.norm: batch`; or `label: …`"""
     versus: Annotated[dict[str, Any], Field(min_length=1)] | None = None
@@ -467,6 +570,12 @@ class Claim(Section):
         """The bounds that are given, by name."""
         names = ("at_least", "at_most", "difference_at_least", "difference_at_most", "difference_within")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    @property
+    def diagnostic(self) -> tuple[str, str] | None:
+        """Layer and quantity, if the metric is one of diagnostics.csv."""
+        match = DIAGNOSTIC.fullmatch(self.metric)
+        return match and (match[1], match[2])
 
 
 LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,120}")
@@ -532,12 +641,23 @@ class RunConfig(Section):
         return seed
 
     @property
-    def digest(self) -> str:
-        """Eight hex digits of everything that decides the numbers: not the name, claims, device or folders."""
+    def decisive(self) -> dict[str, Any]:
+        """Everything that decides the numbers: not the name, claims, device, folders or checkpoints."""
         decisive = self.model_dump(include={"data", "model", "training", "diagnostics", "seeds"})
         decisive["data"].pop("dir", None)
-        del decisive["training"]["device"]
-        canonical = json.dumps(decisive, sort_keys=True)
+        for key in ("device", "checkpoint_every"):
+            del decisive["training"][key]
+        for section, later in _LATER.items():
+            fields = type(getattr(self, section)).model_fields
+            for name in later & fields.keys():
+                if getattr(getattr(self, section), name) == fields[name].default:
+                    del decisive[section][name]
+        return decisive
+
+    @property
+    def digest(self) -> str:
+        """Eight hex digits of `decisive`."""
+        canonical = json.dumps(self.decisive, sort_keys=True)
         return hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()
 
     @property
@@ -546,6 +666,11 @@ class RunConfig(Section):
         splits = ["train", "val"] if self.data.has_validation else ["train"]
         quantities = ["loss", "accuracy"] if self.data.is_classification else ["loss"]
         return [f"{split}/{quantity}" for split in splits for quantity in quantities]
+
+    @property
+    def metrics_header(self) -> str:
+        """The first line of metrics.csv."""
+        return ",".join(["epoch", "step", *self.metric_names, "lr"]) + "\n"
 
     @property
     def batch_size(self) -> int:

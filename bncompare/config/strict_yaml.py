@@ -4,9 +4,11 @@ PyYAML alone reads `1e-3` as a string, `no` as False, and silently keeps the las
 scalars follow YAML 1.2, duplicate keys, anchors, aliases and tags are errors, and size and depth are capped.
 """
 
+import contextlib
 import copy
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ MAX_DEPTH = 20
 MAX_NUMBER_LENGTH = 40
 
 KeyPath = tuple[str | int, ...]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 # YAML 1.2 core schema, https://yaml.org/spec/1.2.2/#103-core-schema
 _NULL = re.compile(r"~|null|Null|NULL|")
@@ -157,6 +161,8 @@ def parse(text: str, source: str, *, line_numbers: bool = True) -> Document:
                 documents += 1
                 if documents > 1:
                     raise UserError(f"{place(mark)}: a config is one YAML document; found a second after ---")
+            if isinstance(event, yaml.ScalarEvent) and _SURROGATE.search(event.value):
+                problems.append(f"{place(mark)}: half of a surrogate pair, which no text may hold")
             waiting_for_key = stack and isinstance(stack[-1].container, dict) and stack[-1].key is None
             if isinstance(event, yaml.ScalarEvent) and waiting_for_key:
                 top = stack[-1]
@@ -192,6 +198,32 @@ def parse(text: str, source: str, *, line_numbers: bool = True) -> Document:
         raise UserError(*problems)
     document.places.setdefault((), f"{source}:1" if line_numbers else source)
     return document
+
+
+_TOP_LEVEL_KEY = re.compile(r"^(?=[A-Za-z_]+:(?: |$))", re.MULTILINE)
+_OTHER_AT_MARGIN = re.compile(r"^(?![ #]|- |$|[A-Za-z_]+:(?: |$))", re.MULTILINE)
+
+
+def parse_alike(text: str, source: str) -> Any:
+    """The data of one document of many that are alike, as `parse` reads it, and raising the same.
+
+    What stands below a top-level key is parsed once for all documents that share it, and shared: not to be changed.
+    """
+    parts = [part for part in _TOP_LEVEL_KEY.split(text) if part]
+    if not _OTHER_AT_MARGIN.search(text) and parts and _TOP_LEVEL_KEY.match(parts[0]):
+        # A quote or bracket that spans two parts leaves the first of them invalid.
+        with contextlib.suppress(UserError):
+            mappings = [_parse_part(part) for part in parts]
+            data = {key: value for mapping in mappings for key, value in mapping.items()}
+            if len(data) == sum(map(len, mappings)):
+                return data
+    return parse(text, source).data
+
+
+@lru_cache(maxsize=256)
+def _parse_part(text: str) -> dict[str, Any]:
+    mapping: dict[str, Any] = parse(text, "").data
+    return mapping
 
 
 def load(path: Path) -> Document:
