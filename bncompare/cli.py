@@ -1,6 +1,7 @@
 """The commands: parse, call the Python API, print. Results go to stdout, progress and errors to stderr."""
 
 import io
+import itertools
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from bncompare.errors import StorageError, UserError
 if TYPE_CHECKING:  # pydantic, NumPy, matplotlib, rich and torch are imported by the commands that need them
     from bncompare.config.expansion import Experiment
     from bncompare.experiment import Planned
-    from bncompare.store import LoadedRun
+    from bncompare.results import Diagnostic, LoadedRun
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -78,8 +79,14 @@ def train(
         str | None, typer.Option(metavar="SEEDS", help="0-4, 0,3,7 or a number of seeds, instead of the config's")
     ] = None,
     jobs: Annotated[
-        int, typer.Option(metavar="N", min=1, max=256, help="runs at a time, each in a process of its own")
-    ] = 1,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=4096,
+            help="runs at a time, each in a process of its own [default: the cores there are; 1 on a GPU]",
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, instead of the config's")
     ] = None,
@@ -90,26 +97,145 @@ def train(
     smoke: Annotated[bool, typer.Option("--smoke", help="shrink to seconds, with made-up images: for CI")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and train nothing")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="train again what is finished already")] = False,
+    select: Annotated[
+        str | None, typer.Option(metavar="I/N", help="only part I of N of the plan, as in the jobs of an array")
+    ] = None,
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option(help="where to train: on this machine, or as tasks of a Ray cluster")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="of the Ray cluster: auto or HOST:PORT [default: one started here]"),
+    ] = None,
+    allow_inexact: Annotated[
+        bool,
+        typer.Option("--allow-inexact", help="go on from checkpoints of other versions or another kind of CPU"),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train every variant of the experiments on every seed; go on where an earlier call left off."""
+    if address is not None and executor != "ray":
+        raise UserError("--address: is that of a Ray cluster; add --executor ray")
+    cluster = (address or "local") if executor == "ray" else None
     experiments = _load(configs, overrides or [], seeds, device, smoke)
-    from bncompare.experiment import plan, run_experiment
-    from bncompare.progress import show_progress
     from bncompare.store import RunStore
 
     store = RunStore(runs)
-    planned = [item for experiment in experiments for item in plan(experiment.runs, store, fresh=fresh)]
+    chosen = [run for experiment in experiments for run in experiment.runs][_selection(select)]
+    unfinished = [run for run in chosen if fresh or store.run(run).state != "finished"]
+    if len(unfinished) > 1 and jobs != 1 and executor == "local" and not dry_run:
+        from bncompare import forkserver
+
+        forkserver.start(unfinished)  # it imports torch while we do
+    from bncompare.experiment import plan, run_experiment
+    from bncompare.progress import show_progress
+
+    planned = plan(chosen, store, fresh=fresh)
     for item in planned:
-        if item.state == "damaged":
-            print(f"warning: {item.folder.path / 'checkpoint.pt'}: damaged; the run starts over", file=sys.stderr)
+        for path in item.folder.damaged_checkpoints if item.state in ("begun", "damaged") else []:
+            then = "the run goes on from the one before" if item.state == "begun" else "the run starts over"
+            print(f"warning: {path}: damaged; {then}", file=sys.stderr)
     if dry_run:
         _print_plan(planned, as_json)
         return
     with _interruptible():
+        events = run_experiment(
+            planned, data_dir=data_dir, num_processes=jobs, allow_inexact=allow_inexact, cluster=cluster
+        )
+        failures = show_progress(planned, events, quiet=as_json)
+        _print_results(planned, as_json, judge_claims=select is None)
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command(short_help="Retrain finished runs and compare the bytes.")
+def verify(
+    paths: Paths,
+    sample: Annotated[
+        int | None, typer.Option(metavar="K", min=1, help="K of the runs, drawn at random [default: all]")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=4096, help="runs at a time [default: as train]")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="where MNIST and Fashion-MNIST are")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Retrain finished runs from their config.yaml and compare the bytes; exit code 1 if a run is not reproduced."""
+    loaded = _load_runs(paths)
+    from bncompare.progress import show_progress
+    from bncompare.tables import print_verified
+    from bncompare.verification import choose, verify
+
+    chosen = choose(loaded, sample)
+    if not chosen:
+        raise UserError(f"{', '.join(map(str, paths))}: none of the runs there is finished")
+    with _interruptible(advice=""):  # what is retrained is not kept
+        verified = list(
+            verify(
+                chosen,
+                data_dir=data_dir,
+                num_processes=jobs,
+                show=lambda planned, events: show_progress(planned, events, quiet=as_json),
+            )
+        )
+    if as_json:
+        _print_json({"runs": [item.to_plain() for item in verified]})
+    else:
+        print_verified([item.to_plain() for item in verified])
+    if not all(item.is_identical for item in verified):
+        raise typer.Exit(1)
+
+
+@app.command(short_help="Train the configs of published results; one table.")
+def reproduce(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="configs of published results [default: all]")
+    ] = None,
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="where the run folders go")] = Path("runs"),
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=4096, help="runs at a time [default: as train]")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="where MNIST and Fashion-MNIST are, or are downloaded to")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="print the table as Markdown")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train the configs of published results, and print what was claimed, published and measured."""
+    if markdown and as_json:
+        raise UserError("--markdown and --json: one or the other")
+    from bncompare.config.expansion import load_experiment
+
+    papers = {name: path for name, path in _presets().items() if path.parent.name == "papers"}
+    for name in names or []:
+        if name not in papers:
+            raise UserError(f"{name}: no such config of a published result; valid: {', '.join(papers)}")
+    experiments = [load_experiment(papers[name]) for name in names or papers]
+    from bncompare.claims import judge, to_plain
+    from bncompare.experiment import plan, run_experiment
+    from bncompare.progress import show_progress
+    from bncompare.results import read_run
+    from bncompare.store import RunStore
+
+    planned = plan([run for experiment in experiments for run in experiment.runs], RunStore(runs))
+    with _interruptible():
         events = run_experiment(planned, data_dir=data_dir, num_processes=jobs)
         failures = show_progress(planned, events, quiet=as_json)
-    _print_results(planned, as_json)
+    rows = []
+    for experiment in experiments:
+        members = [read_run(item.folder.path) for item in planned if item.run.name == experiment.name]
+        findings = [judge(claim, members) for claim in experiment.runs[0].claims]
+        rows += [{"experiment": experiment.name, **to_plain(finding)} for finding in findings]
+    if as_json:
+        _print_json({"claims": rows})
+    elif markdown:
+        from bncompare.report.markdown import reproduced_table
+
+        print(reproduced_table(rows), end="")
+    else:
+        from bncompare.tables import REPRODUCED, print_table, reproduced_cells
+
+        print_table(REPRODUCED, [reproduced_cells(row) for row in rows])
     if failures:
         raise typer.Exit(1)
 
@@ -138,12 +264,22 @@ def _load(
     return experiments
 
 
+def _selection(select: str | None) -> slice:
+    """`2/8` as every eighth run of a plan from the second on, so that parts take about as long as each other."""
+    if select is None:
+        return slice(None)
+    part, _, parts = select.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise UserError(f"--select {select}: must be I/N with 1 ≤ I ≤ N, such as 2/8")
+    return slice(int(part) - 1, None, int(parts))
+
+
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def _interruptible(advice: str = "; the same command goes on from the last checkpoint") -> Iterator[None]:
     """SIGINT and SIGTERM end training with 130 and 143; what the last checkpoint holds is not lost."""
 
     def stop(number: int, _frame: object) -> NoReturn:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(f"interrupted{advice}", file=sys.stderr)
         raise SystemExit(128 + number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -179,9 +315,9 @@ def _print_plan(planned: "list[Planned]", as_json: bool) -> None:
     print(f"{_count(len(planned), 'run')}: {len(planned) - finished} to train, {finished} finished")
 
 
-def _print_results(planned: "list[Planned]", as_json: bool) -> None:
+def _print_results(planned: "list[Planned]", as_json: bool, *, judge_claims: bool) -> None:
     from bncompare.claims import judge
-    from bncompare.store import read_run
+    from bncompare.results import read_run
     from bncompare.tables import print_findings, print_summary
 
     loaded = [read_run(item.folder.path) for item in planned]
@@ -192,7 +328,7 @@ def _print_results(planned: "list[Planned]", as_json: bool) -> None:
         runs = [run for run in loaded if run.experiment == name]
         print_summary(name, runs)
         claims = next(item.run.claims for item in planned if item.run.name == name)
-        if claims:
+        if claims and judge_claims:
             print_findings("claims", [judge(claim, runs) for claim in claims])
         print(f"{_count(len(runs), 'run folder')} in {runs[0].path.parent}")
 
@@ -225,7 +361,7 @@ def _presets() -> dict[str, Path]:
     """The shipped configs by name: inside an installed package, or beside it in a checkout."""
     package = Path(__file__).parent
     folder = package / "presets" if (package / "presets").is_dir() else package.parent / "configs"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(folder.rglob("*.yaml"))}
 
 
 @app.command(short_help="Print a commented config to start from.")
@@ -235,8 +371,9 @@ def init(
     """Print a commented config to start from; without PRESET, say which there are."""
     presets = _presets()
     if preset is None:
+        width = max(map(len, presets)) + 2
         for name, path in presets.items():
-            print(f"{name:24}{path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+            print(f"{name:{width}}{path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
         print("\nbncompare init NAME > config.yaml", file=sys.stderr)
     elif preset in presets:
         print(presets[preset].read_text(encoding="utf-8"), end="")
@@ -353,7 +490,7 @@ def graph(
 # ---------------------------------------------------------------- looking at runs
 
 
-@app.command(short_help="Draw curves with intervals.")
+@app.command(short_help="Draw the figures that fit the runs.")
 def plot(
     paths: Paths,
     output: Annotated[
@@ -368,12 +505,14 @@ def plot(
     format: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="file format")] = "png",
     metric: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="a column of metrics.csv, such as val/loss; repeatable [default: all]"),
+        typer.Option(metavar="NAME", help="only figures of this column of metrics.csv, such as val/loss; repeatable"),
     ] = None,
     x: Annotated[Literal["epoch", "step"], typer.Option(help="the horizontal axis")] = "epoch",
 ) -> None:
-    """Draw each metric over time: mean, interval and single seeds of every variant."""
-    from bncompare.plotting import Curve, experiment_curves, render
+    """Draw what the runs contain: curves, differences seed by seed, hyperparameter sweeps, times to a threshold."""
+    from bncompare.comparison import experiments
+    from bncompare.figures import experiment_figures
+    from bncompare.plotting import render
     from bncompare.store import write_atomic
 
     runs = _load_runs(paths)
@@ -382,31 +521,77 @@ def plot(
         if name not in available:
             raise UserError(f"--metric {name}: no run has it; valid: {', '.join(available)}")
     chosen = bool({run.path for run in runs} & set(paths))
-    for experiment in dict.fromkeys((run.experiment, run.path.parent) for run in runs):
-        members = [run for run in runs if (run.experiment, run.path.parent) == experiment]
-        name, folder = experiment
-        is_classification = any("train/accuracy" in run.metrics for run in members)
-        for quantity in metric or [m for m in available if m != "lr"]:
-            curves = [
-                Curve(run.variant, run.seed, run.metrics[x], run.metrics[quantity], run.status)
-                for run in members
-                if run.metrics.get(quantity)
-            ]
-            if not curves:
-                continue
-            figure = experiment_curves(
-                curves, title=name, metric=quantity, x_label=x, is_classification=is_classification
-            )
-            # Of chosen runs alone, not in place of the figure of the whole experiment.
-            elsewhere = output if output or not chosen else Path()
-            target = folder if elsewhere is None else elsewhere
-            file = target / f"{'' if elsewhere is None else name + '-'}{quantity.replace('/', '-')}.{format}"
-            try:
-                target.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StorageError(f"{target}: cannot be created: {error.strerror}") from None
-            write_atomic(file, render(figure, format))
+    # Of chosen runs alone, not in place of the figures of the whole experiment.
+    elsewhere = output if output or not chosen else Path()
+    taken: set[Path] = set()
+    for experiment in experiments(runs):
+        target = experiment.folder if elsewhere is None else elsewhere
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{target}: cannot be created: {error.strerror}") from None
+        for figure in experiment_figures(experiment.runs, metrics=metric, x=x, title=experiment.title):
+            stem = figure.name if elsewhere is None else f"{experiment.name}-{figure.name}"
+            # Experiments of one name, with other settings or from other folders, stand side by side.
+            names = (f"{stem}{'' if number == 1 else f'-{number}'}.{format}" for number in itertools.count(1))
+            file = next(target / name for name in names if target / name not in taken)
+            taken.add(file)
+            write_atomic(file, render(figure.figure, format))
             print(file)
+
+
+@app.command(short_help="Which variant is better, by how much, how sure.")
+def report(
+    paths: Paths,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="write one self-contained page with figures")
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="print Markdown, for a pull request or the summary of a CI job")
+    ] = False,
+    as_json: AsJson = False,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="a metric to compare by, such as test/accuracy; repeatable [default: those of the claims, else "
+            "validation loss and test]",
+        ),
+    ] = None,
+    at: Annotated[
+        Literal["best", "last"] | None,
+        typer.Option(help="the evaluation [default: the claim's, else best; last where the best is chosen on test]"),
+    ] = None,
+    versus: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="compare each variant with this one alone")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="VALUE", help="for the time to reach it [default: the best that every run reached]"),
+    ] = None,
+) -> None:
+    """Compare the variants of each experiment seed by seed: a verdict in plain words, and the numbers behind it."""
+    if markdown and as_json:
+        raise UserError("--markdown and --json: one or the other")
+    from bncompare.report.content import document, sections
+
+    found = sections(_load_runs(paths), metrics=metric, at=at, versus=versus, threshold=threshold)
+    if html is not None:
+        from bncompare.report.html import to_html
+        from bncompare.store import write_atomic
+
+        write_atomic(html, to_html(found).encode())
+        print(html, file=sys.stderr if markdown or as_json else sys.stdout)
+    if markdown:
+        from bncompare.report.markdown import to_markdown
+
+        print(to_markdown(found), end="")
+    elif as_json:
+        _print_json(document(found))
+    elif html is None:
+        from bncompare.report.terminal import print_report
+
+        print_report(found)
 
 
 @app.command(short_help="Hold claims against the runs.")
@@ -417,24 +602,52 @@ def check(
 ) -> None:
     """Hold the claims of experiments against their runs; exit code 3 if one is not supported."""
     from bncompare.claims import claims_of, judge, to_plain
+    from bncompare.comparison import experiments
     from bncompare.tables import print_findings
 
-    runs = _load_runs(paths)
     findings = {
-        folder: [judge(claim, members) for claim in claims_of(members)]
-        for folder in dict.fromkeys(run.path.parent for run in runs)
-        if (members := [run for run in runs if run.path.parent == folder])
+        found.place: [judge(claim, found.runs) for claim in claims_of(found.runs)]
+        for found in experiments(_load_runs(paths))
     }
     if not any(findings.values()):
         raise UserError(f"{', '.join(map(str, paths))}: the experiments there make no claims")
     if as_json:
-        _print_json({str(folder): [to_plain(finding) for finding in found] for folder, found in findings.items()})
+        _print_json({place: [to_plain(finding) for finding in judged] for place, judged in findings.items()})
     else:
-        for folder, found in findings.items():
-            print_findings(str(folder), found)
-    verdicts = {finding.verdict for found in findings.values() for finding in found}
+        for place, judged in findings.items():
+            print_findings(place, judged)
+    verdicts = {finding.verdict for judged in findings.values() for finding in judged}
     if "not supported" in verdicts or (strict and "inconclusive" in verdicts):
         raise typer.Exit(3)
+
+
+@app.command(short_help="Runs for other tools: CSV or TensorBoard.")
+def export(
+    paths: Paths,
+    to: Annotated[Literal["csv", "tensorboard"], typer.Option("--to", help="what to write")] = "csv",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="PATH", help="a file for CSV [default: stdout], a folder for TensorBoard"
+        ),
+    ] = None,
+) -> None:
+    """Write runs for other tools: a CSV row per run, evaluation and metric, or a TensorBoard run for each run."""
+    from bncompare.api import Runs
+    from bncompare.export import csv_lines, write_event_files
+    from bncompare.store import write_atomic
+
+    runs = Runs(_load_runs(paths))
+    if to == "tensorboard":
+        if output is None:
+            raise UserError("--to tensorboard needs a folder: -o DIR")
+        folders = write_event_files(runs, output)
+        print(f"{_count(len(folders), 'run')} in {output}; tensorboard --logdir {output}")
+    elif output is None:
+        sys.stdout.writelines(csv_lines(runs))
+    else:
+        write_atomic(output, "".join(csv_lines(runs)).encode())
+        print(output)
 
 
 @app.command("list", short_help="A line per run.")
@@ -454,24 +667,36 @@ def show(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")],
     as_json: AsJson = False,
 ) -> None:
-    """One run: its config, its metrics, and γ and β of each norm layer."""
-    from bncompare.store import read_norm_parameters
-    from bncompare.tables import print_run
+    """One run: its config, its metrics, γ and β of each norm layer, and its last diagnostics."""
+    from bncompare.results import read_norm_parameters
+    from bncompare.tables import print_diagnostics, print_run
 
     runs = _load_runs([run])
     if len(runs) != 1:
         raise UserError(f"{run}: holds {len(runs)} runs; name one of them (bncompare list {run})")
     parameters = read_norm_parameters(runs[0].path)
+    diagnostics = _diagnostics(runs[0])
     if as_json:
         norms = {layer: {q: v.tolist() for q, v in values.items()} for layer, values in parameters.items()}
-        document = {**_run_json(runs[0]), "config": runs[0].config, "norms": norms}
-        _print_json(document)
+        last = {f"{row.layer}/{row.quantity}": row.value for row in diagnostics}
+        _print_json({**_run_json(runs[0]), "config": runs[0].config, "norms": norms, "diagnostics": last})
     else:
         print_run(runs[0], parameters)
+        print_diagnostics(diagnostics)
+
+
+def _diagnostics(run: "LoadedRun") -> "list[Diagnostic]":
+    from bncompare.results import read_diagnostics
+
+    try:
+        return read_diagnostics(run.path)
+    except (OSError, ValueError) as error:
+        print(f"warning: {run.path / 'diagnostics.csv'}: left out: {error}", file=sys.stderr)
+        return []
 
 
 def _load_runs(paths: list[Path]) -> "list[LoadedRun]":
-    from bncompare.store import load_runs
+    from bncompare.results import load_runs
 
     runs, warnings = load_runs(paths)
     for warning in warnings:

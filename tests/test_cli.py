@@ -20,8 +20,8 @@ import pytest
 from safetensors.numpy import save as save_tensors
 
 from bncompare import cli
+from bncompare.results import LoadedRun, load_runs, read_norm_parameters, read_run
 from bncompare.statistics import summarize
-from bncompare.store import LoadedRun, read_norm_parameters, read_run
 
 TINY = """\
 name: tiny
@@ -55,6 +55,7 @@ FILES += ["metrics.csv", "result.json", "timing.csv"]
 OPTIONS = {
     "train": ["--set", "--seeds", "--device", "--runs", "--data-dir", "--smoke", "--dry-run", "--fresh", "--json"],
     "plot": ["-o", "--format", "--metric", "--x"],
+    "export": ["--to", "-o"],
     "list": ["--json"],
     "show": ["--json"],
 }
@@ -216,9 +217,10 @@ HEAVY = ("torch", "torchvision")
         (["train", "--help"], (*HEAVY, "numpy", "matplotlib", "scipy")),
         (["plot", "runs"], HEAVY),
         (["list", "runs"], HEAVY),
+        (["export", "runs"], (*HEAVY, "matplotlib")),
         (["show", "RUN"], HEAVY),
     ],
-    ids=["--help", "train --help", "plot", "list", "show"],
+    ids=["--help", "train --help", "plot", "list", "export", "show"],
 )
 def test_what_is_not_imported(runs: list[Path], arguments: list[str], modules: tuple[str, ...]) -> None:
     """Looking at runs never loads torch, and --help no NumPy (pydantic typer itself loads to parse a command)."""
@@ -262,13 +264,18 @@ def test_train_prints_a_summary(trained: tuple[Path, Ended], runs: list[Path]) -
 
 
 def test_train_reports_progress_on_stderr(trained: tuple[Path, Ended], runs: list[Path]) -> None:
-    """Where stderr is not a terminal it gets one plain line a run, with the loss of its last evaluation."""
-    lines = []
-    for i, path in enumerate(runs):
+    """Where stderr is not a terminal it gets one plain line a run, with the loss of its last evaluation.
+
+    Of two runs at a time either may be done first: the lines are counted, their order is free.
+    """
+    expected = []
+    for path in runs:
         run = read_run(path)
         loss = f"val/loss {run.metrics['val/loss'][-1]:.4f}"
-        lines.append(f"[{i + 1}/4] tiny {run.variant} seed {run.seed}: completed, T s, epoch 2, {loss}\n")
-    assert re.sub(r", [0-9.]+ s,", ", T s,", trained[1].err) == "".join(lines)
+        expected.append(f"tiny {run.variant} seed {run.seed}: completed, T s, epoch 2, {loss}")
+    lines = re.sub(r", [0-9.]+ s,", ", T s,", trained[1].err).splitlines()
+    assert [line.split(" ", 1)[0] for line in lines] == [f"[{i}/4]" for i in range(1, 5)]
+    assert sorted(line.split(" ", 1)[1] for line in lines) == sorted(expected)
 
 
 def test_train_leaves_the_contracts_files(runs: list[Path]) -> None:
@@ -295,7 +302,7 @@ def test_train_again_does_nothing(trained: tuple[Path, Ended], runs: list[Path])
 def test_more_seeds_train_only_what_is_missing(runs: list[Path]) -> None:
     """--seeds adds runs to those that are there."""
     before = content(Path("runs"))
-    ended = call("train", "tiny.yaml", "--seeds", "0-2")
+    ended = call("train", "tiny.yaml", "--seeds", "0-2", "--jobs", "1")
     assert ended.code == 0
     assert ended.err.startswith("4 of 6 runs are finished already\n[1/2] tiny none seed 2: completed")
     assert content(Path("runs")).items() >= before.items()
@@ -371,7 +378,7 @@ def test_looking_with_json(runs: list[Path]) -> None:
 
 def test_a_diverging_run() -> None:
     """A run that diverges is a result: exit 0, counted in the table, strict JSON, and the others are trained."""
-    ended = call("train", "wild.yaml")
+    ended = call("train", "wild.yaml", "--jobs", "1")
     assert ended.code == 0
     assert re.search(r"^\[2/2\] wild wild seed 0: diverged, [0-9.]+ s, ", ended.err, re.MULTILINE)
     rows = {row[0]: row for row in cells(ended.out)}
@@ -411,7 +418,7 @@ def test_a_failing_run(trained: tuple[Path, Ended], monkeypatch: pytest.MonkeyPa
     """A run that raises is reported and exit code 1, the others finish; called again, it alone is tried again."""
     with monkeypatch.context() as patch:
         fail_on(patch, "none", 1, after=after)
-        ended = call("train", "tiny.yaml")
+        ended = call("train", "tiny.yaml", "--jobs", "1")
     assert ended.code == 1
     lines = [line.partition(", ")[0] for line in ended.err.splitlines()]
     assert lines == [
@@ -419,6 +426,8 @@ def test_a_failing_run(trained: tuple[Path, Ended], monkeypatch: pytest.MonkeyPa
         "[2/4] tiny batch seed 0: completed",
         "[3/4] tiny none seed 1: FAILED: RuntimeError: boom",
         "[4/4] tiny batch seed 1: completed",
+        "1 of 4 runs failed:",
+        "  tiny none seed 1: RuntimeError: boom",
     ]
     rows = {row[0]: row for row in cells(ended.out)}
     assert rows["none"][-1] == "1 completed, 1 failed"
@@ -444,10 +453,13 @@ def test_a_failing_run(trained: tuple[Path, Ended], monkeypatch: pytest.MonkeyPa
 def test_a_failing_run_with_json(monkeypatch: pytest.MonkeyPatch) -> None:
     """With --json a failure is in the document and in the exit code."""
     fail_on(monkeypatch, "batch", 0)
-    ended = call("train", "tiny.yaml", "--json", "--seeds", "1")
+    ended = call("train", "tiny.yaml", "--json", "--seeds", "1", "--jobs", "1")
     assert ended.code == 1
     assert [run["status"] for run in strict(ended.out)["runs"]] == ["completed", "failed"]
-    assert ended.err == "[2/2] tiny batch seed 0: FAILED: RuntimeError: boom\n"
+    assert ended.err == (
+        "[2/2] tiny batch seed 0: FAILED: RuntimeError: boom\n"
+        "1 of 2 runs failed:\n  tiny batch seed 0: RuntimeError: boom\n"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -578,10 +590,16 @@ def test_output_that_is_not_utf8(runs: list[Path]) -> None:
 # ---------------------------------------------------------------- plot
 
 
-def test_plot_draws_each_metric(runs: list[Path]) -> None:
-    """One PNG per metric, in the experiment's folder, its path on stdout."""
+FIGURES = ["train-loss", "val-loss", "differences-val-loss-best", "differences-test-loss-best", "epochs-to-val-loss"]
+
+
+def test_plot_draws_what_there_is(runs: list[Path]) -> None:
+    """PNGs of each metric and of what the variants differ in, in the experiment's folder, their paths on stdout."""
     ended = call("plot", "runs")
-    assert ended == Ended(0, "runs/tiny/train-loss.png\nruns/tiny/val-loss.png\n", "")
+    assert (ended.code, ended.err) == (0, "")
+    names = [f"runs/tiny/{name}.png" for name in FIGURES]
+    assert ended.out.splitlines() == [name for name in names if name in ended.out], "in this order, and no others"
+    assert ended.out.splitlines()[:4] == names[:4]
     for name in ended.out.split():
         assert Path(name).read_bytes().startswith(b"\x89PNG")
 
@@ -591,9 +609,12 @@ def test_plot_options(runs: list[Path], format: str, magic: bytes) -> None:
     """-o, --format and --metric decide where, as what and which figures are written; nothing else is."""
     before = content(Path("runs"))
     ended = call("plot", "runs", "-o", "a/b", "--format", format, "--metric", "val/loss", "--metric", "lr")
-    names = [f"a/b/tiny-val-loss.{format}", f"a/b/tiny-lr.{format}"]
-    assert ended == Ended(0, "".join(f"{name}\n" for name in names), "")
-    assert [Path(name).read_bytes()[: len(magic)] for name in names] == [magic] * 2
+    assert (ended.code, ended.err) == (0, "")
+    names = ended.out.split()
+    expected = [f"a/b/tiny-{name}.{format}" for name in ("val-loss", "lr", "differences-val-loss-best")]
+    assert names[:3] == expected
+    assert "train-loss" not in ended.out
+    assert {Path(name).read_bytes()[: len(magic)] for name in names} == {magic}
     assert sorted(os.listdir("a/b")) == sorted(Path(name).name for name in names)
     assert content(Path("runs")) == before
 
@@ -601,22 +622,34 @@ def test_plot_options(runs: list[Path], format: str, magic: bytes) -> None:
 @pytest.mark.parametrize(("x", "values"), [("epoch", [1.0, 2.0]), ("step", [3.0, 6.0])])
 def test_plot_x(runs: list[Path], monkeypatch: pytest.MonkeyPatch, x: str, values: list[float]) -> None:
     """--x chooses what the figure's horizontal axis counts; every run is in the figure, in the config's order."""
-    from bncompare import plotting
+    from bncompare import figures
 
-    real: Callable[..., Any] = plotting.experiment_curves
+    real: Callable[..., Any] = figures.experiment_curves
     drawn = []
 
     def record(curves: list[Any], **options: Any) -> Any:
         drawn.append((curves, options))
         return real(curves, **options)
 
-    monkeypatch.setattr(plotting, "experiment_curves", record)
+    monkeypatch.setattr(figures, "experiment_curves", record)
     assert call("plot", "runs", "--x", x, "--metric", "val/loss").code == 0
     ((curves, options),) = drawn
     assert options["x_label"] == x
     assert [list(curve.x) for curve in curves] == [values] * 4
     assert [(curve.variant, curve.seed) for curve in curves] == [("none", 0), ("none", 1), ("batch", 0), ("batch", 1)]
     assert list(curves[0].y) == read_run(runs[0]).metrics["val/loss"]
+
+
+def test_plot_of_two_setups_under_one_name(runs: list[Path]) -> None:
+    """Runs of one name that were trained with other settings are an experiment of their own, with its own files."""
+    for path in runs[:2]:
+        config = path / "config.yaml"
+        config.write_text(config.read_text().replace("lr: 0.01", "lr: 0.02", 1))
+    ended = call("plot", "runs", "--metric", "train/loss")
+    names = [name for name in ended.out.split() if "train-loss" in name]
+    assert ended.code == 0
+    assert {"runs/tiny/train-loss.png", "runs/tiny/train-loss-2.png"} <= set(names)
+    assert len(set(names)) == len(names)
 
 
 def test_plot_of_an_unknown_metric(runs: list[Path]) -> None:
@@ -643,6 +676,39 @@ def test_plot_writes_only_where_it_was_told(runs: list[Path]) -> None:
     assert not [path for path in Path.cwd().rglob("*evil*") if Path.cwd() / "figures" / "here" not in path.parents]
 
 
+# ---------------------------------------------------------------- export
+
+
+def test_export_prints_csv(runs: list[Path]) -> None:
+    """A row per run, evaluation and metric on stdout; with -o the same bytes in a file whose path is printed."""
+    ended = call("export", "runs")
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    assert lines[0] == "experiment,variant,seed,status,model.norm,epoch,step,metric,value"
+    loss = read_run(runs[0]).metrics["train/loss"][0]
+    assert lines[1] == f"tiny,none,0,completed,none,1.0,3,train/loss,{loss!r}"
+    assert len(lines) == 1 + 4 * (2 * 3 + len({run.best("step") for run in map(read_run, runs)} | {6.0}))
+    assert call("export", "runs", "--to", "csv", "-o", "all.csv") == Ended(0, "all.csv\n", "")
+    assert Path("all.csv").read_text() == ended.out
+
+
+def test_export_to_tensorboard(runs: list[Path]) -> None:
+    """A folder of event files for each run; it takes a folder to write to."""
+    pytest.importorskip("tensorboard")
+    message = "error: --to tensorboard needs a folder: -o DIR\n"
+    assert call("export", "runs", "--to", "tensorboard") == Ended(2, "", message)
+    ended = call("export", "runs", "--to", "tensorboard", "-o", "tb")
+    assert ended == Ended(0, "4 runs in tb; tensorboard --logdir tb\n", "")
+    assert sorted(path.name for path in Path("tb/tiny").iterdir()) == sorted(path.name for path in runs)
+
+
+def test_export_into_a_folder_that_is_not_there(runs: list[Path]) -> None:
+    """A file that cannot be written is one line that names it, and exit code 1."""
+    ended = call("export", "runs", "-o", "no/all.csv")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == "error: no/all.csv: cannot be written: No such file or directory\n"
+
+
 # ---------------------------------------------------------------- list and show
 
 
@@ -660,7 +726,7 @@ def test_list_is_a_line_per_run(runs: list[Path]) -> None:
     assert rows == expected
 
 
-@pytest.mark.parametrize("command", ["list", "show", "plot"])
+@pytest.mark.parametrize("command", ["list", "show", "plot", "export"])
 def test_a_wrong_path(command: str) -> None:
     """A path with no runs is one line and exit code 2."""
     Path("empty").mkdir()
@@ -712,7 +778,9 @@ def test_one_bad_folder_costs_a_warning(runs: list[Path]) -> None:
     ended = call("list", "runs")
     assert (ended.code, ended.err) == (0, warning)
     assert [row[-1] for row in cells(ended.out)[1:]] == [runs[i].name for i in (0, 1, 3)]
-    assert call("plot", "runs") == Ended(0, "runs/tiny/train-loss.png\nruns/tiny/val-loss.png\n", warning)
+    plotted = call("plot", "runs")
+    assert (plotted.code, plotted.err) == (0, warning)
+    assert plotted.out.startswith("runs/tiny/train-loss.png\nruns/tiny/val-loss.png\n")
     assert len(strict(call("list", "runs", "--json").out)["runs"]) == 3
 
 
@@ -781,5 +849,132 @@ def test_escape_codes_in_a_config_do_not_reach_the_terminal(runs: list[Path]) ->
 def test_plot_of_chosen_runs(runs: list[Path]) -> None:
     """Plotting run folders by name draws them into this folder, not over the figures of the experiment."""
     ended = call("plot", str(runs[0]), str(runs[1]), "--metric", "val/loss")
-    assert (ended.code, ended.out) == (0, "tiny-val-loss.png\n")
+    assert (ended.code, ended.out.split()[0]) == (0, "tiny-val-loss.png")
     assert not Path("runs/tiny/val-loss.png").exists()
+
+
+# ---------------------------------------------------------------- parts of a plan, clusters
+
+
+def test_select_splits_the_plan() -> None:
+    """The parts of a plan are disjoint, together the whole, and stay what they are when some runs are finished."""
+
+    def planned(part: str) -> list[str]:
+        ended = call("train", "tiny.yaml", "--dry-run", "--json", "--select", part)
+        return [run["path"] for run in strict(ended.out)["runs"]]
+
+    whole = planned("1/1")
+    parts = [planned(f"{i}/3") for i in (1, 2, 3)]
+    assert [len(part) for part in parts] == [2, 1, 1]
+    assert sorted(path for part in parts for path in part) == sorted(whole)
+    ended = call("train", "tiny.yaml", "--select", "2/3")
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, "1 run folder in runs/tiny")
+    assert "claims" not in ended.out
+    assert [planned(f"{i}/3") for i in (1, 2, 3)] == parts
+    assert [str(path) for path in Path("runs/tiny").iterdir()] == parts[1]
+
+
+@pytest.mark.parametrize("part", ["", "2", "0/3", "4/3", "1/0", "a/b", "1/2/3", "-1/3", "1.5/3"])
+def test_select_that_is_none(part: str) -> None:
+    """Anything but I/N is named, with an example."""
+    message = f"error: --select {part}: must be I/N with 1 ≤ I ≤ N, such as 2/8\n"
+    assert call("train", "tiny.yaml", "--select", part) == Ended(2, "", message)
+    assert not Path("runs").exists()
+
+
+def test_an_address_without_ray() -> None:
+    """--address alone would be ignored."""
+    message = "error: --address: is that of a Ray cluster; add --executor ray\n"
+    assert call("train", "tiny.yaml", "--address", "auto") == Ended(2, "", message)
+
+
+def test_ray_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to install is said, before anything is written."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    ended = call("train", "tiny.yaml", "--executor", "ray")
+    message = "error: --executor ray: Ray is not installed; pip install 'bncompare[ray]'\n"
+    assert (ended.code, ended.out, ended.err) == (2, "", message)
+
+
+def test_many_runs_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many runs only the failures have lines of their own, as they come and again at the end."""
+    from bncompare import progress
+
+    monkeypatch.setattr(progress, "MAX_RUNS_LISTED", 3)
+    fail_on(monkeypatch, "none", 1)
+    ended = call("train", "tiny.yaml", "--jobs", "1")
+    assert ended.code == 1
+    assert ended.err == (
+        "[3/4] tiny none seed 1: FAILED: RuntimeError: boom\n"
+        "1 of 4 runs failed:\n  tiny none seed 1: RuntimeError: boom\n"
+    )
+
+
+# ---------------------------------------------------------------- published results
+
+PAPER = """\
+# A paper: something was claimed.
+name: paper
+seeds: 3
+data: {name: random_regression, samples: 32, test_samples: 0, features: 3}
+model: {name: mlp, hidden: [4]}
+training: {epochs: 2, batch_size: 8, device: cpu, optimizer: {name: sgd, lr: 0.1}}
+compare: {model.norm: [none, batch]}
+claims:
+  - statement: Both learn something | or not
+    published: "*.5* against .6"
+    metric: train/loss
+    at: last
+    variant: {model.norm: batch}
+    at_most: 100
+  - statement: BatchNorm is far better
+    metric: train/loss
+    at: last
+    variant: {model.norm: batch}
+    versus: {model.norm: none}
+    difference_at_most: -100
+"""
+
+
+@pytest.fixture
+def papers(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("papers").mkdir()
+    Path("papers/paper.yaml").write_text(PAPER)
+    monkeypatch.setattr(cli, "_presets", lambda: {"paper": Path("papers/paper.yaml"), "tiny": Path("tiny.yaml")})
+
+
+@pytest.mark.usefixtures("papers")
+def test_reproduce() -> None:
+    """The configs of published results are trained once; claimed, published and measured stand in one table."""
+    ended = call("reproduce", "--json")
+    assert ended.code == 0
+    first, second = strict(ended.out)["claims"]
+    assert (first["experiment"], first["n"], first["published"]) == ("paper", 3, "*.5* against .6")
+    assert (first["verdict"], second["verdict"]) == ("supported", "not supported")
+    losses = [run.last("train/loss") for run in load_runs([Path("runs")])[0] if run.variant == "batch"]
+    assert first["mean"] == pytest.approx(sum(loss for loss in losses if loss is not None) / 3)
+
+    again = call("reproduce", "paper")
+    assert (again.code, again.err) == (0, "6 of 6 runs are finished already\n")
+    header, one, two = cells(again.out)
+    assert header == ["experiment", "claim", "published", "measured (95 % interval)", "verdict"]
+    interval = f"({first['low']:.3g} to {first['high']:.3g}), n = 3"
+    assert one[2:] == ["*.5* against .6", f"train/loss: {first['mean']:.3g} {interval}", "supported"]
+    assert two[2].startswith("train/loss: difference ")
+
+    lines = call("reproduce", "--markdown").out.splitlines()
+    assert lines[:2] == [
+        "| experiment | claim | published | measured (95 % interval) | verdict |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    assert lines[2].startswith("| paper | Both learn something \\| or not | \\*.5\\* against .6 | train/loss: ")
+    assert lines[3].startswith("|  | BatchNorm is far better |  | train/loss: difference ")
+
+
+@pytest.mark.usefixtures("papers")
+def test_reproduce_what_is_not_there() -> None:
+    """Only configs of published results can be named."""
+    message = "error: tiny: no such config of a published result; valid: paper\n"
+    assert call("reproduce", "tiny") == Ended(2, "", message)
+    message = "error: --markdown and --json: one or the other\n"
+    assert call("reproduce", "--markdown", "--json") == Ended(2, "", message)

@@ -5,6 +5,7 @@ BNCOMPARE_DATA=.data python tests/benchmarks/commands.py [--rounds 5]
 
 import argparse
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -38,6 +39,31 @@ def report(what: str, values: list[float], unit: str, limit: str) -> None:
     print(f"{what:58}{middle:8.2f} {unit:4} ({min(values):.2f}–{max(values):.2f})   limit {limit}", flush=True)
 
 
+def make_runs(folder: Path) -> None:
+    """1,000 run folders of two variants with 50 rows each, as training would leave them but for the weights."""
+    from bncompare.config.expansion import load_experiment
+    from bncompare.store import RunStore
+
+    settings = ["training.epochs=50"]
+    for config in load_experiment(CONFIGS / "mnist-mlp.yaml", overrides=settings, seeds="500").runs:
+        noise = random.Random(f"{config.variant.label} {config.seed}")
+        store = RunStore(folder).run(config)
+        store.begin({"versions": {}})
+        losses = [(2.0 + noise.random()) / (epoch + config.variant.index) for epoch in range(1, 51)]
+        rows = []
+        for epoch, loss in enumerate(losses, start=1):
+            row = {"train/loss": loss, "val/loss": loss + 0.1, "train/accuracy": 1 - loss / 4, "val/accuracy": 0.5}
+            rows.append({"epoch": float(epoch), "step": 100 * epoch, **row, "lr": 0.1})
+            store.append(float(epoch), 100 * epoch, row | {"lr": 0.1}, 0.5, 100.0)
+        best = min(rows, key=lambda row: row["val/loss"])
+        ends = {
+            "best": {**best, "test/accuracy": noise.random()},
+            "last": {**rows[-1], "test/accuracy": noise.random()},
+        }
+        result = {"status": "completed", "epochs": 50.0, "steps": 5000, **ends, "test": {}}
+        store.finish(result, None, b"", b"")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
@@ -55,6 +81,17 @@ def main() -> None:
         )
         times = [run("-c", code, "plot", folder)[0] for _ in range(rounds + 1)][1:]
         report("bncompare plot, 20 runs × 200 rows, no torch", times, "s", "2.5")
+
+    with tempfile.TemporaryDirectory() as folder:
+        make_runs(Path(folder))
+        reading = f"from pathlib import Path; from bncompare.results import load_runs; load_runs([Path({folder!r})])"
+        times = [run("-c", reading)[0] for _ in range(rounds + 1)][1:]
+        report("reading 1,000 runs × 50 rows, start-up included", times, "s", "2.5")
+        for command in (["plot"], ["export"], ["report"], ["report", "--html", f"{folder}/page.html"]):
+            costs = [run("-m", "bncompare", *command, folder) for _ in range(rounds + 1)][1:]
+            name = " ".join(command[:2])
+            report(f"bncompare {name}, 1,000 runs × 50 rows", [seconds for seconds, _ in costs], "s", "5")
+            report("  peak memory", [memory for _, memory in costs], "MiB", "300")
 
     baseline = [run("-c", "import torch, torchvision")[1] for _ in range(rounds)]
     for kind in ("none", "batch"):
