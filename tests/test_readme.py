@@ -27,7 +27,22 @@ from bncompare.tables import norm_reference
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-COMMANDS = ("train", "plot", "check", "list", "show", "norms", "explain", "graph", "init", "schema")
+COMMANDS = (
+    "train",
+    "verify",
+    "reproduce",
+    "plot",
+    "report",
+    "check",
+    "export",
+    "list",
+    "show",
+    "norms",
+    "explain",
+    "graph",
+    "init",
+    "schema",
+)
 SECTIONS: dict[str, list[type[BaseModel]]] = {
     "the whole": [schema.ExperimentFile],
     "data": [schema.RandomRegression, schema.Images],
@@ -41,6 +56,7 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
         *(schema.ConstantLR, schema.StepLR, schema.MultiStepLR, schema.ExponentialLR, schema.CosineLR),
         schema.ReduceOnPlateau,
     ],
+    "training.sampler": [schema.ShuffledSampler, schema.ClassClusteredSampler],
     "training.early_stopping": [schema.EarlyStopping],
     "diagnostics": [schema.Diagnostics],
     "claims": [schema.Claim],
@@ -190,6 +206,20 @@ def test_the_committed_example_is_of_today() -> None:
     assert len(list((ROOT / "runs" / "example").glob("*/config.yaml"))) == len(runs)
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "papers").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_papers_config_says_what_it_is(path: Path) -> None:
+    """Named as its file; a header of claim, setup and run time; six seeds or more; claims, and what was published."""
+    header = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
+    assert [any(line.startswith(f"# {word}: ") for line in header) for word in ("Claim", "Setup", "Run time")] == [
+        True
+    ] * 3
+    experiment = load_experiment(path)
+    claims = experiment.runs[0].claims
+    assert experiment.name == path.stem
+    assert len({run.seed for run in experiment.runs}) >= 6
+    assert any(claim.published for claim in claims)
+
+
 def test_configs_in_the_readme_are_valid(tmp_path: Path) -> None:
     """Every whole config printed in the README expands into runs."""
     blocks = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
@@ -227,6 +257,22 @@ def test_the_recipe_for_a_norm(tmp_path: Path) -> None:
     finally:
         NORMS.clear()
         NORMS.update(before)
+
+
+def test_the_example_of_the_python_api(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The README's example of the API runs as it stands there."""
+    pytest.importorskip("pandas")
+    example = re.search(
+        r"```python\n(.*?)```", README.read_text(encoding="utf-8").split("## From Python")[1], re.DOTALL
+    )
+    assert example is not None
+    monkeypatch.chdir(ROOT)
+    names: dict[str, Any] = {}
+    exec(example[1], names)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("train/loss at the last evaluation: no difference between batch and none can be told")
+    assert lines[1].startswith("test/loss at the last evaluation: ")
+    assert len(names["rows"]) == len(names["table"]) == 6 * (20 * 2 + 1)
 
 
 if __name__ == "__main__":
