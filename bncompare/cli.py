@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="run folders, or folders that hold some")]
+QUICK = ("tutorial-regression", "one-at-a-time")  # the published results that --quick reproduces
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document instead of a table")]
 
 
@@ -198,19 +199,24 @@ def reproduce(
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="where MNIST and Fashion-MNIST are, or are downloaded to")
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help=f"only the short ones, a minute on two cores: {', '.join(QUICK)}")
+    ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="print the table as Markdown")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train the configs of published results, and print what was claimed, published and measured."""
     if markdown and as_json:
         raise UserError("--markdown and --json: one or the other")
+    if quick and names:
+        raise UserError("--quick: chooses the configs itself; give it or their names")
     from bncompare.config.expansion import load_experiment
 
     papers = {name: path for name, path in _presets().items() if path.parent.name == "papers"}
     for name in names or []:
         if name not in papers:
             raise UserError(f"{name}: no such config of a published result; valid: {', '.join(papers)}")
-    experiments = [load_experiment(papers[name]) for name in names or papers]
+    experiments = [load_experiment(papers[name]) for name in names or (QUICK if quick else papers)]
     from bncompare.claims import judge, to_plain
     from bncompare.experiment import plan, run_experiment
     from bncompare.progress import show_progress

@@ -663,10 +663,9 @@ def times_to_threshold(panels: dict[str, Sequence[TimeTo]], *, title: str, note:
                     markersize=6 if total <= 40 else 3, markeredgecolor="white", markeredgewidth=0.5, clip_on=False,
                     zorder=3, gid="never",
                 )  # fmt: skip
-            median = float(np.median([*reached, *[math.inf] * entry.never])) if reached else math.inf
-            if math.isfinite(median):
+            if math.isfinite(entry.median):
                 axes.plot(
-                    [median] * 2, [row - 0.34, row + 0.34], color=color, linewidth=2.2, zorder=2.5, gid="median"
+                    [entry.median] * 2, [row - 0.34, row + 0.34], color=color, linewidth=2.2, zorder=2.5, gid="median"
                 )
             texts.append(f"{entry.never} of {total} never" if entry.never else f"n = {total}")
         axes.set_ylim(num_rows - 0.45, -0.55)

@@ -972,6 +972,25 @@ def test_reproduce() -> None:
 
 
 @pytest.mark.usefixtures("papers")
+def test_reproduce_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--quick is for the short ones alone."""
+    Path("papers/long.yaml").write_text(PAPER.replace("name: paper", "name: long"))
+    presets = {name: Path(f"papers/{name}.yaml") for name in ("long", "paper")}
+    monkeypatch.setattr(cli, "_presets", lambda: presets)
+    monkeypatch.setattr(cli, "QUICK", ("paper",))
+    claims = strict(call("reproduce", "--quick", "--json").out)["claims"]
+    assert [claim["experiment"] for claim in claims] == ["paper", "paper"]
+    assert os.listdir("runs") == ["paper"]
+    message = "error: --quick: chooses the configs itself; give it or their names\n"
+    assert call("reproduce", "--quick", "paper") == Ended(2, "", message)
+
+
+def test_the_quick_ones_are_there() -> None:
+    """What --quick names is shipped."""
+    assert {name for name, path in cli._presets().items() if path.parent.name == "papers"} >= set(cli.QUICK)
+
+
+@pytest.mark.usefixtures("papers")
 def test_reproduce_what_is_not_there() -> None:
     """Only configs of published results can be named."""
     message = "error: tiny: no such config of a published result; valid: paper\n"
