@@ -77,7 +77,9 @@ _MARKS = {"stopped_early": ("v", "stopped early"), "diverged": ("X", "diverged")
 P = ParamSpec("P")
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """A decorator of what draws a figure: in the style of this package."""
+
     @wraps(draw)
     def drawn(*arguments: P.args, **options: P.kwargs) -> Figure:
         with rc_context(STYLE):
@@ -111,7 +113,7 @@ class Curve:
     status: str
 
 
-@_styled
+@styled
 def experiment_curves(
     curves: Sequence[Curve], *, title: str, metric: str, x_label: str, is_classification: bool
 ) -> Figure:
@@ -156,8 +158,8 @@ def experiment_curves(
     lowest.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(legend) > MAX_LEGEND:
         legend = [*legend[:MAX_LEGEND], (Line2D([], [], alpha=0), f"and {len(legend) - MAX_LEGEND} more")]
-    _head(figure, title, note)
-    _legend(axes, legend)
+    add_head(figure, title, note)
+    add_legend(axes, legend)
     return figure
 
 
@@ -167,7 +169,7 @@ def _panels(groups: dict[str, list[Curve]], title: str, note: str, metric: str, 
     num_columns = min(range(math.ceil(math.sqrt(len(groups))), 7), key=lambda number: (-len(groups) % number, number))
     num_rows = math.ceil(len(groups) / num_columns)
     figure = Figure(figsize=(1.75 * num_columns + 0.5, 1.5 * num_rows + 0.9), layout="constrained")
-    _head(figure, title, note)
+    add_head(figure, title, note)
     means = [_mean(_kept(runs)) for runs in groups.values()]
     curves = [curve for runs in groups.values() for curve in runs]
     first = figure.add_subplot(num_rows, num_columns, 1)
@@ -315,7 +317,7 @@ def _scale_y(axes: Axes, curves: Sequence[Curve], metric: str) -> float:
     return high
 
 
-@_styled
+@styled
 def run_curves(metrics: dict[str, list[float]], title: str, is_classification: bool) -> Figure:
     """The curves of one run over epochs: loss, and accuracy where there is one; training and validation."""
     quantities = ["loss", "accuracy"] if is_classification else ["loss"]
@@ -350,7 +352,7 @@ class PairedDifferences:
     """shared seeds in which one of the two has no value, as it diverged"""
 
 
-@_styled
+@styled
 def paired_differences(
     pairs: Sequence[PairedDifferences], *, title: str, note: str, metric: str, is_classification: bool,
     higher_is_better: bool,
@@ -404,7 +406,7 @@ def paired_differences(
     if is_accuracy:
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7))
-    _head(figure, title, note)
+    add_head(figure, title, note)
     return figure
 
 
@@ -424,7 +426,7 @@ class Sweep:
     """hyperparameter → number of runs that diverged"""
 
 
-@_styled
+@styled
 def sensitivity(
     sweeps: Sequence[Sweep], *, title: str, note: str, hyperparameter: str, metric: str, is_classification: bool
 ) -> Figure:
@@ -493,8 +495,8 @@ def sensitivity(
     axes.set_xlim(min(positions.values()) - 0.6 * step, max(positions.values()) + 0.6 * step)
     axes.set_xlabel(hyperparameter + (" (log scale)" if is_log else ""))
     axes.set_ylabel(metric_label(metric, is_classification))
-    _head(figure, title, note)
-    _legend(axes, legend, rows_above=height)
+    add_head(figure, title, note)
+    add_legend(axes, legend, rows_above=height)
     return figure
 
 
@@ -551,7 +553,7 @@ class Cell:
     """whether the norms are compared with this setting; gets a frame"""
 
 
-@_styled
+@styled
 def heat_map(
     cells: dict[tuple[Value, Value], Cell], *, title: str, note: str, columns: str, metric: str,
     is_classification: bool,
@@ -600,10 +602,10 @@ def heat_map(
     )
     bar.outline.set_visible(False)
     is_log = isinstance(norm, LogNorm)
-    _format_numbers(bar.ax.yaxis, metric, math.log10(known.max() / known.min()) if is_log else 0)
+    format_numbers(bar.ax.yaxis, metric, math.log10(known.max() / known.min()) if is_log else 0)
     note += "; ✕: diverged, not in the mean" if any(cell.diverged for cell in cells.values()) else ""
     note += "; framed: chosen on the validation set" if any(cell.is_chosen for cell in cells.values()) else ""
-    _head(figure, title, f"{note}; brighter is better")
+    add_head(figure, title, f"{note}; brighter is better")
     return figure
 
 
@@ -628,7 +630,7 @@ class TimeTo:
         return sum(middle) / len(middle) if times else math.inf
 
 
-@_styled
+@styled
 def times_to_threshold(panels: dict[str, Sequence[TimeTo]], *, title: str, note: str) -> Figure:
     """One row a variant, a dot a run, the median as a bar; runs that never got there are ✕ at the right end.
 
@@ -645,7 +647,7 @@ def times_to_threshold(panels: dict[str, Sequence[TimeTo]], *, title: str, note:
         is_log = first > 0 and last / first > LOG_SCALE_FROM
         if is_log:
             axes.set_xscale("log")
-            _format_numbers(axes.xaxis, "", 2 * math.log10(last / first))  # half as wide as others
+            format_numbers(axes.xaxis, "", 2 * math.log10(last / first))  # half as wide as others
         right = last * (last / first) ** 0.12 if is_log else last + 0.12 * last
         texts = []
         for row, entry in enumerate(rows):
@@ -686,15 +688,15 @@ def times_to_threshold(panels: dict[str, Sequence[TimeTo]], *, title: str, note:
             ]
             if any(row.never for row in rows):
                 marks.append((Line2D([], [], color=GREY, marker="X", linestyle="", markersize=6), "never"))
-            _legend(axes, marks)
-    _head(figure, title, note)
+            add_legend(axes, marks)
+    add_head(figure, title, note)
     return figure
 
 
 # ---------------------------------------------------------------- parts of figures
 
 
-def _head(figure: Figure, title: str, note: str) -> None:
+def add_head(figure: Figure, title: str, note: str) -> None:
     """Title, and a line that says what is shown."""
     title = _wrapped(title, round(11 * figure.get_figwidth()))
     lines = textwrap.wrap(note, round(15.5 * figure.get_figwidth()))
@@ -704,7 +706,7 @@ def _head(figure: Figure, title: str, note: str) -> None:
     figure.text(0.01, 1 - below / figure.get_figheight(), "\n".join(lines), fontsize=8, color=GREY, va="top")
 
 
-def _legend(axes: Axes, entries: Sequence[tuple[Artist, str]], rows_above: int = 0) -> None:
+def add_legend(axes: Axes, entries: Sequence[tuple[Artist, str]], rows_above: int = 0) -> None:
     """In a row above the axes, or at their right: it hides nothing."""
     place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
     if sum(len(label) + 8 for _, label in entries) <= 84:
@@ -736,7 +738,7 @@ def _row_labels(axes: Axes, left: Sequence[str], right: Sequence[str]) -> None:
 def _limits(axis: Axis, values: Sequence[float], metric: str) -> tuple[float, float]:
     """Set the scale and the number format of an axis for a metric; returns its ends, with a margin."""
     if not values:
-        _format_numbers(axis, metric)
+        format_numbers(axis, metric)
         return 0.0, 1.0
     low, high = min(values), max(values)
     is_log = metric.endswith(("loss", "lr")) and low > 0 and high / low > LOG_SCALE_FROM
@@ -746,11 +748,11 @@ def _limits(axis: Axis, values: Sequence[float], metric: str) -> tuple[float, fl
     else:
         margin = 0.04 * (high - low) or 0.04 * abs(high) or 1.0
         low, high = low - margin, high + margin
-    _format_numbers(axis, metric, math.log10(high / low) if is_log else 0)
+    format_numbers(axis, metric, math.log10(high / low) if is_log else 0)
     return low, high
 
 
-def _format_numbers(axis: Axis, metric: str, decades: float = 0.0) -> None:
+def format_numbers(axis: Axis, metric: str, decades: float = 0.0) -> None:
     """Percent, or on a log axis over so many decades plain numbers, 1, 2, 5, 10, … where there is room for them."""
     if metric.endswith("accuracy"):
         axis.set_major_formatter(PercentFormatter(1.0, symbol=""))
