@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from bncompare import results
-from bncompare.comparison import available_metrics, settings_of
+from bncompare.comparison import available_metrics
 from bncompare.config.expansion import setting_label
+from bncompare.grouping import settings_of
 from bncompare.results import LoadedRun
 
 if TYPE_CHECKING:

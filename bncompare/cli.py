@@ -516,8 +516,8 @@ def plot(
     x: Annotated[Literal["epoch", "step"], typer.Option(help="the horizontal axis")] = "epoch",
 ) -> None:
     """Draw what the runs contain: curves, differences seed by seed, hyperparameter sweeps, times to a threshold."""
-    from bncompare.comparison import experiments
     from bncompare.figures import experiment_figures
+    from bncompare.grouping import experiments
     from bncompare.plotting import render
     from bncompare.store import write_atomic
 
@@ -608,7 +608,7 @@ def check(
 ) -> None:
     """Hold the claims of experiments against their runs; exit code 3 if one is not supported."""
     from bncompare.claims import claims_of, judge, to_plain
-    from bncompare.comparison import experiments
+    from bncompare.grouping import experiments
     from bncompare.tables import print_findings
 
     findings = {

@@ -9,15 +9,7 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
-from bncompare.comparison import (
-    Comparison,
-    Convergence,
-    MeasureComparison,
-    Sensitivity,
-    VariantSummary,
-    compare,
-    verdict_lines,
-)
+from bncompare.comparison import Comparison, Convergence, Sensitivity, compare
 from bncompare.config.expansion import setting_label
 from bncompare.diagnostic_plots import MeasuredRun, diagnostic_figures
 from bncompare.plotting import (
@@ -36,6 +28,7 @@ from bncompare.plotting import (
     times_to_threshold,
 )
 from bncompare.results import LoadedRun
+from bncompare.verdicts import MeasureComparison, VariantSummary, verdict_lines
 
 MAX_ROWS = 30  # pairs or variants in a figure with a row each
 MAX_SERIES = 12  # variants in one figure of a sweep

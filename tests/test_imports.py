@@ -32,6 +32,8 @@ LAYERS = [
     "store",
     "measures",
     "claims",
+    "grouping",
+    "verdicts",
     "comparison",
     "figures",
     "api",

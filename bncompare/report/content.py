@@ -7,27 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bncompare.claims import Finding, claims_of, judge, to_plain
-from bncompare.comparison import (
-    Comparison,
-    Convergence,
-    ExperimentRuns,
-    MeasureComparison,
-    Pair,
-    Sensitivity,
-    VariantSummary,
-    compare_experiment,
-    experiments,
-    flatten,
-    rounded,
-    settings_of,
-    validates_on_test,
-    verdict_lines,
-)
+from bncompare.comparison import Comparison, Convergence, Sensitivity, compare_experiment
 from bncompare.config import strict_yaml
 from bncompare.config.expansion import setting_label
 from bncompare.errors import UserError
+from bncompare.grouping import ExperimentRuns, experiments, flatten, settings_of, validates_on_test
 from bncompare.results import LoadedRun
 from bncompare.statistics import Summary
+from bncompare.verdicts import MeasureComparison, Pair, VariantSummary, rounded, verdict_lines
 
 MAX_SETTING_LENGTH = 120
 MAX_NAMED = 6  # variants or seeds in a warning or question; more are counted
