@@ -10,23 +10,21 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from bncompare.comparison import Comparison, Convergence, Sensitivity, compare
-from bncompare.config.expansion import setting_label
-from bncompare.diagnostic_plots import MeasuredRun, diagnostic_figures
-from bncompare.plotting import (
+from bncompare.comparison_plots import (
     Cell,
-    Curve,
     PairedDifferences,
     Sweep,
     TimeTo,
     Value,
-    curve_means,
-    experiment_curves,
     heat_map,
-    metric_label,
     paired_differences,
     sensitivity,
     times_to_threshold,
 )
+from bncompare.config.expansion import setting_label
+from bncompare.curve_plots import Curve, curve_means, experiment_curves
+from bncompare.diagnostic_plots import MeasuredRun, diagnostic_figures
+from bncompare.plotting import metric_label
 from bncompare.results import LoadedRun
 from bncompare.verdicts import MeasureComparison, VariantSummary, verdict_lines
 

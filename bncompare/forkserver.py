@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from bncompare.config.schema import Images, RunConfig
 
 # An optimizer step imports _dynamo.
-PRELOAD = ["__main__", "torch", "torch._dynamo", "bncompare.execution.processes", "bncompare.plotting"]
+PRELOAD = ["__main__", "torch", "torch._dynamo", "bncompare.execution.processes", "bncompare.curve_plots"]
 
 
 def start(runs: Iterable[RunConfig]) -> None:

@@ -27,6 +27,8 @@ LAYERS = [
     "config.expansion",
     "statistics",
     "plotting",
+    "curve_plots",
+    "comparison_plots",
     "results",
     "diagnostic_plots",
     "store",

@@ -13,22 +13,18 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bncompare.plotting import (
+from bncompare.comparison_plots import (
     Cell,
-    Curve,
     PairedDifferences,
     Sweep,
     TimeTo,
-    curve_means,
-    experiment_curves,
     heat_map,
-    metric_label,
     paired_differences,
-    render,
-    run_curves,
     sensitivity,
     times_to_threshold,
 )
+from bncompare.curve_plots import Curve, curve_means, experiment_curves, run_curves
+from bncompare.plotting import metric_label, render
 from bncompare.statistics import summarize
 
 NAN, INF = math.nan, math.inf

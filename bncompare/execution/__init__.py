@@ -107,7 +107,8 @@ def followed(run: RunConfig, records: Iterator[Record], checkpoint: Checkpoint |
 
 
 def _draw_curves(run: RunConfig, metrics: dict[str, list[float]]) -> bytes:
-    from bncompare.plotting import render, run_curves  # matplotlib: 0.5 s, not for --dry-run
+    from bncompare.curve_plots import run_curves
+    from bncompare.plotting import render
 
     title = f"{run.name}: {run.variant.label}, seed {run.seed}"
     return render(run_curves(metrics, title, run.data.is_classification), "png")
