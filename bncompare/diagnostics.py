@@ -5,13 +5,13 @@ A probe takes a `Probe`, a copy of model and optimizer with a fixed batch of tra
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bncompare.config.architecture import layers
@@ -25,6 +25,7 @@ from bncompare.randomness import StepRandomness, generator
 Parameters = dict[str, Tensor]
 
 LANDSCAPE_POINTS = 8  # along the negative gradient, evenly spaced in the logarithm
+ROUNDING = 1e-5  # of a mean: a standard deviation below it is that of float32
 SATURATED = {"sigmoid": (0.01, 0.99), "tanh": (-0.98, 0.98)}  # tanh x = 2 sigmoid(2x) − 1: the same, stretched
 
 
@@ -197,14 +198,16 @@ def _percentiles(values: Tensor) -> list[float]:
 def gradients(probe: Probe) -> Iterator[Measurement]:
     """‖∇_W L‖₂ for the weight W of each layer, and ‖ΔW‖₂/‖W‖₂ of the step that the optimizer would take with it.
 
-    Cost: a training step.
+    The step has the learning rate of the last one. Where W is a function of other parameters (weight and spectral
+    normalization), both are about these together. Cost: a training step.
     """
     for layer in probe.blocks:
         names = probe.weights(layer)
         if names:
             moved = _norm([probe.after[name] - probe.start[name] for name in names])
+            size = _norm([probe.start[name] for name in names])
             yield Measurement(layer, "gradient norm", _norm([probe.gradients[name] for name in names]))
-            yield Measurement(layer, "update ratio", moved / _norm([probe.start[name] for name in names]))
+            yield Measurement(layer, "update ratio", moved / size if size > 0 else math.nan)
 
 
 def norm_parameters(probe: Probe, *, all_values: bool) -> Iterator[Measurement]:
@@ -227,8 +230,9 @@ def running_statistics(probe: Probe) -> Iterator[Measurement]:
     """Running statistics of each norm layer against those of the batch, over its channels.
 
     `running mean distance`: root mean square of (running mean − batch mean) / batch standard deviation.
-    `running variance ratio`: geometric mean of running / batch variance, the latter unbiased (of ℓp norms, moments).
-    A channel whose batch variance is 0 is left out. Cost: two forward passes.
+    `running variance ratio`: geometric mean of running / batch variance, the latter unbiased (of ℓp norms, moments;
+    of ghost batches, the mean over the virtual ones). A channel that is constant but for rounding is left out.
+    Cost: a forward pass, and one of the norm layers.
     """
     inputs: dict[nn.Module, Tensor] = {}
     names = {block.norm: layer for layer, block in probe.blocks.items() if hasattr(block, "norm")}
@@ -250,16 +254,20 @@ def running_statistics(probe: Probe) -> Iterator[Measurement]:
         norm.num_batches_tracked.zero_()
         norm(inputs[norm])
         norm.momentum = momentum
-        kept = norm.running_var > 0
-        distance = ((running_mean - norm.running_mean)[kept].square() / norm.running_var[kept]).mean().sqrt()
+        std = inputs[norm].transpose(0, 1).flatten(1).std(1)
+        kept = std > ROUNDING * norm.running_mean.abs()
+        distance = (running_mean - norm.running_mean)[kept] / std[kept]
         ratio = (running_var[kept] / norm.running_var[kept]).log().mean().exp()
-        yield Measurement(layer, "running mean distance", distance.item())
+        yield Measurement(layer, "running mean distance", distance.square().mean().sqrt().item())
         yield Measurement(layer, "running variance ratio", ratio.item())
 
 
 @torch.no_grad()
 def train_eval_gap(probe: Probe, train_split: Split, statistics: EvalStats) -> Iterator[Measurement]:
-    """The loss of the batch in training mode and in evaluation mode. Cost: two forward passes."""
+    """The loss of the batch in training mode and in evaluation mode.
+
+    Cost: two forward passes; with population statistics, a pass over the training set for each norm layer.
+    """
     loss = probe.loss_fn(probe.forward(), probe.targets)
     yield Measurement("model", "loss in training mode", loss.item())
     probe.restore_buffers()
@@ -288,7 +296,7 @@ def landscape(probe: Probe, shortest: float, longest: float) -> Iterator[Measure
         loss, there = probe.loss_and_gradients()
         losses.append(loss)
         changes.append(_norm([there[name] - gradient for name, gradient in probe.gradients.items()]))
-        smoothness.append(changes[-1] / (s * probe.lr * length) if length > 0 else 0.0)
+        smoothness.append(changes[-1] / (s * probe.lr * length) if length != 0 else 0.0)
     probe.set(probe.start)
     # NumPy's: of values that include a NaN they are NaN.
     found = (
@@ -303,22 +311,28 @@ def covariate_shift(probe: Probe) -> Iterator[Measurement]:
     """Internal covariate shift of each layer (Santurkar et al. 2018, Definition 2.1): ‖G − G′‖₂ and cos(G, G′).
 
     G is the gradient of the batch's loss for the weight of layer i; G′ the same after layers 1 to i−1, with their
-    norms, have taken the step that the optimizer would take with this batch. The first layer has none.
-    Cost: a training step for each layer, and one more.
+    norms, have taken the step that the optimizer would take with this batch and the learning rate of the last step.
+    The first layer has none. Cost: a training step for each layer.
     """
     own, after = probe.gradients, probe.after
     for i, layer in enumerate(layers(probe.run)):
         names = probe.weights(layer.name)
         if i > 0 and layer.name in probe.blocks and names:
             moved = probe.loss_and_gradients()[1]
-            here, there = (torch.cat([g[name].flatten() for name in names]) for g in (own, moved))
+            here, there = (_flat(g[name] for name in names) for g in (own, moved))
             yield Measurement(layer.name, "covariate shift", _norm([here - there]))
-            cosine = F.cosine_similarity(here, there, dim=0, eps=1e-30)
-            yield Measurement(layer.name, "covariate shift cosine", cosine.item())
+            lengths = _norm([here]) * _norm([there])
+            cosine = float(here @ there) / lengths if lengths != 0 else math.nan
+            yield Measurement(layer.name, "covariate shift cosine", cosine)
         probe.set({name: value for name, value in after.items() if name.startswith(f"{layer.name}.")})
     probe.set(probe.start)
 
 
+def _flat(tensors: Iterable[Tensor]) -> Tensor:
+    """All numbers together, in float64: the squares of small gradients are 0 in float32."""
+    return torch.cat([tensor.flatten() for tensor in tensors]).cpu().double()  # some devices have no float64
+
+
 def _norm(tensors: Iterable[Tensor]) -> float:
     """The Euclidean norm of all numbers together."""
-    return float(torch.linalg.vector_norm(torch.cat([tensor.flatten() for tensor in tensors])))
+    return float(torch.linalg.vector_norm(_flat(tensors)))

@@ -195,13 +195,14 @@ class Run:
         """The end of a finished run of which this one is the continuation, to the bit: the longest there is.
 
         The same config but for a smaller number of epochs or steps, which went all the way, ended with a regular
-        evaluation, and whose learning rate did not depend on its length.
+        evaluation and measurement, and whose learning rate did not depend on its length.
         """
         config = self.config
         length = "steps" if config.training.epochs is None else "epochs"
         wanted = config.decisive
-        every = config.training.eval_every or config.steps_per_epoch
-        if wanted["training"]["scheduler"]["name"] == "cosine":
+        every = (config.training.eval_every or config.steps_per_epoch) * config.diagnostics.every
+        # At its end a run records each γ and β, which a longer one does not there.
+        if wanted["training"]["scheduler"]["name"] == "cosine" or config.diagnostics.norm_parameters:
             return None
         found: list[tuple[int, Path]] = []
         for path in self.path.parent.glob(f"{glob.escape(self.path.name[: -len(config.digest)])}*"):

@@ -4,6 +4,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
-from bncompare.config.measured import one_at_a_time_statistics
+from bncompare.config.measured import one_at_a_time_statistics, validated_with
 from bncompare.config.schema import (
     SGD,
     ClassClusteredSampler,
@@ -29,8 +30,8 @@ from bncompare.data import Dataset, Split
 from bncompare.diagnostics import Measurement, Probe, measure, probe_batch
 from bncompare.errors import UserError
 from bncompare.models import build_model, trainable_parameters
-from bncompare.norms.evaluation import evaluation_statistics, set_evaluation_mode
-from bncompare.norms.kinds import BatchFamily, EvalStats, TrackingBatchNorm
+from bncompare.norms.evaluation import batch_norms, evaluation_statistics, set_evaluation_mode
+from bncompare.norms.kinds import BatchFamily, EvalStats
 from bncompare.randomness import StepRandomness, generator
 
 EVALUATION_CHUNK = 500  # examples; a few MB of activations, and small enough for the caches
@@ -212,7 +213,8 @@ def evaluate(
     is_classification = split.targets.dtype == torch.int64
     sums = _Sums(is_classification, split.rows.device)
     set_evaluation_mode(model)
-    for rows in split.rows.tensor_split(-(-len(split) // chunk)):
+    # One example has no batch statistics.
+    for rows in split.rows.tensor_split(min(-(-len(split) // chunk), max(1, len(split) // 2))):
         inputs, targets = split.batch(rows)
         outputs = model(inputs)
         # Of several targets the squared error is the mean.
@@ -434,10 +436,7 @@ def _outcome(
 def eval_stats(run: RunConfig) -> EvalStats:
     """The statistics that the norm of a run uses in evaluation."""
     norm = run.model.norm
-    if not isinstance(norm, BatchFamily):
-        return "running"
-    tracks = not isinstance(norm, TrackingBatchNorm) or norm.track_running_stats
-    return norm.eval_stats if tracks else "batch"
+    return norm.evaluated_with if isinstance(norm, BatchFamily) else "running"
 
 
 def evaluation_chunk(run: RunConfig, statistics: EvalStats) -> int:
@@ -452,7 +451,7 @@ def _other_validations(
     norm, wanted = run.model.norm, run.diagnostics
     if not isinstance(norm, BatchFamily):
         return
-    for statistics in wanted.eval_stats:
+    for statistics in validated_with(run):
         with evaluation_statistics(model, train_split, statistics):
             chunk = evaluation_chunk(run, statistics)
             for name, value in evaluate(model, validation, loss_fn, "val", chunk).items():
@@ -461,6 +460,21 @@ def _other_validations(
         # Beside a copy of itself an example has the statistics it has alone, which torch refuses to compute.
         twins = replace(validation, rows=validation.rows[: wanted.one_at_a_time].repeat_interleave(2))
         for statistics in one_at_a_time_statistics(norm):
-            with evaluation_statistics(model, train_split, statistics):
+            with evaluation_statistics(model, train_split, statistics), _first_example_alone(model):
                 for name, value in evaluate(model, twins, loss_fn, "val", chunk=2).items():
                     yield Measurement("model", f"{name} one at a time with {statistics} statistics", value)
+
+
+@contextmanager
+def _first_example_alone(model: nn.Module) -> Iterator[None]:
+    """Let each norm see the first example alone, however often: of two equal ones a matrix product may round both
+    differently, which a variance of 0 would blow up."""
+    handles = [
+        norm.register_forward_pre_hook(lambda _norm, inputs: (inputs[0][:1].expand_as(inputs[0]),))
+        for norm in batch_norms(model)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

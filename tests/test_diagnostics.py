@@ -2,6 +2,7 @@
 
 import functools
 import io
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -365,6 +366,70 @@ def test_running_statistics(norm: str) -> None:
     assert found["hidden.0", "running variance ratio"] == pytest.approx(np.exp(np.mean(np.log(var / batch_var))))
 
 
+@pytest.mark.parametrize("p", ["1", "2", "inf"])
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_running_mean_distance_has_no_unit(p: str, scale: float) -> None:
+    """It is in batch standard deviations, whatever the norm divides by, and so the same at any scale of the input."""
+    run, dataset = regression(norm=f"{{kind: lp_batch, p: {p}}}")
+    probe = probe_of(run, dataset)
+    with torch.no_grad():
+        probe.model.get_submodule("hidden.0.linear").weight.mul_(scale)  # type: ignore[operator, union-attr]
+        probe.buffers["hidden.0.norm.running_mean"].mul_(scale)
+    x = numpy(probe.inputs) @ numpy(probe.model.get_submodule("hidden.0.linear").weight).T
+    distance = (numpy(probe.buffers["hidden.0.norm.running_mean"]) - x.mean(0)) / x.std(0, ddof=1)
+    found = table(running_statistics(probe))["hidden.0", "running mean distance"]
+    assert found == pytest.approx(np.sqrt(np.mean(distance**2)))
+
+
+def test_constant_channels_are_left_out() -> None:
+    """What varies by rounding alone has no spread to measure a distance in."""
+    run, dataset = regression(norm="batch")
+    probe = probe_of(run, dataset)
+    values = torch.randn(20, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    values[:, 1:] = 0.1 + 1e-9 * values[:, 1:]  # 1e-8 of the mean
+    probe.model.get_submodule("hidden.0.linear").register_forward_hook(lambda _layer, _inputs, _output: values)
+    mean, var = (numpy(probe.buffers[f"hidden.0.norm.running_{name}"])[0] for name in ("mean", "var"))
+    x = numpy(values)[:, 0]
+    found = table(running_statistics(probe))
+    expected = abs(mean - x.mean()) / x.std(ddof=1)
+    assert found["hidden.0", "running mean distance"] == pytest.approx(expected)
+    assert found["hidden.0", "running variance ratio"] == pytest.approx(var / x.var(ddof=1))
+
+
+def test_tiny_gradients() -> None:
+    """Gradients whose squares are 0 in float32 keep their length and direction."""
+    run, dataset = regression("model.hidden=[5, 6, 7]")
+    probe = probe_of(run, dataset)
+    exact = table(gradients(probe)) | table(covariate_shift(probe))
+    small = Probe(
+        *(run, probe.model.float(), torch.optim.SGD(probe.model.parameters(), 0.1)),
+        *((probe.inputs.float(), probe.targets.float()), lambda *of: 1e-30 * F.mse_loss(*of), 7, 0.1e30),
+    )
+    for group in small.optimizer.param_groups:
+        group["lr"] = 0.1e30
+    found = table(gradients(small)) | table(covariate_shift(small))
+    for (layer, quantity), value in exact.items():
+        unit = 1e-30 if quantity in ("gradient norm", "covariate shift") else 1
+        assert found[layer, quantity] == pytest.approx(unit * value, rel=1e-3), quantity
+        if quantity.endswith("cosine"):
+            assert -1 <= found[layer, quantity] <= 1 + 1e-12
+
+
+def test_undefined_values_are_nan() -> None:
+    """A step over a weight of 0, the direction of no gradient, the smoothness of what is no number."""
+    run, dataset = regression()
+    probe = probe_of(run, dataset)
+    with torch.no_grad():
+        for parameter in probe.parameters.values():
+            parameter.zero_()
+        probe.start = {name: p.detach().clone() for name, p in probe.parameters.items()}
+    assert math.isnan(table(gradients(probe))["hidden.0", "update ratio"])
+    assert math.isnan(table(covariate_shift(probe))["hidden.1", "covariate shift cosine"])
+    probe = probe_of(run, dataset)
+    probe.targets = probe.targets * math.nan
+    assert all(math.isnan(value) for value in table(landscape(probe, 0.5, 4)).values())
+
+
 def test_train_eval_gap() -> None:
     """The loss with the batch's statistics against that with the running ones, as `evaluate` computes it."""
     run, dataset = regression(norm="batch")
@@ -464,6 +529,55 @@ def test_covariate_shift_takes_the_optimizers_step(optimizer: str) -> None:
                 parameter.copy_(stepped.parameters[name])
     (there,) = torch.autograd.grad(F.mse_loss(model(probe.inputs), probe.targets), weight)
     assert found["output", "covariate shift"] == pytest.approx((here - there).norm().item())
+
+
+@pytest.mark.parametrize("hidden", ["[12, 10, 8]", "[50, 50, 50, 50]"])
+def test_one_at_a_time_is_not_rounding(hidden: str) -> None:
+    """Whatever the shapes of the layers, of one example a dense batch norm gives β, and not blown-up rounding."""
+    data = "data={name: random_regression, samples: 60, features: 10, validation: 12}"
+    settings = ["claims=[]", data, f"model={{name: mlp, hidden: {hidden}}}", "diagnostics.one_at_a_time=12"]
+    run = run_of("batch", *settings, "training.epochs=2", "training.batch_size=16", config="regression.yaml")
+    dataset = load_dataset(run, None)
+    *_, record = train(run, dataset, CPU)
+    assert dataset.validation is not None
+    assert record.outcome is not None
+    model = build_model(run)
+    model.load_state_dict(torch.load(io.BytesIO(record.checkpoint()), weights_only=False)["model"])
+    last = len(run.model.hidden) - 1  # type: ignore[union-attr]
+    beta = model.get_submodule(f"hidden.{last}.norm").bias
+    answer = model.get_submodule("output")(torch.relu(beta).unsqueeze(0))  # type: ignore[arg-type]
+    targets = dataset.validation.batch(dataset.validation.rows[:12])[1]
+    expected = F.mse_loss(answer.expand_as(targets), targets).item()
+    found = table(record.diagnostics)["model", "val/loss one at a time with batch statistics"]
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("norm", "measured"),
+    [
+        ("batch", ["running", "batch", "population"]),
+        ("{kind: batch, track_running_stats: false}", ["batch"]),
+        ("{kind: lp_batch, p: 1}", ["running", "batch"]),
+        ("{kind: lp_batch, p: 2}", ["running", "batch", "population"]),
+        ("layer", []),
+    ],
+)
+def test_statistics_that_a_norm_has(norm: str, measured: list[str]) -> None:
+    """Of the statistics asked for those are measured that the norm has: no other stands under their name."""
+    run = run_of(norm, "diagnostics.eval_stats=[running, batch, population]", "training.epochs=1")
+    (record,) = train(run, load_dataset(run, POOL), CPU)
+    names = [row.quantity for row in record.diagnostics if row.quantity.startswith("val/loss")]
+    assert names == [f"val/loss with {statistics} statistics" for statistics in measured]
+
+
+def test_batch_statistics_of_an_odd_number() -> None:
+    """Batches of two, and an odd number of examples to evaluate on: none is left alone."""
+    data = "data={name: random_regression, samples: 60, features: 4, validation: 11, test_samples: 5}"
+    settings = ["claims=[]", data, "model={name: mlp, hidden: [5]}", "training.epochs=1", "training.batch_size=2"]
+    run = run_of("{kind: batch, eval_stats: batch}", *settings, config="regression.yaml")
+    (record,) = train(run, load_dataset(run, None), CPU)
+    assert record.outcome is not None
+    assert record.outcome.status == "completed"
 
 
 @pytest.mark.parametrize("layers", ["all", "conv"])

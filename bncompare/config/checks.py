@@ -1,7 +1,7 @@
 """What a schema can't say: settings that are each fine and together are not."""
 
 from bncompare.config.architecture import Layer, layers
-from bncompare.config.measured import measured, measured_layers
+from bncompare.config.measured import measured, measured_layers, validated_with
 from bncompare.config.schema import (
     SGD,
     Claim,
@@ -14,7 +14,7 @@ from bncompare.config.schema import (
 )
 from bncompare.config.strict_yaml import KeyPath
 from bncompare.norms import NoNorm, Norm
-from bncompare.norms.kinds import BatchFamily, TrackingBatchNorm
+from bncompare.norms.kinds import BatchFamily
 
 Problem = tuple[KeyPath, str]
 
@@ -159,13 +159,9 @@ def _check_norm(run: RunConfig) -> list[Problem]:
 
 
 def _check_eval_stats(run: RunConfig, norm: Norm, planned: list[Layer]) -> list[Problem]:
-    chosen = {*run.diagnostics.eval_stats}
-    if chosen and not isinstance(norm, BatchFamily):
-        return []  # nothing to measure; a variant may have no statistics
-    if isinstance(norm, BatchFamily):
-        chosen.add(norm.eval_stats)
-        if isinstance(norm, TrackingBatchNorm) and not norm.track_running_stats:
-            chosen.add("batch")
+    if not isinstance(norm, BatchFamily):
+        return []
+    chosen = {norm.evaluated_with, *validated_with(run)}
     smallest = min([size for size in (run.data.validation_size, run.data.test_size) if size], default=2)
     if "batch" in chosen and smallest == 1 and any(layer.norm and layer.kind == "dense" for layer in planned):
         return [(("model", "norm"), "evaluation with batch statistics needs 2 examples or more to evaluate on")]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from bncompare.config.architecture import Layer, layers
 from bncompare.config.schema import RunConfig
-from bncompare.norms.kinds import BatchFamily, EvalStats, MeanOnlyBatchNorm, PopulationBatchNorm, TrackingBatchNorm
+from bncompare.norms.kinds import BatchFamily, EvalStats, MeanOnlyBatchNorm, PopulationBatchNorm
 
 PERCENTILES = {"p15": 15, "p50": 50, "p85": 85}
 LANDSCAPE = (
@@ -60,7 +60,7 @@ def _of_model(run: RunConfig) -> Iterator[str]:
         yield from LANDSCAPE
     if isinstance(norm, BatchFamily):
         names = [name for name in run.metric_names if name.startswith("val/")]
-        yield from (f"{name} with {statistics} statistics" for statistics in wanted.eval_stats for name in names)
+        yield from (f"{name} with {statistics} statistics" for statistics in validated_with(run) for name in names)
         if wanted.one_at_a_time is not None:
             yield from (
                 f"{name} one at a time with {s} statistics" for s in one_at_a_time_statistics(norm) for name in names
@@ -69,11 +69,18 @@ def _of_model(run: RunConfig) -> Iterator[str]:
 
 def _tracks(norm: object) -> bool:
     """Whether a norm has running statistics."""
-    if isinstance(norm, TrackingBatchNorm):
-        return norm.track_running_stats
-    return isinstance(norm, BatchFamily | PopulationBatchNorm)
+    return isinstance(norm, PopulationBatchNorm) or (
+        isinstance(norm, BatchFamily) and "running" in norm.available_statistics
+    )
+
+
+def validated_with(run: RunConfig) -> list[EvalStats]:
+    """Of the statistics asked for in `diagnostics.eval_stats` those that the norm has."""
+    norm = run.model.norm
+    available = norm.available_statistics if isinstance(norm, BatchFamily) else []
+    return [statistics for statistics in run.diagnostics.eval_stats if statistics in available]
 
 
 def one_at_a_time_statistics(norm: BatchFamily) -> list[EvalStats]:
     """The statistics with which examples are classified one at a time."""
-    return ["running", "batch"] if _tracks(norm) else ["batch"]
+    return [statistics for statistics in norm.available_statistics if statistics != "population"]

@@ -471,7 +471,7 @@ class Diagnostics(Section):
     """
 
     every: PositiveInt = 1
-    """evaluations between measurements; the last evaluation is always measured"""
+    """evaluations between measurements; the last evaluation is always measured, unless the run diverged in it"""
     examples: PositiveInt | None = None
     """training examples in the batch that is measured on; null = as many as in a batch of training"""
     layers: Annotated[Literal["all"] | list[str], must_be("all, or a list of layer names")] = "all"
@@ -482,8 +482,9 @@ class Diagnostics(Section):
     units: list[Annotated[int, Field(ge=0)]] = []
     """units (channels) of each of the layers whose percentiles are recorded as well"""
     gradients: bool = False
-    """norm of the gradient for each layer's weight, and norm of the step the optimizer would take next over that of
-    the weight"""
+    """norm of the gradient for each layer's weight, and norm of the step that the optimizer would take next, with the
+    learning rate of the last one, over that of the weight; of weight and spectral normalization those of the
+    parameters that the weight is made of"""
     norm_parameters: bool = False
     """mean, smallest and largest γ and β of each norm layer, and all of them at the end"""
     running_statistics: bool = False
@@ -495,14 +496,14 @@ class Diagnostics(Section):
     the gradient, and the largest change over the distance (Santurkar et al. 2018, who take [0.5, 4]). Costs 9
     training steps"""
     covariate_shift: bool = False
-    """internal covariate shift of each layer (Santurkar et al. 2018, Definition 2.1). Costs a training step for each
-    layer, and one more"""
+    """internal covariate shift of each layer (Santurkar et al. 2018, Definition 2.1), with the learning rate of the
+    last step. Costs a training step for each layer"""
     eval_stats: list[EvalStats] = []
-    """validate with these statistics of the batch family as well, beside the norm's own eval_stats. Costs a
-    validation each, `population` a pass over the training set for each norm layer"""
+    """validate with these statistics of the batch family as well, beside the norm's own eval_stats, as far as the
+    norm has them. Costs a validation each, `population` a pass over the training set for each norm layer"""
     one_at_a_time: PositiveInt | None = None
-    """validation examples that are classified one at a time, with the running statistics of the batch family and with
-    those of the one example. Costs two training steps for each"""
+    """validation examples, the first ones, that are classified one at a time, with the running statistics of the
+    batch family and with those of the one example. Costs two forward passes of two examples for each"""
 
     @property
     def probes_the_model(self) -> bool:

@@ -278,8 +278,19 @@ class BatchFamily(AffineNorm):
     momentum: Momentum = 0.1
     """weight of the newest batch in the running statistics; null = cumulative average"""
     eval_stats: EvalStats = "running"
-    """statistics in evaluation: the running ones; those of the evaluation batch (as large as in training); or exact
-    ones of the training set, recomputed before each evaluation at the cost of a pass over it for each norm layer"""
+    """statistics in evaluation: the running ones; those of the evaluation batch (nearly as large as in training); or
+    exact ones of the training set, recomputed before each evaluation at the cost of a pass over it for each norm
+    layer"""
+
+    @property
+    def available_statistics(self) -> list[EvalStats]:
+        """Those that it can be evaluated with."""
+        return ["running", "batch", "population"]
+
+    @property
+    def evaluated_with(self) -> EvalStats:
+        """`eval_stats`, as far as it has them."""
+        return self.eval_stats if self.eval_stats in self.available_statistics else "batch"
 
     def problem(self, shape: Shape, batch_size: int) -> str | None:
         """One value has no variance."""
@@ -296,6 +307,11 @@ class TrackingBatchNorm(BatchFamily):
 
     track_running_stats: bool = True
     """keep running statistics; without, evaluation uses those of the evaluation batch"""
+
+    @property
+    def available_statistics(self) -> list[EvalStats]:
+        """Without a place to keep some, the batch's."""
+        return super().available_statistics if self.track_running_stats else ["batch"]
 
     @property
     def options(self) -> dict[str, Any]:
@@ -450,8 +466,13 @@ class LpBatchNorm(BatchFamily):
     p: Literal[1, 2, "inf"] = 1
     """1, 2 (batch normalization itself), or inf"""
 
+    @property
+    def available_statistics(self) -> list[EvalStats]:
+        """Exact ones are computed for means and variances."""
+        return super().available_statistics if self.p == 2 else ["running", "batch"]
+
     def problem(self, shape: Shape, batch_size: int) -> str | None:
-        """Exact statistics are computed for means and variances."""
+        """See `available_statistics`."""
         if self.eval_stats == "population" and self.p != 2:
             return f"with p: {self.p} has no eval_stats: population"
         return super().problem(shape, batch_size)

@@ -52,6 +52,11 @@ PATIENCE = "training.early_stopping={patience: 4}"
             ["training.scheduler={name: step, step_size: 2}", "training.epochs=6"],
             id="steps of the learning rate",
         ),
+        pytest.param(
+            ["diagnostics={gradients: true, every: 2}", "training.epochs=2"],
+            ["diagnostics={gradients: true, every: 2}", "training.epochs=5"],
+            id="diagnostics",
+        ),
     ],
 )
 def test_more_epochs_go_on(tmp_path: Path, shorter: list[str], longer: list[str]) -> None:
@@ -77,6 +82,16 @@ COSINE = "training.scheduler={name: cosine}"
             [*BY_STEPS, "training.steps=5"], [*BY_STEPS, "training.steps=8"], id="an evaluation at the end alone"
         ),
         pytest.param(["training.optimizer.lr=0.2"], ["training.epochs=5"], id="another learning rate"),
+        pytest.param(
+            ["diagnostics={gradients: true, every: 2}", "training.epochs=3"],
+            ["diagnostics={gradients: true, every: 2}", "training.epochs=5"],
+            id="a measurement at the end alone",
+        ),
+        pytest.param(
+            ["diagnostics={norm_parameters: true}", "training.epochs=3"],
+            ["diagnostics={norm_parameters: true}", "training.epochs=5"],
+            id="each γ and β at the end",
+        ),
         pytest.param(["training.epochs=2"], ["training.epochs=null", "training.steps=20"], id="steps after epochs"),
         pytest.param(["training.epochs=5"], ["training.epochs=2"], id="fewer epochs"),
         pytest.param(
