@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +13,10 @@ from bncompare.measures import at_evaluation
 from bncompare.results import LoadedRun
 from bncompare.statistics import (
     MAX_EXACT_SEEDS,
+    MAX_SEEDS_NEEDED,
     Summary,
     compare_paired,
+    proportion_interval,
     seeds_needed,
     summarize,
     t_interval,
@@ -55,7 +57,8 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
 
     A bound is supported if the 95 % t-interval of the mean (of the paired differences, for two variants) lies wholly
     on its side, not supported if wholly on the other. `difference_within` is supported if the 90 % interval lies
-    within, which is two one-sided t-tests at 5 %. A run without a value (diverged, unfinished) leaves the claim at
+    within, which is two one-sided t-tests at 5 %. The interval of `diverged`, a proportion, is the exact one: of six
+    runs that all diverged, 54 % to 100 %. A run without a value (diverged, unfinished) leaves the claim at
     best inconclusive: a mean of the others would be too good. Each claim is stated before the runs and judged on its
     own, so there is no correction for their number.
     """
@@ -82,6 +85,9 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     columns = [[side[seed] for seed in seeds] for side in values]
     if len(columns) == 1:
         summary, tested = summarize(columns[0]), ""
+        if claim.metric == "diverged":
+            low, high = proportion_interval(round(sum(columns[0])), len(seeds))
+            summary = replace(summary, low=low, high=high)
     else:
         paired = compare_paired(
             *columns, higher_is_better=measure.higher_is_better, random=np.random.default_rng(0)
@@ -99,7 +105,8 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
         verdict = _hold(name, bound, summary)
         verdicts.append(verdict)
         words = name.removeprefix("difference_").replace("_", " ")
-        more = _what_would_decide(name, bound, summary) if verdict == "inconclusive" else ""
+        decides = _how_many_would_decide if claim.metric == "diverged" else _what_would_decide
+        more = decides(name, bound, summary) if verdict == "inconclusive" else ""
         bounds.append(f"claimed {words} {bound:g}: {verdict}{more}")
     overall: Verdict = "supported"
     if "not supported" in verdicts:
@@ -128,6 +135,15 @@ def _what_would_decide(name: str, bound: float, summary: Summary) -> str:
     if needed is None:
         return "; no number of seeds would decide it: the mean is on the bound"
     return f"; about {max(needed, summary.n + 1)} seeds would decide it, if the spread stays ({summary.sd:.2g})"
+
+
+def _how_many_would_decide(name: str, bound: float, summary: Summary) -> str:
+    """Of a proportion."""
+    for n in range(summary.n + 1, MAX_SEEDS_NEEDED):
+        low, high = proportion_interval(round(summary.mean * n), n)
+        if _hold(name, bound, replace(summary, low=low, high=high)) != "inconclusive":
+            return f"; about {n} seeds would decide it, if the proportion stays"
+    return "; no number of seeds would decide it: the proportion is on the bound"
 
 
 def to_plain(finding: Finding) -> dict[str, Any]:

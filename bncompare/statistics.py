@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtr, nctdtr, stdtr, stdtrit  # scipy.stats would cost a second to import
+from scipy.special import bdtr, betaincinv, nctdtr, stdtr, stdtrit  # scipy.stats would cost a second to import
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,14 @@ def t_interval(summary: Summary, confidence: float) -> tuple[float, float]:
         return math.nan, math.nan
     half = _half_width(summary.n, summary.sd, confidence)
     return summary.mean - half, summary.mean + half
+
+
+def proportion_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a proportion of which k of n were seen (Clopper & Pearson 1934)."""
+    tail = (1 - confidence) / 2
+    low = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
+    high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
+    return low, high
 
 
 MAX_SEEDS_NEEDED = 10_000

@@ -561,6 +561,11 @@ CLAIM_ERRORS = [
         "config.yaml:17: claims[0].versus: …nothing…: none, batch",
     ),
     bad(
+        "claim: divergence of two variants",
+        claim("metric: test/accuracy", "metric: diverged"),
+        "config.yaml:17: claims[0].versus: diverged is claimed of one variant: leave out versus",
+    ),
+    bad(
         "claim variant as text",
         claim("variant: {model.norm: batch}", "variant: batch"),
         "config.yaml:16: claims[0].variant: must be a mapping…, not 'batch'",

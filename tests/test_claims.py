@@ -288,15 +288,32 @@ def test_overrides_may_leave_a_claim_behind() -> None:
 
 
 def test_diverged_as_a_metric() -> None:
-    """`diverged` is 1 for a run that diverged and 0 for one that did not; unfinished runs have no value."""
-    runs = [run("batch", i, 0.3) for i in range(3)] + [run("none", i, None, "diverged") for i in range(3)]
-    settled = claim(metric="diverged", versus={"model.norm": "none"}, difference_at_most=-0.5)
-    assert judge(settled, runs).verdict == "supported"
-    finding = judge(claim(metric="diverged", at_most=0.5), runs)
-    assert finding.verdict == "supported"
-    assert finding.reasons[0] == "diverged (1 or 0), mean 0, 95 % interval 0 to 0, n = 3"
-    runs[0] = run("batch", 0, 0.3, "unfinished")
-    assert judge(settled, runs).verdict == "inconclusive"
+    """`diverged` is 1 for a run that diverged and 0 for one that did not; unfinished runs have no value.
+
+    Its interval is that of a proportion: of six runs that all diverged it begins at .025^(1/6).
+    """
+
+    def runs(diverged: int, of: int) -> list[LoadedRun]:
+        return [run("batch", i, None, "diverged") if i < diverged else run("batch", i, 0.3) for i in range(of)]
+
+    def most(diverged: int, of: int, **bounds: float) -> list[str]:
+        finding = judge(claim(metric="diverged", **bounds), runs(diverged, of))
+        return [finding.verdict, *finding.reasons]
+
+    verdict, interval, bound = most(6, 6, at_least=0.5)
+    assert verdict == "supported"
+    assert interval == f"diverged (1 or 0), mean 1, 95 % interval {0.025 ** (1 / 6):.4g} to 1, n = 6"
+    assert most(6, 6, at_most=0.5)[0] == "not supported"
+    assert most(0, 6, at_most=0.5)[0] == "supported"
+    verdict, _, bound = most(6, 6, at_least=0.8)
+    assert (verdict, bound) == (
+        "inconclusive",
+        "claimed at least 0.8: inconclusive; about 17 seeds would decide it, if the proportion stays",
+    )  # .025^(1/17) = .805, .025^(1/16) = .794
+    verdict, _, bound = most(1, 2, at_least=0.5)
+    assert bound.endswith("no number of seeds would decide it: the proportion is on the bound")
+    unfinished = [run("batch", 0, 0.3, "unfinished"), *runs(7, 7)[1:]]
+    assert judge(claim(metric="diverged", at_least=0.5), unfinished).verdict == "inconclusive"
 
 
 def test_the_mean_over_the_evaluations() -> None:

@@ -15,6 +15,7 @@ from bncompare.statistics import (
     effect_size,
     holm,
     probability_better,
+    proportion_interval,
     seeds_needed,
     sign_flip_p,
     sign_test_p,
@@ -175,6 +176,14 @@ def test_sign_test(wins: int, losses: int) -> None:
     """The sign test is the two-sided binomial test with probability ½."""
     expected = stats.binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
     assert sign_test_p(wins, losses) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 6), (6, 6), (5, 6), (1, 2), (40, 100)])
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_proportion_interval(k: int, n: int, confidence: float) -> None:
+    """Clopper & Pearson's interval, as scipy.stats gives it."""
+    expected = stats.binomtest(k, n).proportion_ci(confidence, method="exact")
+    assert proportion_interval(k, n, confidence) == pytest.approx(tuple(expected))
 
 
 def test_compare_paired() -> None:

@@ -222,6 +222,8 @@ def check_claims(variants: list[RunConfig]) -> list[Problem]:
         elif claim.versus is not None and not all(differences):
             bounds = ", ".join(name for name in claim.bounds if not name.startswith("difference"))
             problems.append((path, f"{bounds} is about one variant: leave out versus, or use difference_…"))
+        if claim.metric == "diverged" and claim.versus is not None:
+            problems.append(((*path, "versus"), "diverged is claimed of one variant: leave out versus"))
         if claim.versus == claim.variant:
             problems.append(((*path, "versus"), f"{claim.versus} is the variant itself"))
         problems += [((*path, "at"), message) for message in _check_at(claim, variants)]
