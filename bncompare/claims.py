@@ -62,6 +62,8 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     best inconclusive: a mean of the others would be too good. Each claim is stated before the runs and judged on its
     own, so there is no correction for their number.
     """
+    if claim.problem:
+        return Finding(claim, "inconclusive", [claim.problem], None)
     sides = {"variant": claim.variant} | ({"versus": claim.versus} if claim.versus is not None else {})
     measure = at_evaluation(claim.metric, claim.at)
     values: list[dict[int, float]] = []

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import math
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from bncompare.errors import StorageError, UserError
+from bncompare.errors import StorageError, UserError, printable
 
 if TYPE_CHECKING:  # pydantic, NumPy, matplotlib, rich and torch are imported by the commands that need them
     from bncompare.config.expansion import Experiment
@@ -38,14 +39,22 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # γ on a terminal that has no Greek
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except UserError as error:
         for problem in error.problems:
-            print(f"error: {problem}" if not problem.startswith(" ") else problem, file=sys.stderr)
+            text = printable(problem)
+            print(f"error: {text}" if not text.startswith(" ") else text, file=sys.stderr)
         sys.exit(1 if isinstance(error, StorageError) else 2)
     except BrokenPipeError:  # `bncompare list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:  # `bncompare list > /dev/full`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(1)
     sys.exit(0)
 
 
@@ -579,6 +588,8 @@ def report(
     """Compare the variants of each experiment seed by seed: a verdict in plain words, and the numbers behind it."""
     if markdown and as_json:
         raise UserError("--markdown and --json: one or the other")
+    if threshold is not None and not math.isfinite(threshold):
+        raise UserError(f"--threshold {threshold}: must be finite")
     from bncompare.report.content import document, sections
 
     found = sections(_load_runs(paths), metrics=metric, at=at, versus=versus, threshold=threshold)

@@ -289,14 +289,14 @@ def landscape(probe: Probe, shortest: float, longest: float) -> Iterator[Measure
     predictiveness); and the largest of the latter over the distance s·lr·‖∇L‖₂ (effective β-smoothness).
     Cost: `LANDSCAPE_POINTS` + 1 training steps.
     """
-    length = _norm(probe.gradients.values())
+    length = probe.lr * _norm(probe.gradients.values())  # of a step: 0 where the learning rate or it underflows
     losses, changes, smoothness = [], [], []
     for s in np.geomspace(shortest, longest, LANDSCAPE_POINTS).tolist():
         probe.set({name: value - s * probe.lr * probe.gradients[name] for name, value in probe.start.items()})
         loss, there = probe.loss_and_gradients()
         losses.append(loss)
         changes.append(_norm([there[name] - gradient for name, gradient in probe.gradients.items()]))
-        smoothness.append(changes[-1] / (s * probe.lr * length) if length != 0 else 0.0)
+        smoothness.append(changes[-1] / (s * length) if s * length != 0 else 0.0)
     probe.set(probe.start)
     # NumPy's: of values that include a NaN they are NaN.
     found = (

@@ -11,3 +11,8 @@ class UserError(Exception):
 
 class StorageError(UserError):
     """A run folder that cannot be written (disk full, read-only, …); the command ends with exit code 1."""
+
+
+def printable(text: str) -> str:
+    """A line that does nothing to a terminal or a page: no control characters, none that turn the direction."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

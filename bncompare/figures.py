@@ -72,7 +72,7 @@ def experiment_figures(
     if compared != [] and len({run.variant for run in runs}) >= 2:
         yield from _compared(comparison or compare(runs, compared), compared, x, title, is_classification)
     if metrics is None:
-        measured = [MeasuredRun(run.variant, run.seed, run.diagnostics) for run in runs if run.diagnostics]
+        measured = [MeasuredRun(run.variant, run.seed, run.diagnostics) for run in runs]
         for name, caption, figure in diagnostic_figures(measured, title):
             yield NamedFigure(f"diagnostics-{name}", f"{caption[0].upper()}{caption[1:]}.", figure)
 

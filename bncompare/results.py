@@ -21,6 +21,7 @@ from bncompare.errors import UserError
 
 MAX_TEXT_BYTES = strict_yaml.MAX_BYTES  # of config.yaml and the JSON files
 MAX_TABLE_BYTES = 32 * 1024 * 1024
+MAX_NUMBER = 1e100  # far beyond float32
 MAX_COLUMNS = 100
 MAX_SEARCH_DEPTH = 4
 MAX_WARNING_LENGTH = 300
@@ -213,10 +214,10 @@ def _parse_table(text: str, name: str) -> dict[str, list[float]]:
             raise ValueError(f"{name} has rows of different lengths")
         row = [float(cell) for cell in line.split(",")]
         epoch, step = row[:2]
-        if not (math.isfinite(epoch) and previous < step < math.inf):
+        if not (abs(epoch) < MAX_NUMBER and previous < step < MAX_NUMBER):
             raise ValueError(f"{name}: epoch {epoch:g}, step {step:g} cannot come after step {previous:g}")
         previous = step
-        for column, value in zip(columns, row, strict=True):
+        for column, value in zip(columns, [epoch, step, *map(_within_reach, row[2:])], strict=True):
             column.append(value)
     return dict(zip(header, columns, strict=True))
 
@@ -233,9 +234,18 @@ def _read_result(path: Path) -> dict[str, Any] | None:
         values = result.get(key)
         if not isinstance(values, dict | None) or not all(map(COLUMN.fullmatch, values or {})):
             raise ValueError("result.json: best, last and test must be mappings of metrics")
+        if values:
+            result[key] = {name: _within_reach(value) for name, value in values.items()}
     if not _is_line(result.get("error", "")):  # goes to the terminal
         result["error"] = ascii(result["error"])
     return result
+
+
+def _within_reach(value: Any) -> Any:
+    """A number that no run writes, and no figure could show, is infinite."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) >= MAX_NUMBER:
+        return math.inf if value > 0 else -math.inf
+    return value
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -294,7 +304,15 @@ def read_diagnostics(path: Path) -> list[Diagnostic]:
     rows = [line.split(",") for line in lines[1:]]
     if not all(len(row) == 5 and MEASURED.fullmatch(row[2]) and MEASURED.fullmatch(row[3]) for row in rows):
         raise ValueError("diagnostics.csv has rows that are no measurement")
-    return [Diagnostic(float(row[0]), float(row[1]), row[2], row[3], float(row[4])) for row in rows]
+    found = [Diagnostic(float(row[0]), float(row[1]), row[2], row[3], _within_reach(float(row[4]))) for row in rows]
+    latest: dict[tuple[str, str], float] = {}
+    for item in found:
+        if not (
+            abs(item.epoch) < MAX_NUMBER and latest.get((item.layer, item.quantity), -1) < item.step < MAX_NUMBER
+        ):
+            raise ValueError("diagnostics.csv has steps that do not increase")
+        latest[item.layer, item.quantity] = item.step
+    return found
 
 
 def _open(path: Path) -> int:

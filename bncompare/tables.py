@@ -16,6 +16,7 @@ from rich.text import Text
 
 from bncompare.claims import Finding
 from bncompare.config import strict_yaml
+from bncompare.errors import printable
 from bncompare.norms import NoNorm, Norm
 from bncompare.results import Diagnostic, LoadedRun
 from bncompare.statistics import summarize
@@ -48,11 +49,6 @@ def print_table(
     needed = Measurement.get(wide, wide.options, table).minimum
     console = Console(width=max(needed, Console().width if sys.stdout.isatty() else PIPE_WIDTH), highlight=False)
     console.print(table)
-
-
-def printable(text: str) -> str:
-    """A line that does nothing to a terminal or a page: no control characters, none that turn the direction."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def print_summary(name: str, runs: Sequence[LoadedRun]) -> None:

@@ -385,6 +385,11 @@ COMBINATION_ERRORS = [
         "config.yaml:5: data.samples: …1 GB…",
     ),
     bad(
+        "too many targets",
+        base("samples: 100", "samples: 1000000\n  targets: 100000"),
+        "config.yaml:5: data.samples: samples × (features + targets)…1 GB…",
+    ),
+    bad(
         "early stopping without validation",
         base("validation: 0.2", "validation: 0") + "  early_stopping: {monitor: val/loss, patience: 3}\n",
         "config.yaml:15: training.early_stopping.monitor: val/loss…validation is 0…valid: train/loss",
@@ -421,6 +426,10 @@ COMBINATION_ERRORS = [
 DIAGNOSTICS_ERRORS = [
     bad(f"diagnostics {setting}", BASE + f"diagnostics: {{{setting}}}\n", f"config.yaml:15: diagnostics{pattern}")
     for setting, pattern in [
+        ("layers: [hidden.0, hidden.0]", ".layers: an entry is there twice: ['hidden.0', 'hidden.0']"),
+        ("activations: true, units: [1, 1]", ".units: an entry is there twice: [1, 1]"),
+        ("eval_stats: [batch, batch]", ".eval_stats: an entry is there twice: ['batch', 'batch']"),
+        ("landscape: [1]", ".landscape: must have at least 2 entries, not [1]"),
         ("layers: [hidden.0, hidden.2]", ".layers[1]: 'hidden.2' is not…valid: hidden.0, hidden.1, output"),
         ("layers: hidden.0", ".layers: must be all, or a list of layer names, not 'hidden.0'"),
         ("units: [0]", ".units: needs activations: true"),
@@ -564,6 +573,38 @@ CLAIM_ERRORS = [
         "claim: divergence of two variants",
         claim("metric: test/accuracy", "metric: diverged"),
         "config.yaml:17: claims[0].versus: diverged is claimed of one variant: leave out versus",
+    ),
+    bad(
+        "claim at an evaluation without diagnostics",
+        claim(
+            "    metric: test/accuracy", "    at: {epoch: 1}\n    metric: diagnostics/output/gradient norm"
+        ).replace("epochs: 1", "epochs: 3")
+        + "diagnostics: {gradients: true, every: 2}\n",
+        "config.yaml:15: claims[0].at: diagnostics are measured once in 2 evaluations…: perhaps not there",
+    ),
+    bad(
+        "claim at the best of rare diagnostics",
+        claim("metric: test/accuracy", "metric: diagnostics/output/gradient norm")
+        + "diagnostics: {gradients: true, every: 2}\n",
+        "config.yaml:14: claims[0].at: diagnostics are measured once in 2 evaluations…: perhaps not there",
+    ),
+    bad(
+        "claim without variants to compare",
+        claim("compare:\n  model.norm: [none, batch]\n", "").replace("name: lenet\n", "name: lenet\n  norm: batch\n"),
+        "config.yaml:16: claims[0].versus: …none… is none of the variants; they are: …",
+    ),
+    bad(
+        "claim without a bound or variants to compare",
+        BASE + "claims:\n  - {statement: s, metric: val/loss, variant: {model.norm: batch}}\n",
+        "config.yaml:16: claims[0]: needs a bound…",
+    ),
+    bad(
+        "claim beside other problems",
+        claim("versus: {model.norm: none}", "versus: {label: nothing}")
+        + "diagnostics: {landscape: [4, 1], units: [1]}\n",
+        "config.yaml:17: claims[0].versus: …nothing…: none, batch",
+        "config.yaml:19: diagnostics.units: needs activations: true",
+        "config.yaml:19: diagnostics.landscape: must increase, not [4.0, 1.0]",
     ),
     bad(
         "claim variant as text",

@@ -287,6 +287,15 @@ def test_overrides_may_leave_a_claim_behind() -> None:
     assert len(experiment.warnings) == 2
 
 
+@pytest.mark.parametrize(
+    "bounds", [{}, {"difference_at_least": -1.0}, {"versus": {"model.norm": "none"}, "at_most": 1}]
+)
+def test_no_claim_is_supported_without_its_bound(bounds: dict[str, Any]) -> None:
+    """A recorded claim, which nobody has checked, with no bound or one for another number of variants."""
+    finding = judge(claim(**bounds), CLEAR)
+    assert (finding.verdict, finding.summary) == ("inconclusive", None)
+
+
 def test_diverged_as_a_metric() -> None:
     """`diverged` is 1 for a run that diverged and 0 for one that did not; unfinished runs have no value.
 

@@ -563,6 +563,33 @@ def test_a_terminal_gets_bars(trained: tuple[Path, Ended], monkeypatch: pytest.M
     )
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("command", [["schema"], ["norms", "--json"], ["init", "regression"]])
+def test_stdout_that_is_full(command: list[str]) -> None:
+    """A line, and exit code 1."""
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "bncompare", *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (1, "error: output: No space left on device\n")
+
+
+@pytest.mark.parametrize("command", ["init", "train", "plot"])
+def test_no_escape_codes_in_errors(command: str) -> None:
+    """What a person typed goes to the terminal as text."""
+    ended = call(command, "\x1b[31mred")
+    assert ended.code == 2
+    assert ended.err.startswith("error: \N{REPLACEMENT CHARACTER}[31mred")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_threshold_that_is_no_number(runs: list[Path], value: str) -> None:
+    """Nothing can be reached that is not finite."""
+    assert call("report", "runs", "--threshold", value) == Ended(
+        2, "", f"error: --threshold {value}: must be finite\n"
+    )
+
+
 def test_no_escape_codes_in_a_pipe(trained: tuple[Path, Ended], runs: list[Path]) -> None:
     """Where nobody looks at a terminal there are no escape codes, on stdout or stderr."""
     everything = [trained[1], call("list", "runs"), call("show", str(runs[1])), call("--help"), call("train")]

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from bncompare import cli
 from bncompare.config.expansion import load_experiment
+from bncompare.config.measured import LANDSCAPE
 from bncompare.diagnostic_plots import MeasuredRun, diagnostic_figures
 from bncompare.experiment import plan, run_experiment
 from bncompare.plotting import render
@@ -74,7 +75,7 @@ def test_percentiles() -> None:
     (figure,) = figures(
         run("none", 3, percentiles(0)), run("none", 4, percentiles(9)), run("batch", 3, percentiles(1))
     ).values()
-    assert [axes.get_title("left") for axes in figure.axes] == ["none", "batch"]
+    assert [axes.get_title("left") for axes in figure.axes] == ["none, seed 3", "batch, seed 3"]
     for axes, shift in zip(figure.axes, (0, 1), strict=True):
         assert bands(axes) == [[(-1 + shift, 4 + shift), (-2 + shift, 5 + shift), (-3 + shift, 6 + shift)]]
         assert list(axes.lines[0].get_ydata()) == [0 + shift, 1 + shift, 2 + shift]
@@ -152,6 +153,112 @@ def test_norm_parameters() -> None:
     assert legend(figure.axes[0]) == ["batch", "layer"]
 
 
+def measured_at(variant: str, seed: int, values: dict[float, float], key: tuple[str, str]) -> MeasuredRun:
+    return MeasuredRun(variant, seed, [Diagnostic(step / 10, step, *key, value) for step, value in values.items()])
+
+
+def test_means_are_over_the_same_runs_at_each_step() -> None:
+    """Runs that were measured at other steps, as those that stopped early, are averaged where all were measured."""
+    key = ("output", "gradient norm")
+    runs = [measured_at("batch", 0, {10: 1, 20: 2, 25: 9}, key), measured_at("batch", 1, {10: 3, 20: 4, 30: 7}, key)]
+    (axes,) = figures(*runs)["gradient-norm"].axes
+    (line,) = axes.lines
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([10, 20], [2, 3])
+    layers = [run("none", i, {("a", "dead"): [0.1, 0.2], ("b", "dead"): [0.3 + i, 0.4, 0.5]}) for i in range(2)]
+    (values,) = maps(figures(*layers)["dead"]).values()
+    assert values[0][:2] == [0.1, 0.2]
+    assert math.isnan(values[0][2])
+    assert values[1] == [0.8, 0.4, 0.5]
+
+
+def test_no_shared_step() -> None:
+    """Where no step is shared the first run stands for its variant."""
+    key = ("output", "gradient norm")
+    runs = [measured_at("batch", 0, {10: 1}, key), measured_at("batch", 1, {20: 3}, key)]
+    (line,) = figures(*runs)["gradient-norm"].axes[0].lines
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([10], [1])
+
+
+def notes(figure: Figure) -> str:
+    return " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
+
+
+def test_what_was_not_measured_is_counted() -> None:
+    """Runs that diverged before a measurement are counted, and a variant without any is named."""
+    values = {("output", "gradient norm"): [1.0, 2, 3], ("hidden.0", "gradient norm"): [1.0, 2, 3]}
+    runs = [run("none", 0, values), run("none", 1, {}), run("lr=9", 0, {}), run("batch", 0, values)]
+    figure = figures(*runs)["gradient-norm"]
+    assert list(maps(figure)) == ["none (1 of 2 runs)", "batch"]
+    assert notes(figure).endswith("weight; without a measurement: lr=9")
+
+
+def test_a_variant_looks_the_same_everywhere() -> None:
+    """Colour and marker go with the variant, also where others have nothing to show."""
+    gamma, names = {("hidden.0", "gamma[0]"): [1.0]}, ("loss in training mode", "loss in evaluation mode")
+    modes = {("model", name): [1.0, 2, 3] for name in names}
+    found = figures(run("none", 0, modes), run("batch", 0, modes | gamma), run("layer", 0, modes | gamma))
+    dots = {line.get_gid().split()[0]: line for line in found["norm-parameters"].axes[0].lines}
+    drawn = found["train-eval-gap"].axes[0].lines
+    for i, variant in enumerate(("none", "batch", "layer")):
+        if variant in dots:
+            assert (dots[variant].get_color(), dots[variant].get_marker()) == (
+                drawn[2 * i].get_color(),
+                drawn[2 * i].get_marker(),
+            )
+
+
+def test_lines_are_told_apart() -> None:
+    """Variants differ in more than the colour, and so do quantities, however many there are of them."""
+    names = [f"val/loss with {name}" for name in ("a", "b", "c", "d", "e")]
+    values = {("model", name): [1.0, 2, 3] for name in names}
+    axes = figures(*(run(f"v{i}", 0, values) for i in range(12)))["statistics-loss"].axes[0]
+    looks = [(line.get_color(), line.get_marker(), str(line._unscaled_dash_pattern)) for line in axes.lines]  # type: ignore[attr-defined]
+    assert len(set(looks)) == len(looks) == 60
+    assert len({look[1:] for look in looks[:40]}) == 40  # 8 markers × 5 styles, without the colour
+    landscape = {("model", name): [1.0, 2, 3] for name in LANDSCAPE}
+    figure = figures(*(run(f"v{i}", 0, landscape) for i in range(6)))["landscape"]
+    assert len({str(line._unscaled_dash_pattern) for line in figure.axes[2].lines}) == 6  # type: ignore[attr-defined]
+
+
+def test_more_variants_than_a_figure_holds() -> None:
+    """The first twelve are drawn, and the head says so; no figure grows beyond a page."""
+    values = {(layer, "dead"): [0.1, 0.2, 0.3] for layer in ("hidden.0", "hidden.1")}
+    values |= {("hidden.0", f"input {p}"): [0.0, 1, 2] for p in ("p15", "p50", "p85")}
+    values |= {("model", name): [1.0, 2, 3] for name in (*LANDSCAPE, "loss in training mode")}
+    values |= {("hidden.0", "gamma[0]"): [1.0]}
+    found = figures(*(run(f"the variant number {i}", 0, values) for i in range(50)))
+    assert len(found) == 5
+    for figure in found.values():
+        assert "; the first 12 of 50 variants" in notes(figure)
+        assert figure.get_figwidth() <= 14
+        assert figure.get_figheight() <= 9
+
+
+def test_a_single_measurement_can_be_seen() -> None:
+    """Bands of one step are upright strokes, with a dot for what would be a line."""
+    values = {("hidden.0", f"input {p}"): [i] for i, p in enumerate(("p15", "p50", "p85"))}
+    values |= {("model", name): [i] for i, name in enumerate(LANDSCAPE)}
+    found = figures(run("none", 0, values))
+    (stroke, dot) = found["percentiles"].axes[0].lines
+    assert (list(stroke.get_ydata()), list(dot.get_ydata()), dot.get_marker()) == ([0, 2], [1], "o")
+    loss, change, smoothness = found["landscape"].axes
+    assert [list(axes.lines[0].get_ydata()) for axes in (loss, change, smoothness)] == [[0, 1], [3, 4], [5]]
+    assert smoothness.lines[0].get_marker() == "o"
+    assert list(loss.get_xticks()) == [10]
+
+
+@pytest.mark.parametrize("missing", ["p15", "p85", "landscape loss min", "gradient change max", "beta smoothness"])
+def test_rows_that_are_missing(missing: str) -> None:
+    """Of a folder that others made, what is not there is not drawn."""
+    values = {("hidden.0", f"input {p} of unit 0"): [0.0, 1, 2] for p in ("p15", "p50", "p85")}
+    values |= {("model", name): [1.0, 2, 3] for name in LANDSCAPE}
+    kept = {key: value for key, value in values.items() if missing not in key[1]}
+    shorter = {key: value[:1] if missing in key[1] else value for key, value in values.items()}
+    for rows in (kept, shorter):
+        figures(run("none", 0, rows))
+        figures(run("none", 0, rows), run("batch", 0, values))
+
+
 @pytest.mark.parametrize("odd", [math.nan, math.inf, 0.0])
 def test_a_map_of_odd_values(odd: float) -> None:
     """A value that is not finite, a zero, a single step: all can be drawn."""
@@ -183,10 +290,9 @@ def test_curves() -> None:
     statistics = {("model", name): [0.5, 0.6, 0.7] for name in names}
     found = figures(run("none", 0, gap), run("$batch_", 0, gap | statistics))
     assert list(found) == ["train-eval-gap", "statistics-accuracy"]
-    labels = legend(found["train-eval-gap"].axes[0])
-    assert labels == [f"{v}, {m} mode" for v in ("none", "$batch_") for m in ("training", "evaluation")]
-    labels = legend(found["statistics-accuracy"].axes[0])
-    assert labels == ["$batch_, one at a time with running statistics", "$batch_, batch statistics"]
+    assert legend(found["train-eval-gap"].axes[0]) == ["none", "$batch_", "training mode", "evaluation mode"]
+    names = ["one at a time with running statistics", "batch statistics"]
+    assert legend(found["statistics-accuracy"].axes[0]) == ["$batch_", *names]
 
 
 # ---------------------------------------------------------------- commands

@@ -425,6 +425,7 @@ def test_undefined_values_are_nan() -> None:
         probe.start = {name: p.detach().clone() for name, p in probe.parameters.items()}
     assert math.isnan(table(gradients(probe))["hidden.0", "update ratio"])
     assert math.isnan(table(covariate_shift(probe))["hidden.1", "covariate shift cosine"])
+    assert table(landscape(probe_of(run, dataset, lr=5e-324), 0.5, 4))["model", "beta smoothness"] == 0
     probe = probe_of(run, dataset)
     probe.targets = probe.targets * math.nan
     assert all(math.isnan(value) for value in table(landscape(probe, 0.5, 4)).values())

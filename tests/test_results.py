@@ -21,7 +21,8 @@ from safetensors.numpy import save as save_tensors
 
 from bncompare import results
 from bncompare.errors import UserError
-from bncompare.results import LoadedRun, load_runs, read_norm_parameters, read_run
+from bncompare.figures import experiment_figures
+from bncompare.results import LoadedRun, load_runs, read_diagnostics, read_norm_parameters, read_run
 
 VARIANTS = ("none", "batch")
 METRICS = "epoch,step,train/loss,val/loss,lr\n1,3,0.5,0.25,0.1\n2,6,0.5,0.25,0.1\n"
@@ -490,6 +491,41 @@ def test_best_of_a_hostile_result(folders: list[Path], value: Any, number: float
     """A metric in result.json that is no number, or none a float can hold, is none."""
     (folders[0] / "result.json").write_text(json.dumps(RESULT | {"best": {"val/loss": value}}))
     assert read_run(folders[0]).best("val/loss") == number
+
+
+@pytest.mark.parametrize("value", ["1e308", "-1e100", "1e400"])
+def test_numbers_that_no_figure_could_show(folders: list[Path], value: str) -> None:
+    """A metric far beyond float32 is infinite, so that no scale and no mean overflows."""
+    expected = -math.inf if value.startswith("-") else math.inf
+    lines = (folders[0] / "metrics.csv").read_text().splitlines()
+    last = lines[-1].split(",")
+    (folders[0] / "metrics.csv").write_text("\n".join([*lines[:-1], ",".join([*last[:2], value, *last[3:]])]) + "\n")
+    (folders[0] / "result.json").write_text(
+        json.dumps(RESULT | {"best": {"val/loss": 0.0}}).replace('"val/loss": 0.0', f'"val/loss": {value}')
+    )
+    run = read_run(folders[0])
+    assert run.metrics[lines[0].split(",")[2]][-1] == expected
+    assert run.result is not None
+    assert run.result["best"]["val/loss"] == expected
+    list(experiment_figures([run, read_run(folders[2])]))
+
+
+GOOD_DIAGNOSTICS = "epoch,step,layer,quantity,value\n1,3,output,gradient norm,0.5\n"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    ["2,nan,output,gradient norm,1", "2,inf,output,gradient norm,1", "2,3,output,gradient norm,1",
+     "nan,6,output,gradient norm,1", "2,2,output,gradient norm,1", "2,-6,output,gradient norm,1", "2,6,output,1"],
+)  # fmt: skip
+def test_hostile_diagnostics(folders: list[Path], rows: str) -> None:
+    """Steps are finite and increase for each quantity; a table in which they do not is left out whole."""
+    (folders[0] / "diagnostics.csv").write_text(f"{GOOD_DIAGNOSTICS}{rows}\n")
+    with pytest.raises(ValueError, match=r"diagnostics\.csv has"):
+        read_diagnostics(folders[0])
+    assert read_run(folders[0]).diagnostics == []
+    (folders[0] / "diagnostics.csv").write_text(f"{GOOD_DIAGNOSTICS}2,6,output,gradient norm,1e308\n")
+    assert [row.value for row in read_diagnostics(folders[0])] == [0.5, math.inf]
 
 
 @pytest.mark.parametrize(

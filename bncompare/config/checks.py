@@ -4,6 +4,7 @@ from bncompare.config.architecture import Layer, layers
 from bncompare.config.measured import measured, measured_layers, validated_with
 from bncompare.config.schema import (
     SGD,
+    At,
     Claim,
     ClassClusteredSampler,
     LeNet,
@@ -18,7 +19,7 @@ from bncompare.norms.kinds import BatchFamily
 
 Problem = tuple[KeyPath, str]
 
-MAX_VALUES = 250_000_000  # samples × features: 1 GB of float32
+MAX_VALUES = 250_000_000  # of random regression: 1 GB of float32
 MAX_RUNS = 10_000
 
 
@@ -27,15 +28,23 @@ def check_run(run: RunConfig) -> list[Problem]:
     problems = [*_check_data(run), *_check_training(run), *_check_monitors(run)]
     if isinstance(run.model, LeNet) and isinstance(run.data, RandomRegression):
         problems.append((("model", "name"), "lenet needs images (mnist, fashion_mnist); use mlp"))
-    elif not problems:  # the layers can be worked out
+    if not any(map(is_fundamental, problems)):
         problems += [*_check_norm(run), *_check_diagnostics(run)]
     return problems
 
 
+def is_fundamental(problem: Problem) -> bool:
+    """Whether it leaves the layers, the batches or the length of a run unknown, on which other checks rely."""
+    path, _ = problem
+    return path[0] == "data" or path in (("model", "name"), ("training", "epochs"))
+
+
 def _check_data(run: RunConfig) -> list[Problem]:
     data, problems = run.data, list[Problem]()
-    if isinstance(data, RandomRegression) and (data.samples + data.test_samples) * data.features > MAX_VALUES:
-        problems.append((("data", "samples"), f"samples × features is over {MAX_VALUES:,} values (1 GB)"))
+    num_values = data.features + data.targets if isinstance(data, RandomRegression) else 0
+    if isinstance(data, RandomRegression) and (data.samples + data.test_samples) * num_values > MAX_VALUES:
+        message = f"samples × (features + targets) is over {MAX_VALUES:,} values (1 GB)"
+        problems.append((("data", "samples"), message))
     left = data.pool_size - data.validation_size
     if isinstance(data.validation, float) and data.validation_size == 0:
         message = f"{data.validation} of {data.pool_size} examples is an empty validation set"
@@ -102,6 +111,10 @@ def _check_diagnostics(run: RunConfig) -> list[Problem]:
             if name not in names:
                 message = f"{name!r} is not a layer of this model; valid: {', '.join(names)}"
                 problems.append((("diagnostics", "layers", i), message))
+    for key in ("layers", "units", "eval_stats"):
+        entries = getattr(wanted, key)
+        if entries != "all" and len(set(entries)) < len(entries):
+            problems.append((("diagnostics", key), f"an entry is there twice: {entries}"))
     if wanted.units and not wanted.activations:
         problems.append((("diagnostics", "units"), "needs activations: true"))
     hidden = [layer for layer in measured_layers(run) if not layer.is_output]
@@ -168,8 +181,19 @@ def _check_eval_stats(run: RunConfig, norm: Norm, planned: list[Layer]) -> list[
     return []
 
 
+def _measures_at(at: At, run: RunConfig) -> bool:
+    """Whether diagnostics are measured at this epoch or step."""
+    step = at.step if at.step is not None else (at.epoch or 0) * run.steps_per_epoch
+    between = (run.training.eval_every or run.steps_per_epoch) * run.diagnostics.every
+    return step % between == 0 or step == run.total_steps
+
+
 def _check_at(claim: Claim, variants: list[RunConfig]) -> list[str]:
     at = claim.at
+    every = variants[0].diagnostics.every
+    is_measured = at != "best" and (isinstance(at, str) or all(_measures_at(at, run) for run in variants))
+    if claim.diagnostic is not None and every > 1 and not is_measured:
+        return [f"diagnostics are measured once in {every} evaluations and at the last: perhaps not there"]
     if not isinstance(at, str) and (at.epoch is None) == (at.step is None):
         return ["give epoch or step"]
     if claim.metric.startswith("test/") and at not in ("best", "last"):
@@ -214,14 +238,8 @@ def check_claims(variants: list[RunConfig]) -> list[Problem]:
             if selector is not None and not any(variant.matches(selector) for variant in variants):
                 labels = ", ".join(variant.variant.label for variant in variants)
                 problems.append(((*path, key), f"{selector} is none of the variants; they are: {labels}"))
-        differences = [name.startswith("difference") for name in claim.bounds]
-        if not differences:
-            problems.append((path, "needs a bound: at_least, at_most, or difference_at_least, …"))
-        elif claim.versus is None and any(differences):
-            problems.append((path, "difference_… is about two variants: name the other one in versus"))
-        elif claim.versus is not None and not all(differences):
-            bounds = ", ".join(name for name in claim.bounds if not name.startswith("difference"))
-            problems.append((path, f"{bounds} is about one variant: leave out versus, or use difference_…"))
+        if claim.problem:
+            problems.append((path, claim.problem))
         if claim.metric == "diverged" and claim.versus is not None:
             problems.append(((*path, "versus"), "diverged is claimed of one variant: leave out versus"))
         if claim.versus == claim.variant:

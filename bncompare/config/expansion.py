@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bncompare.config import strict_yaml
-from bncompare.config.checks import MAX_RUNS, check_claims, check_run
+from bncompare.config.checks import MAX_RUNS, check_claims, check_run, is_fundamental
 from bncompare.config.problems import describe, did_you_mean, line, shown
 from bncompare.config.schema import (
     LABEL,
@@ -69,6 +69,7 @@ def load_experiment(
 
     problems: list[str] = []
     variants: list[RunConfig] = []
+    is_known = True
     for index, draft in enumerate(drafts):
         variant_document = document.copy()
         variant_document.data.pop("compare", None)
@@ -85,9 +86,11 @@ def load_experiment(
             continue
         found = check_run(config)
         problems += [line(variant_document, *problem) for problem in found]
+        is_known = is_known and not any(map(is_fundamental, found))
         variants.append(_resolve(config, draft, index))
     warnings = []
-    if not problems and compare:
+    # The config.yaml of one run has the claims of all.
+    if is_known and len(variants) == len(drafts) and "variant" not in document.data:
         claim_problems = [line(document, *problem) for problem in check_claims(variants)]
         if overrides:  # a changed experiment may leave a claim without its variant or epoch
             warnings += [f"{problem}; this claim cannot be judged" for problem in claim_problems]

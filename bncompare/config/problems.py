@@ -31,6 +31,7 @@ _WANTED = {
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
     "too_short": "must not be empty",
+    "too_few": "must have at least {min_length} entries",
     "too_long": "must have at most {max_length} entries",
     "string_too_short": "must not be empty",
     "string_too_long": "is longer than {max_length} characters",
@@ -64,6 +65,8 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[K
     path, section = _locate(detail["loc"], model, data)
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     not_this = f", not {shown(value)}"
+    if kind == "too_short" and context["min_length"] > 1:
+        kind = "too_few"
     if kind == "missing":
         return path, "missing: this key is required"
     if kind == "extra_forbidden":

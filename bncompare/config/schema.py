@@ -573,6 +573,19 @@ class Claim(Section):
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     @property
+    def problem(self) -> str | None:
+        """Why its bounds do not fit the number of variants that it is about."""
+        differences = [name.startswith("difference") for name in self.bounds]
+        if not differences:
+            return "needs a bound: at_least, at_most, or difference_at_least, …"
+        if self.versus is None and any(differences):
+            return "difference_… is about two variants: name the other one in versus"
+        if self.versus is not None and not all(differences):
+            bounds = ", ".join(name for name in self.bounds if not name.startswith("difference"))
+            return f"{bounds} is about one variant: leave out versus, or use difference_…"
+        return None
+
+    @property
     def diagnostic(self) -> tuple[str, str] | None:
         """Layer and quantity, if the metric is one of diagnostics.csv."""
         match = DIAGNOSTIC.fullmatch(self.metric)

@@ -9,10 +9,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import bncompare
+from bncompare.errors import printable
 from bncompare.figures import experiment_figures
 from bncompare.plotting import render
 from bncompare.report.content import HOW_TO_READ, Section
-from bncompare.tables import printable
 
 
 @dataclass(frozen=True)

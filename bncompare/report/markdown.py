@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from bncompare.errors import printable
 from bncompare.report.content import HOW_TO_READ, Section, Table
-from bncompare.tables import REPRODUCED, printable, reproduced_cells
+from bncompare.tables import REPRODUCED, reproduced_cells
 
 
 def to_markdown(sections: Sequence[Section]) -> str:

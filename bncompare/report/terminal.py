@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from bncompare.errors import printable
 from bncompare.report.content import Section
-from bncompare.tables import print_findings, print_table, printable
+from bncompare.tables import print_findings, print_table
 
 
 def print_report(sections: Sequence[Section]) -> None:
