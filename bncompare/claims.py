@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from bncompare.config.schema import Claim, selects
-from bncompare.measures import at_evaluation
+from bncompare.measures import Measure, at_evaluation
 from bncompare.results import LoadedRun
 from bncompare.statistics import (
     MAX_EXACT_SEEDS,
@@ -58,9 +58,10 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     A bound is supported if the 95 % t-interval of the mean (of the paired differences, for two variants) lies wholly
     on its side, not supported if wholly on the other. `difference_within` is supported if the 90 % interval lies
     within, which is two one-sided t-tests at 5 %. The interval of `diverged`, a proportion, is the exact one: of six
-    runs that all diverged, 54 % to 100 %. A run without a value (diverged, unfinished) leaves the claim at
-    best inconclusive: a mean of the others would be too good. Each claim is stated before the runs and judged on its
-    own, so there is no correction for their number.
+    runs that all diverged, 54 % to 100 %. A run without a value (diverged, unfinished) leaves the claim at best
+    inconclusive: a mean of the others would be too good. But one that diverged is worse than any value, and so counts
+    for a claim that its variant is bad, or worse than the other. Each claim is stated before the runs and judged on
+    its own, so there is no correction for their number.
     """
     if claim.problem:
         return Finding(claim, "inconclusive", [claim.problem], None)
@@ -68,7 +69,8 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     measure = at_evaluation(claim.metric, claim.at)
     values: list[dict[int, float]] = []
     missing: list[str] = []
-    for selector in sides.values():
+    speaks_for_it: list[bool] = []
+    for key, selector in sides.items():
         chosen = [run for run in runs if selects(selector, run.config)]
         labels = list(dict.fromkeys(run.variant for run in chosen))
         if len(labels) != 1:
@@ -78,8 +80,11 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
         values.append({seed: value for seed, value in found.items() if value is not None and math.isfinite(value)})
         statuses = sorted({run.status for run in chosen if run.seed not in values[-1]})
         if statuses:
+            counts = statuses == ["diverged"] and _is_claimed_bad(claim, key, measure)
+            speaks_for_it.append(counts)
             missing.append(
                 f"{labels[0]}: {len(found) - len(values[-1])} of {len(found)} have no value ({', '.join(statuses)})"
+                + (", which counts for the claim" if counts else "")
             )
     seeds = sorted(set.intersection(*(set(side) for side in values)))
     if not seeds:
@@ -111,12 +116,20 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
         more = decides(name, bound, summary) if verdict == "inconclusive" else ""
         bounds.append(f"claimed {words} {bound:g}: {verdict}{more}")
     overall: Verdict = "supported"
-    if "not supported" in verdicts:
+    if "not supported" in verdicts and not any(speaks_for_it):
         overall = "not supported"
-    elif "inconclusive" in verdicts or missing:
+    elif set(verdicts) != {"supported"} or not all(speaks_for_it):
         overall = "inconclusive"
     interval = f"{what}, 95 % interval {summary.low:.4g} to {summary.high:.4g}, n = {summary.n}{tested}"
     return Finding(claim, overall, [interval, *bounds, *missing], summary)
+
+
+def _is_claimed_bad(claim: Claim, side: str, measure: Measure) -> bool:
+    """Whether every bound says that the variant of this side is bad, or worse than the other."""
+    if claim.diagnostic is not None or any(name.endswith("within") for name in claim.bounds):
+        return False
+    says_variant_is_bad = {name.endswith("at_most") == measure.higher_is_better for name in claim.bounds}
+    return says_variant_is_bad == {side == "variant"}
 
 
 def _hold(name: str, bound: float, summary: Summary) -> Verdict:

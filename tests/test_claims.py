@@ -123,6 +123,27 @@ def test_a_run_without_a_value_never_supports(status: str, value: float | None) 
     assert judge(versus(difference_at_most=-0.6), runs).verdict == "not supported"
 
 
+def test_a_diverged_run_speaks_for_a_claim_that_it_is_bad() -> None:
+    """It is worse than any value: where the claim says so it is no obstacle, and values alone do not refute it."""
+    count = "1 of 4 have no value (diverged)"
+    runs = [*CLEAR[:7], run("none", 3, None, "diverged")]
+    better = judge(versus(difference_at_most=-0.2), runs)
+    assert (better.verdict, better.summary and better.summary.n) == ("supported", 3)
+    assert f"none: {count}, which counts for the claim" in better.reasons
+    assert judge(versus(difference_at_most=-0.6), runs).verdict == "inconclusive"  # the diverged run says otherwise
+    assert judge(versus(difference_at_least=-0.6), runs).verdict == "inconclusive"
+    assert judge(versus(difference_within=0.6), runs).verdict == "inconclusive"
+    assert judge(versus(difference_at_most=-0.2, difference_at_least=-0.6), runs).verdict == "inconclusive"
+
+    bad = {"variant": {"model.norm": "none"}}
+    assert judge(claim(**bad, at_least=0.5), runs).verdict == "supported"
+    assert judge(claim(**bad, at_most=0.9), runs).verdict == "inconclusive"
+    unfinished = [*CLEAR[:7], run("none", 3, None, "unfinished")]
+    assert judge(claim(**bad, at_least=0.5), unfinished).verdict == "inconclusive"
+    worse = judge(claim(**bad, versus={"model.norm": "batch"}, difference_at_least=0.2), runs)
+    assert worse.verdict == "supported"
+
+
 def test_too_little_to_say() -> None:
     """One seed, no shared seed, no run, several variants: inconclusive, with the reason."""
     one = judge(versus(difference_at_most=0.0), [CLEAR[0], CLEAR[4]])

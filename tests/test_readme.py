@@ -22,6 +22,7 @@ from bncompare.config.expansion import load_experiment
 from bncompare.errors import UserError
 from bncompare.experiment import plan, run_experiment
 from bncompare.norms import NORMS, Norm, register_norm
+from bncompare.report.markdown import escape
 from bncompare.store import RunStore
 from bncompare.tables import norm_reference
 
@@ -218,6 +219,20 @@ def test_a_papers_config_says_what_it_is(path: Path) -> None:
     assert experiment.name == path.stem
     assert len({run.seed for run in experiment.runs}) >= 6
     assert any(claim.published for claim in claims)
+
+
+def test_the_table_of_published_results_is_of_the_configs() -> None:
+    """Every claim of every paper stands in the README's table as the config says it, with a verdict."""
+    table = README.read_text(encoding="utf-8").split("### Published results")[1].split("\n\n| ")[1].split("\n\n")[0]
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.splitlines()[2:]]
+    found = [(claim, published) for _, claim, published, _, _ in rows]
+    expected = [
+        (escape(claim.statement), escape(claim.published or ""))
+        for path in sorted((ROOT / "configs" / "papers").glob("*.yaml"))
+        for claim in load_experiment(path).runs[0].claims
+    ]
+    assert found == expected
+    assert {row[-1] for row in rows} <= {"supported", "not supported", "inconclusive"}
 
 
 def test_configs_in_the_readme_are_valid(tmp_path: Path) -> None:
