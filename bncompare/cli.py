@@ -18,7 +18,7 @@ from bncompare.errors import StorageError, UserError, printable
 if TYPE_CHECKING:  # pydantic, NumPy, matplotlib, rich and torch are imported by the commands that need them
     from bncompare.config.expansion import Experiment
     from bncompare.experiment import Planned
-    from bncompare.results import Diagnostic, LoadedRun
+    from bncompare.results import LoadedRun
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -530,7 +530,7 @@ def plot(
     from bncompare.plotting import render
     from bncompare.store import write_atomic
 
-    runs = _load_runs(paths)
+    runs = _load_runs(paths, with_diagnostics=not metric)
     available = list(dict.fromkeys(name for run in runs for name in run.metrics if name not in ("epoch", "step")))
     for name in metric or []:
         if name not in available:
@@ -592,7 +592,8 @@ def report(
         raise UserError(f"--threshold {threshold}: must be finite")
     from bncompare.report.content import document, sections
 
-    found = sections(_load_runs(paths), metrics=metric, at=at, versus=versus, threshold=threshold)
+    runs = _load_runs(paths, with_diagnostics=html is not None)
+    found = sections(runs, metrics=metric, at=at, versus=versus, threshold=threshold)
     if html is not None:
         from bncompare.report.html import to_html
         from bncompare.store import write_atomic
@@ -624,7 +625,7 @@ def check(
 
     findings = {
         found.place: [judge(claim, found.runs) for claim in claims_of(found.runs)]
-        for found in experiments(_load_runs(paths))
+        for found in experiments(_load_runs(paths, with_diagnostics=True))
     }
     if not any(findings.values()):
         raise UserError(f"{', '.join(map(str, paths))}: the experiments there make no claims")
@@ -688,34 +689,26 @@ def show(
     from bncompare.results import read_norm_parameters
     from bncompare.tables import print_diagnostics, print_run
 
-    runs = _load_runs([run])
+    runs = _load_runs([run], with_diagnostics=True)
     if len(runs) != 1:
         raise UserError(f"{run}: holds {len(runs)} runs; name one of them (bncompare list {run})")
     parameters = read_norm_parameters(runs[0].path)
-    diagnostics = _diagnostics(runs[0])
     if as_json:
         norms = {layer: {q: v.tolist() for q, v in values.items()} for layer, values in parameters.items()}
-        last = {f"{row.layer}/{row.quantity}": row.value for row in diagnostics}
+        last = {f"{row.layer}/{row.quantity}": row.value for row in runs[0].diagnostics}
         _print_json({**_run_json(runs[0]), "config": runs[0].config, "norms": norms, "diagnostics": last})
     else:
         print_run(runs[0], parameters)
-        print_diagnostics(diagnostics)
+        print_diagnostics(runs[0].diagnostics)
 
 
-def _diagnostics(run: "LoadedRun") -> "list[Diagnostic]":
-    from bncompare.results import read_diagnostics
-
-    try:
-        return read_diagnostics(run.path)
-    except (OSError, ValueError) as error:
-        print(f"warning: {run.path / 'diagnostics.csv'}: left out: {error}", file=sys.stderr)
-        return []
-
-
-def _load_runs(paths: list[Path]) -> "list[LoadedRun]":
+def _load_runs(paths: list[Path], *, with_diagnostics: bool = False) -> "list[LoadedRun]":
+    """The runs there, and a warning for what cannot be read."""
     from bncompare.results import load_runs
 
     runs, warnings = load_runs(paths)
+    if with_diagnostics:
+        warnings += [run.diagnostics_problem for run in runs if run.diagnostics_problem]
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if not runs:

@@ -63,12 +63,22 @@ class LoadedRun:
         """A metric at the last evaluation, likewise."""
         return _number((self.result or {}).get("last"), metric)
 
-    @cached_property
+    @property
     def diagnostics(self) -> "list[Diagnostic]":
         """The rows of diagnostics.csv; none if it is not there or cannot be read."""
-        with contextlib.suppress(OSError, ValueError):
-            return read_diagnostics(self.path)
-        return []
+        return self._diagnostics[0]
+
+    @property
+    def diagnostics_problem(self) -> str | None:
+        """Why diagnostics.csv cannot be read, if it is there and cannot."""
+        return self._diagnostics[1]
+
+    @cached_property
+    def _diagnostics(self) -> "tuple[list[Diagnostic], str | None]":
+        try:
+            return read_diagnostics(self.path), None
+        except (OSError, ValueError) as error:
+            return [], f"{self.path / 'diagnostics.csv'}: left out: {error}"
 
     @cached_property
     def environment(self) -> dict[str, Any]:

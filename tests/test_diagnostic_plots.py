@@ -333,4 +333,8 @@ def test_plot_and_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
 
     (folder / "diagnostics.csv").write_text("epoch,step,layer\n")
     command(monkeypatch, "show", str(folder))
-    assert "diagnostics.csv: left out: diagnostics.csv does not start with epoch,step," in capsys.readouterr().err
+    message = f"warning: {folder / 'diagnostics.csv'}: left out: diagnostics.csv does not start with epoch,step,"
+    assert message in capsys.readouterr().err
+    for arguments in (["plot"], ["report", "--html", str(tmp_path / "x.html")]):
+        command(monkeypatch, *arguments, str(tmp_path / "regression"))
+        assert capsys.readouterr().err.count(message) == 1
