@@ -32,6 +32,7 @@ from bncompare.results import Diagnostic
 MAX_ROWS = 6  # of panels in a figure of percentiles
 MAX_COLUMNS = 4  # of panels
 MAX_VARIANTS = 12  # in one figure
+MAX_NAMED = 6  # variants without a measurement
 
 LAYER_QUANTITIES = {
     "gradient norm": "norm of the gradient of each layer's weight",
@@ -83,14 +84,17 @@ class VariantRuns:
 
     @property
     def color(self) -> str:
+        """Of its lines, bands and dots."""
         return COLORS[self.number % len(COLORS)]
 
     @property
     def style(self) -> Any:
+        """Of its lines, where these are of one quantity."""
         return STYLES[self.number % len(STYLES)]
 
     @property
     def marker(self) -> str:
+        """Of its dots."""
         return MARKERS[self.number % len(MARKERS)]
 
     def having(self, *keys: Key) -> "list[MeasuredRun]":
@@ -141,7 +145,8 @@ def diagnostic_figures(runs: Sequence[MeasuredRun], title: str) -> Iterator[tupl
     def note(caption: str, shown: Sequence[VariantRuns]) -> str:
         lost = [group.variant for group in everything if not any(run.rows for run in group.runs)]
         caption += f"; the first {MAX_VARIANTS} of {len(shown)} variants" if len(shown) > MAX_VARIANTS else ""
-        return caption + (f"; without a measurement: {', '.join(lost)}" if lost else "")
+        names = ", ".join(lost if len(lost) <= MAX_NAMED else [*lost[:MAX_NAMED], f"{len(lost) - MAX_NAMED} more"])
+        return caption + (f"; without a measurement: {names}" if lost else "")
 
     percentiles = [key for key in measured if key[1].startswith("input p50")]
     percentiles = [key for key in percentiles if "unit" in key[1]] or percentiles
