@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +35,8 @@ class Finding:
     """the numbers that decide it, a line each"""
     summary: Summary | None
     """of the metric, or of the differences; None where there are no values"""
+    missing: list[str] = field(default_factory=list)
+    """of which variant how many runs have no value, and why; among the reasons as well"""
 
 
 def claims_of(runs: Sequence[LoadedRun]) -> list[Claim]:
@@ -88,7 +90,7 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
             )
     seeds = sorted(set.intersection(*(set(side) for side in values)))
     if not seeds:
-        return Finding(claim, "inconclusive", [*missing, "no seed has a value on every side"], None)
+        return Finding(claim, "inconclusive", [*missing, "no seed has a value on every side"], None, missing)
     columns = [[side[seed] for seed in seeds] for side in values]
     if len(columns) == 1:
         summary, tested = summarize(columns[0]), ""
@@ -106,7 +108,8 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
         )
     what = f"{measure.name}, {'difference' if claim.versus is not None else 'mean'} {summary.mean:.4g}"
     if summary.n == 1:
-        return Finding(claim, "inconclusive", [*missing, f"{what} with one seed, which has no interval"], summary)
+        reasons = [*missing, f"{what} with one seed, which has no interval"]
+        return Finding(claim, "inconclusive", reasons, summary, missing)
     verdicts, bounds = [], []
     for name, bound in claim.bounds.items():
         verdict = _hold(name, bound, summary)
@@ -121,7 +124,7 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     elif set(verdicts) != {"supported"} or not all(speaks_for_it):
         overall = "inconclusive"
     interval = f"{what}, 95 % interval {summary.low:.4g} to {summary.high:.4g}, n = {summary.n}{tested}"
-    return Finding(claim, overall, [interval, *bounds, *missing], summary)
+    return Finding(claim, overall, [interval, *bounds, *missing], summary, missing)
 
 
 def _is_claimed_bad(claim: Claim, side: str, measure: Measure) -> bool:
@@ -170,6 +173,7 @@ def to_plain(finding: Finding) -> dict[str, Any]:
         "is_difference": finding.claim.versus is not None,
         "verdict": finding.verdict,
         "reasons": finding.reasons,
+        "missing": finding.missing,
         "n": finding.summary.n if finding.summary else 0,
         "mean": finding.summary.mean if finding.summary else None,
         "low": finding.summary.low if finding.summary else None,

@@ -117,6 +117,7 @@ def reproduced_cells(row: dict[str, Any]) -> list[str]:
         interval = f" ({row['low']:.3g} to {row['high']:.3g})" if row["n"] > 1 else ""
         kind = "difference " if row["is_difference"] else ""
         measured = f"{row['metric'].removeprefix('diagnostics/')}: {kind}{row['mean']:.3g}{interval}, n = {row['n']}"
+    measured = "; ".join([measured, *row["missing"]])
     return [row["experiment"], row["statement"], row["published"] or "", measured, row["verdict"]]
 
 

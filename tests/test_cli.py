@@ -1018,6 +1018,17 @@ def test_the_quick_ones_are_there() -> None:
 
 
 @pytest.mark.usefixtures("papers")
+def test_reproduce_counts_what_diverged() -> None:
+    """A variant some of whose runs have no value says so in the table."""
+    wild = PAPER.replace("lr: 0.1", "lr: 1000000").replace("model.norm: [none, batch]", "model.norm: [batch, none]")
+    bad = "variant: {model.norm: none}\n    at_least: 1"
+    Path("papers/paper.yaml").write_text(wild.replace("variant: {model.norm: batch}\n    at_most: 100", bad))
+    (row, *_) = cells(call("reproduce").out)[1:]
+    count = "none: 3 of 3 have no value (diverged), which counts for the claim"
+    assert row[3:] == [f"no value; {count}", "inconclusive"]
+
+
+@pytest.mark.usefixtures("papers")
 def test_reproduce_what_is_not_there() -> None:
     """Only configs of published results can be named."""
     message = "error: tiny: no such config of a published result; valid: paper\n"
