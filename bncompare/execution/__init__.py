@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -76,9 +76,20 @@ class Failure:
 Result = Started | Progress | Restart | Failure
 
 
-def given_up(reason: str) -> Failure:
-    """What becomes of a run that has died once too often."""
-    return Failure(f"{reason}; given up after {MAX_STARTS} starts", "")
+@dataclass
+class Attempt:
+    """A run in a process or task of its own, which may die."""
+
+    job: Job
+    starts: int = 1
+    has_ended: bool = False
+    """whether its last result has come"""
+
+    def after_death(self, again: Callable[[Job], Job], reason: str) -> "tuple[Attempt | None, Result]":
+        """The attempt that follows, from `again(job)`, unless it has died too often; and what to say of it."""
+        if self.starts < MAX_STARTS:
+            return Attempt(again(self.job), self.starts + 1), Restart(reason)
+        return None, Failure(f"{reason}; given up after {MAX_STARTS} starts", "")
 
 
 def is_end(result: Result) -> bool:

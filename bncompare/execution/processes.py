@@ -10,26 +10,17 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 
 from bncompare.data import Datasets
-from bncompare.execution import MAX_STARTS, Job, Progress, Restart, Result, given_up, inline, is_end
+from bncompare.execution import Attempt, Job, Progress, Result, inline, is_end
 
 SECONDS_TO_END = 2.0
-
-
-@dataclass
-class _Worker:
-    """A run in a process of its own."""
-
-    job: Job
-    process: multiprocessing.process.BaseProcess
-    starts: int
-    has_ended: bool = False
 
 
 def execute(
@@ -46,48 +37,46 @@ def execute(
     """
     context = multiprocessing.get_context("forkserver")
     waiting = iter(jobs)
-    workers: dict[Connection, _Worker] = {}
+    workers: dict[Connection, tuple[BaseProcess, Attempt]] = {}
 
-    def start(job: Job, starts: int) -> None:
+    def start(attempt: Attempt) -> None:
         ours, theirs = context.Pipe(duplex=True)
-        process = context.Process(target=_work, args=(theirs, job, data_dir, device), daemon=True)
+        process = context.Process(target=_work, args=(theirs, attempt.job, data_dir, device), daemon=True)
         process.start()
         theirs.close()
-        workers[ours] = _Worker(job, process, starts)
+        workers[ours] = process, attempt
 
     try:
         while True:
             while len(workers) < num_processes and (job := next(waiting, None)) is not None:
-                start(job, 1)
+                start(Attempt(job))
             if not workers:
                 return
             for ready in wait(list(workers)):
                 assert isinstance(ready, Connection)
-                worker = workers[ready]
+                process, attempt = workers[ready]
                 try:
                     result: Result = pickle.loads(ready.recv_bytes())
                 except (EOFError, ConnectionError):  # the worker is gone
                     del workers[ready]
                     ready.close()
-                    worker.process.join()
-                    if worker.has_ended:
+                    process.join()
+                    if attempt.has_ended:
                         continue
-                    reason = _death(worker.process.exitcode)
-                    if worker.starts < MAX_STARTS:
-                        start(again(worker.job), worker.starts + 1)
-                        yield worker.job, Restart(reason)
-                    else:
-                        yield worker.job, given_up(reason)
+                    following, result = attempt.after_death(again, _death(process.exitcode))
+                    if following:
+                        start(following)
+                    yield attempt.job, result
                     continue
-                worker.has_ended = is_end(result)
-                yield worker.job, result
+                attempt.has_ended = is_end(result)
+                yield attempt.job, result
     finally:
-        for worker in workers.values():
-            worker.process.terminate()
-        for worker in workers.values():
-            worker.process.join(SECONDS_TO_END)
-            if worker.process.is_alive():
-                worker.process.kill()
+        for process, _ in workers.values():
+            process.terminate()
+        for process, _ in workers.values():
+            process.join(SECONDS_TO_END)
+            if process.is_alive():
+                process.kill()
 
 
 def _death(exit_code: int | None) -> str:

@@ -11,27 +11,17 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from bncompare.config.schema import Images, RunConfig
 from bncompare.data import Pool, load_dataset
 from bncompare.errors import UserError
-from bncompare.execution import MAX_STARTS, Failure, Job, Restart, Result, given_up, inline, is_end
+from bncompare.execution import Attempt, Failure, Job, Result, inline, is_end
 from bncompare.execution.processes import to_bytes
 from bncompare.training import resolve_device
 
 SECONDS_TO_CONNECT = 10.0
 LOCAL = "local"
-
-
-@dataclass
-class _Task:
-    """A run on the cluster."""
-
-    job: Job
-    starts: int
-    has_ended: bool = False
 
 
 def execute(
@@ -92,49 +82,49 @@ def _execute(
     load: Callable[[RunConfig], Pool | None],
 ) -> Generator[tuple[Job, Result], None, None]:
     waiting = iter(jobs)
-    tasks: dict[Any, _Task] = {}  # by the generator of what a task sends
+    tasks: dict[Any, Attempt] = {}  # by the generator of what a task sends
     pools: dict[int, Any] = {}
     remote = ray.remote(_work)
 
-    def start(job: Job, starts: int) -> None:
+    def start(attempt: Attempt) -> None:
+        job = attempt.job
         pool = load(job.run) if isinstance(job.run.data, Images) else None
         if id(pool) not in pools:
             pools[id(pool)] = ray.put(pool)
         needs_gpu = job.run.training.device.startswith("cuda")
         options = {"num_cpus": job.run.training.threads, "num_gpus": int(needs_gpu), "max_retries": 0}
-        tasks[remote.options(num_returns="streaming", **options).remote(job, pools[id(pool)])] = _Task(job, starts)
+        tasks[remote.options(num_returns="streaming", **options).remote(job, pools[id(pool)])] = attempt
 
     while True:
         limit = num_jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
         while len(tasks) < limit and (job := next(waiting, None)) is not None:
-            start(job, 1)
+            start(Attempt(job))
         if not tasks:
             return
         ready, _ = ray.wait(list(tasks), num_returns=1, fetch_local=False)
         for stream in ready:
-            task = tasks[stream]
+            attempt = tasks[stream]
             try:
                 result: Result = pickle.loads(ray.get(next(stream)))
             except StopIteration:
                 del tasks[stream]
-                if not task.has_ended:
-                    raise RuntimeError(f"run {task.job.number} ended without a result") from None
+                if not attempt.has_ended:
+                    raise RuntimeError(f"run {attempt.job.number} ended without a result") from None
                 continue
             except ray.exceptions.RayTaskError as error:  # not of training, whose errors are results
                 del tasks[stream]
-                yield task.job, Failure(f"it could not be started on the cluster: {error.cause}", str(error))
+                yield attempt.job, Failure(f"it could not be started on the cluster: {error.cause}", str(error))
                 continue
             except ray.exceptions.RayError as error:
                 del tasks[stream]
                 reason = f"its worker or node died ({type(error).__name__})"
-                if task.starts < MAX_STARTS:
-                    start(again(task.job), task.starts + 1)
-                    yield task.job, Restart(reason)
-                else:
-                    yield task.job, given_up(reason)
+                following, result = attempt.after_death(again, reason)
+                if following:
+                    start(following)
+                yield attempt.job, result
                 continue
-            task.has_ended = is_end(result)
-            yield task.job, result
+            attempt.has_ended = is_end(result)
+            yield attempt.job, result
 
 
 def _work(job: Job, pool: Pool | None) -> Generator[bytes, None, None]:
