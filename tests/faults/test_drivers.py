@@ -107,7 +107,8 @@ def test_the_command_killed_with_its_workers_at_random_instants(
             driver.wait(timeout=instant)
         driver.kill()
         assert driver.wait() in (0, -signal.SIGKILL)
-        deadline = time.monotonic() + 5
+        # A server that is still importing torch notices when it is done, on a busy machine after many seconds.
+        deadline = time.monotonic() + 60
         while processes_of_session(driver.pid):
             assert time.monotonic() < deadline
             time.sleep(0.05)
