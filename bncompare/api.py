@@ -1,12 +1,14 @@
 """bncompare from Python: runs as tidy rows; `compare` is that of comparison.py."""
 
 from collections.abc import Iterator, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from bncompare import results
 from bncompare.comparison import available_metrics
 from bncompare.config.expansion import setting_label
+from bncompare.errors import UserError
 from bncompare.grouping import settings_of
 from bncompare.results import LoadedRun
 
@@ -80,6 +82,14 @@ def _scalar(value: Any) -> Any:
 
 
 def load_runs(*paths: str | Path) -> Runs:
-    """All runs at or below some folders. Raises UserError for a path that does not exist or holds no run."""
+    """All runs at or below some folders.
+
+    Raises UserError for no path, and for one that does not exist, holds no run, or is not a path at all.
+    """
+    if not paths:
+        raise UserError("load_runs() needs a folder of runs, as load_runs('runs')")
+    for path in paths:
+        if not isinstance(path, str | PathLike):
+            raise UserError(f"{path!r}: is not a path; load_runs takes each as an argument of its own")
     runs, warnings = results.load_runs([Path(path) for path in paths])
     return Runs(runs, warnings)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from bncompare.claims import claims_of
@@ -94,9 +95,16 @@ def compare(
     the time to reach it, `window` the evaluations over which stability is taken. In a grid of norms and
     hyperparameters each norm stands with the hyperparameters that the validation set chooses.
 
-    Raises UserError for runs of several experiments, and for a metric or variant that no run has.
+    Raises UserError for runs of several experiments or none, for a metric or variant that no run has, and for any
+    other argument that is not as said.
     """
+    strangers = [runs] if isinstance(runs, str) or not isinstance(runs, Sequence) else runs
+    for item in strangers:
+        if not isinstance(item, LoadedRun):
+            raise UserError(f"{item!r}: is no run; compare takes what load_runs gives")
     found = experiments(runs)
+    if not found:
+        raise UserError("there are no runs to compare")
     if len(found) != 1:
         titles = ", ".join(experiment.title for experiment in found)
         raise UserError(f"the runs are of {len(found)} experiments, not one: {titles}")
@@ -114,6 +122,7 @@ def compare_experiment(
 ) -> Comparison:
     """`compare` for runs that are known to be of one experiment."""
     runs = experiment.runs
+    _check_options(at, threshold, window)
     metrics = [metric] if isinstance(metric, str) else metric
     measures = _measures(runs, metrics, at)
     sensitivity = sensitivity_of(runs, measures[0])
@@ -137,6 +146,21 @@ def compare_experiment(
     )
 
 
+def _check_options(at: Any, threshold: Any, window: Any) -> None:
+    """Raise UserError for what is none of the choices."""
+    problems = []
+    if at not in (None, "best", "last"):
+        problems.append(f"at={at!r}: no such evaluation; valid: best, last")
+    if threshold is not None and (
+        isinstance(threshold, bool) or not isinstance(threshold, Real) or not math.isfinite(threshold)
+    ):
+        problems.append(f"threshold={threshold!r}: must be a finite number")
+    if isinstance(window, bool) or not isinstance(window, Integral) or window < 2:
+        problems.append(f"window={window!r}: must be a whole number of evaluations, at least 2")
+    if problems:
+        raise UserError(*problems)
+
+
 # ---------------------------------------------------------------- what to compare
 
 
@@ -147,6 +171,8 @@ def _measures(
     available = list(dict.fromkeys(name for run in runs for name in available_metrics(run)))
     default = at or ("last" if validates_on_test(runs) else "best")
     if metrics is not None:
+        if not isinstance(metrics, Sequence) or not metrics:
+            raise UserError(f"metric={metrics!r}: must be a metric or several; valid: {', '.join(available)}")
         for name in metrics:
             if name not in available:
                 raise UserError(f"{name}: no run has this metric; valid: {', '.join(available)}")

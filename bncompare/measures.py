@@ -73,10 +73,15 @@ def _series(run: LoadedRun, metric: str) -> dict[tuple[float, float], float]:
 
 
 def time_to(metric: str, threshold: float, unit: Literal["epoch", "step", "second"]) -> Measure:
-    """Epochs, steps or wall-clock to the first evaluation at which a metric is at least as good as the threshold."""
+    """Epochs, steps or wall-clock to the first evaluation at which a metric is at least as good as the threshold.
+
+    A run that diverged after it got there did not stay, and so never got there.
+    """
     higher = is_better_high(metric)
 
     def value(run: LoadedRun) -> float | None:
+        if run.status == "diverged":
+            return math.inf
         positions = run.elapsed if unit == "second" else run.metrics[unit]
         for position, number in zip(positions, run.metrics.get(metric, []), strict=False):
             if number >= threshold if higher else number <= threshold:

@@ -2,11 +2,19 @@
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtr, betaincinv, nctdtr, stdtr, stdtrit  # scipy.stats would cost a second to import
+from scipy.special import (  # scipy.stats would cost a second to import
+    bdtr,
+    betaincinv,
+    gammaincinv,
+    nctdtr,
+    ndtr,
+    stdtr,
+    stdtrit,
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,11 @@ class Summary:
     median: float
     min: float
     max: float
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether the values differ by more than rounding; without, no t-test or t-interval says anything."""
+        return self.sd > 1e-9 * abs(self.mean)
 
 
 def summarize(values: Sequence[float], confidence: float = 0.95) -> Summary:
@@ -55,7 +68,7 @@ class Paired:
     effect_size: float
     """mean / sd of the differences, Cohen's d_z (Cohen 1988, ch. 2.3); ±inf without spread, NaN for n = 1"""
     t_test_p: float
-    """two-sided p of the paired t-test, below 0.05 just where the 95 % interval leaves out 0; NaN for n = 1"""
+    """two-sided p of the paired t-test, below 0.05 just where the 95 % interval leaves out 0; see `t_test_p`"""
     sign_flip_p: float
     """two-sided p of no difference; see `sign_flip_p`"""
     smallest_p: float
@@ -99,11 +112,11 @@ def effect_size(differences: Summary) -> float:
 
 
 def t_test_p(differences: Summary) -> float:
-    """Two-sided p of Student's t-test of mean 0; 0 or 1 without spread, NaN for n = 1."""
-    if differences.sd == 0:
-        return 0.0 if differences.mean else 1.0
+    """Two-sided p of Student's t-test of mean 0; NaN without spread, as for n = 1."""
+    if not differences.has_spread:
+        return math.nan
     t = abs(differences.mean) / differences.sd * math.sqrt(differences.n)
-    return 2 * float(stdtr(differences.n - 1, -t)) if differences.n > 1 else math.nan
+    return 2 * float(stdtr(differences.n - 1, -t))
 
 
 MAX_EXACT_SEEDS = 30  # 2³⁰ sign patterns, of which two halves of 2¹⁵ are kept
@@ -118,8 +131,8 @@ def sign_flip_p(differences: Sequence[float], random: np.random.Generator | None
     ValueError without a generator.
     """
     n = len(differences)
-    # Rounding must not part sums that are equal on paper.
-    limit = abs(math.fsum(differences)) - 1e-12 * max(1.0, math.fsum(map(abs, differences)))
+    # Rounding must not part sums that are equal on paper, in whatever unit.
+    limit = abs(math.fsum(differences)) - 1e-12 * math.fsum(map(abs, differences))
     if limit <= 0:
         return 1.0
     if n <= MAX_EXACT_SEEDS:
@@ -161,6 +174,39 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+@dataclass(frozen=True)
+class Adjusted:
+    """What is left of a test among others."""
+
+    p: float
+    """adjusted"""
+    family: int
+    """the number of tests that it was adjusted for"""
+
+
+def tarone_holm(p_values: Sequence[float], least: Sequence[float], alpha: float = 0.05) -> list[Adjusted]:
+    """Holm's adjustment where tests whose least possible p cannot reach `alpha` do not cost the others any of it.
+
+    `least` is the smallest p that each test could give: 0 for a t-test, 2/2ⁿ for an exact sign test of n pairs. With
+    K the least k such that at most k tests could give p ≤ alpha / k (Tarone 1990), those that could give
+    p ≤ alpha / K are a family, adjusted by Holm. Where all of it are rejected, the others follow with all of `alpha`,
+    which keeps the familywise error rate, as of families in a fixed order; so no adjusted p is below that of a family
+    before its own.
+    """
+    adjusted, floor = [Adjusted(1.0, 0)] * len(p_values), 0.0
+    remaining = list(range(len(p_values)))
+    while remaining:
+        num_tests = next(
+            k for k in range(1, len(remaining) + 1) if sum(least[i] <= alpha / k for i in remaining) <= k
+        )
+        family = [i for i in remaining if least[i] <= alpha / num_tests] or remaining  # of which none can be rejected
+        for i, p in zip(family, holm([p_values[i] for i in family]), strict=True):
+            adjusted[i] = Adjusted(max(floor, p), len(family))
+        floor = max(adjusted[i].p for i in family)
+        remaining = [i for i in remaining if i not in family]
+    return adjusted
+
+
 def t_interval(summary: Summary, confidence: float) -> tuple[float, float]:
     """The t-interval of a mean at another confidence; (NaN, NaN) for n = 1."""
     if summary.n == 1:
@@ -185,11 +231,21 @@ def seeds_needed(distance: float, sd: float, power: float = 0.8, alpha: float = 
 
     The smallest n whose noncentral t distribution has the power asked for (Cohen 1988, ch. 2); None above 10,000.
     """
-    if distance == 0 or not math.isfinite(distance / sd if sd else math.inf):
-        return None if distance == 0 else 2
-    effect = abs(distance) / sd
-    numbers = range(2, MAX_SEEDS_NEEDED + 1)
-    i = bisect.bisect_left(numbers, power, key=lambda n: t_test_power(n, effect, alpha))
+    return smallest_n(lambda n: t_test_power(n, abs(distance) / sd, alpha) >= power)
+
+
+def seeds_needed_within(mean: float, sd: float, bound: float, power: float = 0.8, alpha: float = 0.05) -> int | None:
+    """Seeds with which two one-sided t-tests at `alpha` show that a mean is within ± `bound`, if it is `mean`.
+
+    The smallest n of the power asked for; None above 10,000.
+    """
+    return smallest_n(lambda n: equivalence_power(n, mean / sd, bound / sd, alpha) >= power)
+
+
+def smallest_n(is_enough: Callable[[int], bool], above: int = 1) -> int | None:
+    """The smallest number of seeds above another that is enough, if every larger one is; None above 10,000."""
+    numbers = range(above + 1, MAX_SEEDS_NEEDED + 1)
+    i = bisect.bisect_left(numbers, True, key=is_enough)
     return numbers[i] if i < len(numbers) else None
 
 
@@ -200,3 +256,15 @@ def t_test_power(n: int, effect: float, alpha: float = 0.05) -> float:
     """
     critical = float(stdtrit(n - 1, 1 - alpha / 2))
     return 1 - float(nctdtr(n - 1, effect * math.sqrt(n), critical))
+
+
+def equivalence_power(n: int, effect: float, bound: float, alpha: float = 0.05) -> float:
+    """Power of two one-sided t-tests of n values for a mean within ± `bound`, in units of the standard deviation.
+
+    P(|mean| ≤ bound − t(n−1, 1 − alpha)·s/√n), over 200 quantiles of s, whose square is χ²(n−1)/(n−1).
+    """
+    quantiles = (np.arange(200) + 0.5) / 200
+    s = np.sqrt(2 * gammaincinv((n - 1) / 2, quantiles) / (n - 1))
+    reach = bound * math.sqrt(n) - float(stdtrit(n - 1, 1 - alpha)) * s  # of the mean, in standard errors
+    shift = effect * math.sqrt(n)
+    return float(np.mean(np.where(reach > 0, ndtr(reach - shift) - ndtr(-reach - shift), 0.0)))

@@ -114,7 +114,8 @@ def reproduced_cells(row: dict[str, Any]) -> list[str]:
     """A claim of a published result, as `reproduce` shows it."""
     measured = "no value"
     if row["mean"] is not None:
-        interval = f" ({row['low']:.3g} to {row['high']:.3g})" if row["n"] > 1 else ""
+        level = "" if row["confidence"] == 0.95 else f", {100 * row['confidence']:.0f} %"
+        interval = f" ({row['low']:.3g} to {row['high']:.3g}{level})" if row["low"] is not None else ""
         kind = "difference " if row["is_difference"] else ""
         measured = f"{row['metric'].removeprefix('diagnostics/')}: {kind}{row['mean']:.3g}{interval}, n = {row['n']}"
     measured = "; ".join([measured, *row["missing"]])

@@ -8,6 +8,8 @@ The rules of a verdict, for a pair of variants and a measure:
 - Where a run diverged, or never reached a threshold, there is no mean to compare: it counts as worse than any value,
   and the exact sign test over the seeds decides in place of the t-test. It cannot decide with fewer than six seeds.
   It also decides where all differences are the same number, as whole epochs may be: that is no spread to judge by.
+- A sign test of too few seeds to give a p that the correction leaves below 0.05 costs the other pairs nothing
+  (Tarone), and its sentence says with how many seeds it would decide.
 - A run that failed or is not finished says nothing; the others decide, and its absence is said.
 - One seed has no interval, so there is no verdict.
 - The exact sign-flip p, which assumes no normal distribution, stands beside it with the least that so many seeds can
@@ -25,14 +27,16 @@ import numpy as np
 from bncompare.measures import Measure
 from bncompare.results import LoadedRun
 from bncompare.statistics import (
+    Adjusted,
     Paired,
     Summary,
     compare_paired,
-    holm,
     probability_better,
     seeds_needed,
     sign_test_p,
+    smallest_n,
     summarize,
+    tarone_holm,
 )
 
 ALPHA = 0.05
@@ -74,10 +78,10 @@ class Pair:
     p: float | None
     """of the test that decides"""
     holm_p: float | None
-    """that p, corrected for the number of pairs of this measure"""
+    """that p, corrected for the pairs of this measure that so many seeds could decide"""
     seeds_needed: int | None
-    """with which a t-test would tell a difference of the observed size and spread, with power 0.8; None where the
-    verdict stands, the sign test decides, or no number would do"""
+    """with which a t-test would tell a difference of the observed size and spread, with power 0.8, or the sign test
+    would decide if as many of them are on each side; None where the verdict stands or no number would do"""
     verdict: Verdict
     """of a against b"""
     statement: str
@@ -119,9 +123,9 @@ def compare_by(measure: Measure, runs: Sequence[LoadedRun], pairs: Sequence[tupl
         summary = summarize(list(values.values())) if values else None
         variants.append(VariantSummary(variant, len(by_seed), values, summary, missing))
     drafts = [_draft(measure, a, b, outcomes[a], outcomes[b]) for a, b in pairs]
-    corrected = iter(holm([draft.p for draft in drafts if draft.p is not None]))
-    family = sum(draft.p is not None for draft in drafts)
-    judged = [_judge(draft, measure, None if draft.p is None else next(corrected), family) for draft in drafts]
+    tested = [draft for draft in drafts if draft.p is not None]
+    corrected = iter(_corrected(tested))
+    judged = [_judge(draft, measure, None if draft.p is None else next(corrected), tested) for draft in drafts]
     return MeasureComparison(measure.name, measure.metric, measure.higher_is_better, variants, judged)
 
 
@@ -149,6 +153,26 @@ class _Draft:
     p: float | None
     uses_t_test: bool
 
+    def p_with(self, n: int) -> float:
+        """That of a t-test as it is; of a sign test with n seeds, of which the same share is on each side."""
+        return self.p if self.uses_t_test and self.p is not None else sign_test_p(*self._sides(n))
+
+    def least_p_with(self, n: int) -> float:
+        """The smallest p that the test can give with n seeds."""
+        return 0.0 if self.uses_t_test else sign_test_p(sum(self._sides(n)), 0)
+
+    def _sides(self, n: int) -> tuple[int, int]:
+        """Wins and losses."""
+        return round(n * self.wins / len(self.shared)), round(n * self.losses / len(self.shared))
+
+
+def _corrected(tested: Sequence[_Draft], n: int | None = None) -> list[Adjusted]:
+    """The p of each pair among the others, with the seeds there are or with n."""
+    numbers = [(draft, n or len(draft.shared)) for draft in tested]
+    return tarone_holm(
+        [draft.p_with(m) for draft, m in numbers], [draft.least_p_with(m) for draft, m in numbers], ALPHA
+    )
+
 
 def _draft(measure: Measure, a: str, b: str, of_a: dict[int, float | None], of_b: dict[int, float | None]) -> _Draft:
     outcomes = {
@@ -166,34 +190,32 @@ def _draft(measure: Measure, a: str, b: str, of_a: dict[int, float | None], of_b
     lost_a, lost_b = (sum(math.isinf(both[i]) for both in outcomes.values()) for i in (0, 1))
     p, uses_t_test = None, False
     if len(outcomes) >= 2:
-        uses_t_test = paired is not None and not lost_a + lost_b and _has_spread(paired.difference)
+        uses_t_test = paired is not None and not lost_a + lost_b and paired.difference.has_spread
         p = paired.t_test_p if paired and uses_t_test else sign_test_p(wins, losses)
     differences = {seed: x - y for seed, (x, y) in finite.items()}
     return _Draft(a, b, list(outcomes), differences, paired, wins, losses, lost_a, lost_b, p, uses_t_test)
 
 
-def _has_spread(differences: Summary) -> bool:
-    """Whether they differ by more than rounding."""
-    return differences.sd > 1e-9 * abs(differences.mean)
-
-
-def _judge(draft: _Draft, measure: Measure, holm_p: float | None, family: int) -> Pair:
+def _judge(draft: _Draft, measure: Measure, corrected: Adjusted | None, tested: Sequence[_Draft]) -> Pair:
     """Verdict and sentence of a pair, by the rules at the top of this module."""
     a, b, n, paired = draft.a, draft.b, len(draft.shared), draft.paired
     ties = n - draft.wins - draft.losses
     decided_by: Literal["t-test", "sign test"] | None = None
     verdict: Verdict = "not judged"
     needed = None
-    if holm_p is not None:
+    if corrected is not None:
         decided_by = "t-test" if draft.uses_t_test else "sign test"
         verdict = "undecided"
-        if holm_p < ALPHA:
+        if corrected.p < ALPHA:
             mean = paired.difference.mean if paired and draft.uses_t_test else 0.0
             ahead = (mean > 0) == measure.higher_is_better if mean else draft.wins > draft.losses
             verdict = "better" if ahead else "worse"
         elif paired and draft.uses_t_test:
-            needed = seeds_needed(paired.difference.mean, paired.difference.sd, alpha=ALPHA / family)
+            needed = seeds_needed(paired.difference.mean, paired.difference.sd, alpha=ALPHA / corrected.family)
             needed = needed and max(needed, n + 1)
+        else:
+            needed = _seeds_for_sign_test(draft, tested)
+    holm_p = None if corrected is None else corrected.p
     return Pair(
         a,
         b,
@@ -206,8 +228,16 @@ def _judge(draft: _Draft, measure: Measure, holm_p: float | None, family: int) -
         holm_p,
         needed,
         verdict,
-        *_words(draft, measure, verdict, decided_by, holm_p, family, needed),
+        *_words(draft, measure, verdict, decided_by, holm_p, len(tested), needed),
     )
+
+
+def _seeds_for_sign_test(draft: _Draft, tested: Sequence[_Draft]) -> int | None:
+    """Seeds with which it decides among the pairs, if the same share of them is on each side; None above 10,000."""
+    if draft.wins == draft.losses:
+        return None
+    place = tested.index(draft)
+    return smallest_n(lambda n: _corrected(tested, n)[place].p < ALPHA, above=len(draft.shared))
 
 
 def _words(
@@ -244,7 +274,12 @@ def _words(
         evidence = f"{lost}; n = {n}, exact sign test p = {draft.p:.2g}{corrected}"
         if verdict != "undecided":
             return f"{a} is {measure.better} than {b} with {wins} of {n} seeds", evidence
-        return f"no difference between {a} and {b} can be told: {wins} of {n} seeds to {losses}", evidence
+        among = f" among {family} pairs" if draft.p is not None and draft.p < ALPHA else ""
+        more = "" if needed is None else f"; {needed} seeds would decide it, if the share stays"
+        return (
+            f"no difference between {a} and {b} can be told{among}: {wins} of {n} seeds to {losses}",
+            evidence + more,
+        )
     assert draft.paired is not None
     difference = draft.paired.difference
     sign = -1 if verdict == "worse" else 1

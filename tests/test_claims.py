@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from bncompare import cli
 from bncompare.claims import claims_of, judge
@@ -98,7 +99,7 @@ def test_the_numbers_are_shown() -> None:
 def test_pairs_by_seed() -> None:
     """Differences are taken seed by seed: a spread that both variants share does not count."""
     shared = [0.1, 5.0, 2.0, 9.0]
-    runs = experiment([v - 0.01 for v in shared], list(shared))
+    runs = experiment([v - 0.01 - 0.0001 * i for i, v in enumerate(shared)], list(shared))
     assert judge(versus(difference_at_most=-0.005), runs).verdict == "supported"
     assert judge(versus(difference_at_most=-0.005), runs[::-1]).verdict == "supported"
 
@@ -123,25 +124,125 @@ def test_a_run_without_a_value_never_supports(status: str, value: float | None) 
     assert judge(versus(difference_at_most=-0.6), runs).verdict == "not supported"
 
 
-def test_a_diverged_run_speaks_for_a_claim_that_it_is_bad() -> None:
-    """It is worse than any value: where the claim says so it is no obstacle, and values alone do not refute it."""
-    count = "1 of 4 have no value (diverged)"
-    runs = [*CLEAR[:7], run("none", 3, None, "diverged")]
-    better = judge(versus(difference_at_most=-0.2), runs)
-    assert (better.verdict, better.summary and better.summary.n) == ("supported", 3)
-    assert f"none: {count}, which counts for the claim" in better.reasons
-    assert judge(versus(difference_at_most=-0.6), runs).verdict == "inconclusive"  # the diverged run says otherwise
-    assert judge(versus(difference_at_least=-0.6), runs).verdict == "inconclusive"
-    assert judge(versus(difference_within=0.6), runs).verdict == "inconclusive"
-    assert judge(versus(difference_at_most=-0.2, difference_at_least=-0.6), runs).verdict == "inconclusive"
+BAD = {"variant": {"model.norm": "none"}}
+WORSE = BAD | {"versus": {"model.norm": "batch"}}
 
-    bad = {"variant": {"model.norm": "none"}}
-    assert judge(claim(**bad, at_least=0.5), runs).verdict == "supported"
-    assert judge(claim(**bad, at_most=0.9), runs).verdict == "inconclusive"
+
+def with_diverged(none: list[float], batch: list[float], diverged: int) -> list[LoadedRun]:
+    """Runs of which the first of `none` diverged."""
+    return [run("batch", i, v) for i, v in enumerate(batch)] + [
+        run("none", i, None, "diverged") if i < diverged else run("none", i, v) for i, v in enumerate(none)
+    ]
+
+
+SPREAD = [0.01 * math.sin(i) for i in range(20)]
+
+
+@pytest.mark.parametrize("n", [6, 10, 20])
+@pytest.mark.parametrize(
+    "claimed",
+    [
+        claim(**BAD, at_least=0.5),
+        claim(**WORSE, difference_at_least=0.2),
+        versus(difference_at_most=-0.2),
+        claim(**BAD, metric="val/accuracy", at_most=-0.5),
+        claim(**WORSE, metric="val/accuracy", difference_at_most=-0.2),
+    ],
+    ids=["loss", "loss difference", "loss difference, turned", "accuracy", "accuracy difference"],
+)
+def test_more_diverged_runs_never_weaken_a_claim_of_bad(claimed: Claim, n: int) -> None:
+    """From no diverged run to n, a true claim stays supported; its values may be few, or none."""
+    for diverged in range(n + 1):
+        runs = with_diverged([0.7 + x for x in SPREAD[:n]], [0.3 - x for x in SPREAD[:n]], diverged)
+        if claimed.metric == "val/accuracy":
+            runs = [turned(item) for item in runs]
+        finding = judge(claimed, runs)
+        assert finding.verdict == "supported", diverged
+        assert any("counts for the claim" in reason for reason in finding.reasons) == (diverged > 0)
+
+
+def turned(item: LoadedRun) -> LoadedRun:
+    """The same run with its loss, negative, for an accuracy."""
+    ends = {
+        key: {"val/accuracy": -x if (x := item.best("val/loss")) is not None else None} for key in ("best", "last")
+    }
+    metrics = item.metrics | {"val/accuracy": [-x for x in item.metrics["val/loss"]]}
+    return dataclasses.replace(item, metrics=metrics, result={"status": item.status, **ends})
+
+
+@pytest.mark.parametrize("n", [3, 6, 10, 20])
+def test_one_more_diverged_run_never_weakens_the_verdict(n: int) -> None:
+    """Once a run diverged, whatever the values of the others, the verdict on a claim of bad only grows stronger."""
+    strength = {"not supported": 0, "inconclusive": 1, "supported": 2}
+    random = np.random.default_rng(n)
+    seen = set()
+    for shift in [-0.3, -0.1, 0.0, 0.1, 0.3] * 4:
+        batch = random.normal(0.5, 0.1, n).tolist()
+        none = random.normal(0.5 + shift, 0.1, n).tolist()
+        for claimed in (claim(**BAD, at_least=0.5), claim(**WORSE, difference_at_least=0.0)):
+            verdicts = [judge(claimed, with_diverged(none, batch, k)).verdict for k in range(1, n + 1)]
+            assert verdicts == sorted(verdicts, key=strength.__getitem__)
+            assert verdicts[-1] == ("supported" if n >= 6 else "inconclusive")
+            seen.update(verdicts)
+    assert seen == ({"inconclusive"} if n == 3 else set(strength) - ({"not supported"} if n == 6 else set()))
+
+
+def test_how_a_claim_with_diverged_runs_is_told() -> None:
+    """All seeds are counted; the mean of those with a value stands beside them, without its interval."""
+    runs = with_diverged([0.7] * 4 + [0.72, 0.4], [0.3] * 6, 4)
+    assert judge(claim(**BAD, at_least=0.3), runs).reasons == [
+        "val/loss at the best evaluation, mean 0.56 over the 2 of 6 seeds that have a value",
+        "claimed at least 0.3: supported; 6 of 6 seeds are, 95 % interval of that share 0.54 to 1",
+        "none: 4 of 6 have no value (diverged), which counts for the claim",
+    ]
+    finding = judge(claim(**BAD, at_least=0.5), runs)
+    assert finding.reasons[1] == (
+        "claimed at least 0.5: inconclusive; 5 of 6 seeds are, 95 % interval of that share 0.36 to 1; "
+        "about 12 seeds would decide it, if the proportion stays"
+    )
+    assert finding.summary is not None
+    assert math.isnan(finding.summary.low)
+    five = judge(claim(**BAD, at_least=0.5), with_diverged([0.7] * 5, [0.3] * 5, 5))
+    assert five.reasons[:2] == [
+        "val/loss at the best evaluation, mean: none of 5 seeds has a value",
+        "claimed at least 0.5: inconclusive; 5 of 5 seeds are, 95 % interval of that share 0.48 to 1; "
+        "about 6 seeds would decide it, if the proportion stays",
+    ]
+    assert five.summary is None
+    both = [*with_diverged([0.7] * 8, [0.3] * 8, 1)[1:], run("batch", 0, None, "diverged")]
+    assert (
+        judge(claim(**WORSE, difference_at_least=0.1), both)
+        .reasons[1]
+        .startswith("claimed at least 0.1: supported; 7 of 7 seeds are (1 on neither side)")
+    )
+
+
+def test_diverged_runs_that_do_not_speak_for_the_claim() -> None:
+    """A claim of good they never let be supported; it may be refuted by the values alone, or by their number."""
+    few, most = with_diverged([0.7 + x for x in SPREAD[:8]], [0.3] * 8, 1), with_diverged([0.7] * 8, [0.3] * 8, 8)
+    good = claim(**BAD, at_most=0.9)
+    assert [judge(good, runs).verdict for runs in (few, most)] == ["inconclusive", "not supported"]
+    assert judge(claim(**BAD, at_most=0.6), few).verdict == "not supported"
+    # neither end is claimed, or both are
+    assert judge(versus(difference_within=0.6), few).verdict == "inconclusive"
+    assert judge(versus(difference_at_most=-0.2, difference_at_least=-0.6), few).verdict == "inconclusive"
+    assert judge(versus(difference_at_least=-0.6), few).verdict == "inconclusive"
     unfinished = [*CLEAR[:7], run("none", 3, None, "unfinished")]
-    assert judge(claim(**bad, at_least=0.5), unfinished).verdict == "inconclusive"
-    worse = judge(claim(**bad, versus={"model.norm": "batch"}, difference_at_least=0.2), runs)
-    assert worse.verdict == "supported"
+    assert judge(claim(**BAD, at_least=0.5), unfinished).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.45])
+@pytest.mark.parametrize("n", [6, 20])
+def test_false_support_by_diverged_runs_is_rare(n: int, rate: float) -> None:
+    """Where just half of the runs are bad, diverged or not, at most 2.5 % of experiments call the variant bad."""
+    random = np.random.default_rng(n)
+    share = (0.5 - rate) / (1 - rate)  # of the values that are above the bound of 0.5
+    supported = 0
+    for _ in range(1000):
+        values = 0.5 + 0.1 * np.where(random.uniform(size=n) < share, 1, -1) * random.exponential(size=n)
+        runs = with_diverged(values.tolist(), [], int(random.binomial(n, rate)))
+        supported += judge(claim(**BAD, at_least=0.5), runs).verdict == "supported"
+    assert supported / 1000 < 0.025 + 3 * math.sqrt(0.025 * 0.975 / 1000)
 
 
 def test_too_little_to_say() -> None:
@@ -161,16 +262,76 @@ def test_too_little_to_say() -> None:
 def test_at_an_epoch_or_a_step() -> None:
     """`at` chooses a row of metrics.csv; one that is not there is no value."""
     for at in ({"epoch": 1}, {"step": 10}):
-        assert judge(claim(at_most=8.9, at=at), CLEAR).verdict == "not supported"
-        assert judge(claim(at_most=9.1, at=at), CLEAR).verdict == "supported"
+        first = judge(claim(at_most=8.9, at=at), CLEAR)
+        assert (first.summary and first.summary.mean) == 9.0
     assert judge(claim(at_most=9.1, at={"epoch": 7}), CLEAR).verdict == "inconclusive"
 
 
-def test_equal_values() -> None:
-    """Without any spread a claim is decided; on the bound itself it holds."""
-    runs = experiment([0.5] * 3, [0.5] * 3)
-    assert judge(versus(difference_at_least=0.0), runs).verdict == "supported"
-    assert judge(versus(difference_at_least=0.1), runs).verdict == "not supported"
+@pytest.mark.parametrize(
+    ("bounds", "n", "verdict"),
+    [
+        ({"difference_at_least": 0.0}, 20, "inconclusive"),
+        ({"difference_at_most": 0.0}, 20, "inconclusive"),
+        ({"difference_at_least": -0.003}, 5, "inconclusive"),
+        ({"difference_at_least": -0.003}, 6, "supported"),
+        ({"difference_at_least": 0.1}, 5, "inconclusive"),
+        ({"difference_at_least": 0.1}, 6, "not supported"),
+        ({"difference_within": 0.1}, 4, "inconclusive"),
+        ({"difference_within": 0.1}, 5, "supported"),
+    ],
+)
+def test_differences_without_spread(bounds: dict[str, float], n: int, verdict: str) -> None:
+    """Two collapsed networks are neither more nor less accurate than each other: the sign test decides."""
+    collapsed = experiment([0.1] * n, [0.1] * n)
+    finding = judge(versus(**bounds), collapsed)
+    assert finding.verdict == verdict
+    assert finding.reasons[0] == (
+        f"val/loss at the best evaluation, difference 0 with each of {n} seeds, which leaves no spread to judge by"
+    )
+    if 0.0 in bounds.values():
+        assert finding.reasons[1].endswith("inconclusive; no seed is on either side of it")
+
+
+def test_the_bound_itself_but_for_rounding() -> None:
+    """0.3 − 0.2 is not below 0.1."""
+    assert judge(versus(difference_at_least=0.1), experiment([0.3] * 6, [0.2] * 6)).verdict == "inconclusive"
+
+
+def test_equal_values_of_one_variant() -> None:
+    """The same value with each seed is no interval of width 0 either."""
+    assert [judge(claim(at_most=0.5), experiment([0.3] * n, [])).verdict for n in (5, 6)] == [
+        "inconclusive",
+        "supported",
+    ]
+
+
+def test_within_is_told_by_the_interval_that_decides() -> None:
+    """The 90 % interval is shown, alone or beside that of other bounds, and in the summary where it decides alone."""
+    runs = experiment([0.30, 0.31, 0.29, 0.30], [0.72, 0.70, 0.73, 0.71])
+    alone = judge(versus(difference_within=0.45), runs)
+    low, high = stats.t.interval(0.9, 3, -0.415, stats.sem([-0.42, -0.39, -0.44, -0.41]))
+    assert (alone.verdict, alone.confidence) == ("supported", 0.90)
+    assert alone.summary is not None
+    assert (alone.summary.low, alone.summary.high) == pytest.approx((low, high))
+    assert f"difference -0.415, 90 % interval {low:.4g} to {high:.4g}, n = 4" in alone.reasons[0]
+    both = judge(versus(difference_within=0.45, difference_at_most=-0.2), runs)
+    assert f"95 % interval -0.4481 to -0.3819, 90 % interval {low:.4g} to {high:.4g}, n = 4" in both.reasons[0]
+    assert (both.verdict, both.confidence) == ("supported", 0.95)
+
+
+@pytest.mark.parametrize(("mean", "sd"), [(0.03, 0.1), (0.0, 0.1), (0.06, 0.06), (0.16, 0.1)])
+def test_the_seeds_that_would_decide_within(mean: float, sd: float) -> None:
+    """With the seeds named, and no fewer, `within` is decided in 80 % of experiments of that mean and spread."""
+    unit = np.array([-1.0, 0.0, 1.0])  # of mean 0 and standard deviation 1
+    differences = mean + sd * unit
+    finding = judge(versus(difference_within=0.1), experiment((1 + differences).tolist(), [1.0] * 3))
+    (reason,) = [reason for reason in finding.reasons if "would decide" in reason]
+    needed = int(reason.split("about ")[1].split(" seeds")[0])
+    for n, is_enough in ((needed, True), (needed - 1, False)):
+        samples = np.random.default_rng(1).normal(mean, sd, (40_000, n))
+        half = stats.t.ppf(0.95, n - 1) * samples.std(axis=1, ddof=1) / math.sqrt(n)
+        far = np.abs(samples.mean(axis=1)) + half <= 0.1 if mean < 0.1 else samples.mean(axis=1) - half > 0.1
+        assert (far.mean() >= 0.8 - 0.005) if is_enough else (far.mean() < 0.8 + 0.005)
 
 
 @pytest.mark.parametrize("n", [3, 6])
@@ -190,13 +351,13 @@ def test_false_equivalence_is_rare() -> None:
     """Where two variants differ by just the margin, at most 5 % of experiments call them equivalent."""
     random = np.random.default_rng(8)
     supported = 0
-    for _ in range(2000):
+    for _ in range(1000):
         none = random.normal(1, 0.3, 6)
         batch = none + 0.1 + random.normal(0, 0.05, 6)
         supported += (
             judge(versus(difference_within=0.1), experiment(batch.tolist(), none.tolist())).verdict == "supported"
         )
-    assert supported / 2000 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)
+    assert supported / 1000 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
 
 
 def test_hostile_claims_are_left_out() -> None:
