@@ -255,7 +255,8 @@ def t_test_power(n: int, effect: float, alpha: float = 0.05) -> float:
     Of the side where the effect is: 1 − F(t(n−1, 1 − alpha/2); n − 1, effect·√n), F of the noncentral t.
     """
     critical = float(stdtrit(n - 1, 1 - alpha / 2))
-    return 1 - float(nctdtr(n - 1, effect * math.sqrt(n), critical))
+    shift = min(effect * math.sqrt(n), 1e6)  # SciPy has no value far beyond, where the power is 1
+    return 1 - float(nctdtr(n - 1, shift, critical))
 
 
 def equivalence_power(n: int, effect: float, bound: float, alpha: float = 0.05) -> float:

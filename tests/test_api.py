@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,21 @@ def test_load_runs() -> None:
     assert len(load_runs(EXAMPLE, EXAMPLE / runs[0].path.name)) == 6
     with pytest.raises(UserError, match="no such folder"):
         load_runs(EXAMPLE / "none")
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        ((), "load_runs() needs a folder of runs, as load_runs('runs')"),
+        ((3,), "3: is not a path; load_runs takes each as an argument of its own"),
+        ((["runs"],), "['runs']: is not a path; load_runs takes each as an argument of its own"),
+    ],
+)
+def test_load_runs_of_what_is_no_path(paths: tuple[Any, ...], words: str) -> None:
+    """A wrong argument is an error in words, as on the command line."""
+    with pytest.raises(UserError) as raised:
+        load_runs(*paths)
+    assert str(raised.value) == words
 
 
 def test_warnings_of_folders_that_cannot_be_read(tmp_path: Path) -> None:

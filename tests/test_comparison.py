@@ -224,6 +224,44 @@ def test_all_pairs_of_a_few_variants() -> None:
     assert " of 3 pairs" in measure.pairs[0].evidence
 
 
+@pytest.mark.parametrize(("num_layers", "num_pairs"), [(2, 3), (3, 6), (5, 5)])
+@pytest.mark.parametrize("dead", ["none", "layer0"])
+def test_a_dead_variant_among_several(num_layers: int, num_pairs: int, dead: str) -> None:
+    """Where six seeds are too few for a sign test among the pairs, it says how many, all diverged, decide."""
+    alive = [name for name in ("none", *(f"layer{i}" for i in range(num_layers))) if name != dead]
+
+    def pair(n: int) -> Any:
+        random = np.random.default_rng(1)
+        columns: dict[str, Sequence[Value]] = {name: (0.5 + random.normal(0, 0.1, n)).tolist() for name in alive}
+        (measure,) = compare(variants(**columns, **{dead: ["diverged"] * n}), "val/loss").measures
+        return next(pair for pair in measure.pairs if dead in (pair.a, pair.b))
+
+    six = pair(6)
+    assert (six.verdict, six.p) == ("undecided", 0.03125)
+    assert f"can be told among {num_pairs} pairs: 6 of 6 seeds to 0" in six.statement
+    assert six.evidence.endswith(f"; {six.seeds_needed} seeds would decide it, if the share stays")
+    verdicts = [pair(n).verdict for n in range(6, 10)]
+    assert verdicts == ["undecided" if n < six.seeds_needed else verdicts[-1] for n in range(6, 10)]
+    assert verdicts[-1] in ("better", "worse")
+
+
+def test_a_dead_variant_costs_the_others_nothing() -> None:
+    """Two sign tests that cannot decide leave the pair of the other two as it is alone; if they can, they count."""
+    batch, layer = [0.30, 0.36, 0.31, 0.38, 0.30, 0.37], [0.36, 0.38, 0.41, 0.39, 0.38, 0.37]
+    alone = pair_of(variants(batch=batch, layer=layer))
+    (measure,) = compare(variants(batch=batch, layer=layer, none=["diverged"] * 6), "val/loss").measures
+    (beside,) = [pair for pair in measure.pairs if "none" not in (pair.a, pair.b)]
+    assert 0.05 / 3 < alone.p < 0.05
+    assert (beside.holm_p, beside.verdict) == (alone.p, "worse" if beside.a == "layer" else "better")
+
+
+def test_a_share_that_decides_nothing() -> None:
+    """A sign test of as many wins as losses names no number of seeds; one of 5 to 1 does: 10 to 2 is p = .039."""
+    assert pair_of(variants(none=NONE, batch=["diverged"] * 3 + BATCH[3:])).seeds_needed is None
+    few = pair_of(variants(none=NONE, batch=["diverged", *BATCH[1:]]))
+    assert few.sentence.endswith("exact sign test p = 0.22; 12 seeds would decide it, if the share stays)")
+
+
 def test_holm_can_open_a_verdict() -> None:
     """An interval that leaves out 0 on its own may not among many pairs, and the sentence says among how many."""
     random = np.random.default_rng(3)
@@ -353,6 +391,41 @@ def test_unknown_metric() -> None:
         UserError, match=r"^val/los: no run has this metric; valid: train/loss, val/loss, .*test/loss$"
     ):
         compare(variants(none=NONE), "val/los")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"at": "final"}, "at='final': no such evaluation; valid: best, last"),
+        ({"at": ["best"]}, "at=['best']: no such evaluation; valid: best, last"),
+        ({"threshold": math.nan}, "threshold=nan: must be a finite number"),
+        ({"threshold": "0.5"}, "threshold='0.5': must be a finite number"),
+        ({"threshold": True}, "threshold=True: must be a finite number"),
+        ({"window": 0}, "window=0: must be a whole number of evaluations, at least 2"),
+        ({"window": 2.5}, "window=2.5: must be a whole number of evaluations, at least 2"),
+        ({"versus": 3}, "3: no such variant; valid: none, batch"),
+        ({"metric": 3}, "metric=3: must be a metric or several; valid: train/loss, "),
+        ({"metric": []}, "metric=[]: must be a metric or several; valid: train/loss, "),
+        ({"metric": ["val/loss", None]}, "None: no run has this metric; valid: train/loss, "),
+        ({"runs": "runs/x"}, "'runs/x': is no run; compare takes what load_runs gives"),
+        ({"runs": None}, "None: is no run; compare takes what load_runs gives"),
+        ({"runs": [3]}, "3: is no run; compare takes what load_runs gives"),
+        ({"runs": []}, "there are no runs to compare"),
+        ({"at": "final", "window": 1}, "at='final': no such evaluation; valid: best, last\nwindow=1: must be "),
+    ],
+)
+def test_wrong_arguments(options: dict[str, Any], words: str) -> None:
+    """From Python a wrong argument is an error that says what is valid, as on the command line."""
+    with pytest.raises(UserError) as raised:
+        compare(**({"runs": variants(none=NONE, batch=BATCH)} | options))
+    assert str(raised.value).startswith(words)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    """Threshold and window may be NumPy's."""
+    speed = compare(variants(none=NONE), threshold=np.float32(0.5), window=np.int64(2)).convergence  # type: ignore[arg-type]
+    assert speed is not None
+    assert speed.threshold == 0.5
 
 
 # ---------------------------------------------------------------- experiments
@@ -541,6 +614,19 @@ def test_never_reached() -> None:
     assert speed.epochs.pairs[0].sentence == (
         "batch is faster than none with 6 of 6 seeds (none never got there with 6; n = 6, exact sign test p = 0.031)"
     )
+
+
+def test_diverging_after_the_threshold_is_not_fast() -> None:
+    """Six runs that cross the threshold at once and then diverge make a variant slower, and are in no mean time."""
+    steady = curves(none=[[8.0, 6.0, 4.0 + 0.1 * i, 2.0] for i in range(6)], batch=[[1.0, 0.5, math.nan]] * 6)
+    runs = [
+        dataclasses.replace(r, result={"status": "diverged", "best": {}, "last": {}}) if r.variant == "batch" else r
+        for r in steady
+    ]
+    speed = compare(runs, "val/loss", threshold=5.0).convergence
+    assert speed is not None
+    assert speed.epochs.variants[1].missing == {"diverged": 6}
+    assert speed.epochs.pairs[0].verdict == "worse"
 
 
 def test_diverged_runs_do_not_set_the_threshold() -> None:

@@ -78,9 +78,10 @@ def test_time_to_a_threshold() -> None:
 
 
 def test_time_of_runs_that_did_not_end() -> None:
-    """A run that got there did, whatever came after; one that is not finished may still get there."""
-    for status in ("diverged", "failed", "unfinished"):
+    """A run that diverged never got there, whatever it crossed before; one that is not finished may yet."""
+    for status in ("failed", "unfinished"):
         assert time_to("val/loss", 2.0, "epoch").value(run(LOSSES, status)) == 4.0
+    assert time_to("val/loss", 2.0, "epoch").value(run([4.0, 1.0, math.nan], "diverged")) == math.inf
     assert time_to("val/loss", 0.5, "epoch").value(run([4.0, math.nan], "diverged")) == math.inf
     assert time_to("val/loss", 0.5, "epoch").value(run(LOSSES, "unfinished")) is None
     assert time_to("val/loss", 0.5, "epoch").value(run(LOSSES, "failed")) is None

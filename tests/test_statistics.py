@@ -13,16 +13,20 @@ from bncompare.statistics import (
     Summary,
     compare_paired,
     effect_size,
+    equivalence_power,
     holm,
     probability_better,
     proportion_interval,
     seeds_needed,
+    seeds_needed_within,
     sign_flip_p,
     sign_test_p,
+    smallest_n,
     summarize,
     t_interval,
     t_test_p,
     t_test_power,
+    tarone_holm,
 )
 
 VALUES = st.lists(st.floats(-1e3, 1e3).map(lambda x: round(x, 6)), min_size=2, max_size=8)
@@ -149,6 +153,14 @@ def test_sign_flip_by_hand() -> None:
     assert sign_flip_p([3.0, 1.0, -1.0]) == 0.75  # 3 observed: 5, 3, 3 and 1, twice each
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e-13, 1.0, 1e13, 1e300])
+def test_sign_flip_in_any_unit(unit: float) -> None:
+    """The p does not depend on the unit, however small: sums that rounding parts are equal relative to their size."""
+    assert sign_flip_p([unit] * 6) == 0.03125
+    assert sign_flip_p([0.1 * unit, 0.2 * unit, -0.3 * unit]) == 1.0
+    assert sign_flip_p([3 * unit, unit, -unit]) == 0.75
+
+
 def test_sign_flip_beyond_enumeration() -> None:
     """Beyond 30 differences patterns are drawn, from a generator one must give; the p is right within its error."""
     with pytest.raises(ValueError, match="31 differences have too many sign patterns; at most 30"):
@@ -230,10 +242,12 @@ def test_t_test(n: int) -> None:
 
 
 def test_t_test_without_spread() -> None:
-    """Equal differences leave no doubt; a single one says nothing."""
-    assert t_test_p(summarize([0.1, 0.1])) == 0
-    assert t_test_p(summarize([0.0, 0.0])) == 1
-    assert math.isnan(t_test_p(summarize([0.1])))
+    """Equal differences, also but for rounding, are no spread to judge by; no more is a single one."""
+    for values in ([0.1, 0.1], [0.0, 0.0], [0.1], [0.3 - 0.2, 0.4 - 0.3, 0.5 - 0.4]):
+        summary = summarize(values)
+        assert not summary.has_spread
+        assert math.isnan(t_test_p(summary))
+    assert summarize([0.1, 0.1001]).has_spread
 
 
 def test_probability_better() -> None:
@@ -274,6 +288,54 @@ def test_holm_keeps_the_familywise_level() -> None:
     assert hits / 4000 >= 0.03
 
 
+@pytest.mark.parametrize(
+    ("p_values", "least", "expected"),
+    [
+        ([0.01, 0.04, 0.03], [0.0] * 3, [(0.03, 3), (0.06, 3), (0.06, 3)]),  # Holm's
+        # K = 2: two sign tests of six pairs cannot give .025, and cost the t-test nothing
+        ([0.04, 1 / 32, 1 / 32], [0.0, 1 / 32, 1 / 32], [(0.04, 1), (2 / 32, 2), (2 / 32, 2)]),
+        ([0.4, 1 / 32, 1 / 32], [0.0, 1 / 32, 1 / 32], [(0.4, 1), (0.4, 2), (0.4, 2)]),
+        # of seven pairs they can: K = 3
+        ([0.4, 1 / 64, 1 / 64], [0.0, 1 / 64, 1 / 64], [(0.4, 3), (3 / 64, 3), (3 / 64, 3)]),
+        # where all others are rejected, one sign test of six pairs has α for itself
+        ([0.001, 0.002, 0.003, 1 / 32], [0, 0, 0, 1 / 32], [(0.003, 3), (0.004, 3), (0.004, 3), (1 / 32, 1)]),
+        ([1.0, 1 / 32], [1.0, 1 / 32], [(1.0, 1), (1 / 32, 1)]),  # one that can give 1 alone
+        ([1 / 16], [1 / 16], [(1 / 16, 1)]),
+        ([], [], []),
+    ],
+)
+def test_tarone_holm(p_values: list[float], least: list[float], expected: list[tuple[float, int]]) -> None:
+    """Adjusted p and size of the family, by hand."""
+    found = [(adjusted.p, adjusted.family) for adjusted in tarone_holm(p_values, least)]
+    assert [family for _, family in found] == [family for _, family in expected]
+    assert [p for p, _ in found] == pytest.approx([p for p, _ in expected])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.integers(1, 6))
+def test_tests_that_cannot_reach_alpha_cost_nothing(p_values: list[float], more: int) -> None:
+    """Among t-tests it is Holm's; sign tests of five pairs beside them change none of their p."""
+    alone = [adjusted.p for adjusted in tarone_holm(p_values, [0.0] * len(p_values))]
+    assert alone == holm(p_values)
+    beside = tarone_holm([*p_values, *[1 / 16] * more], [*[0.0] * len(p_values), *[1 / 16] * more])
+    assert [adjusted.p for adjusted in beside[: len(p_values)]] == alone
+    assert all(adjusted.p > 0.05 for adjusted in beside[len(p_values) :])
+
+
+@pytest.mark.parametrize("n", [6, 7, 8])
+@pytest.mark.parametrize("num_false", [0, 1])
+def test_tarone_holm_keeps_the_familywise_level(n: int, num_false: int) -> None:
+    """Of true hypotheses, some by t-tests and some by sign tests of n pairs, any is rejected in at most 5 %."""
+    random = np.random.default_rng(n)
+    hits = 0
+    least = [0.0] * 2 + [2.0 ** (1 - n)] * 4
+    for _ in range(3000):
+        p_values = random.uniform(size=2).tolist()
+        p_values += [sign_test_p(wins, n - wins) for wins in random.binomial(n, 0.5, 4).tolist()]
+        p_values[:num_false] = [0.0] * num_false
+        hits += min(adjusted.p for adjusted in tarone_holm(p_values, least)[num_false:]) < 0.05
+    assert hits / 3000 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 3000)
+
+
 def test_sign_flip_has_its_level() -> None:
     """With no difference p ≤ 0.0625 comes up in at most 6.25 % of experiments of five seeds."""
     random = np.random.default_rng(3)
@@ -289,8 +351,7 @@ def test_seeds_needed(effect: float, n: int) -> None:
 
 
 def test_seeds_needed_at_the_ends() -> None:
-    """No spread needs two seeds, no distance has no answer."""
-    assert seeds_needed(1.0, 0.0) == 2
+    """Two seeds are the fewest; no distance, or next to none, has no answer."""
     assert seeds_needed(0.0, 1.0) is None
     assert seeds_needed(1e-6, 1.0) is None
     assert seeds_needed(1e9, 1.0) == 2
@@ -302,6 +363,30 @@ def test_power_by_simulation(n: int, effect: float) -> None:
     samples = np.random.default_rng(n).normal(effect, 1, (4000, n))
     found = sum(summarize(row).low > 0 for row in samples) / len(samples)
     assert found == pytest.approx(t_test_power(n, effect), abs=0.025)
+
+
+@pytest.mark.parametrize(("n", "effect", "bound"), [(5, 0.5, 3.0), (6, 0.0, 1.5), (10, 0.3, 1.0), (16, 0.0, 0.8)])
+def test_equivalence_power_by_simulation(n: int, effect: float, bound: float) -> None:
+    """The power is the share of experiments whose 90 % interval lies within the bound on both sides."""
+    samples = np.random.default_rng(n).normal(effect, 1, (20_000, n))
+    half = stats.t.ppf(0.95, n - 1) * samples.std(axis=1, ddof=1) / math.sqrt(n)
+    found = np.mean(np.abs(samples.mean(axis=1)) + half <= bound)
+    assert found == pytest.approx(equivalence_power(n, effect, bound), abs=0.012)
+
+
+def test_seeds_needed_within() -> None:
+    """Far from one bound it is the one-sided t-test's; a mean of 0 needs more; one on the bound has no answer."""
+    assert seeds_needed_within(0.5, 1.0, 1.2) == seeds_needed(0.7, 1.0, alpha=0.1)
+    assert seeds_needed_within(0.0, 1.0, 0.5) == 36  # (z.95 + z.90)² / .5² = 34.3, and t for z
+    assert seeds_needed_within(-5.0, 10.0, 12.0) == seeds_needed_within(0.5, 1.0, 1.2)
+    assert seeds_needed_within(1.0, 1.0, 1.0) is None
+
+
+def test_smallest_n() -> None:
+    """The first number above another that is enough."""
+    assert smallest_n(lambda n: n >= 17) == 17
+    assert smallest_n(lambda n: True, above=6) == 7
+    assert smallest_n(lambda n: False) is None
 
 
 def test_t_interval_at_90_percent() -> None:
