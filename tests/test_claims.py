@@ -12,11 +12,12 @@ import pytest
 from scipy import stats
 
 from bncompare import cli
-from bncompare.claims import claims_of, judge
+from bncompare.claims import Finding, claims_of, judge, to_plain
 from bncompare.config.expansion import load_experiment
 from bncompare.config.schema import Claim
 from bncompare.results import LoadedRun
 from bncompare.store import RunStore
+from bncompare.tables import reproduced_cells
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -200,8 +201,9 @@ def test_how_a_claim_with_diverged_runs_is_told() -> None:
         "claimed at least 0.5: inconclusive; 5 of 6 seeds are, 95 % interval of that share 0.36 to 1; "
         "about 12 seeds would decide it, if the proportion stays"
     )
-    assert finding.summary is not None
-    assert math.isnan(finding.summary.low)
+    assert (to_plain(finding)["low"], to_plain(finding)["high"]) == (None, None)
+    missing = "none: 4 of 6 have no value (diverged), which counts for the claim"
+    assert measured(finding) == f"val/loss: 0.56, n = 2; {missing}"
     five = judge(claim(**BAD, at_least=0.5), with_diverged([0.7] * 5, [0.3] * 5, 5))
     assert five.reasons[:2] == [
         "val/loss at the best evaluation, mean: none of 5 seeds has a value",
@@ -314,9 +316,15 @@ def test_within_is_told_by_the_interval_that_decides() -> None:
     assert alone.summary is not None
     assert (alone.summary.low, alone.summary.high) == pytest.approx((low, high))
     assert f"difference -0.415, 90 % interval {low:.4g} to {high:.4g}, n = 4" in alone.reasons[0]
+    assert measured(alone) == f"val/loss: difference -0.415 ({low:.3g} to {high:.3g}, 90 %), n = 4"
     both = judge(versus(difference_within=0.45, difference_at_most=-0.2), runs)
     assert f"95 % interval -0.4481 to -0.3819, 90 % interval {low:.4g} to {high:.4g}, n = 4" in both.reasons[0]
     assert (both.verdict, both.confidence) == ("supported", 0.95)
+
+
+def measured(finding: Finding) -> str:
+    """As `reproduce` shows it."""
+    return reproduced_cells({"experiment": "x", **to_plain(finding)})[3]
 
 
 @pytest.mark.parametrize(("mean", "sd"), [(0.03, 0.1), (0.0, 0.1), (0.06, 0.06), (0.16, 0.1)])
