@@ -80,10 +80,9 @@ def time_to(metric: str, threshold: float, unit: Literal["epoch", "step", "secon
     higher = is_better_high(metric)
 
     def value(run: LoadedRun) -> float | None:
-        if run.status == "diverged":
-            return math.inf
         positions = run.elapsed if unit == "second" else run.metrics[unit]
-        for position, number in zip(positions, run.metrics.get(metric, []), strict=False):
+        numbers = run.metrics.get(metric, []) if run.status != "diverged" else []
+        for position, number in zip(positions, numbers, strict=False):
             if number >= threshold if higher else number <= threshold:
                 return _finite(position)
         return math.inf if run.status not in ("unfinished", "failed") and metric in run.metrics else None

@@ -225,6 +225,8 @@ def test_diverged_runs_that_do_not_speak_for_the_claim() -> None:
     good = claim(**BAD, at_most=0.9)
     assert [judge(good, runs).verdict for runs in (few, most)] == ["inconclusive", "not supported"]
     assert judge(claim(**BAD, at_most=0.6), few).verdict == "not supported"
+    verdicts = [judge(good, with_diverged([0.7 + x for x in SPREAD], [], k)).verdict for k in range(21)]
+    assert verdicts == ["supported"] + ["inconclusive"] * 14 + ["not supported"] * 6  # 5 of 20: 9 % to 49 %
     # neither end is claimed, or both are
     assert judge(versus(difference_within=0.6), few).verdict == "inconclusive"
     assert judge(versus(difference_at_most=-0.2, difference_at_least=-0.6), few).verdict == "inconclusive"
@@ -554,6 +556,16 @@ def test_diagnostics_as_a_metric(metric: str, at: Any, expected: float | None, t
     measured = [dataclasses.replace(run("batch", i, 0.3), path=tmp_path) for i in range(2)]
     finding = judge(claim(metric=metric, at=at, at_most=9), measured)
     assert (finding.summary and finding.summary.mean) == expected
+
+
+def test_diagnostics_of_runs_that_diverged(tmp_path: Path) -> None:
+    """Of a diagnostic neither end is bad: a run that diverged has no value, which is neither for a claim nor against."""
+    (tmp_path / "diagnostics.csv").write_text(DIAGNOSTICS)
+    about = {"metric": "diagnostics/hidden.0/beta smoothness", "at": "last"}
+    diverged = [dataclasses.replace(run("batch", i, None, "diverged"), path=tmp_path) for i in range(6)]
+    for bounds in ({"at_most": 9}, {"at_least": 9}):
+        finding = judge(claim(**about, **bounds), diverged)
+        assert (finding.verdict, finding.reasons[1]) == ("inconclusive", "no seed has a value on every side")
 
 
 @pytest.mark.parametrize("text", ["epoch,step,layer\n", "epoch,step,layer,quantity,value\n1,10,a,b,x\n", "nothing"])

@@ -86,6 +86,7 @@ def test_time_of_runs_that_did_not_end() -> None:
     assert time_to("val/loss", 0.5, "epoch").value(run(LOSSES, "unfinished")) is None
     assert time_to("val/loss", 0.5, "epoch").value(run(LOSSES, "failed")) is None
     assert time_to("val/accuracy", 0.5, "epoch").value(run(LOSSES)) is None
+    assert time_to("val/accuracy", 0.5, "epoch").value(run(LOSSES, "diverged")) is None
 
 
 def test_spread() -> None:
