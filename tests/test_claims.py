@@ -559,7 +559,7 @@ def test_diagnostics_as_a_metric(metric: str, at: Any, expected: float | None, t
 
 
 def test_diagnostics_of_runs_that_diverged(tmp_path: Path) -> None:
-    """Of a diagnostic neither end is bad: a run that diverged has no value, which is neither for a claim nor against."""
+    """Neither end of a diagnostic is bad: a run that diverged has no value, for a claim or against it."""
     (tmp_path / "diagnostics.csv").write_text(DIAGNOSTICS)
     about = {"metric": "diagnostics/hidden.0/beta smoothness", "at": "last"}
     diverged = [dataclasses.replace(run("batch", i, None, "diverged"), path=tmp_path) for i in range(6)]

@@ -337,6 +337,21 @@ def test_false_verdicts_among_six_pairs_are_rare() -> None:
     assert false / 1000 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
 
 
+@pytest.mark.parametrize("rate", [0.05, 0.3])
+def test_false_verdicts_with_diverged_runs_are_rare(rate: float) -> None:
+    """Of experiments with three variants that are the same, also in how often they diverge, at most 5 % tell a pair."""
+    random = np.random.default_rng(6)
+    measure = at_evaluation("val/loss", "best")
+    false = 0
+    for _ in range(400):
+        values = np.where(random.uniform(size=(3, 8)) < rate, math.nan, random.normal(1, 0.1, (3, 8)))
+        columns = [["diverged" if math.isnan(x) else x for x in row] for row in values.tolist()]
+        runs = variants(**dict(zip("abc", columns, strict=True)))
+        pairs = compare_by(measure, runs, [("a", "b"), ("a", "c"), ("b", "c")]).pairs
+        false += any(pair.verdict != "undecided" for pair in pairs)
+    assert false / 400 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 400)
+
+
 def test_real_differences_are_found() -> None:
     """A difference of 1.5 standard deviations is found with 6 seeds in about 80 %, the power it was computed for."""
     random = np.random.default_rng(5)
