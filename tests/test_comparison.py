@@ -339,7 +339,7 @@ def test_false_verdicts_among_six_pairs_are_rare() -> None:
 
 @pytest.mark.parametrize("rate", [0.05, 0.3])
 def test_false_verdicts_with_diverged_runs_are_rare(rate: float) -> None:
-    """Of experiments with three variants that are the same, also in how often they diverge, at most 5 % tell a pair."""
+    """Of experiments with three variants that are the same, and diverge as often, at most 5 % tell any pair."""
     random = np.random.default_rng(6)
     measure = at_evaluation("val/loss", "best")
     false = 0
