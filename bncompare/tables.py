@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -52,30 +52,29 @@ def print_table(
 
 
 def print_summary(name: str, runs: Sequence[LoadedRun]) -> None:
-    """variant × (best validation loss, last training loss, test metric, epochs, seconds), mean ± sd over seeds."""
+    """variant × (best validation loss, last training loss, test metric, epochs, seconds), mean ± sd over seeds.
+
+    Runs that diverged, failed or are not finished are counted, and in no mean.
+    """
     metrics = next((list(run.metrics) for run in runs if run.metrics), [])
     loss = "val/loss" if "val/loss" in metrics else "train/loss"
     test = "test/accuracy" if "train/accuracy" in metrics else "test/loss"
+    columns: dict[str, tuple[Callable[[LoadedRun], float | None], int]] = {  # value of a run, digits
+        f"best {loss}": (lambda run: run.best(loss), 4),
+        "last train/loss": (lambda run: run.last("train/loss"), 4),
+        f"{test} of best": (lambda run: run.best(test), 4),
+        "of last": (lambda run: run.last(test), 4),
+        "epochs": (_length, 1),
+        "seconds": (lambda run: run.seconds, 1),
+    }
     rows = []
     for variant in dict.fromkeys(run.variant for run in runs):
         members = [run for run in runs if run.variant == variant]
-        finished = [run for run in members if run.result and run.status != "failed"]
-        rows.append(
-            [
-                variant,
-                str(len(members)),
-                _mean_sd([run.best(loss) for run in finished], 4),
-                _mean_sd([run.last("train/loss") for run in finished], 4),
-                _mean_sd([run.best(test) for run in finished], 4),
-                _mean_sd([run.last(test) for run in finished], 4),
-                _mean_sd([_length(run) for run in finished], 1),
-                _mean_sd([run.seconds for run in finished], 1),
-                _statuses(members),
-            ]
-        )
-    columns = ["variant", "seeds", f"best {loss}", "last train/loss"]
-    columns += [f"{test} of best", "of last", "epochs", "seconds", "runs"]
-    print_table(columns, rows, right=set(columns) - {"variant", "runs"}, title=f"{name} (mean ± sd over seeds)")
+        ended = [run for run in members if run.status in ("completed", "stopped_early")]
+        numbers = [_mean_sd(map(of_run, ended), len(members), digits) for of_run, digits in columns.values()]
+        rows.append([variant, str(len(members)), *numbers, _statuses(members)])
+    names = ["variant", "seeds", *columns, "runs"]
+    print_table(names, rows, right={"seeds", *columns}, title=f"{name} (mean ± sd over seeds)")
 
 
 def print_findings(title: str, findings: Sequence[Finding]) -> None:
@@ -299,14 +298,14 @@ def _value(value: Any, digits: int = 6) -> str:
     return f"{value:.{digits}g}" if isinstance(value, int | float) else "–"
 
 
-def _mean_sd(values: Sequence[float | None], digits: int) -> str:
-    """`mean ± sd`, of the values there are."""
+def _mean_sd(values: Iterable[float | None], num_runs: int, digits: int) -> str:
+    """`mean ± sd`, of the values there are, with their number where it is not that of the runs."""
     known = [value for value in values if value is not None and math.isfinite(value)]
     if not known:
         return "–"
     summary = summarize(known)
     spread = "" if summary.n == 1 else f" ± {summary.sd:.{digits}f}"
-    missing = f" (n={summary.n})" if summary.n < len(values) else ""
+    missing = f" (n={summary.n})" if summary.n < num_runs else ""
     return f"{summary.mean:.{digits}f}{spread}{missing}"
 
 

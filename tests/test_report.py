@@ -559,6 +559,20 @@ def test_several_experiments(tmp_path: Path) -> None:
     assert [e["name"] for e in json.loads(call(runs, "--json").out)["experiments"]] == ["example", "x"]
 
 
+@pytest.mark.parametrize("first", ["val/loss", "test/loss"])
+def test_the_headline_is_of_the_first_measure(first: str, tmp_path: Path) -> None:
+    """What another measure tells does not become the headline, however clear it is: with many, one is by chance."""
+    runs = write(tmp_path, (NONE, NONE[::-1]), CONFIG[: CONFIG.index("claims")])
+    for path in runs.glob("x/batch-*/result.json"):
+        result = json.loads(path.read_text())
+        result["best"]["test/loss"] -= 0.4
+        path.write_text(json.dumps(result))
+    metrics = dict.fromkeys([first, "val/loss", "test/loss"])
+    (section,) = sections(load_runs([runs])[0], metrics=list(metrics))
+    told = {"val/loss": "no difference between batch and none can be told", "test/loss": "batch is better than none"}
+    assert section.headline.startswith(told[first])
+
+
 def test_other_settings_in_one_folder(tmp_path: Path) -> None:
     """Runs trained with other settings are another part, named by what differs, with a warning."""
     write(tmp_path)

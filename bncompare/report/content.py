@@ -75,12 +75,11 @@ class Section:
 
     @property
     def headline(self) -> str:
-        """In one line, what became of the claims, and the first difference that can be told."""
+        """In one line, what became of the claims, and the first difference that can be told by the first measure."""
         counts = Counter(finding.verdict for finding in self.findings)
         total = len(self.findings)
         parts = [f"{count} of {total} claims {verdict}" for verdict, count in counts.items()]
-        pairs = [pair for measure in self.comparison.measures for pair in measure.pairs]
-        told = [pair.statement for pair in pairs if pair.verdict in ("better", "worse")]
+        told = [p.statement for p in self.comparison.measures[0].pairs if p.verdict in ("better", "worse")]
         return "; ".join([*parts, told[0] if told else self.verdicts[0][1][0][0]])
 
 
