@@ -573,6 +573,22 @@ def test_the_headline_is_of_the_first_measure(first: str, tmp_path: Path) -> Non
     assert section.headline.startswith(told[first])
 
 
+def test_what_chose_comes_second(tmp_path: Path) -> None:
+    """Where validation chose the learning rates, the first verdict, tables and headline are the test set's."""
+    config = CONFIG[: CONFIG.index("claims")].replace("batch]}", "batch], training.optimizer.lr: [0.1, 0.2]}")
+    runs = write(tmp_path, (NONE, [1.0] * 4, BATCH, [1.0] * 4), config)
+    for path in runs.glob("x/batch*/result.json"):
+        result = json.loads(path.read_text())
+        result["best"]["test/loss"] += 0.9
+        path.write_text(json.dumps(result))
+    (section,) = sections(load_runs([runs])[0])
+    titles = ["test/loss at the best evaluation", "val/loss at the best evaluation (chosen on the validation set)"]
+    assert [title for title, _ in section.verdicts] == titles
+    assert [title for title, _ in section.tables[0].groups] == titles
+    assert section.headline.startswith("none lr=0.1 is better than batch lr=0.1 by ")
+    assert section.verdicts[1][1][0][0].startswith("batch lr=0.1 is better than none lr=0.1 by ")
+
+
 def test_other_settings_in_one_folder(tmp_path: Path) -> None:
     """Runs trained with other settings are another part, named by what differs, with a warning."""
     write(tmp_path)

@@ -123,7 +123,7 @@ def _section(
         found.title,
         _question(comparison),
         _setup(runs),
-        [(measure.name, verdict_lines(measure)) for measure in comparison.measures],
+        [(measure.title, verdict_lines(measure)) for measure in comparison.measures],
         _warnings(found, comparison),
         [judge(claim, runs) for claim in claims_of(runs)],
         [table for table in tables if table.groups],
@@ -303,7 +303,7 @@ def _variants(title: str, measures: Sequence[MeasureComparison]) -> Table:
         for result in measure.variants:
             cells = ["–"] * 4 if result.summary is None else _summary_cells(result.summary)
             rows.append([result.variant, str(len(result.values)), *cells, _missing(result)])
-        groups.append((measure.name, rows))
+        groups.append((measure.title, rows))
     return Table(title, columns, groups, set(columns) - {"variant", "without"}).without_empty("without")
 
 
@@ -343,7 +343,7 @@ def _pairs(title: str, measures: Sequence[MeasureComparison]) -> Table:
             cells = [mean, interval, effect, better, sign_flip, p, holm, winner]
             rows.append([f"{pair.a} − {pair.b}", str(pair.n), *cells])
         if rows:
-            groups.append((measure.name, rows))
+            groups.append((measure.title, rows))
     note = "p: paired t-test"
     if any(pair.decided_by == "sign test" for measure in measures for pair in measure.pairs):
         note += ", or exact sign test where a run has no value or all differences are equal"
