@@ -215,20 +215,17 @@ def print_norm(norm: NormReference) -> None:
 
 
 def print_layers(title: str, rows: Sequence[dict[str, Any]]) -> None:
-    """A model's layers, with their totals."""
+    """A model's layers, with their totals; what is trained where that is not all."""
+    numbers = {"parameters": "parameters", "trained": "trained", "multiply_adds": "multiply-adds"}
+    if all(row["trained"] == row["parameters"] for row in rows):
+        del numbers["trained"]
     cells = [
-        [
-            row["name"],
-            row["kind"],
-            " × ".join(map(str, row["output_shape"])),
-            f"{row['parameters']:,}",
-            f"{row['multiply_adds']:,}",
-        ]
+        [row["name"], row["kind"], " × ".join(map(str, row["output_shape"])), *(f"{row[name]:,}" for name in numbers)]
         for row in rows
     ]
-    totals = [f"{sum(row[name] for row in rows):,}" for name in ("parameters", "multiply_adds")]
-    columns = ["layer", "kind", "output", "parameters", "multiply-adds"]
-    print_table(columns, [*cells, ["total", "", "", *totals]], right={"parameters", "multiply-adds"}, title=title)
+    totals = [f"{sum(row[name] for row in rows):,}" for name in numbers]
+    columns = ["layer", "kind", "output", *numbers.values()]
+    print_table(columns, [*cells, ["total", "", "", *totals]], right=set(numbers.values()), title=title)
 
 
 def print_explanation(report: dict[str, Any]) -> None:
@@ -238,7 +235,8 @@ def print_explanation(report: dict[str, Any]) -> None:
     print(f"statistics over {report['statistics_over']}")
     if report.get("axes"):
         axes = ", ".join(map(str, report["axes"]))
-        print(f"here: axes {axes} of a tensor of shape {shape}, {report['values_averaged']} values at a time")
+        values = " or ".join(map(str, report["values_averaged"]))
+        print(f"here: axes {axes} of a tensor of shape {shape}, {values} values at a time")
     print("options: " + ", ".join(f"{name} {value}" for name, value in report["options"].items()))
     for name, symbol in (("gamma", "γ"), ("beta", "β")):
         if report.get(name) is not None:
