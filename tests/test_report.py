@@ -489,6 +489,44 @@ def test_hostile_names_in_a_terminal_and_markdown(tmp_path: Path) -> None:
     )
 
 
+REGRESSION = "{name: random_regression, validation: 200"
+TRAINING = "{batch_size: full, optimizer: {name: sgd, lr: 0.1}"
+
+
+@pytest.mark.parametrize(
+    ("compare", "first", "gone"),
+    [
+        ("model.norm: [none, batch]", "mlp on random_regression", ""),
+        ("training.optimizer: [{name: sgd, lr: 0.1}, {name: adam, lr: 0.1}]", "mlp on random_regression", "sgd lr"),
+        ("training.optimizer.lr: [0.1, 0.2]", "mlp on random_regression", "lr"),
+        ("model.hidden: [[4], [8]]", "mlp on random_regression", "hidden"),
+        ("data.train_size: [100, 200]", "mlp on random_regression", "training"),
+        ("data.samples: [1000, 2000]", "mlp on random_regression", "training"),
+        (f"data: [{REGRESSION}}}, {REGRESSION}, noise: 2}}]", "mlp", "training validation"),
+        ("model: [{name: mlp, hidden: [4]}, {name: mlp, hidden: [8]}]", "random_regression", "hidden activation"),
+        (
+            f"training: [{TRAINING}, epochs: 1}}, {TRAINING}, epochs: 2}}]",
+            *("mlp on random_regression", "sgd lr batch epochs"),
+        ),
+    ],
+)
+def test_the_setup_is_what_variants_share(compare: str, first: str, gone: str, tmp_path: Path) -> None:
+    """What is compared is not in the line on the set-up: neither one variant's value nor a None."""
+    config = CONFIG[: CONFIG.index("claims")].replace("model.norm: [none, batch]", compare)
+    (section,) = sections(load_runs([write(tmp_path, config=config)])[0])
+    parts = [
+        "sgd",
+        "training examples 1000",
+        "hidden [4]",
+        "activation relu",
+        "lr 0.1",
+        "batch size full",
+        "epochs 2",
+    ]
+    parts = [part for part in (*parts, "validation 200") if part.split()[0] not in gone.split()]
+    assert section.setup.split("; ") == [first, *parts, "4 seeds (0-3)"]
+
+
 # ---------------------------------------------------------------- warnings
 
 

@@ -187,11 +187,16 @@ def _setup(runs: Sequence[LoadedRun]) -> str:
     compared = {key for run in runs for key in settings_of(run)}
     flat = flatten(runs[0].config)
 
-    def shared(key: str) -> Any:
-        return None if any(key == part or key.startswith(f"{part}.") for part in compared) else flat.get(key)
+    def shared(*keys: str) -> Any:
+        """The first of these settings that is given; None where variants differ in it."""
+        for key in keys:
+            is_compared = any(key == part or key.startswith(f"{part}.") for part in compared)
+            if is_compared or flat.get(key) is not None:
+                return None if is_compared else flat[key]
+        return None
 
     sizes = {
-        "training examples": shared("data.train_size") or shared("data.samples"),
+        "training examples": shared("data.train_size", "data.samples"),
         "hidden": shared("model.hidden"),
         "activation": shared("model.activation"),
         "lr": shared("training.optimizer.lr"),
@@ -200,10 +205,12 @@ def _setup(runs: Sequence[LoadedRun]) -> str:
         "steps": shared("training.steps"),
         "validation": shared("data.validation"),
     }
-    parts = [f"{shared('model.name')} on {shared('data.name')}", str(shared("training.optimizer.name"))]
+    trained = [name for name in (shared("model.name"), shared("data.name")) if name is not None]
+    parts = [" on ".join(map(str, trained)), str(shared("training.optimizer.name") or "")]
     parts += [f"{name} {_short(value)}" for name, value in sizes.items() if value is not None]
     seeds = sorted({run.seed for run in runs})
-    return "; ".join([*parts, f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'} ({_ranges(seeds)})"])
+    parts.append(f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'} ({_ranges(seeds)})")
+    return "; ".join(filter(None, parts))
 
 
 def _ranges(seeds: Sequence[int]) -> str:
