@@ -92,6 +92,8 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     for key, selector in selectors.items():
         chosen = [run for run in runs if selects(selector, run.config)]
         labels = list(dict.fromkeys(run.variant for run in chosen))
+        if key == "versus" and chosen and all(selects(claim.variant, run.config) for run in chosen):
+            return Finding(claim, "inconclusive", [f"{selector} is the variant itself"], None)
         if len(labels) != 1:
             which = f"selects {len(labels)} variants: {', '.join(labels)}" if labels else "selects no run"
             return Finding(claim, "inconclusive", [f"{selector} {which}"], None)

@@ -438,7 +438,9 @@ def _norm_kind(kind: str) -> str:
 @app.command(short_help="A norm at work, step by step.")
 def explain(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="a kind of norm")],
-    shape: Annotated[str, typer.Option(metavar="N,C,...", help="shape of the tensor")] = "4,3",
+    shape: Annotated[
+        str | None, typer.Option(metavar="N,C,...", help="shape of the tensor [default: 4,3, or what the kind needs]")
+    ] = None,
     steps: Annotated[int, typer.Option(metavar="N", min=1, max=20, help="training steps")] = 2,
     momentum: Annotated[
         float | None, typer.Option(metavar="M", min=0, max=1, help="of the running statistics [default: the kind's]")
@@ -455,7 +457,7 @@ def explain(
             raise UserError(f"--momentum: {kind} norm has no running statistics")
         options["momentum"] = momentum
     try:
-        sizes = tuple(int(size) for size in shape.split(","))
+        sizes = tuple(int(size) for size in shape.split(",")) if shape is not None else None
     except ValueError:
         raise UserError(f"--shape {shape}: must be whole numbers, such as 3,4,2,2,3") from None
     from bncompare.explain import explain as explain_norm

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -93,7 +93,8 @@ def compare(
     test/accuracy (or test/loss). `at` is best, or last where the best is chosen on the test set. With more than four
     variants each is compared with a baseline alone: `versus`, by default the first without a norm. `threshold` is for
     the time to reach it, `window` the evaluations over which stability is taken. In a grid of norms and
-    hyperparameters each norm stands with the hyperparameters that the validation set chooses.
+    hyperparameters each norm stands with the hyperparameters that the validation set chooses; test metrics then come
+    first.
 
     Raises UserError for runs of several experiments or none, for a metric or variant that no run has, and for any
     other argument that is not as said.
@@ -127,8 +128,10 @@ def compare_experiment(
     measures = _measures(runs, metrics, at)
     sensitivity = sensitivity_of(runs, measures[0])
     variants = list(dict.fromkeys(run.variant for run in runs))
-    if sensitivity is not None and sensitivity.is_fair:
-        variants = [candidate.variant for candidate in sensitivity.candidates if candidate.is_chosen]
+    chosen = [candidate.variant for candidate in sensitivity.candidates if candidate.is_chosen] if sensitivity else []
+    if chosen:
+        variants = chosen
+        measures = _test_first(measures, runs, at, adds_test=metrics is None)
     if versus is not None and versus not in variants:
         raise UserError(f"{versus}: no such variant; valid: {', '.join(variants)}")
     if sensitivity is not None and sensitivity.notes and not sensitivity.is_fair:
@@ -139,7 +142,10 @@ def compare_experiment(
     return Comparison(
         experiment.name,
         variants,
-        [compare_by(measure, runs, pairs) for measure in measures],
+        [
+            replace(compare_by(measure, runs, pairs), chosen_on=bool(chosen) and "val/" in measure.metric)
+            for measure in measures
+        ],
         _convergence(runs, pairs, metrics or [measure.metric for measure in measures], threshold),
         _stability(runs, pairs, window),
         sensitivity,
@@ -184,6 +190,19 @@ def _measures(
     loss = "val/loss" if "val/loss" in available else "train/loss"
     test = "test/accuracy" if "test/accuracy" in available else "test/loss"
     return [at_evaluation(name, default) for name in (loss, test) if name in (*available, "train/loss")]
+
+
+def _test_first(
+    measures: Sequence[Measure], runs: Sequence[LoadedRun], at: Literal["best", "last"] | None, *, adds_test: bool
+) -> list[Measure]:
+    """Measures of the test set before the others; one is added where the claims are about others alone."""
+    tests = [measure for measure in measures if measure.metric.startswith("test/")]
+    others = [measure for measure in measures if measure not in tests]
+    if adds_test and not tests:
+        available = {name for run in runs for name in available_metrics(run)}
+        names = [name for name in ("test/accuracy", "test/loss") if name in available]
+        tests = [at_evaluation(name, at or "best") for name in names[:1]]
+    return [*tests, *others]
 
 
 def available_metrics(run: LoadedRun) -> list[str]:

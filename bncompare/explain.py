@@ -24,6 +24,9 @@ from bncompare.norms.kinds import (
 from bncompare.randomness import StepRandomness, generator
 
 MAX_VALUES = 2_000
+SHAPE = (4, 3)
+# Where a kind says nothing of that shape: groups of equal size, channels of several values.
+SHAPES = {"group": (4, 6), "instance": (3, 2, 4)}
 # Options with which a few examples and steps show what the kind is about.
 EXAMPLES: dict[str, dict[str, Any]] = {
     "ghost_batch": {"virtual_batch_size": 2},
@@ -32,11 +35,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 
 
 @torch.no_grad()
-def explain(kind: str, shape: tuple[int, ...], *, steps: int = 2, seed: int = 0, **options: Any) -> dict[str, Any]:
+def explain(
+    kind: str, shape: tuple[int, ...] | None = None, *, steps: int = 2, seed: int = 0, **options: Any
+) -> dict[str, Any]:
     """What a norm does to `steps` random batches of a shape (N, C, …) in training, then to the last in evaluation.
 
-    The result holds plain numbers and lists, for JSON. `options` are those of the kind. Raises UserError.
+    The result holds plain numbers and lists, for JSON. `shape` is by default a small one that the kind can take,
+    `options` are those of the kind. Raises UserError.
     """
+    shape = shape or SHAPES.get(kind, SHAPE)
     norm = _options(kind, shape, options)
     random = generator(seed, "explain")
     batches = [torch.randn(shape, dtype=torch.float64, generator=random) for _ in range(steps)]
@@ -51,7 +58,7 @@ def explain(kind: str, shape: tuple[int, ...], *, steps: int = 2, seed: int = 0,
         return report | _weight(norm, shape, random)
     axes = _axes(norm, len(shape))
     report["axes"] = list(axes)
-    report["values_averaged"] = _values_averaged(norm, shape, axes)
+    report["values_averaged"] = _values_averaged(norm, batches[0], axes)
     module = _module(norm, shape, learnt=True)
     plain = _module(norm, shape, learnt=False)  # γ = 1 and β = 0: what is called x̂
     parameters = dict(module.named_parameters())
@@ -114,13 +121,12 @@ def _axes(norm: Norm, num_axes: int) -> tuple[int, ...]:
     return tuple(range(2, num_axes)) if isinstance(norm, InstanceNorm) else ()
 
 
-def _values_averaged(norm: Norm, shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
-    values = math.prod(shape[axis] for axis in axes)
+def _values_averaged(norm: Norm, x: Tensor, axes: tuple[int, ...]) -> list[int]:
+    """How many values a statistic is over; the numbers there are, where virtual batches are of unequal size."""
+    values = math.prod(x.shape[axis] for axis in axes)
     if isinstance(norm, GroupNorm):
-        return values // norm.num_groups(shape[1])
-    if isinstance(norm, GhostBatchNorm):
-        return values // max(1, shape[0] // norm.virtual_batch_size)
-    return values
+        return [values // norm.num_groups(x.shape[1])]
+    return list(dict.fromkeys(values * len(part) // len(x) for part in _virtual_batches(norm, x)))
 
 
 def _statistics(norm: Norm, x: Tensor, axes: tuple[int, ...]) -> dict[str, Any]:

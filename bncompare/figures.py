@@ -118,7 +118,7 @@ def _curves(runs: Sequence[LoadedRun], metric: str, x: str, title: str, is_class
 
 def _differences(measure: MeasureComparison, title: str, is_classification: bool) -> NamedFigure:
     pairs = [pair for pair in measure.pairs if len(pair.differences) >= 2]
-    note = f"{measure.name}: a dot a seed, the mean and its 95 % t-interval below"
+    note = f"{measure.title}: a dot a seed, the mean and its 95 % t-interval below"
     note += f"; {MAX_ROWS} of {len(pairs)} pairs" if len(pairs) > MAX_ROWS else ""
     figure = paired_differences(
         [PairedDifferences(f"{p.a} − {p.b}", p.differences, p.n - len(p.differences)) for p in pairs[:MAX_ROWS]],
@@ -131,7 +131,7 @@ def _differences(measure: MeasureComparison, title: str, is_classification: bool
     verdicts = "; ".join(statement for statement, _ in verdict_lines(measure))
     return NamedFigure(
         f"differences-{_slug(measure.name.removesuffix(' evaluation').replace(' at the ', ' '))}",
-        f"Differences in {measure.name}, a dot a seed: {verdicts}.",
+        f"Differences in {measure.title}, a dot a seed: {verdicts}.",
         figure,
     )
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from bncompare.config.schema import RunConfig
 from bncompare.errors import UserError
-from bncompare.models import build_model
+from bncompare.models import Subset, build_model, trainable_parameters
 
 FORMATS = ("svg", "png", "dot")
 
@@ -24,6 +24,8 @@ class LayerRow:
     output_shape: tuple[int, ...]
     """of one example"""
     parameters: int
+    trained: int
+    """how many of the parameters `training.trainable` trains"""
     multiply_adds: int
     """of one example, in convolutions and dense layers; norms, activations and pools cost next to nothing"""
 
@@ -31,6 +33,7 @@ class LayerRow:
 def layer_table(run: RunConfig) -> list[LayerRow]:
     """The layers in the order data goes through them."""
     model = build_model(run).eval()
+    trained = {id(parameter) for group in trainable_parameters(run, model) for parameter in group}
     rows: list[LayerRow] = []
 
     def add(name: str, module: nn.Module, output: torch.Tensor) -> None:
@@ -40,9 +43,11 @@ def layer_table(run: RunConfig) -> list[LayerRow]:
             multiply_adds = module.in_features * module.out_features
         elif isinstance(module, nn.Conv2d):
             multiply_adds = module.weight.numel() * shape[1] * shape[2]
-        parameters = sum(parameter.numel() for parameter in module.parameters())
+        frozen = sum(m.initial.numel() - m.chosen.numel() for m in module.modules() if isinstance(m, Subset))
+        parameters = frozen + sum(parameter.numel() for parameter in module.parameters())
+        num_trained = sum(parameter.numel() for parameter in module.parameters() if id(parameter) in trained)
         kind = type(module).__name__.removeprefix("Parametrized")
-        rows.append(LayerRow(name, kind, shape, parameters, multiply_adds))
+        rows.append(LayerRow(name, kind, shape, parameters, num_trained, multiply_adds))
 
     for name, module in model.named_modules():
         is_layer = not isinstance(module, nn.Sequential) and "parametrizations" not in name
@@ -71,6 +76,7 @@ def draw(run: RunConfig, rows: list[LayerRow], path: Path) -> None:
     previous = "input"
     for row in rows:
         text = f"{row.name}\n{row.kind}" + (f"\n{row.parameters:,} parameters" if row.parameters else "")
+        text += f"\n{row.trained:,} trained" if row.trained != row.parameters else ""
         is_norm = row.name.endswith(".norm")
         drawing.node(row.name, text, fillcolor="#cfe3f5" if is_norm else "white")
         drawing.edge(previous, row.name, label=f" {shape}")

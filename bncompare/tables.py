@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -52,30 +52,29 @@ def print_table(
 
 
 def print_summary(name: str, runs: Sequence[LoadedRun]) -> None:
-    """variant × (best validation loss, last training loss, test metric, epochs, seconds), mean ± sd over seeds."""
+    """variant × (best validation loss, last training loss, test metric, epochs, seconds), mean ± sd over seeds.
+
+    Runs that diverged, failed or are not finished are counted, and in no mean.
+    """
     metrics = next((list(run.metrics) for run in runs if run.metrics), [])
     loss = "val/loss" if "val/loss" in metrics else "train/loss"
     test = "test/accuracy" if "train/accuracy" in metrics else "test/loss"
+    columns: dict[str, tuple[Callable[[LoadedRun], float | None], int]] = {  # value of a run, digits
+        f"best {loss}": (lambda run: run.best(loss), 4),
+        "last train/loss": (lambda run: run.last("train/loss"), 4),
+        f"{test} of best": (lambda run: run.best(test), 4),
+        "of last": (lambda run: run.last(test), 4),
+        "epochs": (_length, 1),
+        "seconds": (lambda run: run.seconds, 1),
+    }
     rows = []
     for variant in dict.fromkeys(run.variant for run in runs):
         members = [run for run in runs if run.variant == variant]
-        finished = [run for run in members if run.result and run.status != "failed"]
-        rows.append(
-            [
-                variant,
-                str(len(members)),
-                _mean_sd([run.best(loss) for run in finished], 4),
-                _mean_sd([run.last("train/loss") for run in finished], 4),
-                _mean_sd([run.best(test) for run in finished], 4),
-                _mean_sd([run.last(test) for run in finished], 4),
-                _mean_sd([_length(run) for run in finished], 1),
-                _mean_sd([run.seconds for run in finished], 1),
-                _statuses(members),
-            ]
-        )
-    columns = ["variant", "seeds", f"best {loss}", "last train/loss"]
-    columns += [f"{test} of best", "of last", "epochs", "seconds", "runs"]
-    print_table(columns, rows, right=set(columns) - {"variant", "runs"}, title=f"{name} (mean ± sd over seeds)")
+        ended = [run for run in members if run.status in ("completed", "stopped_early")]
+        numbers = [_mean_sd(map(of_run, ended), len(members), digits) for of_run, digits in columns.values()]
+        rows.append([variant, str(len(members)), *numbers, _statuses(members)])
+    names = ["variant", "seeds", *columns, "runs"]
+    print_table(names, rows, right={"seeds", *columns}, title=f"{name} (mean ± sd over seeds)")
 
 
 def print_findings(title: str, findings: Sequence[Finding]) -> None:
@@ -217,20 +216,17 @@ def print_norm(norm: NormReference) -> None:
 
 
 def print_layers(title: str, rows: Sequence[dict[str, Any]]) -> None:
-    """A model's layers, with their totals."""
+    """A model's layers, with their totals; what is trained where that is not all."""
+    numbers = {"parameters": "parameters", "trained": "trained", "multiply_adds": "multiply-adds"}
+    if all(row["trained"] == row["parameters"] for row in rows):
+        del numbers["trained"]
     cells = [
-        [
-            row["name"],
-            row["kind"],
-            " × ".join(map(str, row["output_shape"])),
-            f"{row['parameters']:,}",
-            f"{row['multiply_adds']:,}",
-        ]
+        [row["name"], row["kind"], " × ".join(map(str, row["output_shape"])), *(f"{row[name]:,}" for name in numbers)]
         for row in rows
     ]
-    totals = [f"{sum(row[name] for row in rows):,}" for name in ("parameters", "multiply_adds")]
-    columns = ["layer", "kind", "output", "parameters", "multiply-adds"]
-    print_table(columns, [*cells, ["total", "", "", *totals]], right={"parameters", "multiply-adds"}, title=title)
+    totals = [f"{sum(row[name] for row in rows):,}" for name in numbers]
+    columns = ["layer", "kind", "output", *numbers.values()]
+    print_table(columns, [*cells, ["total", "", "", *totals]], right=set(numbers.values()), title=title)
 
 
 def print_explanation(report: dict[str, Any]) -> None:
@@ -240,7 +236,8 @@ def print_explanation(report: dict[str, Any]) -> None:
     print(f"statistics over {report['statistics_over']}")
     if report.get("axes"):
         axes = ", ".join(map(str, report["axes"]))
-        print(f"here: axes {axes} of a tensor of shape {shape}, {report['values_averaged']} values at a time")
+        values = " or ".join(map(str, report["values_averaged"]))
+        print(f"here: axes {axes} of a tensor of shape {shape}, {values} values at a time")
     print("options: " + ", ".join(f"{name} {value}" for name, value in report["options"].items()))
     for name, symbol in (("gamma", "γ"), ("beta", "β")):
         if report.get(name) is not None:
@@ -300,14 +297,14 @@ def _value(value: Any, digits: int = 6) -> str:
     return f"{value:.{digits}g}" if isinstance(value, int | float) else "–"
 
 
-def _mean_sd(values: Sequence[float | None], digits: int) -> str:
-    """`mean ± sd`, of the values there are."""
+def _mean_sd(values: Iterable[float | None], num_runs: int, digits: int) -> str:
+    """`mean ± sd`, of the values there are, with their number where it is not that of the runs."""
     known = [value for value in values if value is not None and math.isfinite(value)]
     if not known:
         return "–"
     summary = summarize(known)
     spread = "" if summary.n == 1 else f" ± {summary.sd:.{digits}f}"
-    missing = f" (n={summary.n})" if summary.n < len(values) else ""
+    missing = f" (n={summary.n})" if summary.n < num_runs else ""
     return f"{summary.mean:.{digits}f}{spread}{missing}"
 
 

@@ -105,6 +105,13 @@ class MeasureComparison:
     higher_is_better: bool
     variants: list[VariantSummary]
     pairs: list[Pair]
+    chosen_on: bool = False
+    """whether it is of the validation set on which the hyperparameters were chosen, and so too good"""
+
+    @property
+    def title(self) -> str:
+        """The name, with a mark if it was chosen on."""
+        return f"{self.name} (chosen on the validation set)" if self.chosen_on else self.name
 
 
 def compare_by(measure: Measure, runs: Sequence[LoadedRun], pairs: Sequence[tuple[str, str]]) -> MeasureComparison:

@@ -15,6 +15,7 @@ from bncompare import cli
 from bncompare.claims import Finding, claims_of, judge, to_plain
 from bncompare.config.expansion import load_experiment
 from bncompare.config.schema import Claim
+from bncompare.errors import UserError
 from bncompare.results import LoadedRun
 from bncompare.store import RunStore
 from bncompare.tables import reproduced_cells
@@ -250,7 +251,7 @@ def test_false_support_by_diverged_runs_is_rare(n: int, rate: float) -> None:
 
 
 def test_too_little_to_say() -> None:
-    """One seed, no shared seed, no run, several variants: inconclusive, with the reason."""
+    """One seed, no shared seed, no run, several variants or one with itself: inconclusive, with the reason."""
     one = judge(versus(difference_at_most=0.0), [CLEAR[0], CLEAR[4]])
     assert (one.verdict, one.reasons) == (
         "inconclusive",
@@ -259,6 +260,8 @@ def test_too_little_to_say() -> None:
     apart = judge(versus(difference_at_most=0.0), [*CLEAR[:2], *CLEAR[6:]])
     assert apart.reasons == ["no seed has a value on every side"]
     assert judge(versus(difference_at_most=0.0), CLEAR[:4]).reasons == ["{'model.norm': 'none'} selects no run"]
+    itself = judge(claim(versus={"label": "batch"}, difference_at_least=-0.1), CLEAR)
+    assert (itself.verdict, itself.reasons) == ("inconclusive", ["{'label': 'batch'} is the variant itself"])
     several = judge(claim(variant={"model.activation": "relu"}, at_most=1.0), CLEAR)
     assert several.reasons == ["{'model.activation': 'relu'} selects 2 variants: batch, none"]
 
@@ -477,6 +480,123 @@ def test_overrides_may_leave_a_claim_behind() -> None:
     experiment = load_experiment(CONFIGS / "mnist-mlp.yaml", overrides=["compare.model.norm=[layer]"], seeds="1")
     assert all("is none of the variants; they are: layer" in warning for warning in experiment.warnings)
     assert len(experiment.warnings) == 2
+
+
+CLAIMED = """\
+name: x
+data: {name: mnist, validation: 0.2}
+model: {name: mlp, hidden: [4]}
+training: {epochs: 3, optimizer: {name: sgd, lr: 0.1}}
+diagnostics: {eval_stats: [batch]}
+compare: [{label: plain}, {label: bn, model.norm: batch}, {label: bn 8, model.norm: batch, training.batch_size: 8}]
+claims:
+- statement: s
+""".splitlines()
+BATCH_ACCURACY = "diagnostics/model/val/accuracy with batch statistics"
+PLAIN = "variant: {label: plain}"
+PAIR = "variant: {label: bn} | versus: {model.norm: none}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "key", "message"),
+    [
+        *(
+            (f"metric: val/loss | {selectors} | {bound}", key, message)
+            for selectors, bound, key, message in [
+                (
+                    *(f"{PLAIN} | versus: {{model.norm: none}}", "difference_within: 0.1", "versus"),
+                    "{'model.norm': 'none'} is the variant itself, plain",
+                ),
+                (
+                    *(f"{PLAIN} | versus: {{label: plain}}", "difference_within: 0.1", "versus"),
+                    "{'label': 'plain'} is the variant itself, plain",
+                ),
+                (
+                    *("variant: {model.norm: batch}", "at_most: 0.1", "variant"),
+                    "{'model.norm': 'batch'} is 2 variants, not one: bn, bn 8; "
+                    "add a key that tells them apart, or give a label",
+                ),
+                (
+                    *(f"{PLAIN} | versus: {{model.norm: batch}}", "difference_at_most: 0", "versus"),
+                    "{'model.norm': 'batch'} is 2 variants, not one: bn, bn 8; "
+                    "add a key that tells them apart, or give a label",
+                ),
+                (
+                    *("variant: {model.norm: layer}", "at_most: 0.1", "variant"),
+                    "{'model.norm': 'layer'} is none of the variants; they are: plain, bn, bn 8",
+                ),
+            ]
+        ),
+        *(
+            (f"metric: {metric} | {selectors} | {key}: {bound}", key, f"must be {valid}, not {bound}")
+            for metric, selectors, key, bound, valid in [
+                ("test/accuracy", PLAIN, "at_least", 98, "from 0 to 1, as every accuracy"),
+                ("val/accuracy", PLAIN, "at_most", 1.01, "from 0 to 1, as every accuracy"),
+                ("train/accuracy", PLAIN, "at_least", -0.1, "from 0 to 1, as every accuracy"),
+                (BATCH_ACCURACY, "variant: {label: bn}", "at_least", 85, "from 0 to 1, as every accuracy"),
+                ("test/accuracy", PAIR, "difference_at_least", 2, "from -1 to 1, as every difference in accuracy"),
+                ("val/accuracy", PAIR, "difference_at_most", -5, "from -1 to 1, as every difference in accuracy"),
+                ("val/accuracy", PAIR, "difference_within", 3, "from -1 to 1, as every difference in accuracy"),
+                ("train/loss", PLAIN, "at_most", -0.1, "0 or more, as every loss"),
+                ("test/loss", PLAIN, "at_least", -1, "0 or more, as every loss"),
+                ("diverged", PLAIN, "at_least", 2, "from 0 to 1, as every share of runs"),
+            ]
+        ),
+        *(
+            (f"metric: val/loss | {selectors} | {upper} | {lower}", upper.split(":")[0], message)
+            for selectors, upper, lower, message in [
+                (PLAIN, "at_most: 0.2", "at_least: 0.5", "0.2 contradicts at_least: 0.5"),
+                (
+                    *(PAIR, "difference_at_most: -0.2", "difference_at_least: 0.1"),
+                    "-0.2 contradicts difference_at_least: 0.1",
+                ),
+                (
+                    *(PAIR, "difference_within: 0.1", "difference_at_least: 0.2"),
+                    "0.1 contradicts difference_at_least: 0.2",
+                ),
+                (
+                    *(PAIR, "difference_at_most: -0.2", "difference_within: 0.1"),
+                    "-0.2 contradicts difference_within: 0.1",
+                ),
+            ]
+        ),
+        *(
+            (
+                f"metric: diverged | {PLAIN} | at: {at} | at_least: 0.5",
+                "at",
+                "diverged is said of a whole run: leave out at",
+            )
+            for at in ("last", "mean", "{epoch: 2}", "{step: 1, epoch: 2}")
+        ),
+    ],
+)
+def test_what_no_config_may_claim(fields: str, key: str, message: str, tmp_path: Path) -> None:
+    """What could not be judged, or is true or false of any runs, is refused by its line and key."""
+    path = tmp_path / "x.yaml"
+    lines = CLAIMED + ["  " + field for field in fields.split(" | ")]
+    path.write_text("\n".join(lines))
+    with pytest.raises(UserError) as error:
+        load_experiment(path)
+    (number,) = [i for i, line in enumerate(lines, 1) if line.startswith(f"  {key}:")]
+    assert error.value.problems == (f"{path}:{number}: claims[0].{key}: {message}",)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        f"metric: test/accuracy | {PLAIN} | at_least: 0 | at_most: 1",
+        f"metric: test/accuracy | {PAIR} | difference_at_least: -1 | difference_within: 1",
+        f"metric: val/loss | {PAIR} | difference_at_most: -3 | difference_at_least: -3",
+        f"metric: val/loss | {PAIR} | difference_at_least: 0 | difference_within: 0.1",
+        f"metric: diverged | {PLAIN} | at: best | at_least: 0.5",  # as the config.yaml of a run has it
+        "metric: val/loss | variant: {model.norm: batch, training.batch_size: 8} | at_most: 98",
+    ],
+)
+def test_what_a_config_may_claim(fields: str, tmp_path: Path) -> None:
+    """Bounds at the ends of what there is, several that agree, and selectors of one variant."""
+    path = tmp_path / "x.yaml"
+    path.write_text("\n".join(CLAIMED + ["  " + field for field in fields.split(" | ")]))
+    assert len(load_experiment(path).runs) == 3
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from safetensors.numpy import save as save_tensors
 from bncompare import cli
 from bncompare.results import LoadedRun, load_runs, read_norm_parameters, read_run
 from bncompare.statistics import summarize
+from bncompare.tables import print_summary
 
 TINY = """\
 name: tiny
@@ -263,6 +264,22 @@ def test_train_prints_a_summary(trained: tuple[Path, Ended], runs: list[Path]) -
     assert cells(ended.out) == [["tiny (mean ± sd over seeds)"], SUMMARY, *rows, last]
 
 
+def test_the_summary_averages_no_diverged_run(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that diverged is counted and in no mean, whatever it reached before; nor is one that failed."""
+    none = read_run(runs[0])
+    for path, status in zip(runs[1:], ("diverged", "diverged", "failed"), strict=True):
+        result = json.loads((path / "result.json").read_text())
+        (path / "result.json").write_text(json.dumps(result | {"status": status}))
+    print_summary("tiny", load_runs([Path("runs")])[0])
+    losses = [value(none, end, name) for end, name in (("best", "val/loss"), ("last", "train/loss"))]
+    losses += [value(none, end, "test/loss") for end in ("best", "last")]
+    numbers = [*(f"{loss:.4f} (n=1)" for loss in losses), "2.0 (n=1)", f"{none.seconds:.1f} (n=1)"]
+    assert cells(capsys.readouterr().out)[2:] == [
+        ["none", "2", *numbers, "1 completed, 1 diverged"],
+        ["batch", "2", *["–"] * 6, "1 diverged, 1 failed"],
+    ]
+
+
 def test_train_reports_progress_on_stderr(trained: tuple[Path, Ended], runs: list[Path]) -> None:
     """Where stderr is not a terminal it gets one plain line a run, with the loss of its last evaluation.
 
@@ -383,7 +400,7 @@ def test_a_diverging_run() -> None:
     assert re.search(r"^\[2/2\] wild wild seed 0: diverged, [0-9.]+ s, ", ended.err, re.MULTILINE)
     rows = {row[0]: row for row in cells(ended.out)}
     assert rows["steady"][-1] == "1 completed"
-    assert rows["wild"][-1] == "1 diverged"
+    assert rows["wild"] == ["wild", "1", *["–"] * 6, "1 diverged"]
     path = one("wild-s0", "wild")
     result = strict((path / "result.json").read_text())
     assert result["status"] == "diverged"

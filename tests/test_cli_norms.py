@@ -88,6 +88,29 @@ def test_explain(call: Call) -> None:
     assert report["steps"][0]["statistics"]["mean"] == pytest.approx([(x[0][c] + x[1][c]) / 2 for c in (0, 1)])
 
 
+@pytest.mark.parametrize("kind", [kind for kind in NORMS if kind != "none"])
+def test_explain_without_options(call: Call, kind: str) -> None:
+    """Every kind is explained by its name alone, on a tensor that shows what it does."""
+    code, out, err = call("explain", kind)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{kind}: ")
+    for step in json.loads(call("explain", kind, "--json")[1]).get("steps", []):
+        assert step["normalized"] != step["input"]
+
+
+def test_explain_ghost_batches_of_unequal_size(call: Call) -> None:
+    """Five examples are virtual batches of three and two, with so many values and statistics of their own."""
+    code, out, _ = call("explain", "ghost_batch", "--shape", "5,1,2", "--steps", "1")
+    assert code == 0
+    assert "here: axes 0, 2 of a tensor of shape (5, 1, 2), 6 or 4 values at a time" in out.splitlines()
+    report = json.loads(call("explain", "ghost_batch", "--shape", "5,1,2", "--steps", "1", "--json")[1])
+    assert report["values_averaged"] == [6, 4]
+    (step,) = report["steps"]
+    parts = (step["input"][:3], step["input"][3:])
+    means = [sum(x for example in part for x in example[0]) / (2 * len(part)) for part in parts]
+    assert [mean for (mean,) in step["statistics"]["mean"]] == pytest.approx(means)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -119,6 +142,21 @@ def test_graph(call: Call, tmp_path: Path) -> None:
     document = json.loads(call("graph", config, "--json")[1])
     assert list(document) == ["none", "batch"]
     assert sum(row["parameters"] for row in document["batch"]) == 101_898
+
+
+def test_graph_of_what_is_trained(call: Call, tmp_path: Path) -> None:
+    """Where less than all is trained, `graph` has a column for it, and the drawing says so."""
+    settings = ["--set", "model.hidden=[8]", "--set", "training.trainable=random"]
+    settings += ["--set", "compare.model.norm=[batch]", "-o", str(tmp_path / "model.dot")]
+    code, out, _ = call("graph", str(CONFIGS / "mnist-mlp.yaml"), *settings)
+    rows = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if line.strip()]
+    assert (code, rows[1]) == (0, ["layer", "kind", "output", "parameters", "trained", "multiply-adds"])
+    assert rows[4:6] == [
+        ["hidden.0.linear", "Linear", "8", "6,272", "16", "6,272"],
+        ["hidden.0.norm", "BatchNorm1d", "8", "16", "0", "0"],
+    ]
+    assert rows[-1] == ["total", "6,378", "16", "6,352"]
+    assert "6,272 parameters\n16 trained" in (tmp_path / "model.dot").read_text()
 
 
 def test_graph_errors(call: Call) -> None:

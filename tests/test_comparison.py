@@ -539,6 +539,27 @@ def test_the_test_set_never_chooses() -> None:
         assert compare(runs, metric).variants == ["none lr=0.1", "batch lr=1.0"]
 
 
+def test_what_chose_does_not_judge_first() -> None:
+    """After a choice on validation the test set leads, also where claims are on validation alone; that is marked."""
+
+    def titles(runs: list[LoadedRun], metrics: list[str] | None = None) -> list[str]:
+        return [measure.title for measure in compare(runs, metrics).measures]
+
+    runs = grid(GRID)
+    test, chose = "test/accuracy at the best evaluation", "val/loss at the best evaluation"
+    mark = " (chosen on the validation set)"
+    assert titles(runs) == [test, chose + mark]
+    assert titles(runs, ["val/loss", "train/loss", "test/accuracy"]) == [
+        *(test, chose + mark, "train/loss at the best evaluation")
+    ]
+    assert titles(runs, ["val/loss"]) == [chose + mark]
+    claim = {"statement": "s", "metric": "val/loss", "at": "last", "variant": {"label": "none lr=0.1"}, "at_most": 1}
+    claimed = [dataclasses.replace(run, config=run.config | {"claims": [claim]}) for run in runs]
+    assert titles(claimed) == [test, "val/loss at the last evaluation" + mark]
+    last = ["val/loss at the last evaluation", "test/accuracy at the last evaluation"]
+    assert titles(grid(GRID, "test")) == last  # nothing was chosen
+
+
 @pytest.mark.parametrize(
     ("validation", "why"),
     [

@@ -40,6 +40,27 @@ def test_parameters_add_up(norm: str) -> None:
     assert sum(row.parameters for row in layer_table(run)) == count_parameters(run)
 
 
+@pytest.mark.parametrize("trainable", ["all", "norm", "all_but_norm", "random"])
+@pytest.mark.parametrize("model", ["{name: lenet}", "{name: mlp, hidden: [8, 6]}"])
+def test_all_parameters_and_those_trained(model: str, trainable: str) -> None:
+    """Whatever is trained, all parameters are counted, and beside them those that are."""
+    run = load_experiment(
+        CONFIGS / "smoke.yaml",
+        overrides=["compare.model.norm=[batch]", f"model={model}", f"training.trainable={trainable}"],
+    ).runs[0]
+    whole = {row.name: row.parameters for row in layer_table(run_of("batch", model))}
+    rows = layer_table(run)
+    assert {row.name: row.parameters for row in rows} == whole
+    assert sum(row.trained for row in rows) == count_parameters(run)
+    trained = {row.name: row.trained for row in rows if row.trained}
+    norms = {name: number for name, number in whole.items() if name.endswith(".norm")}
+    if trainable == "random":  # as many entries of the weight before a norm as it has γ and β
+        before = {"conv": "conv", "hidden": "linear", "dense": "linear"}
+        norms = {name.replace("norm", before[name.split(".")[0]]): number for name, number in norms.items()}
+    others = {name: number for name, number in whole.items() if number and name not in norms}
+    assert trained == {"all": others | norms, "all_but_norm": others}.get(trainable, norms)
+
+
 def test_dot(tmp_path: Path) -> None:
     """A .dot file has a node for every layer and needs no program."""
     run = run_of("batch", "{name: mlp, hidden: [8]}")

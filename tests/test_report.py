@@ -489,6 +489,44 @@ def test_hostile_names_in_a_terminal_and_markdown(tmp_path: Path) -> None:
     )
 
 
+REGRESSION = "{name: random_regression, validation: 200"
+TRAINING = "{batch_size: full, optimizer: {name: sgd, lr: 0.1}"
+
+
+@pytest.mark.parametrize(
+    ("compare", "first", "gone"),
+    [
+        ("model.norm: [none, batch]", "mlp on random_regression", ""),
+        ("training.optimizer: [{name: sgd, lr: 0.1}, {name: adam, lr: 0.1}]", "mlp on random_regression", "sgd lr"),
+        ("training.optimizer.lr: [0.1, 0.2]", "mlp on random_regression", "lr"),
+        ("model.hidden: [[4], [8]]", "mlp on random_regression", "hidden"),
+        ("data.train_size: [100, 200]", "mlp on random_regression", "training"),
+        ("data.samples: [1000, 2000]", "mlp on random_regression", "training"),
+        (f"data: [{REGRESSION}}}, {REGRESSION}, noise: 2}}]", "mlp", "training validation"),
+        ("model: [{name: mlp, hidden: [4]}, {name: mlp, hidden: [8]}]", "random_regression", "hidden activation"),
+        (
+            f"training: [{TRAINING}, epochs: 1}}, {TRAINING}, epochs: 2}}]",
+            *("mlp on random_regression", "sgd lr batch epochs"),
+        ),
+    ],
+)
+def test_the_setup_is_what_variants_share(compare: str, first: str, gone: str, tmp_path: Path) -> None:
+    """What is compared is not in the line on the set-up: neither one variant's value nor a None."""
+    config = CONFIG[: CONFIG.index("claims")].replace("model.norm: [none, batch]", compare)
+    (section,) = sections(load_runs([write(tmp_path, config=config)])[0])
+    parts = [
+        "sgd",
+        "training examples 1000",
+        "hidden [4]",
+        "activation relu",
+        "lr 0.1",
+        "batch size full",
+        "epochs 2",
+    ]
+    parts = [part for part in (*parts, "validation 200") if part.split()[0] not in gone.split()]
+    assert section.setup.split("; ") == [first, *parts, "4 seeds (0-3)"]
+
+
 # ---------------------------------------------------------------- warnings
 
 
@@ -557,6 +595,36 @@ def test_several_experiments(tmp_path: Path) -> None:
     assert example.headline in page.text
     assert call(runs, "--markdown").out.count("\n## ") == 1
     assert [e["name"] for e in json.loads(call(runs, "--json").out)["experiments"]] == ["example", "x"]
+
+
+@pytest.mark.parametrize("first", ["val/loss", "test/loss"])
+def test_the_headline_is_of_the_first_measure(first: str, tmp_path: Path) -> None:
+    """What another measure tells does not become the headline, however clear it is: with many, one is by chance."""
+    runs = write(tmp_path, (NONE, NONE[::-1]), CONFIG[: CONFIG.index("claims")])
+    for path in runs.glob("x/batch-*/result.json"):
+        result = json.loads(path.read_text())
+        result["best"]["test/loss"] -= 0.4
+        path.write_text(json.dumps(result))
+    metrics = dict.fromkeys([first, "val/loss", "test/loss"])
+    (section,) = sections(load_runs([runs])[0], metrics=list(metrics))
+    told = {"val/loss": "no difference between batch and none can be told", "test/loss": "batch is better than none"}
+    assert section.headline.startswith(told[first])
+
+
+def test_what_chose_comes_second(tmp_path: Path) -> None:
+    """Where validation chose the learning rates, the first verdict, tables and headline are the test set's."""
+    config = CONFIG[: CONFIG.index("claims")].replace("batch]}", "batch], training.optimizer.lr: [0.1, 0.2]}")
+    runs = write(tmp_path, (NONE, [1.0] * 4, BATCH, [1.0] * 4), config)
+    for path in runs.glob("x/batch*/result.json"):
+        result = json.loads(path.read_text())
+        result["best"]["test/loss"] += 0.9
+        path.write_text(json.dumps(result))
+    (section,) = sections(load_runs([runs])[0])
+    titles = ["test/loss at the best evaluation", "val/loss at the best evaluation (chosen on the validation set)"]
+    assert [title for title, _ in section.verdicts] == titles
+    assert [title for title, _ in section.tables[0].groups] == titles
+    assert section.headline.startswith("none lr=0.1 is better than batch lr=0.1 by ")
+    assert section.verdicts[1][1][0][0].startswith("batch lr=0.1 is better than none lr=0.1 by ")
 
 
 def test_other_settings_in_one_folder(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What a schema can't say: settings that are each fine and together are not."""
 
+import math
+
 from bncompare.config.architecture import Layer, layers
 from bncompare.config.measured import measured, measured_layers, validated_with
 from bncompare.config.schema import (
@@ -190,6 +192,8 @@ def _measures_at(at: At, run: RunConfig) -> bool:
 
 def _check_at(claim: Claim, variants: list[RunConfig]) -> list[str]:
     at = claim.at
+    if claim.metric == "diverged":  # the config.yaml of a run writes out the default
+        return [] if at == "best" else ["diverged is said of a whole run: leave out at"]
     every = variants[0].diagnostics.every
     is_measured = at != "best" and (isinstance(at, str) or all(_measures_at(at, run) for run in variants))
     if claim.diagnostic is not None and every > 1 and not is_measured:
@@ -221,8 +225,54 @@ def _check_diagnostic(claim: Claim, variants: list[RunConfig]) -> list[str]:
     return []
 
 
+def _check_selectors(claim: Claim, variants: list[RunConfig]) -> list[tuple[str, str]]:
+    """Each names one variant, and another than the other does; (key, what is wrong)."""
+    problems, selected = [], list[str]()
+    for key, selector in (("variant", claim.variant), ("versus", claim.versus)):
+        if selector is None:
+            continue
+        found = [variant.variant.label for variant in variants if variant.matches(selector)]
+        if not found:
+            labels = ", ".join(variant.variant.label for variant in variants)
+            problems.append((key, f"{selector} is none of the variants; they are: {labels}"))
+        elif len(found) > 1:
+            message = f"{selector} is {len(found)} variants, not one: {', '.join(found)}"
+            problems.append((key, f"{message}; add a key that tells them apart, or give a label"))
+        elif found == selected:
+            problems.append((key, f"{selector} is the variant itself, {found[0]}"))
+        selected = found
+    return problems
+
+
+def _check_bounds(claim: Claim) -> list[tuple[str, str]]:
+    """A bound that no value meets, or every one, says nothing; nor do two that no value meets together."""
+    problems = []
+    for name, bound in claim.bounds.items():
+        low, high, what = _range(claim.metric, is_difference=name.startswith("difference"))
+        if not low <= bound <= high:
+            valid = f"from {low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more"
+            problems.append((name, f"must be {valid}, as every {what}, not {bound:g}"))
+    least = {name: -v if name.endswith("within") else v for name, v in claim.bounds.items() if "at_most" not in name}
+    most = {name: bound for name, bound in claim.bounds.items() if "at_least" not in name}
+    if least and most:
+        lower, upper = max(least, key=least.__getitem__), min(most, key=most.__getitem__)
+        if least[lower] > most[upper]:
+            problems.append((upper, f"{most[upper]:g} contradicts {lower}: {claim.bounds[lower]:g}"))
+    return problems
+
+
+def _range(metric: str, *, is_difference: bool) -> tuple[float, float, str]:
+    """The least and the greatest value there can be, and what it is a value of."""
+    what, low, high = "value", -math.inf, math.inf
+    if "/loss" in metric:  # and `diagnostics/model/val/loss with batch statistics`
+        what, low = "loss", 0
+    elif metric == "diverged" or "/accuracy" in metric:
+        what, low, high = "share of runs" if metric == "diverged" else "accuracy", 0, 1
+    return (low - high, high - low, f"difference in {what}") if is_difference else (low, high, what)
+
+
 def check_claims(variants: list[RunConfig]) -> list[Problem]:
-    """Every claim names variants that exist, a metric that exists, and a bound of the right sort."""
+    """Every claim names one variant or two, a metric that exists, and bounds that it may meet or not."""
     config, problems = variants[0], list[Problem]()
     metrics = [*config.metric_names]
     if config.data.test_size > 0:
@@ -234,15 +284,12 @@ def check_claims(variants: list[RunConfig]) -> list[Problem]:
             problems += [((*path, "metric"), message) for message in _check_diagnostic(claim, variants)]
         elif claim.metric not in metrics:
             problems.append(((*path, "metric"), f"{claim.metric} will not exist; valid: {', '.join(metrics)}"))
-        for key, selector in (("variant", claim.variant), ("versus", claim.versus)):
-            if selector is not None and not any(variant.matches(selector) for variant in variants):
-                labels = ", ".join(variant.variant.label for variant in variants)
-                problems.append(((*path, key), f"{selector} is none of the variants; they are: {labels}"))
+        problems += [((*path, key), message) for key, message in _check_selectors(claim, variants)]
         if claim.problem:
             problems.append((path, claim.problem))
+        else:
+            problems += [((*path, key), message) for key, message in _check_bounds(claim)]
         if claim.metric == "diverged" and claim.versus is not None:
             problems.append(((*path, "versus"), "diverged is claimed of one variant: leave out versus"))
-        if claim.versus == claim.variant:
-            problems.append(((*path, "versus"), f"{claim.versus} is the variant itself"))
         problems += [((*path, "at"), message) for message in _check_at(claim, variants)]
     return problems

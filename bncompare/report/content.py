@@ -75,12 +75,11 @@ class Section:
 
     @property
     def headline(self) -> str:
-        """In one line, what became of the claims, and the first difference that can be told."""
+        """In one line, what became of the claims, and the first difference that can be told by the first measure."""
         counts = Counter(finding.verdict for finding in self.findings)
         total = len(self.findings)
         parts = [f"{count} of {total} claims {verdict}" for verdict, count in counts.items()]
-        pairs = [pair for measure in self.comparison.measures for pair in measure.pairs]
-        told = [pair.statement for pair in pairs if pair.verdict in ("better", "worse")]
+        told = [p.statement for p in self.comparison.measures[0].pairs if p.verdict in ("better", "worse")]
         return "; ".join([*parts, told[0] if told else self.verdicts[0][1][0][0]])
 
 
@@ -124,7 +123,7 @@ def _section(
         found.title,
         _question(comparison),
         _setup(runs),
-        [(measure.name, verdict_lines(measure)) for measure in comparison.measures],
+        [(measure.title, verdict_lines(measure)) for measure in comparison.measures],
         _warnings(found, comparison),
         [judge(claim, runs) for claim in claims_of(runs)],
         [table for table in tables if table.groups],
@@ -188,11 +187,16 @@ def _setup(runs: Sequence[LoadedRun]) -> str:
     compared = {key for run in runs for key in settings_of(run)}
     flat = flatten(runs[0].config)
 
-    def shared(key: str) -> Any:
-        return None if any(key == part or key.startswith(f"{part}.") for part in compared) else flat.get(key)
+    def shared(*keys: str) -> Any:
+        """The first of these settings that is given; None where variants differ in it."""
+        for key in keys:
+            is_compared = any(key == part or key.startswith(f"{part}.") for part in compared)
+            if is_compared or flat.get(key) is not None:
+                return None if is_compared else flat[key]
+        return None
 
     sizes = {
-        "training examples": shared("data.train_size") or shared("data.samples"),
+        "training examples": shared("data.train_size", "data.samples"),
         "hidden": shared("model.hidden"),
         "activation": shared("model.activation"),
         "lr": shared("training.optimizer.lr"),
@@ -201,10 +205,12 @@ def _setup(runs: Sequence[LoadedRun]) -> str:
         "steps": shared("training.steps"),
         "validation": shared("data.validation"),
     }
-    parts = [f"{shared('model.name')} on {shared('data.name')}", str(shared("training.optimizer.name"))]
+    trained = [name for name in (shared("model.name"), shared("data.name")) if name is not None]
+    parts = [" on ".join(map(str, trained)), str(shared("training.optimizer.name") or "")]
     parts += [f"{name} {_short(value)}" for name, value in sizes.items() if value is not None]
     seeds = sorted({run.seed for run in runs})
-    return "; ".join([*parts, f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'} ({_ranges(seeds)})"])
+    parts.append(f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'} ({_ranges(seeds)})")
+    return "; ".join(filter(None, parts))
 
 
 def _ranges(seeds: Sequence[int]) -> str:
@@ -304,7 +310,7 @@ def _variants(title: str, measures: Sequence[MeasureComparison]) -> Table:
         for result in measure.variants:
             cells = ["–"] * 4 if result.summary is None else _summary_cells(result.summary)
             rows.append([result.variant, str(len(result.values)), *cells, _missing(result)])
-        groups.append((measure.name, rows))
+        groups.append((measure.title, rows))
     return Table(title, columns, groups, set(columns) - {"variant", "without"}).without_empty("without")
 
 
@@ -344,7 +350,7 @@ def _pairs(title: str, measures: Sequence[MeasureComparison]) -> Table:
             cells = [mean, interval, effect, better, sign_flip, p, holm, winner]
             rows.append([f"{pair.a} − {pair.b}", str(pair.n), *cells])
         if rows:
-            groups.append((measure.name, rows))
+            groups.append((measure.title, rows))
     note = "p: paired t-test"
     if any(pair.decided_by == "sign test" for measure in measures for pair in measure.pairs):
         note += ", or exact sign test where a run has no value or all differences are equal"
