@@ -7,6 +7,7 @@ when it is there. Who writes a run holds its lock, which the kernel takes back w
 """
 
 import contextlib
+import errno
 import glob
 import json
 import math
@@ -359,7 +360,8 @@ def _storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from None
+        why = "is a link" if error.errno == errno.ELOOP else error.strerror or error
+        raise StorageError(f"{path}: cannot be written: {why}") from None
 
 
 def to_json(data: Any) -> str:
