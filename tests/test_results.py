@@ -614,6 +614,16 @@ def test_damaged_weights(tmp_path: Path, content: bytes) -> None:
         read_norm_parameters(tmp_path)
 
 
+def test_giant_weights(tmp_path: Path) -> None:
+    """γ of four gigabytes, in a file that takes no room, is refused and not read."""
+    shape = {"dtype": "F32", "shape": [10**9], "data_offsets": [0, 4 * 10**9]}
+    file = tmp_path / "best.safetensors"
+    file.write_bytes(header(**{"a.norm.weight": shape}))
+    os.truncate(file, file.stat().st_size + 4 * 10**9)
+    with pytest.raises(UserError, match="γ and β are larger than"):
+        read_norm_parameters(tmp_path)
+
+
 @pytest.mark.parametrize("dtype", ["BF16", "F16", "F64", "F8_E4M3", "I64", "BOOL", "?"])
 def test_weights_of_other_types(tmp_path: Path, dtype: str) -> None:
     """Types that NumPy lacks or that γ and β never are end in numbers, nothing or an error: no traceback."""
