@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -142,9 +142,8 @@ def train(
 
     planned = plan(chosen, store, fresh=fresh)
     for item in planned:
-        for path in item.folder.damaged_checkpoints if item.state in ("begun", "damaged") else []:
-            then = "the run goes on from the one before" if item.state == "begun" else "the run starts over"
-            print(f"warning: {path}: damaged; {then}", file=sys.stderr)
+        for problem in item.problems if dry_run or item.state != "unreadable" else ():  # which fails, and says why
+            print(f"warning: {problem}", file=sys.stderr)
     if dry_run:
         _print_plan(planned, as_json)
         return
@@ -229,7 +228,6 @@ def reproduce(
     from bncompare.claims import judge, to_plain
     from bncompare.experiment import plan, run_experiment
     from bncompare.progress import show_progress
-    from bncompare.results import read_run
     from bncompare.store import RunStore
 
     planned = plan([run for experiment in experiments for run in experiment.runs], RunStore(runs))
@@ -238,7 +236,7 @@ def reproduce(
         failures = show_progress(planned, events, quiet=as_json)
     rows = []
     for experiment in experiments:
-        members = [read_run(item.folder.path) for item in planned if item.run.name == experiment.name]
+        members = _read_planned([item for item in planned if item.run.name == experiment.name])
         findings = [judge(claim, members) for claim in experiment.runs[0].claims]
         rows += [{"experiment": experiment.name, **to_plain(finding)} for finding in findings]
     if as_json:
@@ -332,10 +330,9 @@ def _print_plan(planned: "list[Planned]", as_json: bool) -> None:
 
 def _print_results(planned: "list[Planned]", as_json: bool, *, judge_claims: bool) -> None:
     from bncompare.claims import judge
-    from bncompare.results import read_run
     from bncompare.tables import print_findings, print_summary
 
-    loaded = [read_run(item.folder.path) for item in planned]
+    loaded = _read_planned(planned)
     if as_json:
         _print_json({"runs": [_run_json(run) for run in loaded]})
         return
@@ -346,6 +343,17 @@ def _print_results(planned: "list[Planned]", as_json: bool, *, judge_claims: boo
         if claims and judge_claims:
             print_findings("claims", [judge(claim, runs) for claim in claims])
         print(f"{_count(len(runs), 'run folder')} in {runs[0].path.parent}")
+
+
+def _read_planned(planned: "list[Planned]") -> "list[LoadedRun]":
+    """The runs of a plan after training; what cannot be read has failed, and said so."""
+    from bncompare.results import read_run
+
+    loaded = []
+    for item in planned:
+        with suppress(OSError, ValueError, UserError):
+            loaded.append(read_run(item.folder.path))
+    return loaded
 
 
 def _count(number: int, noun: str) -> str:

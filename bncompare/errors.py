@@ -10,7 +10,7 @@ class UserError(Exception):
 
 
 class StorageError(UserError):
-    """A run folder that cannot be written (disk full, read-only, …); the command ends with exit code 1."""
+    """A file that cannot be written or read (disk full, no permission, …); the command ends with exit code 1."""
 
 
 def printable(text: str) -> str:

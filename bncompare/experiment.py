@@ -15,6 +15,7 @@ import torch
 from bncompare import forkserver
 from bncompare.config.schema import Images, RunConfig
 from bncompare.data import Datasets
+from bncompare.errors import StorageError
 from bncompare.execution import (
     Failure,
     Job,
@@ -28,7 +29,7 @@ from bncompare.execution import (
     processes,
 )
 from bncompare.models import count_parameters
-from bncompare.store import Run, RunStore, State
+from bncompare.store import Condition, Run, RunStore, State, make_folder
 from bncompare.training import Outcome, Record, resolve_device
 
 SECONDS_BETWEEN_LOOKS = 0.5  # at runs that another process is training
@@ -42,17 +43,20 @@ class Planned:
     folder: Run
     state: State
     num_parameters: int
+    problems: tuple[str, ...] = ()
+    """a line for each file in the folder that is lost, damaged or cannot be read"""
     fresh: bool = False
     """whether to take nothing from earlier calls"""
 
 
 def plan(runs: Sequence[RunConfig], store: RunStore, *, fresh: bool = False) -> list[Planned]:
     """What training these runs would do; `fresh` takes nothing from earlier calls."""
-    folders = [store.run(run) for run in runs]
-    return [
-        Planned(run, folder, "new" if fresh else folder.state, count_parameters(run), fresh)
-        for run, folder in zip(runs, folders, strict=True)
-    ]
+    planned = []
+    for run in runs:
+        folder = store.run(run)
+        found = Condition("new") if fresh else folder.examine()
+        planned.append(Planned(run, folder, found.state, count_parameters(run), found.problems, fresh))
+    return planned
 
 
 @dataclass(frozen=True)
@@ -88,13 +92,19 @@ def run_experiment(
 
     `data_dir` goes before what the configs say. `num_processes` None stands for one a core, or one on a GPU.
     `cluster` is the address of a Ray cluster to train on, or `local` to start one here. A run that another process
-    is training is left to it, and taken over should that process die. Raises UserError before the first run if a
-    device or a dataset is not to be had, and StorageError when a folder cannot be written.
+    is training is left to it, and taken over should that process die. A run whose folder cannot be read or written
+    fails, and the others go on. Raises UserError before the first run if a device or a dataset is not to be had, and
+    StorageError if the folder of an experiment cannot be made.
     """
     todo = [item for item in planned if item.state != "finished"]
     sweep = _Sweep(todo, data_dir, num_processes, allow_inexact, cluster)
     for item in todo:
         sweep.datasets.load(item.run)  # a missing dataset is found before any run folder is made
+    for item in planned:
+        if item.state == "finished":
+            item.folder.remove_stale_lock()
+    for folder in dict.fromkeys(item.folder.path.parent for item in todo):
+        make_folder(folder)
     try:
         yield from sweep.train(range(len(todo)))
         yield from [Event(todo[number], "waiting") for number in sweep.locked]
@@ -130,7 +140,10 @@ class _Sweep:
         self.locked: list[int] = []
         """runs that another process was training when their turn came"""
         self.was_locked: set[int] = set()
-        self.finished_elsewhere: list[int] = []
+        self.ended: list[Event] = []
+        """of runs that ended before they were trained, to be told next"""
+        self.abandoned: set[int] = set()
+        """runs whose folder could no longer be written"""
         self.started: dict[int, float] = {}
 
     def train(self, numbers: Sequence[int]) -> Iterator[Event]:
@@ -142,31 +155,46 @@ class _Sweep:
             if first is not None:
                 with contextlib.closing(self._execute(chain([first], jobs), mine, device)) as results:
                     for job, result in results:
-                        self._keep(job, result)
-                        seconds = time.perf_counter() - self.started.get(job.number, time.perf_counter())
-                        yield Event(self.todo[job.number], result, seconds)
-            elsewhere, self.finished_elsewhere = self.finished_elsewhere, []
-            yield from [Event(self.todo[number], "finished elsewhere") for number in elsewhere]
+                        if job.number not in self.abandoned:
+                            yield self._keep(job, result)
+                        yield from self._take_ended()
+            yield from self._take_ended()
+
+    def _take_ended(self) -> list[Event]:
+        ended, self.ended = self.ended, []
+        return ended
 
     def _jobs(self, numbers: Iterable[int]) -> Iterator[Job]:
         for number in numbers:
             item = self.todo[number]
-            if not item.folder.lock():
-                self.locked.append(number)
-                self.was_locked.add(number)
-                continue
-            # What the plan saw may be of yesterday.
-            state = "new" if item.fresh and number not in self.was_locked else item.folder.state
-            if state == "finished":
+            try:
+                job = self._job(number)
+            except StorageError as error:
                 item.folder.unlock()
-                self.finished_elsewhere.append(number)
+                self.ended.append(Event(item, Failure(str(error), "")))
                 continue
-            if state in ("new", "damaged"):
-                item.folder.clear()
-            checkpoint = item.folder.resume(extend=not item.fresh)
-            # A shorter run that was trained elsewhere is no reason to fail.
-            otherwise: OnMismatch = "start over" if state == "extends" else "fail"
-            yield Job(number, item.run, checkpoint, "go on" if self.allow_inexact else otherwise)
+            if job is not None:
+                yield job
+
+    def _job(self, number: int) -> Job | None:
+        """A run that is this process's to train; None if another is training it, or has."""
+        item = self.todo[number]
+        if not item.folder.lock():
+            self.locked.append(number)
+            self.was_locked.add(number)
+            return None
+        # What the plan saw may be of yesterday.
+        state = "new" if item.fresh and number not in self.was_locked else item.folder.state
+        if state == "finished":
+            item.folder.unlock()
+            self.ended.append(Event(item, "finished elsewhere"))
+            return None
+        if state in ("new", "damaged"):
+            item.folder.clear()
+        checkpoint = item.folder.resume(extend=not item.fresh)
+        # A shorter run that was trained elsewhere is no reason to fail.
+        otherwise: OnMismatch = "fail" if state == "begun" else "start over"
+        return Job(number, item.run, checkpoint, "go on" if self.allow_inexact else otherwise)
 
     def _again(self, job: Job) -> Job:
         """The same run after its process died: from its last checkpoint, if it lands on the same kind of machine."""
@@ -189,7 +217,7 @@ class _Sweep:
             threads = max(self.todo[number].run.training.threads for number in numbers)
             num_processes = available_cores() // threads if device.type == "cpu" else 1
         if min(num_processes, len(numbers)) <= 1:
-            return inline.execute(jobs, self.datasets.of, device)
+            return inline.execute(jobs, self.datasets.of, device, self.abandoned)
         forkserver.start(item.run for item in self.todo)
         return processes.execute(
             jobs,
@@ -197,10 +225,23 @@ class _Sweep:
             num_processes=num_processes,
             data_dir=self.data_dir,
             device=device,
+            abandoned=self.abandoned,
         )
 
-    def _keep(self, job: Job, result: Result) -> None:
-        """Write what happened to the run's folder."""
+    def _keep(self, job: Job, result: Result) -> Event:
+        """Write what happened to the run's folder; a run whose folder cannot be written has failed."""
+        item = self.todo[job.number]
+        try:
+            self._write(job, result)
+        except StorageError as error:
+            self.abandoned.add(job.number)
+            result = Failure(str(error), "")
+        if is_end(result):
+            item.folder.unlock()
+        now = time.perf_counter()
+        return Event(item, result, now - self.started.get(job.number, now))
+
+    def _write(self, job: Job, result: Result) -> None:
         item = self.todo[job.number]
         folder = item.folder
         if isinstance(result, Started):
@@ -213,8 +254,6 @@ class _Sweep:
             folder.fail({"status": "failed", "error": result.message, "traceback": result.details})
         elif isinstance(result, Progress):
             _keep_evaluation(item, result)
-        if is_end(result):
-            folder.unlock()
 
 
 def available_cores() -> int:

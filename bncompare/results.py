@@ -1,33 +1,36 @@
 """Reading run folders, whoever wrote them: no content is trusted, no checkpoint opened, torch not imported."""
 
 import contextlib
-import errno
 import io
 import json
 import math
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bncompare.config import strict_yaml
 from bncompare.config.schema import LABEL, NAME
-from bncompare.errors import UserError
+from bncompare.errors import UserError, printable
+from bncompare.files import MISSING, read_text, regular_file
 
 MAX_TEXT_BYTES = strict_yaml.MAX_BYTES  # of config.yaml and the JSON files
 MAX_TABLE_BYTES = 32 * 1024 * 1024
+MAX_HEADER_BYTES = 4 * 1024 * 1024  # of best.safetensors: tens of thousands of tensors
 MAX_NUMBER = 1e100  # far beyond float32
 MAX_COLUMNS = 100
 MAX_SEARCH_DEPTH = 4
 MAX_WARNING_LENGTH = 300
 
+TIMING_HEADER = "epoch,step,seconds,examples_per_second\n"
+DIAGNOSTICS_HEADER = "epoch,step,layer,quantity,value\n"
 STATUSES = ("completed", "stopped_early", "diverged", "failed")
 MEASURED = re.compile(r"[ -~αβγσ‖]{1,120}")  # a layer or a quantity, which goes to the terminal
+FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}  # of safetensors, as NumPy calls them
 COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}(/[A-Za-z0-9_]{1,40})?")  # becomes a file name
 
 
@@ -124,12 +127,15 @@ def load_runs(paths: Sequence[Path]) -> tuple[list[LoadedRun], list[str]]:
         if not path.is_dir():
             raise UserError(f"{path}: {'is a file, not a run folder' if path.exists() else 'no such folder'}")
         found = False
-        for folder in _run_folders(path, MAX_SEARCH_DEPTH, warnings):
+        links: list[Path] = []
+        for folder in _run_folders(path, MAX_SEARCH_DEPTH, warnings, links):
             found = True
             try:
                 runs.setdefault(folder.resolve(), read_run(folder))
             except (OSError, ValueError, UserError) as error:
-                warnings.append(_skipped(folder, error))
+                warnings.append(f"{folder}: skipped: {reason(error)}")
+        if links:
+            warnings.append(_skipped_links(path, links))
         if not found and not warnings:
             raise UserError(f"{path}: no run folders here or below (a run folder has a config.yaml and metrics.csv)")
     # In the order of the config, which the names of the folders do not tell.
@@ -137,17 +143,23 @@ def load_runs(paths: Sequence[Path]) -> tuple[list[LoadedRun], list[str]]:
     return ordered, warnings
 
 
-def _skipped(folder: Path, error: Exception) -> str:
-    """The one line that a bad folder costs."""
-    reason = str(error)
+def _skipped_links(path: Path, links: Sequence[Path]) -> str:
+    """The one line that links cost: what they lead to may be elsewhere, or here twice."""
+    names = printable(", ".join(str(link.relative_to(path)) for link in links))
+    shown = names if len(names) <= MAX_WARNING_LENGTH else f"{names[:MAX_WARNING_LENGTH]}…"
+    what = "a link to a folder" if len(links) == 1 else f"{len(links)} links to folders"
+    return f"{path}: skipped: {what}: {shown}"
+
+
+def reason(error: Exception) -> str:
+    """What is wrong with a file of a run folder, in a printable line."""
+    text = str(error)
     if isinstance(error, OSError):
-        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-    line = (reason.splitlines() or [type(error).__name__])[0]
-    shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
-    return f"{folder}: skipped: {shown[:MAX_WARNING_LENGTH]}"
+        text = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return printable((text.splitlines() or [type(error).__name__])[0])[:MAX_WARNING_LENGTH]
 
 
-def _run_folders(path: Path, depth: int, warnings: list[str]) -> Iterator[Path]:
+def _run_folders(path: Path, depth: int, warnings: list[str], links: list[Path]) -> Iterator[Path]:
     try:
         names = sorted(os.listdir(path))
     except OSError as error:
@@ -158,17 +170,19 @@ def _run_folders(path: Path, depth: int, warnings: list[str]) -> Iterator[Path]:
         return
     for name in names if depth > 0 else []:
         child = path / name
-        if name.startswith(".") or child.is_symlink() or not child.is_dir():
+        if name.startswith(".") or not child.is_dir():
             continue
-        if name.isprintable():
-            yield from _run_folders(child, depth - 1, warnings)
+        if child.is_symlink():
+            links.append(child)
+        elif name.isprintable():
+            yield from _run_folders(child, depth - 1, warnings, links)
         else:  # it would go to the terminal
             warnings.append(f"{path}: skipped: a folder with the name {name!r}"[:MAX_WARNING_LENGTH])
 
 
 def read_run(path: Path) -> LoadedRun:
     """One run folder, written here or elsewhere. Raises OSError, ValueError or UserError if it is not one."""
-    config = strict_yaml.parse_alike(_read(path / "config.yaml", MAX_TEXT_BYTES), "config.yaml")
+    config = strict_yaml.parse_alike(read_text(path / "config.yaml", MAX_TEXT_BYTES), "config.yaml")
     try:
         experiment, (seed,), variant = config["name"], config["seeds"], config["variant"]
         label, index = variant["label"], variant["index"]
@@ -184,13 +198,11 @@ def read_run(path: Path) -> LoadedRun:
     settings = variant.get("settings", {})
     if not isinstance(settings, dict) or not all(key.isprintable() for key in settings):
         raise ValueError("config.yaml: the variant's settings are not a mapping of keys")
-    metrics = parse_metrics(_read(path / "metrics.csv", MAX_TABLE_BYTES))
-    result = _read_result(path)
+    metrics = parse_metrics(read_text(path / "metrics.csv", MAX_TABLE_BYTES))
+    result = read_result(path)
     if result is not None and result["status"] != "failed" and metrics["step"][-1:] != [result.get("steps")]:
         raise ValueError("metrics.csv does not end where result.json does")
-    timing = _parse_table(_read(path / "timing.csv", MAX_TABLE_BYTES), "timing.csv")
-    if "seconds" not in timing:
-        raise ValueError("timing.csv: no column seconds")
+    timing = parse_timing(read_text(path / "timing.csv", MAX_TABLE_BYTES))
     times = list(accumulate(timing["seconds"]))
     if not all(map(math.isfinite, times)):
         raise ValueError("timing.csv: the seconds are not finite")
@@ -203,6 +215,14 @@ def read_run(path: Path) -> LoadedRun:
 def parse_metrics(text: str) -> dict[str, list[float]]:
     """The columns of a metrics.csv. Raises ValueError."""
     return _parse_table(text, "metrics.csv")
+
+
+def parse_timing(text: str) -> dict[str, list[float]]:
+    """The columns of a timing.csv, `seconds` among them. Raises ValueError."""
+    timing = _parse_table(text, "timing.csv")
+    if "seconds" not in timing:
+        raise ValueError("timing.csv: no column seconds")
+    return timing
 
 
 def _parse_table(text: str, name: str) -> dict[str, list[float]]:
@@ -232,11 +252,11 @@ def _parse_table(text: str, name: str) -> dict[str, list[float]]:
     return dict(zip(header, columns, strict=True))
 
 
-def _read_result(path: Path) -> dict[str, Any] | None:
+def read_result(path: Path) -> dict[str, Any] | None:
     """result.json, of the shape that is written here; None if there is none. Raises OSError or ValueError."""
     try:
         result = _read_json(path / "result.json")
-    except FileNotFoundError:
+    except MISSING:
         return None
     if result.get("status") not in STATUSES:
         raise ValueError("result.json has no status")
@@ -260,7 +280,7 @@ def _within_reach(value: Any) -> Any:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(_read(path, MAX_TEXT_BYTES))
+        content = json.loads(read_text(path, MAX_TEXT_BYTES))
     except RecursionError:
         raise ValueError(f"{path.name} is nested too deep") from None
     if not isinstance(content, dict):
@@ -270,26 +290,62 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def read_norm_parameters(path: Path) -> dict[str, dict[str, Any]]:
     """γ (`weight`) and β (`bias`) of each norm layer in best.safetensors, as NumPy arrays; torch is not imported."""
-    from safetensors import SafetensorError, safe_open
+    import numpy as np
 
-    file = path / "best.safetensors"
     layers: dict[str, dict[str, Any]] = {}
     try:
-        os.close(_open(file))
-        with safe_open(file, framework="numpy") as tensors:
-            for name in sorted(tensors.keys()):
+        with regular_file(path / "best.safetensors") as file:
+            left = MAX_TABLE_BYTES
+            for name, (dtype, shape, begin, end) in sorted(_tensors(file).items()):
                 layer, _, quantity = name.rpartition(".")
                 if not (layer.endswith(".norm") and quantity in ("weight", "bias") and name.isprintable()):
                     continue
-                part = tensors.get_slice(name)
-                if part.get_dtype() in ("F16", "F32", "F64") and 0 not in part.get_shape():
-                    layers.setdefault(layer, {})[quantity] = tensors.get_tensor(name)
-    except FileNotFoundError:
+                if dtype in FLOATS and 0 not in shape:
+                    left -= end - begin
+                    if left < 0:
+                        raise ValueError(f"γ and β are larger than {MAX_TABLE_BYTES >> 10:,} KiB")
+                    file.seek(begin)
+                    values = np.frombuffer(file.read(end - begin), np.dtype(FLOATS[dtype]))
+                    layers.setdefault(layer, {})[quantity] = values.reshape(shape)
+    except MISSING:
         return {}
-    except (OSError, SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise UserError(f"{file}: cannot be read: {reason}") from None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path / 'best.safetensors'}: cannot be read: {why}") from None
     return layers
+
+
+def check_weights(path: Path) -> None:
+    """Raises OSError if a best.safetensors cannot be read, ValueError if it is not whole."""
+    with regular_file(path) as file:
+        _tensors(file)
+
+
+def _tensors(file: BinaryIO) -> dict[str, tuple[str, list[int], int, int]]:
+    """(dtype, shape, first byte, end) of each tensor of a safetensors file: its header, not what that is of.
+
+    The library would take the header's word for its length, and follow a link. Raises ValueError.
+    """
+    length = int.from_bytes(file.read(8), "little")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"its header is larger than {MAX_HEADER_BYTES >> 10:,} KiB")
+    found: dict[str, tuple[str, list[int], int, int]] = {}
+    start = 8 + length
+    try:
+        header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        for name, tensor in header.items():
+            dtype, shape, (begin, end) = tensor["dtype"], tensor["shape"], tensor["data_offsets"]
+            if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+                raise ValueError
+            if math.prod(shape) * int(FLOATS.get(dtype, "0")[-1]) not in (0, end - begin):
+                raise ValueError
+            found[name] = dtype, shape, start + begin, start + end
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        raise ValueError("its header is not that of a safetensors file") from None
+    if os.fstat(file.fileno()).st_size != max([start, *(end for *_, end in found.values())]):
+        raise ValueError("its length is not what its header says")
+    return found
 
 
 @dataclass(frozen=True)
@@ -306,11 +362,16 @@ class Diagnostic:
 def read_diagnostics(path: Path) -> list[Diagnostic]:
     """The rows of a run folder's diagnostics.csv; none if there is no such file. Raises OSError or ValueError."""
     try:
-        lines = _read(path / "diagnostics.csv", MAX_TABLE_BYTES).splitlines()
-    except FileNotFoundError:
+        return parse_diagnostics(read_text(path / "diagnostics.csv", MAX_TABLE_BYTES))
+    except MISSING:
         return []
-    if lines[:1] != ["epoch,step,layer,quantity,value"]:
-        raise ValueError("diagnostics.csv does not start with epoch,step,layer,quantity,value")
+
+
+def parse_diagnostics(text: str) -> list[Diagnostic]:
+    """The rows of a diagnostics.csv. Raises ValueError."""
+    lines = text.splitlines()
+    if lines[:1] != [DIAGNOSTICS_HEADER.rstrip()]:
+        raise ValueError(f"diagnostics.csv does not start with {DIAGNOSTICS_HEADER.rstrip()}")
     rows = [line.split(",") for line in lines[1:]]
     if not all(len(row) == 5 and MEASURED.fullmatch(row[2]) and MEASURED.fullmatch(row[3]) for row in rows):
         raise ValueError("diagnostics.csv has rows that are no measurement")
@@ -323,28 +384,3 @@ def read_diagnostics(path: Path) -> list[Diagnostic]:
             raise ValueError("diagnostics.csv has steps that do not increase")
         latest[item.layer, item.quantity] = item.step
     return found
-
-
-def _open(path: Path) -> int:
-    """A descriptor of a regular file: neither a link, which may lead anywhere, nor a pipe, which never ends."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        reason = "is a link" if error.errno == errno.ELOOP else error.strerror
-        raise OSError(error.errno, reason, path.name) from None
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    raise OSError(errno.EINVAL, "not a regular file", path.name)
-
-
-def _read(path: Path, max_bytes: int) -> str:
-    """The text of a regular file. Raises OSError or ValueError."""
-    with open(_open(path), "rb") as file:
-        content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
-        raise ValueError(f"{path.name} is larger than {max_bytes >> 10:,} KiB")
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path.name} is not UTF-8 text") from None

@@ -7,8 +7,8 @@ when it is there. Who writes a run holds its lock, which the kernel takes back w
 """
 
 import contextlib
+import errno
 import glob
-import hashlib
 import json
 import math
 import os
@@ -19,11 +19,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from bncompare.checkpoint import Checkpoint, Damaged, read_checkpoint
+from bncompare.config.measured import measured
 from bncompare.config.schema import RunConfig
 from bncompare.errors import StorageError, UserError
-from bncompare.results import read_run
-
-CHECKSUM_BYTES = 32
+from bncompare.files import MISSING, read_text
+from bncompare.results import (
+    DIAGNOSTICS_HEADER,
+    MAX_TABLE_BYTES,
+    TIMING_HEADER,
+    check_weights,
+    read_result,
+    read_run,
+    reason,
+)
 
 FILES = (  # result.json first: a folder that loses files is not finished
     *("result.json", "checkpoint.pt", "checkpoint-before.pt", "config.yaml", "environment.json"),
@@ -33,20 +42,20 @@ FILES = (  # result.json first: a folder that loses files is not finished
 REPLACEABLE = ("config.yaml", "environment.json", "timing.csv", "curves.png")
 CHECKPOINTS = ("checkpoint.pt", "checkpoint-before.pt")  # the one before, should the last be damaged
 
-State = Literal["finished", "begun", "extends", "damaged", "new"]
+TEMPORARY = re.compile(rf"\.({'|'.join(map(re.escape, FILES))})\.[a-z0-9_]{{8}}")  # as `write_atomic` calls them
+
+State = Literal["finished", "begun", "extends", "damaged", "new", "unreadable"]
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """What to go on from."""
+class Condition:
+    """What a run folder holds."""
 
-    snapshot: bytes
-    made_on: dict[str, Any]
-    """the environment.json of the run that made it"""
-    tables: dict[str, list[str]]
-    """the lines of metrics.csv, timing.csv and diagnostics.csv up to there"""
-    is_final: bool
-    """whether it is of the last evaluation"""
+    state: State
+    problems: tuple[str, ...] = ()
+    """a line for each file that is lost, damaged or cannot be read, and what follows"""
+    checkpoint: Checkpoint | None = None
+    """what to go on from"""
 
 
 class RunStore:
@@ -75,32 +84,71 @@ class Run:
 
     @property
     def state(self) -> State:
-        """Whether it is finished (a failed one is not), has a checkpoint to go on from, or none."""
-        with contextlib.suppress(OSError, ValueError, UserError):
-            if read_run(self.path).status not in ("unfinished", "failed"):
-                return "finished"
-        if self._checkpoint():
-            return "begun"
-        if self.damaged_checkpoints:
-            return "damaged"
-        return "extends" if self._shorter_run() else "new"
+        """What `examine` finds."""
+        return self.examine().state
 
-    @property
-    def damaged_checkpoints(self) -> list[Path]:
-        """Checkpoint files that are not what was written."""
-        return [self.path / name for name in CHECKPOINTS if _read_checkpoint(self.path / name) == "damaged"]
+    def examine(self, *, extend: bool = True) -> Condition:
+        """Whether it is finished (a failed one is not), has a checkpoint to go on from, or neither.
+
+        A file that is there and cannot be read (no permission, a failing disk, a link) says nothing about the run,
+        which is left as it is until a person has seen to the file. `extend` looks for a shorter run that is finished.
+        """
+        spoilt: list[str] = []
+        try:
+            result = read_result(self.path)
+            if result is not None and result["status"] != "failed":
+                self._check_finished(result)
+                return Condition("finished")
+        except MISSING as error:
+            spoilt.append(f"{self.path / error.filename}: lost")
+        except OSError as error:
+            return Condition("unreadable", (_unreadable(self.path, error),))
+        except (ValueError, UserError) as error:
+            spoilt.append(f"{self.path}: damaged: {reason(error)}")
+        for name in CHECKPOINTS:
+            try:
+                checkpoint = read_checkpoint(self.path / name, self.config)
+            except MISSING:
+                continue
+            except OSError as error:
+                return Condition("unreadable", (_unreadable(self.path, error),))
+            except Damaged as error:
+                spoilt.append(str(error))
+                continue
+            except UserError as error:
+                return Condition("unreadable", (str(error),))
+            if not checkpoint.is_final:  # nothing comes after the end
+                return Condition(
+                    "begun", tuple(f"{what}; the run goes on from {name}" for what in spoilt), checkpoint
+                )
+        shorter = self._shorter_run() if extend else None
+        state: State = "damaged" if spoilt else "extends" if shorter else "new"
+        return Condition(state, tuple(f"{what}; the run starts over" for what in spoilt), shorter)
+
+    def _check_finished(self, result: dict[str, Any]) -> None:
+        """Raises OSError, ValueError or UserError if one of the files of a finished run is not as it was written."""
+        if list(read_run(self.path).metrics) != self.config.metrics_header.rstrip().split(","):
+            raise ValueError("metrics.csv has other columns than its config asks for")
+        if result["status"] != "diverged" and measured(self.config):
+            text = read_text(self.path / "diagnostics.csv", MAX_TABLE_BYTES)
+            if not (text.startswith(DIAGNOSTICS_HEADER) and text.endswith("\n")):
+                raise ValueError("diagnostics.csv is cut off")
+        if result.get("best") is not None:
+            check_weights(self.path / "best.safetensors")
 
     def lock(self) -> bool:
         """Become the run's only writer until `unlock`; False if another process is."""
         import fcntl  # not on Windows, where the commands that train nothing work all the same
 
-        with _storage_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Not through a link, which may lead anywhere.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        make_folder(self.path.parent)
+        with _storage_errors(self._lock_path):
             while True:
-                descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                descriptor = os.open(self._lock_path, flags, 0o666)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    if os.fstat(descriptor).st_ino == os.stat(self._lock_path).st_ino:
+                    if os.fstat(descriptor).st_ino == os.lstat(self._lock_path).st_ino:
                         self._lock_descriptor = descriptor
                         return True
                 except BlockingIOError:
@@ -110,6 +158,13 @@ class Run:
                     pass
                 # Its holder removed the file between the opening and the locking: that lock is worth nothing.
                 os.close(descriptor)
+
+    def remove_stale_lock(self) -> None:
+        """Remove the file of a lock whose holder was killed; one that is held stays."""
+        if os.path.lexists(self._lock_path):
+            with contextlib.suppress(StorageError):
+                self.lock()
+                self.unlock()
 
     def unlock(self) -> None:
         """Let others write."""
@@ -131,11 +186,12 @@ class Run:
     def begin(self, environment: dict[str, Any]) -> None:
         """Create the folder and write what is known before training."""
         self.environment = environment
+        make_folder(self.path)
         with _storage_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
             (self.path / "result.json").unlink(missing_ok=True)
-            for temporary in self.path.glob(".*"):  # left by a process that was killed while it wrote
-                temporary.unlink()
+            for name in os.listdir(self.path):
+                if TEMPORARY.fullmatch(name):  # left by a process that was killed while it wrote
+                    (self.path / name).unlink()
         self._write(
             {"config.yaml": self.config.to_yaml().encode(), "environment.json": to_json(environment).encode()}
         )
@@ -162,9 +218,13 @@ class Run:
     def resume(self, *, extend: bool = True) -> Checkpoint | None:
         """Take over the evaluations up to the newest good checkpoint and return it; None if there is none.
 
-        `extend` goes on from a shorter run that was finished, where there is one.
+        `extend` goes on from a shorter run that was finished, where there is one. Raises StorageError if a file
+        cannot be read.
         """
-        checkpoint = self._checkpoint() or (self._shorter_run() if extend else None)
+        condition = self.examine(extend=extend)
+        if condition.state == "unreadable":
+            raise StorageError(*condition.problems)
+        checkpoint = condition.checkpoint
         self._take_over(checkpoint.tables if checkpoint else {"metrics": [], "timing": [], "diagnostics": []})
         return checkpoint
 
@@ -174,22 +234,12 @@ class Run:
 
     def _encode_checkpoint(self, snapshot: bytes, *, is_final: bool) -> bytes:
         tables = {"metrics": self.metrics_lines, "timing": self.timing_lines, "diagnostics": self.diagnostics_lines}
-        header = json.dumps({"is_final": is_final, "made_on": self.environment, "tables": tables}).encode()
-        body = len(header).to_bytes(8) + header + snapshot
-        return hashlib.blake2b(body, digest_size=CHECKSUM_BYTES).digest() + body
+        return Checkpoint(snapshot, self.environment, tables, is_final).to_bytes()
 
     def _keep_checkpoint_before(self) -> None:
         newest, before = (self.path / name for name in CHECKPOINTS)
         with _storage_errors(newest), contextlib.suppress(FileNotFoundError):
             os.replace(newest, before)
-
-    def _checkpoint(self) -> Checkpoint | None:
-        """The newest checkpoint to go on from: whole, and not of the end, after which nothing comes."""
-        for name in CHECKPOINTS:
-            checkpoint = _read_checkpoint(self.path / name)
-            if isinstance(checkpoint, Checkpoint) and not checkpoint.is_final:
-                return checkpoint
-        return None
 
     def _shorter_run(self) -> Checkpoint | None:
         """The end of a finished run of which this one is the continuation, to the bit: the longest there is.
@@ -216,9 +266,10 @@ class Run:
                 if theirs == wanted and steps < config.total_steps and steps % every == 0:
                     found.append((steps, path))
         for _, path in sorted(found, reverse=True):
-            checkpoint = _read_checkpoint(path / "checkpoint.pt")
-            if isinstance(checkpoint, Checkpoint) and checkpoint.is_final:
-                return checkpoint
+            with contextlib.suppress(OSError, Damaged, UserError):
+                checkpoint = read_checkpoint(path / "checkpoint.pt", config)
+                if checkpoint.is_final:
+                    return checkpoint
         return None
 
     def clear(self) -> None:
@@ -242,16 +293,15 @@ class Run:
 
     def fail(self, result: dict[str, Any]) -> None:
         """Say why the run failed; the same command tries again, from the last checkpoint."""
-        with _storage_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         self._write({"config.yaml": self.config.to_yaml().encode(), **self._tables()})
         self._write({"result.json": to_json(result).encode()})
 
     def _tables(self) -> dict[str, bytes]:
         """The CSV files; metrics.csv last, as a folder that has it is read."""
-        tables = {"timing.csv": "".join(["epoch,step,seconds,examples_per_second\n", *self.timing_lines])}
+        tables = {"timing.csv": "".join([TIMING_HEADER, *self.timing_lines])}
         if self.diagnostics_lines:
-            tables["diagnostics.csv"] = "".join(["epoch,step,layer,quantity,value\n", *self.diagnostics_lines])
+            tables["diagnostics.csv"] = "".join([DIAGNOSTICS_HEADER, *self.diagnostics_lines])
         return {name: text.encode() for name, text in (tables | {"metrics.csv": self.metrics_csv}).items()}
 
     def _write(self, files: dict[str, bytes]) -> None:
@@ -261,23 +311,8 @@ class Run:
         _sync_folder(self.path)
 
 
-def _read_checkpoint(path: Path) -> Checkpoint | Literal["damaged"] | None:
-    """A checkpoint, if the file is there and whole."""
-    try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError:
-        return "damaged"
-    checksum, body = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
-    if hashlib.blake2b(body, digest_size=CHECKSUM_BYTES).digest() != checksum:
-        return "damaged"
-    end = 8 + int.from_bytes(body[:8])
-    try:
-        header = json.loads(body[8:end])
-        return Checkpoint(body[end:], header["made_on"], header["tables"], header["is_final"])
-    except (ValueError, KeyError):  # of an earlier format
-        return "damaged"
+def _unreadable(folder: Path, error: OSError) -> str:
+    return f"{folder / error.filename}: cannot be read: {error.strerror}"
 
 
 def write_atomic(path: Path, content: bytes, *, lasting: bool = True) -> None:
@@ -296,6 +331,12 @@ def write_atomic(path: Path, content: bytes, *, lasting: bool = True) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder, and those above it, unless it is there; raises StorageError."""
+    with _storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
 
 
 def _sync_folder(path: Path) -> None:
@@ -319,7 +360,8 @@ def _storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from None
+        why = "is a link" if error.errno == errno.ELOOP else error.strerror or error
+        raise StorageError(f"{path}: cannot be written: {why}") from None
 
 
 def to_json(data: Any) -> str:

@@ -33,6 +33,7 @@ from bncompare.models import build_model, trainable_parameters
 from bncompare.norms.evaluation import batch_norms, evaluation_statistics, set_evaluation_mode
 from bncompare.norms.kinds import BatchFamily, EvalStats
 from bncompare.randomness import StepRandomness, generator
+from bncompare.snapshot import load_state
 
 EVALUATION_CHUNK = 500  # examples; a few MB of activations, and small enough for the caches
 
@@ -93,9 +94,8 @@ def train(
     largest_loss = math.inf  # known after the first batch
     first_step = 0
     if checkpoint is not None:
-        state = torch.load(io.BytesIO(checkpoint), map_location=device, weights_only=True)
-        first_step = state["step"]
-        largest_loss = state.get("largest_loss", math.inf)  # checkpoints from before `diverged_above` have none
+        state = load_state(checkpoint, run, model, optimizer, scheduler, device)
+        first_step, largest_loss = state["step"], state["largest_loss"]
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         best.load_state_dict(state["best"])

@@ -10,6 +10,7 @@ from typing import Any
 from bncompare.config.expansion import load_experiment
 from bncompare.execution import differences
 from bncompare.experiment import Event, Planned, plan, run_experiment
+from bncompare.files import MISSING, regular_file
 from bncompare.results import LoadedRun
 from bncompare.store import RunStore
 
@@ -26,7 +27,7 @@ class Verified:
     different: list[str]
     """files that are not; `metrics.csv from epoch 3 on`"""
     missing: list[str]
-    """files that the repetition has and the run has not (or no longer)"""
+    """files that the repetition has and the run has not (or no longer), or that cannot be read: `NAME (why)`"""
     elsewhere: list[str]
     """how the machine and the versions differ from those of the run, which may be why"""
 
@@ -73,7 +74,12 @@ def verify(
 def _compare(run: LoadedRun, again: Planned) -> Verified:
     same, different, missing = [], [], []
     for name in COMPARED:
-        ours, theirs = (_content(path / name) for path in (again.folder.path, run.path))
+        ours = _content(again.folder.path / name)
+        try:
+            theirs = _content(run.path / name, len(ours or b"") + 1)
+        except OSError as error:
+            missing.append(f"{name} ({error.strerror})")
+            continue
         if ours is None and theirs is None:
             continue
         if theirs is None:
@@ -86,8 +92,13 @@ def _compare(run: LoadedRun, again: Planned) -> Verified:
     return Verified(run, same, different, missing, elsewhere)
 
 
-def _content(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
+def _content(path: Path, num_bytes: int = -1) -> bytes | None:
+    """The content of a file, or its beginning; None if there is no such file. Raises OSError."""
+    try:
+        with regular_file(path) as file:
+            return file.read(num_bytes)
+    except MISSING:
+        return None
 
 
 def _from_where(ours: bytes | None, theirs: bytes) -> str:

@@ -151,14 +151,23 @@ def test_many_runs_are_read_fast(tmp_path: Path) -> None:
 
 
 def test_linked_folders_are_not_followed(tmp_path: Path, folders: list[Path]) -> None:
-    """A link in a folder of runs is not gone into: no run twice, no loop, nothing from elsewhere."""
-    elsewhere = tmp_path / "elsewhere"
+    """Links to folders are not gone into, and a line says so: no run twice, no loop, no run of elsewhere."""
+    root, elsewhere = tmp_path / "runs", tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "link").symlink_to(folders[0], target_is_directory=True)
-    (tmp_path / "runs" / "tiny" / "loop").symlink_to(tmp_path / "runs", target_is_directory=True)
-    with pytest.raises(UserError, match="no run folders"):
-        load_runs([elsewhere])
-    assert len(load_runs([tmp_path / "runs"])[0]) == 4
+    (elsewhere / "link\x1b").symlink_to(folders[0], target_is_directory=True)
+    (root / "tiny" / "loop").symlink_to(root, target_is_directory=True)
+    (root / "tiny" / "file").symlink_to(folders[0] / "config.yaml")
+    loaded, warnings = load_runs([root, elsewhere])
+    assert len(loaded) == 4
+    assert warnings == [
+        f"{root}: skipped: a link to a folder: tiny/loop",
+        f"{elsewhere}: skipped: a link to a folder: link\N{REPLACEMENT CHARACTER}",
+    ]
+    for i in range(1000):
+        (root / f"link{i:03}").symlink_to(folders[0], target_is_directory=True)
+    _, (warning,) = load_runs([root])
+    assert warning.startswith(f"{root}: skipped: 1001 links to folders: link000, link001, ")
+    assert len(warning) < len(str(root)) + 350
 
 
 def link(path: Path) -> None:
@@ -587,7 +596,15 @@ def header(**tensors: Any) -> bytes:
         b"\x02\0\0\0\0\0\0\0[]",
         header(**{"a.norm.weight": {"dtype": "F32", "shape": [10**9], "data_offsets": [0, 4 * 10**9]}}),
         header(**{"a.norm.weight": {"dtype": "F32", "shape": [2**62, 2**62], "data_offsets": [0, 4]}}) + b"\0" * 4,
-        header(**{"a.norm.weight": {"dtype": "?", "shape": [1], "data_offsets": [0, 4]}}) + b"\0" * 4,
+        header(**{"a.norm.weight": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}) + b"\0" * 4,
+        header(**{"a.norm.weight": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}}) + b"\0" * 4,
+        header(**{"a.norm.weight": {"dtype": "F32", "shape": [True], "data_offsets": [0, 4]}}) + b"\0" * 4,
+        header(**{"a.norm.weight": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}}) + b"\0" * 4,
+        header(**{"a.norm.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}) + b"\0" * 3,
+        header(**{"a.norm.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}) + b"\0" * 5,
+        header(**{"a.norm.weight": []}),
+        (2**62).to_bytes(8, "little") + b"{}",
+        pytest.param((100_000).to_bytes(8, "little") + b"[" * 100_000, id="deep"),
     ],
 )
 def test_damaged_weights(tmp_path: Path, content: bytes) -> None:
@@ -597,7 +614,17 @@ def test_damaged_weights(tmp_path: Path, content: bytes) -> None:
         read_norm_parameters(tmp_path)
 
 
-@pytest.mark.parametrize("dtype", ["BF16", "F16", "F64", "F8_E4M3", "I64", "BOOL"])
+def test_giant_weights(tmp_path: Path) -> None:
+    """γ of four gigabytes, in a file that takes no room, is refused and not read."""
+    shape = {"dtype": "F32", "shape": [10**9], "data_offsets": [0, 4 * 10**9]}
+    file = tmp_path / "best.safetensors"
+    file.write_bytes(header(**{"a.norm.weight": shape}))
+    os.truncate(file, file.stat().st_size + 4 * 10**9)
+    with pytest.raises(UserError, match="γ and β are larger than"):
+        read_norm_parameters(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F64", "F8_E4M3", "I64", "BOOL", "?"])
 def test_weights_of_other_types(tmp_path: Path, dtype: str) -> None:
     """Types that NumPy lacks or that γ and β never are end in numbers, nothing or an error: no traceback."""
     size = {"BF16": 2, "F16": 2, "F64": 8, "I64": 8}.get(dtype, 1)

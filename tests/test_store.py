@@ -251,7 +251,11 @@ def test_a_damaged_result_is_not_a_finished_run(tmp_path: Path, configs: list[Ru
     """A run whose result.json says nothing sensible is trained again: nothing comes after its last checkpoint."""
     run = write_run(RunStore(tmp_path).run(configs[0]))
     (run.path / "result.json").write_text(content, encoding="latin-1")
-    assert run.state == "new"
+    found = run.examine()
+    assert (found.state, found.checkpoint) == ("damaged", None)
+    (problem,) = found.problems
+    assert problem.startswith(f"{run.path}: damaged: ")
+    assert problem.endswith("; the run starts over")
 
 
 def test_beginning_again_forgets_the_result(tmp_path: Path, configs: list[RunConfig]) -> None:

@@ -11,13 +11,15 @@ from typing import Any, Literal
 
 import torch
 
+from bncompare.checkpoint import Checkpoint
 from bncompare.config.schema import RunConfig
+from bncompare.errors import StorageError, printable
 from bncompare.results import parse_metrics
-from bncompare.store import Checkpoint
 from bncompare.training import Record
 
 MAX_STARTS = 3  # of a run whose process dies
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
+MAX_MESSAGE_LENGTH = 500
 
 # What the bits of a number depend on, beside the config.
 DECISIVE = ("bncompare", "torch", "machine", "cpu", "cpu_capability", "device_name")
@@ -70,7 +72,13 @@ class Failure:
     """A run that ended without a result: why, and a traceback where there is one."""
 
     message: str
+    """a printable line, whatever was said: exceptions quote what a checkpoint or a dataset holds"""
     details: str
+
+    def __post_init__(self) -> None:
+        line = printable(" ".join(self.message.split()))
+        shown = line if len(line) <= MAX_MESSAGE_LENGTH else f"{line[:MAX_MESSAGE_LENGTH]}…"
+        object.__setattr__(self, "message", shown)
 
 
 Result = Started | Progress | Restart | Failure
@@ -88,7 +96,11 @@ class Attempt:
     def after_death(self, again: Callable[[Job], Job], reason: str) -> "tuple[Attempt | None, Result]":
         """The attempt that follows, from `again(job)`, unless it has died too often; and what to say of it."""
         if self.starts < MAX_STARTS:
-            return Attempt(again(self.job), self.starts + 1), Restart(reason)
+            try:
+                return Attempt(again(self.job), self.starts + 1), Restart(reason)
+            except StorageError as error:
+                reason = f"{reason}; {error}"
+                return None, Failure(reason, "")
         return None, Failure(f"{reason}; given up after {MAX_STARTS} starts", "")
 
 

@@ -9,7 +9,7 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Container, Generator, Iterable
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -30,10 +30,11 @@ def execute(
     num_processes: int,
     data_dir: Path | None,
     device: torch.device,
+    abandoned: Container[int] = (),
 ) -> Generator[tuple[Job, Result], None, None]:
     """Train each job in a process; one whose process dies is started anew, from `again(job)`, up to three times.
 
-    `forkserver.start` comes first.
+    The process of a job whose number is among the abandoned ones is ended. `forkserver.start` comes first.
     """
     context = multiprocessing.get_context("forkserver")
     waiting = iter(jobs)
@@ -70,6 +71,11 @@ def execute(
                     continue
                 attempt.has_ended = is_end(result)
                 yield attempt.job, result
+                if attempt.job.number in abandoned:
+                    del workers[ready]
+                    ready.close()
+                    process.terminate()
+                    process.join()
     finally:
         for process, _ in workers.values():
             process.terminate()

@@ -1,6 +1,7 @@
 """Sweeps that are interfered with: drivers in processes of their own, and files that fail or end the process."""
 
 import contextlib
+import io
 import itertools
 import os
 import random
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from bncompare import cli
 from bncompare.config.expansion import load_experiment
 from bncompare.config.schema import RunConfig
 from bncompare.experiment import Event, plan, run_experiment
@@ -51,6 +53,11 @@ def tiny(folder: Path, seeds: str = "4") -> list[RunConfig]:
     return load_experiment(config, seeds=seeds).runs
 
 
+def one_run(folder: Path) -> list[RunConfig]:
+    """One of them, with batch norm."""
+    return tiny(folder, seeds="1")[1:]
+
+
 def finish(runs: list[RunConfig], folder: Path, **options: Any) -> list[Event]:
     """Train what is not finished."""
     return list(run_experiment(plan(runs, RunStore(folder)), data_dir=None, **options))
@@ -61,6 +68,17 @@ def content(folder: Path) -> dict[str, bytes]:
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in NOT_BYTES]
     files = [path for path in files if path.suffix != ".lock"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def call(*arguments: str) -> tuple[int, str]:
+    """`bncompare …` in this process: exit code and stderr."""
+    err = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["bncompare", *arguments])
+        with contextlib.redirect_stdout(io.StringIO()), pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, err.getvalue()
 
 
 def assert_readable(folder: Path, runs: list[RunConfig]) -> None:
@@ -163,6 +181,21 @@ class _HalfWritten:
         self._file.flush()
         self._call()
         self._file.write(content[half:])
+
+
+@contextlib.contextmanager
+def unreadable(path: Path, number: int) -> Iterator[None]:
+    """Let the opening of a file fail with an error number, as root may read everything."""
+    real = os.open
+
+    def fail(name: Any, *arguments: Any, **keywords: Any) -> int:
+        if os.fspath(name) == os.fspath(path):
+            raise OSError(number, os.strerror(number), name)
+        return real(name, *arguments, **keywords)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", fail)
+        yield
 
 
 @contextlib.contextmanager

@@ -1,47 +1,20 @@
 """Faults: bit flips, truncations and lost files in run folders, folders that cannot be written, full disks."""
 
 import contextlib
-import io
+import errno
 import os
 import random
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import content, finish, tiny
+from harness import call, content, finish, one_run, unreadable
 
-from bncompare import cli
-from bncompare.config.schema import RunConfig
-from bncompare.execution import Started
+from bncompare.execution import Failure, Started
 from bncompare.experiment import plan, run_experiment
 from bncompare.store import RunStore
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One run, finished."""
-    folder = tmp_path_factory.mktemp("whole")
-    finish(one_run(folder), folder / "runs")
-    return folder / "runs"
-
-
-@pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same run with two of its evaluations."""
-    folder = tmp_path_factory.mktemp("begun")
-    events = run_experiment(plan(one_run(folder), RunStore(folder / "runs")), data_dir=None)
-    for event in events:
-        if event.record is not None and event.record.epoch == 2:
-            break
-    events.close()  # type: ignore[attr-defined]
-    return folder / "runs"
-
-
-def one_run(folder: Path) -> list[RunConfig]:
-    return tiny(folder, seeds="1")[1:]
 
 
 def spoil(path: Path) -> Iterator[str]:
@@ -83,7 +56,8 @@ def test_the_checkpoint_before_a_damaged_one(begun: Path, tmp_path: Path) -> Non
     checkpoint = path / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
     (planned,) = plan(runs, RunStore(folder))
-    assert (planned.state, planned.folder.damaged_checkpoints) == ("begun", [checkpoint])
+    assert planned.state == "begun"
+    assert planned.problems == (f"{checkpoint}: damaged; the run goes on from checkpoint-before.pt",)
     first, evaluation, *_ = run_experiment([planned], data_dir=None)
     assert isinstance(first.what, Started)
     assert first.what.from_checkpoint
@@ -109,18 +83,197 @@ def test_damage_to_a_finished_run(whole: Path, tmp_path: Path) -> None:
         shutil.copytree(whole, folder)
 
 
+# ---------------------------------------------------------------- every file × every kind
+
+
+def link(path: Path) -> None:
+    target = path.parents[3] / f"elsewhere-{path.name}"
+    path.rename(target)
+    path.symlink_to(target)
+
+
+def dangling_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.parents[3] / "nowhere")
+
+
+def device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def terabyte(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(2**40)
+
+
+KINDS = {"a link": link, "a dangling link": dangling_link, "a device": device, "a pipe": pipe, "a folder": folder}
+KINDS |= {"a terabyte": terabyte}
+ERRORS = {os.strerror(number): number for number in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)}
+# What says whether a run is finished, or what it goes on from; the others are only written.
+DECIDING = {
+    "finished": ["result.json", "config.yaml", "metrics.csv", "timing.csv", "diagnostics.csv", "best.safetensors"],
+    "begun": ["checkpoint.pt"],
+}
+OTHERS = {
+    "finished": ["environment.json", "curves.png", "checkpoint.pt"],
+    "begun": [
+        "config.yaml",
+        "environment.json",
+        "metrics.csv",
+        "timing.csv",
+        "diagnostics.csv",
+        "checkpoint-before.pt",
+    ],
+}
+
+
+def listing(path: Path) -> dict[str, tuple[int, int, int]]:
+    """What lies in a folder: inode, size and time of change of each entry, itself and not what it leads to."""
+    entries = {name: os.lstat(path / name) for name in os.listdir(path)}
+    return {name: (entry.st_ino, entry.st_size, entry.st_mtime_ns) for name, entry in entries.items()}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *ERRORS])
+@pytest.mark.parametrize("state", DECIDING)
+def test_a_file_that_cannot_be_read(whole: Path, begun: Path, tmp_path: Path, state: str, kind: str) -> None:
+    """A file that says what state a run is in, is there and cannot be read: the run fails with a line that names the
+    file, nothing is retrained and nothing deleted; when it can be read again all is as before."""
+    runs = one_run(tmp_path)
+    for name in DECIDING[state]:
+        root = tmp_path / name / "runs"
+        shutil.copytree(whole if state == "finished" else begun, root)
+        path = RunStore(root).run(runs[0]).path
+        if kind in KINDS:
+            KINDS[kind](path / name)
+        before = listing(path)
+        with unreadable(path / name, ERRORS[kind]) if kind in ERRORS else contextlib.nullcontext():
+            (planned,) = plan(runs, RunStore(root))
+            if (name, kind) == (
+                "best.safetensors",
+                "a terabyte",
+            ):  # it is read: its header says so
+                assert planned.state == "damaged"
+                continue
+            assert planned.state == "unreadable", name
+            (event,) = run_experiment([planned], data_dir=None)
+        assert isinstance(event.what, Failure)
+        assert event.what.message == planned.problems[0]
+        assert event.what.message.startswith(f"{path / name}: cannot be read: "), name
+        assert kind not in ERRORS or event.what.message.endswith(kind)
+        assert listing(path) == before, name
+        if kind in ERRORS:
+            assert RunStore(root).run(runs[0]).state == state
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("state", OTHERS)
+def test_a_file_that_need_not_be_read(whole: Path, begun: Path, tmp_path: Path, state: str, kind: str) -> None:
+    """The other files of a finished run are left alone, whatever they are; those of an unfinished one are written
+    anew, links replaced and not followed; a folder in the way is a line that names it."""
+    runs = one_run(tmp_path)
+    for name in OTHERS[state]:
+        root = tmp_path / name / "runs"
+        shutil.copytree(whole if state == "finished" else begun, root)
+        path = RunStore(root).run(runs[0]).path
+        KINDS[kind](path / name)
+        elsewhere = tmp_path / name / f"elsewhere-{name}"
+        target = elsewhere.read_bytes() if elsewhere.exists() else None
+        before = listing(path)
+        events = finish(runs, root)
+        if state == "finished":
+            assert (events, listing(path)) == ([], before), name
+        elif kind == "a folder":
+            assert isinstance(events[-1].what, Failure)
+            assert f"{path}{os.sep}" in events[-1].what.message
+            assert "cannot be written" in events[-1].what.message
+        else:
+            assert content(root) == content(whole), name
+        assert target is None or elsewhere.read_bytes() == target
+        assert not (tmp_path / name / "nowhere").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_commands_end_whatever_a_file_is(whole: Path, tmp_path: Path, kind: str) -> None:
+    """`train --dry-run`, `list`, `show` and `verify` neither hang nor fill the memory, and print lines."""
+    runs = one_run(tmp_path)
+    names = sorted(os.listdir(RunStore(whole).run(runs[0]).path))
+    for name in names:
+        root = tmp_path / name / "runs"
+        shutil.copytree(whole, root)
+        path = RunStore(root).run(runs[0]).path
+        KINDS[kind](path / name)
+        config = str(tmp_path / "tiny.yaml")
+        for command in (("train", config, "--dry-run", "--runs"), ("list",), ("show",), ("verify", "--jobs", "1")):
+            if command[0] == "verify" and name not in ("best.safetensors", "diagnostics.csv"):
+                continue  # the others are read as by `list`
+            code, err = call(*command, str(root))
+            assert code in (0, 1, 2)
+            assert "Traceback" not in err
+            assert all(line.isprintable() for line in err.splitlines())
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "diagnostics.csv", "metrics.csv", "timing.csv", "config.yaml"])
+def test_a_finished_run_that_lost_a_file(whole: Path, tmp_path: Path, name: str) -> None:
+    """It is said, and the run is trained again to the same bytes."""
+    runs = one_run(tmp_path)
+    root = tmp_path / "runs"
+    shutil.copytree(whole, root)
+    path = RunStore(root).run(runs[0]).path
+    (path / name).unlink()
+    (planned,) = plan(runs, RunStore(root))
+    assert (planned.state, planned.problems) == ("damaged", (f"{path / name}: lost; the run starts over",))
+    command = ("train", str(tmp_path / "tiny.yaml"), "--seeds", "1", "--jobs", "1", "--runs", str(root))
+    code, err = call(*command)
+    assert (code, err.splitlines()[0]) == (0, f"warning: {planned.problems[0]}")
+    assert content(path) == content(RunStore(whole).run(runs[0]).path)
+    assert call(*command) == (0, "2 of 2 runs are finished already\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "why"),
+    [
+        ("metrics.csv", -1, "does not end where"),
+        ("metrics.csv", 40, "rows of different lengths"),
+        ("metrics.csv", 0, "does not start with"),
+        ("diagnostics.csv", -1, "diagnostics.csv is cut off"),
+        ("diagnostics.csv", 0, "diagnostics.csv is cut off"),
+        ("best.safetensors", -1, "its length is not what its header says"),
+        ("best.safetensors", 20, "not that of a safetensors file"),
+        ("best.safetensors", 0, "not that of a safetensors file"),
+        ("result.json", -3, "Expecting"),
+    ],
+)
+def test_a_finished_run_with_a_damaged_file(whole: Path, tmp_path: Path, name: str, size: int, why: str) -> None:
+    """The same of a file that was cut off."""
+    runs = one_run(tmp_path)
+    root = tmp_path / "runs"
+    shutil.copytree(whole, root)
+    path = RunStore(root).run(runs[0]).path
+    lines = (path / name).read_bytes()
+    if (name, size) == ("metrics.csv", -1):  # a whole row
+        size = lines.rindex(b"\n", 0, -1) + 1
+    (path / name).write_bytes(lines[:size])
+    (planned,) = plan(runs, RunStore(root))
+    (problem,) = planned.problems
+    assert planned.state == "damaged"
+    assert problem.startswith(f"{path}: damaged: ")
+    assert why in problem
+    finish(runs, root)
+    assert content(root) == content(whole)
+
+
 # ---------------------------------------------------------------- disks
-
-
-def call(*arguments: str) -> tuple[int, str]:
-    """`bncompare …` in this process: exit code and stderr."""
-    err = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(err):
-        patch.setattr(sys, "argv", ["bncompare", *arguments])
-        with contextlib.redirect_stdout(io.StringIO()), pytest.raises(SystemExit) as ended:
-            cli.main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, err.getvalue()
 
 
 @pytest.fixture
@@ -159,22 +312,9 @@ def test_a_full_disk(small_disk: Path, whole: Path, tmp_path: Path) -> None:
     (line,) = err.splitlines()
     assert code == 1
     path = RunStore(small_disk / "runs").run(runs[0]).path
-    assert line.startswith(f"error: {path}{os.sep}")
+    assert line.startswith(f"[1/1] tiny batch seed 0: FAILED: {path}{os.sep}")
     assert line.endswith(": cannot be written: No space left on device")
     ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
     assert finish(runs, small_disk / "runs")
     assert content(small_disk / "runs") == content(whole)
-
-
-def test_a_read_only_folder(tmp_path: Path) -> None:
-    """A folder that cannot be written is one line that names it."""
-    if os.geteuid() == 0:
-        pytest.skip("root may write everywhere")
-    tiny(tmp_path)
-    (tmp_path / "runs").mkdir(mode=0o500)
-    code, err = call("train", str(tmp_path / "tiny.yaml"), "--runs", str(tmp_path / "runs"))
-    assert code == 1
-    (line,) = err.splitlines()
-    assert line.startswith(f"error: {tmp_path / 'runs'}")
-    assert line.endswith("cannot be written: Permission denied")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from harness import assert_readable, at_call, content, finish, fork, tiny, wait
 
-from bncompare.errors import StorageError
+from bncompare.execution import Failure
 from bncompare.store import RunStore
 
 
@@ -62,20 +62,18 @@ def input_output_error() -> None:
 
 @pytest.mark.parametrize(("fail", "words"), [(full, "No space left on device"), (input_output_error, "error")])
 def test_an_error_at_every_write(whole: Path, tmp_path: Path, fail: Callable[[], None], words: str) -> None:
-    """A full or failing disk is one error that names the file; when there is space again the run goes on to the same
-    bytes."""
+    """On a full or failing disk the run fails with a line that names the file; with space again it goes on to the
+    same bytes."""
     runs = tiny(tmp_path, seeds="1")[1:]
     calls = calls_of_a_run(whole)
     for number in range(0, len(calls), 7):
         folder = tmp_path / str(number)
         path = RunStore(folder).run(runs[0]).path
-        try:
-            with at_call(number, fail):
-                finish(runs, folder)
-        except StorageError as error:
-            (problem,) = error.problems
-            assert problem.startswith(str(path))
-            assert words in problem
+        with at_call(number, fail):
+            last = finish(runs, folder)[-1]
+        if isinstance(last.what, Failure):
+            assert last.what.message.startswith(str(path))
+            assert words in last.what.message
         else:
             assert calls[number] == "unlink"  # of the lock alone, which another command would take all the same
         assert_readable(folder, runs)
