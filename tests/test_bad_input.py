@@ -107,7 +107,7 @@ def assert_lines(lines: list[str], patterns: tuple[str, ...]) -> None:
         regex = ".*".join(re.escape(part) for part in pattern.split("…"))
         assert re.fullmatch(regex, line), f"{line!r} is not {pattern!r}"
         assert line.isprintable(), line
-        assert len(line) < 500, line
+        assert len(line) <= 300, line
 
 
 def base(old: str, new: str) -> str:
@@ -134,7 +134,7 @@ def bad_options(*options: str, patterns: tuple[str, ...]) -> Any:
 
 DATA = "data:\n  name: random_regression\n  samples: 100\n  validation: 0.2\n"
 SGD = "optimizer: {name: sgd, lr: 0.1}"
-NAME_RULE = "must be 1 to 80 letters, digits, '.', '_' or '-'"
+NAME_RULE = "must be 1 to 80 letters, digits, '.', '_' or '-', the first no '.'"
 
 YAML_ERRORS = [
     bad("empty file", "", "config.yaml:1: …mapping…empty"),
@@ -172,6 +172,15 @@ YAML_ERRORS = [
     bad("not UTF-8", BASE.encode() + b"# caf\xe9\n", "config.yaml:15: not UTF-8…"),
     bad("UTF-16", BASE.encode("utf-16"), "config.yaml:1: not UTF-8…"),
     bad("over-long number", base("samples: 100", f"samples: {'1' * 5000}"), "config.yaml:5: …5000 digits…too long"),
+    *(
+        bad(
+            f"leading zero: {number}",
+            base("epochs: 2", f"epochs: {number}"),
+            f"config.yaml:12: {number} is ambiguous…",
+        )
+        for number in ("012", "-012", "+012", "00", "09")
+    ),
+    bad("leading zero in a list", base("seeds: 2", "seeds: [1, 02]"), "config.yaml:2: 02 is ambiguous: …octal…1.2…"),
     bad("line break in a key", BASE + '"a\\nb": 1\n', "config.yaml:15: 'a…b': unknown key; …"),
     bad("escape sequence in a key", BASE + '"\\e[2J": 1\n', "config.yaml:15: …: unknown key; …"),
 ]
@@ -471,6 +480,7 @@ NAME_ERRORS = [
     for name, shown in [
         ("..", "'..'"),
         (".", "'.'"),
+        (".hidden", "'.hidden'"),
         ("a b", "'a b'"),
         ("a/b", "'a/b'"),
         ("../x", "'../x'"),
@@ -514,6 +524,18 @@ COMPARE_ERRORS = [
         ("[{label: 3}]", "compare[0].label: …, not 3"),
         ("[{label: ''}]", "compare[0].label: …, not ''"),
         ('[{label: "a\\nb"}]', "compare[0].label: …, not 'a\\nb'"),
+        ("[{label: '  '}]", "compare[0].label: must be 1 to 120 visible characters, not '  '"),
+        *(
+            (f'[{{label: "a{escape}b"}}]', "compare[0].label: must be 1 to 120 visible characters, not 'a…b'")
+            for escape in (r"\u200b", r"\u00a0", r"\u2028", r"\u202e", r"\u00ad", r"\u3164", r"\ufe0f", r"\U000e0001")
+        ),
+        ('{model.activation: [relu, "a\\nb"]}', r"compare: 'a\nb' is no label…visible…labels of their own…"),
+        ("{model.activation: ['']}", "compare: '' is no label (1 to 120 visible characters); …"),
+        ("{data.dir: [/a\u00a0b]}", r"compare: '/a\xa0b' is no label (1 to 120 visible characters); …"),
+        ('[{label: a}, {label: "a ", model.norm: none}]', "compare: two…called 'a '; it looks like 'a'"),
+        ("[{label: a  b}, {label: a b, model.norm: none}]", "compare: two…called 'a b'; it looks like 'a  b'"),
+        ("[{label: \u00e9}, {label: e\u0301, model.norm: none}]", "compare: two…called '…'; it looks like '\u00e9'"),
+        ("[{label: a1}, {label: a\uff11, model.norm: none}]", "compare: two…called 'a\uff11'; it looks like 'a1'"),
         ("[{label: a, lable: b}]", "compare[0].lable: …"),
         ("[{label: a}, {label: a, model.norm: none}]", "compare: …'a'…"),
         ("[{label: a}, {label: b}]", "compare: 'a' and 'b'…same…"),
@@ -648,6 +670,7 @@ OPTION_ERRORS = [
     ),
     bad_options("--set", "lr=0.1", patterns=("--set lr=0.1: lr: unknown key; valid: name, seeds, …",)),
     bad_options("--set", "training.epochs=no", patterns=("--set training.epochs=no: training.epochs: …, not 'no'",)),
+    bad_options("--set", "training.epochs=012", patterns=("--set training.epochs=012: 012 is ambiguous…",)),
     bad_options("--set", "training.epochs=", patterns=("--set training.epochs=: training.epochs: …",)),
     bad_options("--set", "model.norm=", patterns=("--set model.norm=: model.norm: …",)),
     bad_options("--set", "training.epochs=[", patterns=("--set training.epochs=[: not valid YAML: …",)),
@@ -704,6 +727,29 @@ def test_bad_config(train: Command, content: bytes, options: tuple[str, ...], pa
     ended = train("config.yaml", *options)
     assert_refused(ended)
     assert_lines(ended.errors, patterns)
+
+
+@pytest.mark.parametrize(
+    ("number", "last"), [(100, "…:114: key99: …"), (101, "… and 1 more"), (9000, "… and 8900 more")]
+)
+def test_a_hundred_problems_are_printed(train: Command, number: int, last: str) -> None:
+    """Of very many problems the first hundred are said, and how many more there are."""
+    Path("config.yaml").write_text(BASE + "".join(f"key{i}: 1\n" for i in range(number)))
+    ended = train("config.yaml")
+    assert_refused(ended)
+    first = [f"config.yaml:{15 + i}: key{i}: unknown key; …" for i in range(100)]
+    assert_lines(ended.errors, (*first[: number - 1], last) if number == 100 else (*first, last))
+
+
+def test_a_long_problem_is_cut_in_its_middle(train: Command) -> None:
+    """A line has at most 300 characters; its beginning says what is wrong, its end what would be right."""
+    key = "x" * 400
+    Path("config.yaml").write_text(BASE + f"{key}: 1\n")
+    ended = train("config.yaml")
+    assert_refused(ended)
+    (line,) = ended.errors
+    assert len(line) == 300
+    assert_lines([line], (f"config.yaml:15: {key[:100]}…claims, compare",))
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,14 @@ def test_variants_do_not_touch_each_other(expand: Expand) -> None:
     assert first.model.bias == "auto"
 
 
+def test_variants_share_what_they_do_not_set(expand: Expand) -> None:
+    """A section is read once for all variants that leave it as it is: loading takes a time linear in their number."""
+    first, *others = expand(BASE + "compare: {training.epochs: [1, 2], data.noise: [0.5, 1, 2]}\n").runs
+    for name in ("model", "diagnostics"):
+        assert all(getattr(run, name) is getattr(first, name) for run in others)
+    assert len({id(run.data) for run in [first, *others]}) == 6
+
+
 def test_two_variants_with_the_same_settings(expand: Expand) -> None:
     """Two variants that would train the same thing are an error that names both, however they are written."""
     for compare in (

@@ -29,7 +29,8 @@ def check_run(run: RunConfig) -> list[Problem]:
     if isinstance(run.model, LeNet) and isinstance(run.data, RandomRegression):
         problems.append((("model", "name"), "lenet needs images (mnist, fashion_mnist); use mlp"))
     if not any(map(is_fundamental, problems)):
-        problems += [*_check_norm(run), *_check_diagnostics(run)]
+        planned = layers(run)
+        problems += [*_check_norm(run, planned), *_check_diagnostics(run, planned)]
     return problems
 
 
@@ -102,9 +103,8 @@ def _check_monitors(run: RunConfig) -> list[Problem]:
     return problems
 
 
-def _check_diagnostics(run: RunConfig) -> list[Problem]:
+def _check_diagnostics(run: RunConfig, planned: list[Layer]) -> list[Problem]:
     wanted, problems = run.diagnostics, list[Problem]()
-    planned = layers(run)
     names = [layer.name for layer in planned]
     if wanted.layers != "all":
         for i, name in enumerate(wanted.layers):
@@ -117,9 +117,9 @@ def _check_diagnostics(run: RunConfig) -> list[Problem]:
             problems.append((("diagnostics", key), f"an entry is there twice: {entries}"))
     if wanted.units and not wanted.activations:
         problems.append((("diagnostics", "units"), "needs activations: true"))
-    hidden = [layer for layer in measured_layers(run) if not layer.is_output]
+    hidden = [layer for layer in measured_layers(run) if not layer.is_output] if wanted.units else []
     smallest = min(hidden, key=lambda layer: layer.out_features, default=None)
-    if smallest and max(wanted.units, default=0) >= smallest.out_features:
+    if smallest and max(wanted.units) >= smallest.out_features:
         message = (
             f"{max(wanted.units)} is not a unit of {smallest.name}: it has units 0 to {smallest.out_features - 1}"
         )
@@ -142,14 +142,13 @@ def _check_diagnostics(run: RunConfig) -> list[Problem]:
     return problems
 
 
-def _check_norm(run: RunConfig) -> list[Problem]:
+def _check_norm(run: RunConfig, planned: list[Layer]) -> list[Problem]:
     norm, problems = run.model.norm, list[Problem]()
     if isinstance(norm, NoNorm):
         if run.training.trainable in ("norm", "random"):
             message = f"{run.training.trainable}: this model has no norm with γ and β"
             return [(("training", "trainable"), message)]
         return []
-    planned = layers(run)
     if isinstance(norm.layers, list):
         names = [layer.name for layer in planned if not layer.is_output]
         for i, name in enumerate(norm.layers):

@@ -7,9 +7,10 @@ infinity are refused. `RunConfig` is one run, fully resolved: what `config.yaml`
 import hashlib
 import json
 import re
+import unicodedata
 from typing import Annotated, Any, Literal, Union, get_args
 
-from pydantic import BeforeValidator, Field, PlainValidator, SerializeAsAny
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SerializeAsAny
 from pydantic_core import PydanticCustomError
 
 from bncompare.config import strict_yaml
@@ -592,13 +593,35 @@ class Claim(Section):
         return match and (match[1], match[2])
 
 
-LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,120}")
+MAX_LABEL_LENGTH = 120
+LABEL_RULE = f"1 to {MAX_LABEL_LENGTH} visible characters"
+# Those that `str.isprintable` takes for visible: joiners, fillers, variation selectors, a blank of braille.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+def is_label(text: str) -> bool:
+    """Whether a variant may be called so: what a person sees of it is all there is."""
+    visible = text.isprintable() and not _INVISIBLE.search(text)
+    return visible and bool(text.strip()) and len(text) <= MAX_LABEL_LENGTH
+
+
+def looks_of_label(label: str) -> str:
+    """The same for labels that look the same: spaces at the ends, and how accents are put together, do not show."""
+    return " ".join(unicodedata.normalize("NFKC", label).split())
+
+
+def _check_label(value: str) -> str:
+    if not is_label(value):
+        raise PydanticCustomError("must_be", "must be {expected}", {"expected": LABEL_RULE})
+    return value
 
 
 class Variant(Section):
     """Which variant of an experiment a run is; written by bncompare, not by hand."""
 
-    label: Annotated[str, Field(pattern=rf"^{LABEL.pattern}$")]
+    label: Annotated[str, AfterValidator(_check_label)]
     """the name of the variant in tables and plots"""
     settings: dict[str, Any] = {}
     """the keys this variant sets"""
@@ -619,19 +642,21 @@ Seeds = Annotated[
     BeforeValidator(_seeds, json_schema_input_type=int | list[int]),
 ]
 
-NAME = re.compile(r"[A-Za-z0-9._-]{1,80}")
+# A folder of a leading dot is hidden, from people and from the commands that look for runs.
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")
 
 
 def _check_name(value: str) -> str:
-    if not NAME.fullmatch(value) or not value.strip("."):
-        raise PydanticCustomError("must_be", "must be 1 to 80 letters, digits, '.', '_' or '-'")
+    if not NAME.fullmatch(value):
+        expected = "1 to 80 letters, digits, '.', '_' or '-', the first no '.'"
+        raise PydanticCustomError("must_be", "must be {expected}", {"expected": expected})
     return value
 
 
 class RunConfig(Section):
     """One run, fully resolved: a variant and a seed. `compare` and further seeds have been expanded."""
 
-    name: Annotated[str, BeforeValidator(lambda v: _check_name(v) if isinstance(v, str) else v)]
+    name: Annotated[str, AfterValidator(_check_name)]
     """the experiment; its folder under runs/"""
     variant: Variant = Variant(label="run")
     """which variant this is; in a run folder's config.yaml only"""
