@@ -139,7 +139,7 @@ def train(
     from bncompare.experiment import plan, run_experiment
     from bncompare.progress import show_progress
 
-    planned = plan(chosen, store, fresh=fresh)
+    planned = plan(chosen, store, fresh=fresh, elsewhere=cluster is not None)
     for item in planned:
         for path in item.folder.damaged_checkpoints if item.state in ("begun", "damaged") else []:
             then = "the run goes on from the one before" if item.state == "begun" else "the run starts over"

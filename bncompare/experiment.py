@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import torch
 
-from bncompare import forkserver
+from bncompare import forkserver, memory
 from bncompare.config.schema import Images, RunConfig
 from bncompare.data import Datasets
+from bncompare.errors import UserError
 from bncompare.execution import (
     Failure,
     Job,
@@ -46,13 +47,33 @@ class Planned:
     """whether to take nothing from earlier calls"""
 
 
-def plan(runs: Sequence[RunConfig], store: RunStore, *, fresh: bool = False) -> list[Planned]:
-    """What training these runs would do; `fresh` takes nothing from earlier calls."""
+def plan(
+    runs: Sequence[RunConfig], store: RunStore, *, fresh: bool = False, elsewhere: bool = False
+) -> list[Planned]:
+    """What training these runs would do; `fresh` takes nothing from earlier calls.
+
+    Raises UserError if a run needs more memory than this machine has, unless it is to be trained `elsewhere`.
+    """
     folders = [store.run(run) for run in runs]
+    states: list[State] = ["new" if fresh else folder.state for folder in folders]
+    if not elsewhere:
+        _check_memory([run for run, state in zip(runs, states, strict=True) if state != "finished"])
     return [
-        Planned(run, folder, "new" if fresh else folder.state, count_parameters(run), fresh)
-        for run, folder in zip(runs, folders, strict=True)
+        Planned(run, folder, state, count_parameters(run), fresh)
+        for run, folder, state in zip(runs, folders, states, strict=True)
     ]
+
+
+def _check_memory(runs: Iterable[RunConfig]) -> None:
+    machine = memory.available()
+    wanted = {f"{run.name}: {run.variant.label}": memory.needed(run) for run in runs}
+    problems = [
+        f"{name}: needs about {needed} of memory; this machine has {memory.in_gb(machine)}"
+        for name, needed in wanted.items()
+        if needed.total > machine
+    ]
+    if problems:
+        raise UserError(*problems)
 
 
 @dataclass(frozen=True)
@@ -187,7 +208,9 @@ class _Sweep:
         num_processes = self.num_processes
         if num_processes is None:
             threads = max(self.todo[number].run.training.threads for number in numbers)
-            num_processes = available_cores() // threads if device.type == "cpu" else 1
+            most = max(memory.needed(self.todo[number].run).total for number in numbers)
+            room = memory.available() // max(most, 1)
+            num_processes = min(available_cores() // threads, room) if device.type == "cpu" else 1
         if min(num_processes, len(numbers)) <= 1:
             return inline.execute(jobs, self.datasets.of, device)
         forkserver.start(item.run for item in self.todo)

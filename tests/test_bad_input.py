@@ -391,12 +391,12 @@ COMBINATION_ERRORS = [
     bad(
         "data larger than memory",
         base("samples: 100", "samples: 10000000\n  features: 100000"),
-        "config.yaml:5: data.samples: …1 GB…",
+        "base: batch: needs about 4,00… GB (data 4,00…, model …, a batch …) of memory; this machine has …",
     ),
     bad(
         "too many targets",
         base("samples: 100", "samples: 1000000\n  targets: 100000"),
-        "config.yaml:5: data.samples: samples × (features + targets)…1 GB…",
+        "base: batch: needs about 2,0… GB (data 2,0…, model …, a batch …) of memory; this machine has …",
     ),
     bad(
         "early stopping without validation",
@@ -664,6 +664,12 @@ CLAIM_ERRORS = [
 
 OPTION_ERRORS = [
     bad_options("--set", "training.epochs", patterns=("--set training.epochs: must be KEY=VALUE…",)),
+    bad(
+        "a dry run of what does not fit",
+        base("[8, 8]", f"{[65536] * 40}"),
+        "base: batch: needs about 1…,… GB (data 0.0, model 1…,…, a batch …) of memory; this machine has …",
+        options=("--dry-run",),
+    ),
     bad_options("--set", "training..lr=3", patterns=("--set training..lr=3: must be KEY=VALUE…",)),
     bad_options(
         "--set", "training.optmizer.lr=1", patterns=("--set …: training.optmizer: unknown key; …'optimizer'?",)

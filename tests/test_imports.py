@@ -25,6 +25,7 @@ LAYERS = [
     "config.checks",
     "config.problems",
     "config.expansion",
+    "memory",
     "statistics",
     "plotting",
     "curve_plots",

@@ -19,7 +19,6 @@ from bncompare.norms.kinds import BatchFamily
 
 Problem = tuple[KeyPath, str]
 
-MAX_VALUES = 250_000_000  # of random regression: 1 GB of float32
 MAX_RUNS = 10_000
 
 
@@ -42,10 +41,6 @@ def is_fundamental(problem: Problem) -> bool:
 
 def _check_data(run: RunConfig) -> list[Problem]:
     data, problems = run.data, list[Problem]()
-    num_values = data.features + data.targets if isinstance(data, RandomRegression) else 0
-    if isinstance(data, RandomRegression) and (data.samples + data.test_samples) * num_values > MAX_VALUES:
-        message = f"samples × (features + targets) is over {MAX_VALUES:,} values (1 GB)"
-        problems.append((("data", "samples"), message))
     left = data.pool_size - data.validation_size
     if isinstance(data.validation, float) and data.validation_size == 0:
         message = f"{data.validation} of {data.pool_size} examples is an empty validation set"
