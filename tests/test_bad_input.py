@@ -220,6 +220,30 @@ TYPE_ERRORS = [
     bad("null norm", base("norm: batch", "norm:"), "config.yaml:10: model.norm: …none, batch, …, not null…"),
 ]
 
+RANGE_ERRORS = [
+    bad(
+        f"{old} → {new}"[:60],
+        base(old, new),
+        f"config.yaml:{line}: {key}: must be at most {most}, not …",
+    )
+    for old, new, line, key, most in [
+        ("norm: batch", "init: {kind: xavier_uniform, gain: 1e300}", 10, "model.init.gain", "1e+30"),
+        ("norm: batch", "init: {kind: normal, std: 1e31}", 10, "model.init.std", "1e+30"),
+        ("norm: batch", f"norm: {{kind: local_response, size: {10**21}}}", 10, "model.norm.size", "131071"),
+        ("norm: batch", "norm: {kind: local_response, size: 131072}", 10, "model.norm.size", "131071"),
+        ("norm: batch", "norm: {kind: batch_renorm, rmax: 1e300}", 10, "model.norm.rmax", "1e+30"),
+        ("norm: batch", "norm: {kind: batch_renorm, dmax: 1e300}", 10, "model.norm.dmax", "1e+30"),
+        ("norm: batch", "norm: {kind: noisy_batch, noise_std: 1e39}", 10, "model.norm.noise_std", "1e+30"),
+        ("norm: batch", "norm: {kind: spectral, n_power_iterations: 1001}", 10, "…n_power_iterations", "1000"),
+        ("norm: batch", "norm: {kind: layer, eps: 1e300}", 10, "model.norm.eps", "1e+30"),
+        ("epochs: 2", f"epochs: {10**12 + 1}", 12, "training.epochs", "1000000000000"),
+        ("lr: 0.1", "lr: 1e300", 14, "training.optimizer.lr", "1e+30"),
+        ("lr: 0.1", "lr: 0.1, weight_decay: 1e300", 14, "training.optimizer.weight_decay", "1e+30"),
+        ("samples: 100", f"samples: 100\n  train_size: {10**21}", 6, "data.train_size", "1000000000000"),
+        ("samples: 100", "samples: 100\n  noise: 1e300", 6, "data.noise", "1e+30"),
+    ]
+]
+
 KEY_ERRORS = [
     bad("unknown at the top", base("seeds", "sedes"), "config.yaml:2: sedes: unknown key; …did you mean 'seeds'?"),
     bad("unknown in data", base("samples", "sample"), "config.yaml:5: data.sample: unknown…did you mean 'samples'?"),
@@ -715,6 +739,7 @@ OPTION_ERRORS = [
     [
         *YAML_ERRORS,
         *TYPE_ERRORS,
+        *RANGE_ERRORS,
         *KEY_ERRORS,
         *CHOICE_ERRORS,
         *COMBINATION_ERRORS,

@@ -1,17 +1,22 @@
 """From a config to its runs: variants, seeds, overrides, resolution, digests, --smoke."""
 
 import dataclasses
+import types
+import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from annotated_types import Le, Lt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from bncompare.config.checks import check_run
 from bncompare.config.expansion import Experiment, load_experiment, parse_seeds
-from bncompare.config.schema import Images, LeNet, ReduceOnPlateau, RunConfig
+from bncompare.config.schema import Claim, Images, LeNet, ReduceOnPlateau, RunConfig
+from bncompare.config.section import Section
 from bncompare.config.strict_yaml import parse
 from bncompare.errors import UserError
 
@@ -332,6 +337,37 @@ def test_a_bad_override_is_named(expand: Expand, override: str, message: str) ->
     (problem,) = expand.problems(BASE, override)
     assert problem.startswith(f"--set {override}: ")
     assert message in problem
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def unbounded(annotation: Any, metadata: Sequence[Any]) -> list[Any]:
+    """The numbers in a type that may be as large as one likes."""
+    metadata = [inner for item in metadata for inner in getattr(item, "metadata", [item])]
+    if typing.get_origin(annotation) is typing.Annotated:
+        inner, *more = typing.get_args(annotation)
+        return unbounded(inner, [*metadata, *more])
+    if annotation in (int, float):
+        return [] if any(isinstance(item, Le | Lt) for item in metadata) else [annotation]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [found for argument in typing.get_args(annotation) for found in unbounded(argument, metadata)]
+    return [found for argument in typing.get_args(annotation) for found in unbounded(argument, [])]
+
+
+def sections(above: type[Section] = Section) -> list[type[Section]]:
+    return [section for below in above.__subclasses__() for section in (below, *sections(below))]
+
+
+def test_every_number_has_a_largest_value() -> None:
+    """No key takes a number that could only fail: one beyond float32, or beyond what can be counted to."""
+    assert not {
+        f"{section.__name__}.{name}"
+        for section in sections()
+        if section.__module__.startswith("bncompare.") and section is not Claim
+        for name, field in section.model_fields.items()
+        if unbounded(field.annotation, field.metadata)
+    }
 
 
 # ---------------------------------------------------------------- resolution

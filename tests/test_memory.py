@@ -29,7 +29,11 @@ def runs(*overrides: str, seeds: str = "1") -> list[RunConfig]:
         ("data", 4 * 2_000_000 * 101, ["data.samples=1500000", "data.test_samples=500000", "data.features=100"]),
         ("data", 4 * 5_000_000 * 1000, ["data.samples=1000000", "data.targets=1000"]),
         ("data", 4 * 3 * 50_000 * 10_000, ["data.signal=linear", "data.features=50000", "data.targets=10000"]),
-        ("data", 4 * 2 * 100_000 * 50_000, ["data.signal=teacher", "data.features=100000", "data.teacher_hidden=50000"]),
+        (
+            "data",
+            4 * 2 * 100_000 * 50_000,
+            ["data.signal=teacher", "data.features=100000", "data.teacher_hidden=50000"],
+        ),
         ("data", 4 * 2 * 10_000 * 50_000, ["data.signal=teacher", "data.samples=10", "data.teacher_hidden=50000"]),
         ("data", 70_000 * 784, ["data={name: mnist}"]),
         ("model", 4 * 5 * 20_000**2, ["model.hidden=[20000, 20000]"]),
@@ -37,7 +41,11 @@ def runs(*overrides: str, seeds: str = "1") -> list[RunConfig]:
         ("model", 4 * 9 * 20_000**2, ["model.hidden=[20000, 20000]", "diagnostics.gradients=true"]),
         ("model", 4 * 6 * 20_000**2, ["model.hidden=[20000, 20000]", "compare.model.norm=[weight]"]),
         ("batch", 4 * 4 * 60_000 * 4704, ["data={name: mnist}", "model={name: lenet}", "training.batch_size=full"]),
-        ("batch", 4 * 2 * 800 * 5 * 1000, ["model.hidden=[1000, 1000, 1000, 1000, 1000]", "training.batch_size=full"]),
+        (
+            "batch",
+            4 * 2 * 800 * 5 * 1000,
+            ["model.hidden=[1000, 1000, 1000, 1000, 1000]", "training.batch_size=full"],
+        ),
         ("batch", 4 * 2 * 700 * 5000, ["model.hidden=[5000]", "diagnostics={gradients: true, examples: 700}"]),
     ],
 )
@@ -72,7 +80,7 @@ def test_what_does_not_fit_is_not_started(tmp_path: Path, overrides: list[str], 
 
 
 def test_as_many_runs_at_a_time_as_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where memory holds one run but not two, the runs are trained one after the other, however many cores there are."""
+    """Where memory holds one run but not two, they are trained one after the other, however many cores there are."""
 
     def no_processes(*_arguments: object, **_options: object) -> NoReturn:
         raise AssertionError("two runs at a time")

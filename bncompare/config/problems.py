@@ -110,7 +110,7 @@ def _locate(loc: tuple[str | int, ...], model: type[BaseModel], data: Any) -> tu
     candidates: list[type[BaseModel]] = []
     for i, key in enumerate(loc):
         tagged = [c for c in candidates if key in _tags(c)]
-        if tagged and section is None:
+        if tagged and (section is None or key not in section.model_fields):
             (section,) = tagged
             continue
         path = (*path, key)
