@@ -722,6 +722,7 @@ OPTION_ERRORS = [
         options=("--set", "model.norm=layer"),
     ),
     bad_options("--seeds", "a", patterns=("--seeds a: …0-4…0,3,7…",)),
+    bad_options("--seeds", "0-2,1", patterns=("--seeds 0-2,1: 1 is there twice",)),
     bad_options("--seeds", "5-1", patterns=("--seeds 5-1: …",)),
     bad_options("--seeds", "", patterns=("--seeds : …",)),
     bad_options("--seeds", "0", patterns=("--seeds 0: …, not 0",)),

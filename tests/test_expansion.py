@@ -1,6 +1,7 @@
 """From a config to its runs: variants, seeds, overrides, resolution, digests, --smoke."""
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -51,6 +52,10 @@ class Expand:
         """The only run of a config."""
         (run,) = self(text, *overrides).runs
         return run
+
+    def warnings(self, experiment: Experiment) -> list[str]:
+        """What is doubtful in a config, the folder left out."""
+        return [warning.replace(f"{self.folder}/", "") for warning in experiment.warnings]
 
     def problems(self, text: str, *overrides: str) -> list[str]:
         """What is wrong with a config, the folder left out."""
@@ -217,9 +222,13 @@ def test_seeds_on_the_command_line(expand: Expand, text: str, seeds: list[int] |
         assert [run.seed for run in expand(BASE + "seeds: [42]\n", seeds=text).runs] == seeds
 
 
-def test_a_seed_given_twice_is_run_once(expand: Expand) -> None:
-    """Overlapping ranges of seeds give each run once."""
-    assert [run.seed for run in expand(BASE, seeds="0-2,1-3").runs] == [0, 1, 2, 3]
+def test_a_seed_given_twice(expand: Expand) -> None:
+    """Overlapping ranges on the command line are an error; in a config each run is trained once, with a warning."""
+    with pytest.raises(UserError, match=r"^--seeds 0-2,1-3: 1 is there twice$"):
+        parse_seeds("0-2,1-3")
+    experiment = expand(BASE + "seeds: [4, 3, 4]\n")
+    assert [run.seed for run in experiment.runs] == [4, 3]
+    assert expand.warnings(experiment) == ["config.yaml:5: seeds: 4 is there twice; each seed is trained once"]
 
 
 # ---------------------------------------------------------------- overrides
@@ -595,6 +604,54 @@ def test_validating_on_the_test_set_is_warned_of(expand: Expand) -> None:
     (warning,) = expand(BASE + "compare: {model.norm: [none, batch]}\n", "data.validation=test").warnings
     assert "test" in warning
     assert "optimistic" in warning
+
+
+TEN = "training={epochs: 10, optimizer: {name: sgd, lr: 0.1}}"
+STEPS = "training={steps: 10, eval_every: 1, optimizer: {name: sgd, lr: 0.1}}"
+RENORM = "model.norm={kind: batch_renorm, start: 100, rmax_end: 100, dmax_end: 100}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fine", "doubtful", "message"),
+    [
+        ([TEN], "training.scheduler={name: step, step_size: 9}", "10", ".step_size: 10 is not before…epoch 10"),
+        ([STEPS], "training.scheduler={name: step, step_size: 9}", "10", ".step_size: 10 is not before…step 10"),
+        ([TEN], "training.scheduler={name: multistep, milestones: [3, 9]}", "10", ".milestones: 10 is not before…"),
+        ([TEN], "training.scheduler={name: cosine, eta_min: 0.1}", "0.2", ".eta_min: 0.2 is above…0.1"),
+        (
+            [TEN],
+            "training.scheduler={name: reduce_on_plateau, patience: 3, min_lr: 0.1}",
+            "0.2",
+            ".min_lr: 0.2 is above…0.1",
+        ),
+        ([TEN], "training.scheduler={name: reduce_on_plateau, patience: 9}", "10", ".patience: 10 is never…10 ev…"),
+        ([TEN], "training.early_stopping={patience: 9}", "10", ".patience: 10 is never used up…10 evaluations"),
+        ([STEPS], "training.eval_every=10", "11", ": 11 is after the end, step 10: the end alone is evaluated"),
+        ([TEN], "diagnostics={gradients: true, every: 10}", "11", ".every: 11 is after the end…10 evaluations…"),
+        ([TEN], "diagnostics={gradients: true, layers: [output]}", "", ".layers: is empty: no layer is measured"),
+        ([TEN, "training.optimizer.decay_norm=false"], "training.optimizer.weight_decay=0.1", "0", "…decay is 0"),
+        ([TEN, RENORM], "model.norm.rmax_end=100", "99", ": 99 is before start, 100: the limit jumps…"),
+        ([TEN, RENORM], "model.norm.dmax_end=100", "99", ": 99 is before start, 100: the limit jumps…"),
+    ],
+)
+def test_what_has_no_effect_is_warned_of(
+    expand: Expand, overrides: list[str], fine: str, doubtful: str, message: str
+) -> None:
+    """A setting that will do nothing, or not what it says, is a warning with its key; one that just does is none."""
+    assert expand(BASE, *overrides, fine).warnings == []
+    changed = re.sub(r"(output|[0-9.]+)(?=[^0-9a-z.]*$)", doubtful, fine)
+    assert changed != fine
+    (warning,) = expand(BASE, *overrides, changed).warnings
+    pattern = ".*".join(re.escape(part) for part in message.split("…"))
+    key = changed.partition("=")[0]
+    assert re.fullmatch(rf"--set .*: {re.escape(key)}.*{pattern}", warning) or "decay_norm: has no effect" in warning
+
+
+def test_a_warning_is_said_once_for_all_variants(expand: Expand) -> None:
+    """What is doubtful in all variants is one warning, at its line."""
+    experiment = expand(BASE + "compare: {model.norm: [none, batch]}\n", "training.early_stopping.patience=2")
+    (warning,) = experiment.warnings
+    assert warning.endswith("training.early_stopping.patience: 2 is never used up: there are 2 evaluations")
 
 
 # ---------------------------------------------------------------- --smoke

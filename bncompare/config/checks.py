@@ -7,15 +7,17 @@ from bncompare.config.schema import (
     At,
     Claim,
     ClassClusteredSampler,
+    CosineLR,
     LeNet,
     MultiStepLR,
     RandomRegression,
     ReduceOnPlateau,
     RunConfig,
+    StepLR,
 )
 from bncompare.config.strict_yaml import KeyPath
 from bncompare.norms import NoNorm, Norm
-from bncompare.norms.kinds import BatchFamily
+from bncompare.norms.kinds import BatchFamily, BatchRenorm
 
 Problem = tuple[KeyPath, str]
 
@@ -37,6 +39,64 @@ def is_fundamental(problem: Problem) -> bool:
     """Whether it leaves the layers, the batches or the length of a run unknown, on which other checks rely."""
     path, _ = problem
     return path[0] == "data" or path in (("model", "name"), ("training", "epochs"))
+
+
+def doubts(run: RunConfig) -> list[Problem]:
+    """What a run without problems asks for and will not get."""
+    training, optimizer, wanted = run.training, run.training.optimizer, run.diagnostics
+    evaluations = -(-run.total_steps // (training.eval_every or run.steps_per_epoch))
+    found: list[Problem] = [*_doubts_of_schedule(run, evaluations), *_doubts_of_norm(run)]
+    if len(set(run.seeds)) < len(run.seeds):
+        twice = next(seed for seed in run.seeds if run.seeds.count(seed) > 1)
+        found.append((("seeds",), f"{twice} is there twice; each seed is trained once"))
+    if training.eval_every is not None and training.eval_every > run.total_steps:
+        message = f"{training.eval_every} is after the end, step {run.total_steps}: the end alone is evaluated"
+        found.append((("training", "eval_every"), message))
+    stopping = training.early_stopping
+    if stopping is not None and stopping.patience >= evaluations:
+        message = f"{stopping.patience} is never used up: there are {evaluations} evaluations"
+        found.append((("training", "early_stopping", "patience"), message))
+    if not optimizer.decay_norm and optimizer.weight_decay == 0:
+        found.append((("training", "optimizer", "decay_norm"), "has no effect: weight_decay is 0"))
+    if wanted.every > evaluations:
+        message = f"{wanted.every} is after the end: of {evaluations} evaluations the last alone is measured"
+        found.append((("diagnostics", "every"), message))
+    if wanted.layers == []:
+        found.append((("diagnostics", "layers"), "is empty: no layer is measured"))
+    return found
+
+
+def _doubts_of_schedule(run: RunConfig, evaluations: int) -> list[Problem]:
+    scheduler, lr, found = run.training.scheduler, run.training.optimizer.lr, list[Problem]()
+    path: KeyPath = ("training", "scheduler")
+    length, unit = run.training.epochs, "epoch"
+    if length is None:
+        length, unit = run.total_steps, "step"
+    if isinstance(scheduler, StepLR) and scheduler.step_size >= length:
+        found.append(((*path, "step_size"), f"{scheduler.step_size} is not before the end, {unit} {length}"))
+    if isinstance(scheduler, MultiStepLR) and scheduler.milestones[-1] >= length:
+        found.append(((*path, "milestones"), f"{scheduler.milestones[-1]} is not before the end, {unit} {length}"))
+    if isinstance(scheduler, CosineLR) and scheduler.eta_min > lr:
+        found.append(((*path, "eta_min"), f"{scheduler.eta_min} is above the learning rate, {lr}"))
+    if isinstance(scheduler, ReduceOnPlateau):
+        if scheduler.min_lr > lr:
+            found.append(((*path, "min_lr"), f"{scheduler.min_lr} is above the learning rate, {lr}"))
+        if scheduler.patience >= evaluations:
+            message = f"{scheduler.patience} is never used up: there are {evaluations} evaluations"
+            found.append(((*path, "patience"), message))
+    return found
+
+
+def _doubts_of_norm(run: RunConfig) -> list[Problem]:
+    norm = run.model.norm
+    if not isinstance(norm, BatchRenorm):
+        return []
+    ends = {"rmax_end": norm.rmax_end, "dmax_end": norm.dmax_end}
+    return [
+        (("model", "norm", name), f"{end} is before start, {norm.start}: the limit jumps instead of growing")
+        for name, end in ends.items()
+        if end < norm.start
+    ]
 
 
 def _check_data(run: RunConfig) -> list[Problem]:

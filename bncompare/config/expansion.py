@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bncompare.config import strict_yaml
-from bncompare.config.checks import MAX_RUNS, check_claims, check_run, is_fundamental
+from bncompare.config.checks import MAX_RUNS, check_claims, check_run, doubts, is_fundamental
 from bncompare.config.problems import describe, did_you_mean, line, shown
 from bncompare.config.schema import (
     LABEL_RULE,
@@ -75,6 +75,7 @@ def load_experiment(
     _check_overrides(overrides, override_keys, drafts)
 
     problems: list[str] = []
+    warnings: list[str] = []
     variants: list[RunConfig] = []
     shared = document.without("compare")
     sections = _Sections()
@@ -94,9 +95,9 @@ def load_experiment(
             continue
         found = check_run(config)
         problems += [line(variant_document, *problem) for problem in found]
+        warnings += [] if found else [line(variant_document, *doubt) for doubt in doubts(config)]
         is_known = is_known and not any(map(is_fundamental, found))
         variants.append(_resolve(config, draft, index))
-    warnings = []
     # The config.yaml of one run has the claims of all.
     if is_known and len(variants) == len(drafts) and "variant" not in document.data:
         claim_problems = [line(document, *problem) for problem in check_claims(variants)]
@@ -123,7 +124,7 @@ def load_experiment(
         for config in variants
         if seed in config.seeds
     ]
-    return Experiment(runs[0].name, runs, warnings)
+    return Experiment(runs[0].name, runs, list(dict.fromkeys(warnings)))  # likewise
 
 
 class _Sections:
@@ -169,6 +170,8 @@ def parse_seeds(text: str) -> list[int] | int:
         if last < first or last - first >= MAX_RUNS:
             raise UserError(f"--seeds {text}: {part.strip()} is not a range of 1 to {MAX_RUNS} seeds")
         seeds += range(first, last + 1)
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"--seeds {text}: {next(seed for seed in seeds if seeds.count(seed) > 1)} is there twice")
     return seeds
 
 
