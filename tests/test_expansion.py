@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from annotated_types import Le, Lt
+from fuzz import fuzz, problem_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -346,6 +347,24 @@ def test_a_bad_override_is_named(expand: Expand, override: str, message: str) ->
     (problem,) = expand.problems(BASE, override)
     assert problem.startswith(f"--set {override}: ")
     assert message in problem
+
+
+# ---------------------------------------------------------------- mutated configs
+
+
+def test_a_mutated_config_loads_or_is_refused(tmp_path: Path) -> None:
+    """Whatever happens to a config, loading it gives runs or printable problems; tests/fuzz.py tries many more."""
+    assert fuzz(200, 7, tmp_path) == []
+
+
+@pytest.mark.parametrize("raised", [ValueError("x"), UserError("a\x1b[2J"), UserError("a\nb"), UserError()])
+def test_fuzzing_finds(raised: Exception) -> None:
+    """Any other exception, and a problem that is no printable line, is found."""
+
+    def load() -> None:
+        raise raised
+
+    assert problem_of(load)
 
 
 # ---------------------------------------------------------------- numbers
