@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from bncompare.errors import StorageError, UserError, printable
+from bncompare.errors import StorageError, UserError, problem_lines
 
 if TYPE_CHECKING:  # pydantic, NumPy, matplotlib, rich and torch are imported by the commands that need them
     from bncompare.config.expansion import Experiment
@@ -44,8 +44,7 @@ def main() -> NoReturn:
         finally:
             sys.stdout.flush()
     except UserError as error:
-        for problem in error.problems:
-            text = printable(problem)
+        for text in problem_lines(error.problems):
             print(f"error: {text}" if not text.startswith(" ") else text, file=sys.stderr)
         sys.exit(1 if isinstance(error, StorageError) else 2)
     except BrokenPipeError:  # `bncompare list | head`
@@ -140,7 +139,7 @@ def train(
     from bncompare.experiment import plan, run_experiment
     from bncompare.progress import show_progress
 
-    planned = plan(chosen, store, fresh=fresh)
+    planned = plan(chosen, store, fresh=fresh, elsewhere=cluster is not None)
     for item in planned:
         for problem in item.problems if dry_run or item.state != "unreadable" else ():  # which fails, and says why
             print(f"warning: {problem}", file=sys.stderr)
@@ -271,9 +270,8 @@ def _load(
             problems += error.problems
     if problems:
         raise UserError(*dict.fromkeys(problems))
-    for experiment in experiments:
-        for warning in experiment.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+    for text in problem_lines([warning for experiment in experiments for warning in experiment.warnings]):
+        print(f"warning: {text}", file=sys.stderr)
     return experiments
 
 

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import torch
 
-from bncompare import forkserver
+from bncompare import forkserver, memory
 from bncompare.config.schema import Images, RunConfig
 from bncompare.data import Datasets
-from bncompare.errors import StorageError
+from bncompare.errors import StorageError, UserError
 from bncompare.execution import (
     Failure,
     Job,
@@ -49,14 +49,33 @@ class Planned:
     """whether to take nothing from earlier calls"""
 
 
-def plan(runs: Sequence[RunConfig], store: RunStore, *, fresh: bool = False) -> list[Planned]:
-    """What training these runs would do; `fresh` takes nothing from earlier calls."""
+def plan(
+    runs: Sequence[RunConfig], store: RunStore, *, fresh: bool = False, elsewhere: bool = False
+) -> list[Planned]:
+    """What training these runs would do; `fresh` takes nothing from earlier calls.
+
+    Raises UserError if a run needs more memory than this machine has, unless it is to be trained `elsewhere`.
+    """
     planned = []
     for run in runs:
         folder = store.run(run)
         found = Condition("new") if fresh else folder.examine()
         planned.append(Planned(run, folder, found.state, count_parameters(run), found.problems, fresh))
+    if not elsewhere:
+        _check_memory([item.run for item in planned if item.state != "finished"])
     return planned
+
+
+def _check_memory(runs: Iterable[RunConfig]) -> None:
+    machine = memory.available()
+    wanted = {f"{run.name}: {run.variant.label}": memory.needed(run) for run in runs}
+    problems = [
+        f"{name}: needs about {needed} of memory; this machine has {memory.in_gb(machine)}"
+        for name, needed in wanted.items()
+        if needed.total > machine
+    ]
+    if problems:
+        raise UserError(*problems)
 
 
 @dataclass(frozen=True)
@@ -215,7 +234,9 @@ class _Sweep:
         num_processes = self.num_processes
         if num_processes is None:
             threads = max(self.todo[number].run.training.threads for number in numbers)
-            num_processes = available_cores() // threads if device.type == "cpu" else 1
+            most = max(memory.needed(self.todo[number].run).total for number in numbers)
+            room = memory.available() // max(most, 1)
+            num_processes = min(available_cores() // threads, room) if device.type == "cpu" else 1
         if min(num_processes, len(numbers)) <= 1:
             return inline.execute(jobs, self.datasets.of, device, self.abandoned)
         forkserver.start(item.run for item in self.todo)

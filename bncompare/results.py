@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bncompare.config import strict_yaml
-from bncompare.config.schema import LABEL, NAME
+from bncompare.config.schema import NAME, is_label
 from bncompare.errors import UserError, printable
 from bncompare.files import MISSING, read_text, regular_file
 
@@ -189,9 +189,9 @@ def read_run(path: Path) -> LoadedRun:
     except (KeyError, TypeError, ValueError):
         raise ValueError("config.yaml is not that of one run") from None
     # They become file names and go to the terminal.
-    if not (isinstance(experiment, str) and NAME.fullmatch(experiment) and experiment.strip(".")):
+    if not (isinstance(experiment, str) and NAME.fullmatch(experiment)):
         raise ValueError("config.yaml has no valid name")
-    if not (isinstance(label, str) and LABEL.fullmatch(label)):
+    if not (isinstance(label, str) and is_label(label)):
         raise ValueError("config.yaml has no valid variant label")
     if not all(type(number) is int and 0 <= number < 2**63 for number in (seed, index)):
         raise ValueError("config.yaml: seed and variant index must be whole numbers from 0")

@@ -1,17 +1,24 @@
 """From a config to its runs: variants, seeds, overrides, resolution, digests, --smoke."""
 
 import dataclasses
+import re
+import types
+import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from annotated_types import Le, Lt
+from fuzz import fuzz, problem_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from bncompare.config.checks import check_run
 from bncompare.config.expansion import Experiment, load_experiment, parse_seeds
-from bncompare.config.schema import Images, LeNet, ReduceOnPlateau, RunConfig
+from bncompare.config.schema import Claim, Images, LeNet, ReduceOnPlateau, RunConfig
+from bncompare.config.section import Section
 from bncompare.config.strict_yaml import parse
 from bncompare.errors import UserError
 
@@ -46,6 +53,10 @@ class Expand:
         """The only run of a config."""
         (run,) = self(text, *overrides).runs
         return run
+
+    def warnings(self, experiment: Experiment) -> list[str]:
+        """What is doubtful in a config, the folder left out."""
+        return [warning.replace(f"{self.folder}/", "") for warning in experiment.warnings]
 
     def problems(self, text: str, *overrides: str) -> list[str]:
         """What is wrong with a config, the folder left out."""
@@ -141,6 +152,14 @@ def test_variants_do_not_touch_each_other(expand: Expand) -> None:
     assert first.model.bias == "auto"
 
 
+def test_variants_share_what_they_do_not_set(expand: Expand) -> None:
+    """A section is read once for all variants that leave it as it is: loading takes a time linear in their number."""
+    first, *others = expand(BASE + "compare: {training.epochs: [1, 2], data.noise: [0.5, 1, 2]}\n").runs
+    for name in ("model", "diagnostics"):
+        assert all(getattr(run, name) is getattr(first, name) for run in others)
+    assert len({id(run.data) for run in [first, *others]}) == 6
+
+
 def test_two_variants_with_the_same_settings(expand: Expand) -> None:
     """Two variants that would train the same thing are an error that names both, however they are written."""
     for compare in (
@@ -204,9 +223,13 @@ def test_seeds_on_the_command_line(expand: Expand, text: str, seeds: list[int] |
         assert [run.seed for run in expand(BASE + "seeds: [42]\n", seeds=text).runs] == seeds
 
 
-def test_a_seed_given_twice_is_run_once(expand: Expand) -> None:
-    """Overlapping ranges of seeds give each run once."""
-    assert [run.seed for run in expand(BASE, seeds="0-2,1-3").runs] == [0, 1, 2, 3]
+def test_a_seed_given_twice(expand: Expand) -> None:
+    """Overlapping ranges on the command line are an error; in a config each run is trained once, with a warning."""
+    with pytest.raises(UserError, match=r"^--seeds 0-2,1-3: 1 is there twice$"):
+        parse_seeds("0-2,1-3")
+    experiment = expand(BASE + "seeds: [4, 3, 4]\n")
+    assert [run.seed for run in experiment.runs] == [4, 3]
+    assert expand.warnings(experiment) == ["config.yaml:5: seeds: 4 is there twice; each seed is trained once"]
 
 
 # ---------------------------------------------------------------- overrides
@@ -324,6 +347,55 @@ def test_a_bad_override_is_named(expand: Expand, override: str, message: str) ->
     (problem,) = expand.problems(BASE, override)
     assert problem.startswith(f"--set {override}: ")
     assert message in problem
+
+
+# ---------------------------------------------------------------- mutated configs
+
+
+def test_a_mutated_config_loads_or_is_refused(tmp_path: Path) -> None:
+    """Whatever happens to a config, loading it gives runs or printable problems; tests/fuzz.py tries many more."""
+    assert fuzz(200, 7, tmp_path) == []
+
+
+@pytest.mark.parametrize("raised", [ValueError("x"), UserError("a\x1b[2J"), UserError("a\nb"), UserError()])
+def test_fuzzing_finds(raised: Exception) -> None:
+    """Any other exception, and a problem that is no printable line, is found."""
+
+    def load() -> None:
+        raise raised
+
+    assert problem_of(load)
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def unbounded(annotation: Any, metadata: Sequence[Any]) -> list[Any]:
+    """The numbers in a type that may be as large as one likes."""
+    metadata = [inner for item in metadata for inner in getattr(item, "metadata", [item])]
+    if typing.get_origin(annotation) is typing.Annotated:
+        inner, *more = typing.get_args(annotation)
+        return unbounded(inner, [*metadata, *more])
+    if annotation in (int, float):
+        return [] if any(isinstance(item, Le | Lt) for item in metadata) else [annotation]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [found for argument in typing.get_args(annotation) for found in unbounded(argument, metadata)]
+    return [found for argument in typing.get_args(annotation) for found in unbounded(argument, [])]
+
+
+def sections(above: type[Section] = Section) -> list[type[Section]]:
+    return [section for below in above.__subclasses__() for section in (below, *sections(below))]
+
+
+def test_every_number_has_a_largest_value() -> None:
+    """No key takes a number that could only fail: one beyond float32, or beyond what can be counted to."""
+    assert not {
+        f"{section.__name__}.{name}"
+        for section in sections()
+        if section.__module__.startswith("bncompare.") and section is not Claim
+        for name, field in section.model_fields.items()
+        if unbounded(field.annotation, field.metadata)
+    }
 
 
 # ---------------------------------------------------------------- resolution
@@ -552,6 +624,54 @@ def test_validating_on_the_test_set_is_warned_of(expand: Expand) -> None:
     (warning,) = expand(BASE + "compare: {model.norm: [none, batch]}\n", "data.validation=test").warnings
     assert "test" in warning
     assert "optimistic" in warning
+
+
+TEN = "training={epochs: 10, optimizer: {name: sgd, lr: 0.1}}"
+STEPS = "training={steps: 10, eval_every: 1, optimizer: {name: sgd, lr: 0.1}}"
+RENORM = "model.norm={kind: batch_renorm, start: 100, rmax_end: 100, dmax_end: 100}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fine", "doubtful", "message"),
+    [
+        ([TEN], "training.scheduler={name: step, step_size: 9}", "10", ".step_size: 10 is not before…epoch 10"),
+        ([STEPS], "training.scheduler={name: step, step_size: 9}", "10", ".step_size: 10 is not before…step 10"),
+        ([TEN], "training.scheduler={name: multistep, milestones: [3, 9]}", "10", ".milestones: 10 is not before…"),
+        ([TEN], "training.scheduler={name: cosine, eta_min: 0.1}", "0.2", ".eta_min: 0.2 is above…0.1"),
+        (
+            [TEN],
+            "training.scheduler={name: reduce_on_plateau, patience: 3, min_lr: 0.1}",
+            "0.2",
+            ".min_lr: 0.2 is above…0.1",
+        ),
+        ([TEN], "training.scheduler={name: reduce_on_plateau, patience: 9}", "10", ".patience: 10 is never…10 ev…"),
+        ([TEN], "training.early_stopping={patience: 9}", "10", ".patience: 10 is never used up…10 evaluations"),
+        ([STEPS], "training.eval_every=10", "11", ": 11 is after the end, step 10: the end alone is evaluated"),
+        ([TEN], "diagnostics={gradients: true, every: 10}", "11", ".every: 11 is after the end…10 evaluations…"),
+        ([TEN], "diagnostics={gradients: true, layers: [output]}", "", ".layers: is empty: no layer is measured"),
+        ([TEN, "training.optimizer.decay_norm=false"], "training.optimizer.weight_decay=0.1", "0", "…decay is 0"),
+        ([TEN, RENORM], "model.norm.rmax_end=100", "99", ": 99 is before start, 100: the limit jumps…"),
+        ([TEN, RENORM], "model.norm.dmax_end=100", "99", ": 99 is before start, 100: the limit jumps…"),
+    ],
+)
+def test_what_has_no_effect_is_warned_of(
+    expand: Expand, overrides: list[str], fine: str, doubtful: str, message: str
+) -> None:
+    """A setting that will do nothing, or not what it says, is a warning with its key; one that just does is none."""
+    assert expand(BASE, *overrides, fine).warnings == []
+    changed = re.sub(r"(output|[0-9.]+)(?=[^0-9a-z.]*$)", doubtful, fine)
+    assert changed != fine
+    (warning,) = expand(BASE, *overrides, changed).warnings
+    pattern = ".*".join(re.escape(part) for part in message.split("…"))
+    key = changed.partition("=")[0]
+    assert re.fullmatch(rf"--set .*: {re.escape(key)}.*{pattern}", warning) or "decay_norm: has no effect" in warning
+
+
+def test_a_warning_is_said_once_for_all_variants(expand: Expand) -> None:
+    """What is doubtful in all variants is one warning, at its line."""
+    experiment = expand(BASE + "compare: {model.norm: [none, batch]}\n", "training.early_stopping.patience=2")
+    (warning,) = experiment.warnings
+    assert warning.endswith("training.early_stopping.patience: 2 is never used up: there are 2 evaluations")
 
 
 # ---------------------------------------------------------------- --smoke

@@ -26,6 +26,7 @@ LAYERS = [
     "config.problems",
     "config.expansion",
     "files",
+    "memory",
     "statistics",
     "plotting",
     "curve_plots",

@@ -36,7 +36,10 @@ def problems_of_file(path: Path, content: bytes) -> list[str]:
         ("3", 3),
         ("-3", -3),
         ("+3", 3),
-        ("007", 7),
+        ("0", 0),
+        ("-0", 0),
+        ("01.5", 1.5),
+        ("'007'", "007"),
         ("1e-3", 0.001),
         ("1e5", 100000.0),
         ("1E5", 100000.0),
@@ -300,6 +303,20 @@ def test_places() -> None:
     assert {path: document.place(path) for path in expected} == {
         path: f"c.yaml:{line}" for path, line in expected.items()
     }
+
+
+def test_a_document_is_never_changed() -> None:
+    """Assigning gives another document: the old one has its values and places, and both share what is the same."""
+    before = parse("a: {b: 1}\nc: [2]\nd: word\n", "c.yaml")
+    value = parse("3", "--set", line_numbers=False)
+    after = before.assign(("a", "x"), value, {}).assign(("d", "e"), value, {("d",): "kind"})
+    assert before.data == {"a": {"b": 1}, "c": [2], "d": "word"}
+    assert after.data == {"a": {"b": 1, "x": 3}, "c": [2], "d": {"kind": "word", "e": 3}}
+    places = {("a", "b"): "c.yaml:1", ("a", "x"): "--set", ("c", 0): "c.yaml:2", ("d", "kind"): "c.yaml:3"}
+    assert {path: after.place(path) for path in places} == places
+    assert before.place(("a", "x")) == "c.yaml:1"
+    assert after.parts["c"] is before.parts["c"]
+    assert after.without("c").data == {"a": {"b": 1, "x": 3}, "d": {"kind": "word", "e": 3}}
 
 
 # ---------------------------------------------------------------- writing

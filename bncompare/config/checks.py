@@ -9,19 +9,20 @@ from bncompare.config.schema import (
     At,
     Claim,
     ClassClusteredSampler,
+    CosineLR,
     LeNet,
     MultiStepLR,
     RandomRegression,
     ReduceOnPlateau,
     RunConfig,
+    StepLR,
 )
 from bncompare.config.strict_yaml import KeyPath
 from bncompare.norms import NoNorm, Norm
-from bncompare.norms.kinds import BatchFamily
+from bncompare.norms.kinds import BatchFamily, BatchRenorm
 
 Problem = tuple[KeyPath, str]
 
-MAX_VALUES = 250_000_000  # of random regression: 1 GB of float32
 MAX_RUNS = 10_000
 
 
@@ -31,7 +32,8 @@ def check_run(run: RunConfig) -> list[Problem]:
     if isinstance(run.model, LeNet) and isinstance(run.data, RandomRegression):
         problems.append((("model", "name"), "lenet needs images (mnist, fashion_mnist); use mlp"))
     if not any(map(is_fundamental, problems)):
-        problems += [*_check_norm(run), *_check_diagnostics(run)]
+        planned = layers(run)
+        problems += [*_check_norm(run, planned), *_check_diagnostics(run, planned)]
     return problems
 
 
@@ -41,12 +43,66 @@ def is_fundamental(problem: Problem) -> bool:
     return path[0] == "data" or path in (("model", "name"), ("training", "epochs"))
 
 
+def doubts(run: RunConfig) -> list[Problem]:
+    """What a run without problems asks for and will not get."""
+    training, optimizer, wanted = run.training, run.training.optimizer, run.diagnostics
+    evaluations = -(-run.total_steps // (training.eval_every or run.steps_per_epoch))
+    found: list[Problem] = [*_doubts_of_schedule(run, evaluations), *_doubts_of_norm(run)]
+    if len(set(run.seeds)) < len(run.seeds):
+        twice = next(seed for seed in run.seeds if run.seeds.count(seed) > 1)
+        found.append((("seeds",), f"{twice} is there twice; each seed is trained once"))
+    if training.eval_every is not None and training.eval_every > run.total_steps:
+        message = f"{training.eval_every} is after the end, step {run.total_steps}: the end alone is evaluated"
+        found.append((("training", "eval_every"), message))
+    stopping = training.early_stopping
+    if stopping is not None and stopping.patience >= evaluations:
+        message = f"{stopping.patience} is never used up: there are {evaluations} evaluations"
+        found.append((("training", "early_stopping", "patience"), message))
+    if not optimizer.decay_norm and optimizer.weight_decay == 0:
+        found.append((("training", "optimizer", "decay_norm"), "has no effect: weight_decay is 0"))
+    if wanted.every > evaluations:
+        message = f"{wanted.every} is after the end: of {evaluations} evaluations the last alone is measured"
+        found.append((("diagnostics", "every"), message))
+    if wanted.layers == []:
+        found.append((("diagnostics", "layers"), "is empty: no layer is measured"))
+    return found
+
+
+def _doubts_of_schedule(run: RunConfig, evaluations: int) -> list[Problem]:
+    scheduler, lr, found = run.training.scheduler, run.training.optimizer.lr, list[Problem]()
+    path: KeyPath = ("training", "scheduler")
+    length, unit = run.training.epochs, "epoch"
+    if length is None:
+        length, unit = run.total_steps, "step"
+    if isinstance(scheduler, StepLR) and scheduler.step_size >= length:
+        found.append(((*path, "step_size"), f"{scheduler.step_size} is not before the end, {unit} {length}"))
+    if isinstance(scheduler, MultiStepLR) and scheduler.milestones[-1] >= length:
+        found.append(((*path, "milestones"), f"{scheduler.milestones[-1]} is not before the end, {unit} {length}"))
+    if isinstance(scheduler, CosineLR) and scheduler.eta_min > lr:
+        found.append(((*path, "eta_min"), f"{scheduler.eta_min} is above the learning rate, {lr}"))
+    if isinstance(scheduler, ReduceOnPlateau):
+        if scheduler.min_lr > lr:
+            found.append(((*path, "min_lr"), f"{scheduler.min_lr} is above the learning rate, {lr}"))
+        if scheduler.patience >= evaluations:
+            message = f"{scheduler.patience} is never used up: there are {evaluations} evaluations"
+            found.append(((*path, "patience"), message))
+    return found
+
+
+def _doubts_of_norm(run: RunConfig) -> list[Problem]:
+    norm = run.model.norm
+    if not isinstance(norm, BatchRenorm):
+        return []
+    ends = {"rmax_end": norm.rmax_end, "dmax_end": norm.dmax_end}
+    return [
+        (("model", "norm", name), f"{end} is before start, {norm.start}: the limit jumps instead of growing")
+        for name, end in ends.items()
+        if end < norm.start
+    ]
+
+
 def _check_data(run: RunConfig) -> list[Problem]:
     data, problems = run.data, list[Problem]()
-    num_values = data.features + data.targets if isinstance(data, RandomRegression) else 0
-    if isinstance(data, RandomRegression) and (data.samples + data.test_samples) * num_values > MAX_VALUES:
-        message = f"samples × (features + targets) is over {MAX_VALUES:,} values (1 GB)"
-        problems.append((("data", "samples"), message))
     left = data.pool_size - data.validation_size
     if isinstance(data.validation, float) and data.validation_size == 0:
         message = f"{data.validation} of {data.pool_size} examples is an empty validation set"
@@ -104,9 +160,8 @@ def _check_monitors(run: RunConfig) -> list[Problem]:
     return problems
 
 
-def _check_diagnostics(run: RunConfig) -> list[Problem]:
+def _check_diagnostics(run: RunConfig, planned: list[Layer]) -> list[Problem]:
     wanted, problems = run.diagnostics, list[Problem]()
-    planned = layers(run)
     names = [layer.name for layer in planned]
     if wanted.layers != "all":
         for i, name in enumerate(wanted.layers):
@@ -119,9 +174,9 @@ def _check_diagnostics(run: RunConfig) -> list[Problem]:
             problems.append((("diagnostics", key), f"an entry is there twice: {entries}"))
     if wanted.units and not wanted.activations:
         problems.append((("diagnostics", "units"), "needs activations: true"))
-    hidden = [layer for layer in measured_layers(run) if not layer.is_output]
+    hidden = [layer for layer in measured_layers(run) if not layer.is_output] if wanted.units else []
     smallest = min(hidden, key=lambda layer: layer.out_features, default=None)
-    if smallest and max(wanted.units, default=0) >= smallest.out_features:
+    if smallest and max(wanted.units) >= smallest.out_features:
         message = (
             f"{max(wanted.units)} is not a unit of {smallest.name}: it has units 0 to {smallest.out_features - 1}"
         )
@@ -144,14 +199,13 @@ def _check_diagnostics(run: RunConfig) -> list[Problem]:
     return problems
 
 
-def _check_norm(run: RunConfig) -> list[Problem]:
+def _check_norm(run: RunConfig, planned: list[Layer]) -> list[Problem]:
     norm, problems = run.model.norm, list[Problem]()
     if isinstance(norm, NoNorm):
         if run.training.trainable in ("norm", "random"):
             message = f"{run.training.trainable}: this model has no norm with γ and β"
             return [(("training", "trainable"), message)]
         return []
-    planned = layers(run)
     if isinstance(norm.layers, list):
         names = [layer.name for layer in planned if not layer.is_output]
         for i, name in enumerate(norm.layers):

@@ -11,16 +11,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from bncompare.config import strict_yaml
-from bncompare.config.checks import MAX_RUNS, check_claims, check_run, is_fundamental
+from bncompare.config.checks import MAX_RUNS, check_claims, check_run, doubts, is_fundamental
 from bncompare.config.problems import describe, did_you_mean, line, shown
 from bncompare.config.schema import (
-    LABEL,
+    LABEL_RULE,
+    MAX_LABEL_LENGTH,
     SHORTHANDS,
     ClassClusteredSampler,
     Images,
     ReduceOnPlateau,
     RunConfig,
     Variant,
+    is_label,
+    looks_of_label,
 )
 from bncompare.config.strict_yaml import Document, KeyPath, dotted
 from bncompare.errors import UserError
@@ -57,27 +60,33 @@ def load_experiment(
     `overrides` are `KEY=VALUE` as given to --set, `seeds` and `device` the texts given to --seeds and --device.
     """
     document = strict_yaml.load(path)
-    override_keys = [_override(document, text) for text in overrides]
+    override_keys = []
+    for text in overrides:
+        key, value = _override(text)
+        document = document.assign(key_path(key), value, SHORTHANDS)
+        override_keys.append(key)
     if seeds is not None:
-        place = f"--seeds {seeds}"
-        document.assign(("seeds",), Document(parse_seeds(seeds), {(): place}), SHORTHANDS)
+        document = document.assign(("seeds",), Document(parse_seeds(seeds), f"--seeds {seeds}"), SHORTHANDS)
     if device is not None:
-        document.assign(("training", "device"), Document(device, {(): f"--device {_one_line(device)}"}), SHORTHANDS)
+        place = f"--device {_one_line(device)}"
+        document = document.assign(("training", "device"), Document(device, place), SHORTHANDS)
     compare = document.subtree(("compare",)) if document.data.get("compare") is not None else None
     drafts = _drafts(compare) if compare else [_Draft("", {}, str(path))]
     _check_overrides(overrides, override_keys, drafts)
 
     problems: list[str] = []
+    warnings: list[str] = []
     variants: list[RunConfig] = []
+    shared = document.without("compare")
+    sections = _Sections()
     is_known = True
     for index, draft in enumerate(drafts):
-        variant_document = document.copy()
-        variant_document.data.pop("compare", None)
+        variant_document = shared
         try:
             # `model.norm` before `model.norm.eps`, whatever their order in the file
             for key, value in sorted(draft.settings.items(), key=lambda setting: setting[0].count(".")):
-                variant_document.assign(key_path(key), value, SHORTHANDS)
-            config = RunConfig.model_validate(variant_document.data)
+                variant_document = variant_document.assign(key_path(key), value, SHORTHANDS)
+            config = sections.config(variant_document)
         except ValidationError as error:
             problems += describe(error, RunConfig, variant_document)
             continue
@@ -86,9 +95,9 @@ def load_experiment(
             continue
         found = check_run(config)
         problems += [line(variant_document, *problem) for problem in found]
+        warnings += [] if found else [line(variant_document, *doubt) for doubt in doubts(config)]
         is_known = is_known and not any(map(is_fundamental, found))
         variants.append(_resolve(config, draft, index))
-    warnings = []
     # The config.yaml of one run has the claims of all.
     if is_known and len(variants) == len(drafts) and "variant" not in document.data:
         claim_problems = [line(document, *problem) for problem in check_claims(variants)]
@@ -115,7 +124,25 @@ def load_experiment(
         for config in variants
         if seed in config.seeds
     ]
-    return Experiment(runs[0].name, runs, warnings)
+    return Experiment(runs[0].name, runs, list(dict.fromkeys(warnings)))  # likewise
+
+
+class _Sections:
+    """The sections of the variants so far: what variants share is validated once."""
+
+    def __init__(self) -> None:
+        self.validated: dict[Document, Any] = {}
+        self.defaults: dict[str, Any] = {}
+
+    def config(self, document: Document) -> RunConfig:
+        """The config that a document holds; raises ValidationError."""
+        parts = {str(name): part for name, part in document.parts.items()}
+        written = {name: self.validated.get(part, part.data) for name, part in parts.items()}
+        config = RunConfig.model_validate(self.defaults | written)
+        self.validated |= {part: getattr(config, name) for name, part in parts.items()}
+        if not self.defaults:
+            self.defaults = {name: getattr(config, name) for name in RunConfig.model_fields if name not in parts}
+        return config
 
 
 def _line_number(problem: str) -> int:
@@ -143,6 +170,8 @@ def parse_seeds(text: str) -> list[int] | int:
         if last < first or last - first >= MAX_RUNS:
             raise UserError(f"--seeds {text}: {part.strip()} is not a range of 1 to {MAX_RUNS} seeds")
         seeds += range(first, last + 1)
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"--seeds {text}: {next(seed for seed in seeds if seeds.count(seed) > 1)} is there twice")
     return seeds
 
 
@@ -150,16 +179,15 @@ def _one_line(text: str) -> str:
     return text if text.isprintable() else repr(text)
 
 
-def _override(document: Document, text: str) -> str:
+def _override(text: str) -> tuple[str, Document]:
+    """The key and the value of `KEY=VALUE`."""
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*", key):
         raise UserError(f"--set {_one_line(text)[:200]}: must be KEY=VALUE, such as training.optimizer.lr=0.1")
     if len(text) > 10_000:
         raise UserError(f"--set {key}=…: the value is too long")
-    parsed = strict_yaml.parse(value, f"--set {_one_line(text)}", line_numbers=False)
-    document.assign(key_path(key), parsed, SHORTHANDS)
-    return key
+    return key, strict_yaml.parse(value, f"--set {_one_line(text)}", line_numbers=False)
 
 
 def _check_overrides(overrides: Sequence[str], keys: list[str], drafts: list[_Draft]) -> None:
@@ -168,7 +196,9 @@ def _check_overrides(overrides: Sequence[str], keys: list[str], drafts: list[_Dr
         for setting in drafts[0].settings:
             if f"{key}.".startswith(f"{setting}.") and all(setting in draft.settings for draft in drafts):
                 hint = f"; set compare.{setting} to a list of values" if key == setting else ""
-                raise UserError(f"--set {text}: has no effect: compare sets {setting} for every variant{hint}")
+                raise UserError(
+                    f"--set {_one_line(text)}: has no effect: compare sets {setting} for every variant{hint}"
+                )
 
 
 def _drafts(compare: Document) -> list[_Draft]:
@@ -180,14 +210,15 @@ def _drafts(compare: Document) -> list[_Draft]:
         drafts = list(_named(compare))
     else:
         raise UserError(
-            f"{compare.place(())}: compare: must be a mapping of keys to lists of values, or a list of variants "
+            f"{compare.where}: compare: must be a mapping of keys to lists of values, or a list of variants "
             f"with a label each, not {shown(data)}"
         )
     labels: dict[str, _Draft] = {}
     for draft in drafts:
-        if draft.label in labels:
-            raise UserError(f"{draft.place}: compare: two variants are called {draft.label!r}")
-        labels[draft.label] = draft
+        first = labels.setdefault(looks_of_label(draft.label), draft)
+        if first is not draft:
+            alike = f"; it looks like {first.label!r}" if first.label != draft.label else ""
+            raise UserError(f"{draft.place}: compare: two variants are called {draft.label!r}{alike}")
     return drafts
 
 
@@ -208,13 +239,17 @@ def _grid(compare: Document) -> Iterator[_Draft]:
         place = compare.place((key,))
         _check_key(key, place, (key,))
         if not isinstance(values, list) or not values:
-            raise UserError(f"{place}: compare.{key}: must be a list of values to compare, not {shown(values)}")
+            where = dotted(("compare", key))
+            raise UserError(f"{place}: {where}: must be a list of values to compare, not {shown(values)}")
     if math.prod(len(values) for values in compare.data.values()) > MAX_RUNS:
-        raise UserError(f"{compare.place(())}: compare: more than {MAX_RUNS:,} variants")
+        raise UserError(f"{compare.where}: compare: more than {MAX_RUNS:,} variants")
     for indices in itertools.product(*(range(len(values)) for values in compare.data.values())):
         settings = {key: compare.subtree((key, i)) for key, i in zip(compare.data, indices, strict=True)}
-        label = " ".join(setting_label(key, value.data) for key, value in settings.items())
-        yield _Draft(label[:120], settings, compare.place(()))
+        label = " ".join(setting_label(key, value.data) for key, value in settings.items())[:MAX_LABEL_LENGTH]
+        if not is_label(label):
+            hint = "give the variants labels of their own: compare: [{label: …}, …]"
+            raise UserError(f"{compare.where}: compare: {shown(label)} is no label ({LABEL_RULE}); {hint}")
+        yield _Draft(label, settings, compare.where)
 
 
 def _named(compare: Document) -> Iterator[_Draft]:
@@ -226,8 +261,8 @@ def _named(compare: Document) -> Iterator[_Draft]:
         if "label" not in variant:
             hint = did_you_mean("label", variant)
             raise UserError(f"{place}: compare[{i}].label: missing: a variant needs a label{hint}")
-        if not isinstance(label, str) or not LABEL.fullmatch(label):
-            raise UserError(f"{place}: compare[{i}].label: must be 1 to 120 characters, not {shown(label)}")
+        if not isinstance(label, str) or not is_label(label):
+            raise UserError(f"{place}: compare[{i}].label: must be {LABEL_RULE}, not {shown(label)}")
         settings = {}
         for key in variant:
             if key != "label":
@@ -257,7 +292,7 @@ def _resolve(config: RunConfig, draft: _Draft, index: int) -> RunConfig:
     if isinstance(scheduler, ReduceOnPlateau):
         scheduler = scheduler.model_copy(update={"monitor": scheduler.monitor or monitor})
     update = {"monitor": monitor, "early_stopping": stopping, "scheduler": scheduler}
-    resolved = config.model_copy(update={"training": training.model_copy(update=update)})
+    resolved = training.model_copy(update=update)
     if draft.label:
         settings = {key: value.data for key, value in draft.settings.items()}
         variant = Variant(label=draft.label, settings=settings, index=index)
@@ -265,7 +300,7 @@ def _resolve(config: RunConfig, draft: _Draft, index: int) -> RunConfig:
         variant = config.variant
     else:
         variant = Variant(label=config.model.norm.kind)
-    return resolved.model_copy(update={"variant": variant})
+    return config.model_copy(update={"training": resolved, "variant": variant})
 
 
 def _twins(variants: list[RunConfig], drafts: list[_Draft]) -> list[str]:

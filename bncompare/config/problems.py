@@ -91,9 +91,10 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[K
         expected = context["expected_tags"] if kind == "union_tag_invalid" else context["expected"]
         choices = re.findall(r"'([^']*)'", expected) or [str(expected)]
         if kind == "union_tag_invalid":
-            tagged = (*path, str(context["discriminator"]).strip("'"))
-            path = tagged if tagged in _paths(data) else path  # else a shorthand: `norm: batch`
             value = functools.reduce(_child, path, data)  # context["tag"] is text, whatever it was in the file
+            if isinstance(value, dict):  # else a shorthand: `norm: batch`
+                key = str(context["discriminator"]).strip("'")
+                path, value = (*path, key), value.get(key)
         return path, f"must be one of {', '.join(choices)}, not {shown(value)}{did_you_mean(value, choices)}"
     if kind == "string_pattern_mismatch" and path[-1] == "device":
         return path, f"must be auto, cpu, cuda, cuda:1 or mps{not_this}"
@@ -109,7 +110,7 @@ def _locate(loc: tuple[str | int, ...], model: type[BaseModel], data: Any) -> tu
     candidates: list[type[BaseModel]] = []
     for i, key in enumerate(loc):
         tagged = [c for c in candidates if key in _tags(c)]
-        if tagged and section is None:
+        if tagged and (section is None or key not in section.model_fields):
             (section,) = tagged
             continue
         path = (*path, key)
@@ -149,8 +150,3 @@ def _tags(section: type[BaseModel]) -> set[Any]:
         if key in section.model_fields
         for tag in typing.get_args(section.model_fields[key].annotation)
     }
-
-
-def _paths(data: Any, path: KeyPath = ()) -> set[KeyPath]:
-    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    return {path} | {inner for key, value in items for inner in _paths(value, (*path, key))}

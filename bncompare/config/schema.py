@@ -7,13 +7,24 @@ infinity are refused. `RunConfig` is one run, fully resolved: what `config.yaml`
 import hashlib
 import json
 import re
+import unicodedata
 from typing import Annotated, Any, Literal, Union, get_args
 
-from pydantic import BeforeValidator, Field, PlainValidator, SerializeAsAny
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SerializeAsAny
 from pydantic_core import PydanticCustomError
 
 from bncompare.config import strict_yaml
-from bncompare.config.section import PositiveInt, Section, must_be, shorthand
+from bncompare.config.section import (
+    MAX_NUMBER,
+    MAX_WIDTH,
+    Count,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    Section,
+    must_be,
+    shorthand,
+)
 from bncompare.norms import NORMS, NoNorm, Norm
 from bncompare.norms.kinds import EvalStats
 
@@ -50,7 +61,7 @@ _LATER = {
 # ---------------------------------------------------------------- data
 
 Validation = Annotated[
-    Literal["test"] | Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)],
+    Literal["test"] | Count | Annotated[float, Field(gt=0, lt=1)],
     must_be("a fraction between 0 and 1, a number of examples, 0 for none, or test"),
 ]
 
@@ -109,7 +120,7 @@ class RandomRegression(DataSection):
     either has variance 1"""
     teacher_hidden: Annotated[int, Field(ge=1, le=100_000)] = 50
     """hidden units of the teacher network"""
-    noise: Annotated[float, Field(ge=0)] = 1.0
+    noise: NonNegative = 1.0
     """standard deviation of the noise in the target"""
     targets: Annotated[int, Field(ge=1, le=100_000)] = 1
     """outputs per example, each with a signal and noise of its own; the squared error is their mean"""
@@ -209,7 +220,7 @@ class GainInit(Section):
 
     kind: Literal["xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"]
     """the distribution of the initial weights"""
-    gain: Annotated[float, Field(gt=0)] = 1.0
+    gain: Positive = 1.0
     """multiplies the standard deviation"""
 
 
@@ -218,7 +229,7 @@ class NormalInit(Section):
 
     kind: Literal["normal"]
     """the distribution of the initial weights"""
-    std: Annotated[float, Field(gt=0)]
+    std: Positive
     """standard deviation"""
 
 
@@ -262,7 +273,7 @@ class MLP(ModelSection):
 
     name: Literal["mlp"]
     """the model"""
-    hidden: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1, max_length=200)]
+    hidden: Annotated[list[Annotated[int, Field(ge=1, le=MAX_WIDTH)]], Field(min_length=1, max_length=200)]
     """units of each hidden layer"""
     dropout: Annotated[Dropout, shorthand("p", Dropout | float)] = Dropout()
     """a probability, or a mapping with `p`, `placement` and `layers`"""
@@ -290,13 +301,13 @@ class SGD(Section):
 
     name: Literal["sgd"]
     """the optimizer"""
-    lr: Annotated[float, Field(gt=0)]
+    lr: Positive
     """learning rate"""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """momentum"""
     nesterov: bool = False
     """Nesterov's momentum"""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: NonNegative = 0.0
     """L2 penalty"""
     decay_norm: bool = True
     """whether γ and β decay too"""
@@ -307,13 +318,13 @@ class Adam(Section):
 
     name: Literal["adam", "adamw"]
     """the optimizer"""
-    lr: Annotated[float, Field(gt=0)]
+    lr: Positive
     """learning rate"""
     betas: Annotated[list[Probability], Field(min_length=2, max_length=2)] = [0.9, 0.999]
     """decay rates of the two moments"""
-    eps: Annotated[float, Field(gt=0)] = 1e-8
+    eps: Positive = 1e-8
     """added to the denominator"""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: NonNegative = 0.0
     """L2 penalty (adam) or decoupled weight decay (adamw)"""
     decay_norm: bool = True
     """whether γ and β decay too"""
@@ -367,7 +378,7 @@ class CosineLR(Section):
 
     name: Literal["cosine"]
     """the scheduler"""
-    eta_min: Annotated[float, Field(ge=0)] = 0.0
+    eta_min: NonNegative = 0.0
     """final learning rate"""
 
 
@@ -380,11 +391,11 @@ class ReduceOnPlateau(Section):
     """the metric; null = training.monitor"""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """factor"""
-    patience: Annotated[int, Field(ge=0)] = 10
+    patience: Count = 10
     """evaluations without improvement that are borne"""
-    threshold: Annotated[float, Field(ge=0)] = 1e-4
+    threshold: NonNegative = 1e-4
     """the least relative change that counts as an improvement"""
-    min_lr: Annotated[float, Field(ge=0)] = 0.0
+    min_lr: NonNegative = 0.0
     """lowest learning rate"""
 
 
@@ -399,7 +410,7 @@ class EarlyStopping(Section):
     """the metric; null = training.monitor"""
     patience: PositiveInt
     """evaluations in a row without improvement after which the run stops"""
-    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    min_delta: NonNegative = 0.0
     """the least change that counts as an improvement"""
 
 
@@ -443,9 +454,9 @@ class Training(Section):
     trainable: Literal["all", "norm", "all_but_norm", "random"] = "all"
     """what is trained: everything, γ and β alone (Frankle et al. 2020), everything else, or as many random entries of
     each normalized layer's weight as its γ and β have"""
-    clip_gradient_norm: Annotated[float, Field(gt=0)] | None = None
+    clip_gradient_norm: Positive | None = None
     """largest Euclidean norm of the gradient; null = no clipping"""
-    diverged_above: Annotated[float, Field(gt=1)] | None = None
+    diverged_above: Annotated[float, Field(gt=1, le=MAX_NUMBER)] | None = None
     """a training loss above this multiple of the first batch's counts as diverged, beside NaN and infinity; null =
     these alone"""
     monitor: Metric | None = None
@@ -479,7 +490,7 @@ class Diagnostics(Section):
     activations: bool = False
     """of what enters each activation: 15th, 50th and 85th percentile, mean and standard deviation; of what leaves it:
     mean, standard deviation, and the fraction of saturated values (sigmoid, tanh) or of dead units (relu)"""
-    units: list[Annotated[int, Field(ge=0)]] = []
+    units: list[Count] = []
     """units (channels) of each of the layers whose percentiles are recorded as well"""
     gradients: bool = False
     """norm of the gradient for each layer's weight, and norm of the step that the optimizer would take next, with the
@@ -491,7 +502,7 @@ class Diagnostics(Section):
     """running statistics of each norm layer against those of the batch"""
     train_eval_gap: bool = False
     """the loss of the batch in training and in evaluation mode"""
-    landscape: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)] | None = None
+    landscape: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
     """[shortest, longest] step, in learning rates, along the negative gradient: range of the loss, of the change of
     the gradient, and the largest change over the distance (Santurkar et al. 2018, who take [0.5, 4]). Costs 9
     training steps"""
@@ -592,17 +603,39 @@ class Claim(Section):
         return match and (match[1], match[2])
 
 
-LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,120}")
+MAX_LABEL_LENGTH = 120
+LABEL_RULE = f"1 to {MAX_LABEL_LENGTH} visible characters"
+# Those that `str.isprintable` takes for visible: joiners, fillers, variation selectors, a blank of braille.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+def is_label(text: str) -> bool:
+    """Whether a variant may be called so: what a person sees of it is all there is."""
+    visible = text.isprintable() and not _INVISIBLE.search(text)
+    return visible and bool(text.strip()) and len(text) <= MAX_LABEL_LENGTH
+
+
+def looks_of_label(label: str) -> str:
+    """The same for labels that look the same: spaces at the ends, and how accents are put together, do not show."""
+    return " ".join(unicodedata.normalize("NFKC", label).split())
+
+
+def _check_label(value: str) -> str:
+    if not is_label(value):
+        raise PydanticCustomError("must_be", "must be {expected}", {"expected": LABEL_RULE})
+    return value
 
 
 class Variant(Section):
     """Which variant of an experiment a run is; written by bncompare, not by hand."""
 
-    label: Annotated[str, Field(pattern=rf"^{LABEL.pattern}$")]
+    label: Annotated[str, AfterValidator(_check_label)]
     """the name of the variant in tables and plots"""
     settings: dict[str, Any] = {}
     """the keys this variant sets"""
-    index: Annotated[int, Field(ge=0)] = 0
+    index: Count = 0
     """its place among the variants of the experiment"""
 
 
@@ -619,19 +652,21 @@ Seeds = Annotated[
     BeforeValidator(_seeds, json_schema_input_type=int | list[int]),
 ]
 
-NAME = re.compile(r"[A-Za-z0-9._-]{1,80}")
+# A folder of a leading dot is hidden, from people and from the commands that look for runs.
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")
 
 
 def _check_name(value: str) -> str:
-    if not NAME.fullmatch(value) or not value.strip("."):
-        raise PydanticCustomError("must_be", "must be 1 to 80 letters, digits, '.', '_' or '-'")
+    if not NAME.fullmatch(value):
+        expected = "1 to 80 letters, digits, '.', '_' or '-', the first no '.'"
+        raise PydanticCustomError("must_be", "must be {expected}", {"expected": expected})
     return value
 
 
 class RunConfig(Section):
     """One run, fully resolved: a variant and a seed. `compare` and further seeds have been expanded."""
 
-    name: Annotated[str, BeforeValidator(lambda v: _check_name(v) if isinstance(v, str) else v)]
+    name: Annotated[str, AfterValidator(_check_name)]
     """the experiment; its folder under runs/"""
     variant: Variant = Variant(label="run")
     """which variant this is; in a run folder's config.yaml only"""

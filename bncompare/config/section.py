@@ -13,7 +13,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-PositiveInt = Annotated[int, Field(ge=1)]
+MAX_COUNT = 10**12  # thirty years of a thousand steps a second; beyond 2⁶³ a setting could only fail
+MAX_WIDTH = 65_536  # units of a layer
+MAX_NUMBER = 1e30  # float32, in which a run computes, ends at 3·10³⁸: beyond it a setting could only fail
+
+PositiveInt = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Positive = Annotated[float, Field(gt=0, le=MAX_NUMBER)]
+NonNegative = Annotated[float, Field(ge=0, le=MAX_NUMBER)]
 
 
 class Section(BaseModel):

@@ -5,7 +5,6 @@ scalars follow YAML 1.2, duplicate keys, anchors, aliases and tags are errors, a
 """
 
 import contextlib
-import copy
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -28,6 +27,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]+")
+_OCTAL = re.compile(r"[-+]?0[0-9]+")
+LEADING_ZERO = (
+    "a whole number with a leading 0 is octal in YAML 1.1, decimal in 1.2; leave out the 0, or quote a text"
+)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
@@ -47,58 +50,64 @@ def resolve_scalar(text: str) -> Any:
     return text
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Document:
-    """Plain data read from YAML, and for every value the place it came from."""
+    """Plain data read from YAML, and for every part of it the place it came from.
+
+    A document is never changed, nor is its data: `assign` gives another one, which shares all parts but those on the
+    way to the new one.
+    """
 
     data: Any
-    places: dict[KeyPath, str] = field(default_factory=dict)
+    where: str
+    """`file:line`"""
+    parts: "dict[str | int, Document]" = field(default_factory=dict)
+    """of a mapping or a list, by key or index"""
 
     def place(self, path: KeyPath) -> str:
         """`file:line` of the value at `path`, or of the nearest enclosing one."""
-        while path not in self.places and path:
-            path = path[:-1]
-        return self.places.get(path, "config")
+        document = self
+        for key in path:
+            if key not in document.parts:
+                break
+            document = document.parts[key]
+        return document.where
 
     def subtree(self, path: KeyPath) -> "Document":
-        """The part below `path`, as a document of its own."""
-        value = self.data
+        """The part at `path`."""
+        document = self
         for key in path:
-            value = value[key]
-        size = len(path)
-        return Document(
-            copy.deepcopy(value),
-            {p[size:]: place for p, place in self.places.items() if p[:size] == path},
-        )
+            document = document.parts[key]
+        return document
 
-    def copy(self) -> "Document":
-        """An independent copy."""
-        return self.subtree(())
+    def without(self, key: str) -> "Document":
+        """The same mapping without one of its keys."""
+        return _mapping({name: part for name, part in self.parts.items() if name != key}, self.where)
 
-    def assign(self, path: KeyPath, value: "Document", shorthands: dict[KeyPath, str]) -> None:
-        """Put `value` at `path`, making mappings on the way.
+    def assign(self, path: KeyPath, value: "Document", shorthands: dict[KeyPath, str], depth: int = 0) -> "Document":
+        """The same with `value` at `path`, and mappings on the way to it.
 
         `shorthands` says which scalar stands for a mapping: with `("model", "norm"): "kind"`, assigning
-        `model.norm.eps` below `norm: batch` first turns it into `norm: {kind: batch}`.
+        `model.norm.eps` below `norm: batch` first turns it into `norm: {kind: batch}`. This document itself is at
+        `path[:depth]` of the whole.
         Raises UserError where `path` leads through something that is not a mapping.
         """
-        parent = self.data
-        for depth, key in enumerate(path[:-1], start=1):
-            here = path[:depth]
-            child = parent.get(key)
-            if child is None:
-                child = {}
-            elif not isinstance(child, dict) and here in shorthands:
-                child = {shorthands[here]: child}
-            elif not isinstance(child, dict):
-                where = dotted(here)
-                raise UserError(f"{value.place(())}: {dotted(path)}: {where} is {child!r}, which has no keys")
-            parent[key] = child
-            self.places.setdefault(here, value.place(()))
-            parent = child
-        parent[path[-1]] = value.data
-        self.places = {p: place for p, place in self.places.items() if p[: len(path)] != path}
-        self.places |= {path + p: place for p, place in value.places.items()}
+        if depth == len(path):
+            return value
+        here, key, parts = path[:depth], path[depth], self.parts
+        if not isinstance(self.data, dict):
+            parts = {}
+            if self.data is not None and here in shorthands:
+                parts = {shorthands[here]: self}
+            elif self.data is not None:
+                message = f"{dotted(here)} is {self.data!r}, which has no keys"
+                raise UserError(f"{value.where}: {dotted(path)}: {message}")
+        before = parts.get(key) or Document(None, value.where)
+        return _mapping(parts | {key: before.assign(path, value, shorthands, depth + 1)}, self.where)
+
+
+def _mapping(parts: dict[str | int, Document], where: str) -> Document:
+    return Document({key: part.data for key, part in parts.items()}, where, parts)
 
 
 def dotted(path: KeyPath) -> str:
@@ -117,38 +126,41 @@ def dotted(path: KeyPath) -> str:
 class _Open:
     """A mapping or list whose end has not been read yet."""
 
-    container: dict[str, Any] | list[Any]
+    document: Document
     path: KeyPath
     key: str | None = None
+    key_place: str = ""
 
 
 def parse(text: str, source: str, *, line_numbers: bool = True) -> Document:
     """Read one YAML document; raises UserError with every problem found."""
     problems: list[str] = []
-    document = Document(None)
+    whole = Document(None, f"{source}:1" if line_numbers else source)
     stack: list[_Open] = []
     documents = 0
 
     def place(mark: Any) -> str:
         return f"{source}:{mark.line + 1}" if line_numbers else source
 
-    def add(value: Any, mark: Any) -> KeyPath:
-        """Attach a value to the innermost open container; returns its path."""
-        path: KeyPath = ()
+    def add(value: Any, mark: Any) -> _Open:
+        """Attach a value to the innermost open container."""
+        nonlocal whole
         if not stack:
-            document.data = value
-        else:
-            top = stack[-1]
-            if isinstance(top.container, list):
-                path = (*top.path, len(top.container))
-                top.container.append(value)
-            else:
-                assert top.key is not None
-                path = (*top.path, top.key)
-                top.container[top.key] = value
-                top.key = None
-        document.places.setdefault(path, place(mark))
-        return path
+            whole = Document(value, place(mark))
+            return _Open(whole, ())
+        top = stack[-1]
+        container, key = top.document.data, top.key
+        if isinstance(container, list):
+            part = Document(value, place(mark))
+            top.document.parts[len(container)] = part
+            container.append(value)
+            return _Open(part, (*top.path, len(container) - 1))
+        assert key is not None
+        part = Document(value, top.key_place)
+        top.document.parts[key] = part
+        container[key] = value
+        top.key = None
+        return _Open(part, (*top.path, key))
 
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -163,27 +175,27 @@ def parse(text: str, source: str, *, line_numbers: bool = True) -> Document:
                     raise UserError(f"{place(mark)}: a config is one YAML document; found a second after ---")
             if isinstance(event, yaml.ScalarEvent) and _SURROGATE.search(event.value):
                 problems.append(f"{place(mark)}: half of a surrogate pair, which no text may hold")
-            waiting_for_key = stack and isinstance(stack[-1].container, dict) and stack[-1].key is None
-            if isinstance(event, yaml.ScalarEvent) and waiting_for_key:
-                top = stack[-1]
-                path = (*top.path, event.value)
-                if event.value in top.container:
-                    first = document.place(path)
-                    problems.append(f"{place(mark)}: {dotted(path)}: duplicate key; first at {first}")
-                top.key = event.value
-                document.places[path] = place(mark)
+            top = stack[-1] if stack else None
+            waiting_for_key = top is not None and isinstance(top.document.data, dict) and top.key is None
+            if isinstance(event, yaml.ScalarEvent) and top is not None and waiting_for_key:
+                top.key, top.key_place = event.value, place(mark)
+                if top.key in top.document.parts:
+                    first = top.document.parts[top.key].where
+                    key = dotted((*top.path, top.key))
+                    problems.append(f"{top.key_place}: {key}: duplicate key; first at {first}")
             elif isinstance(event, yaml.ScalarEvent):
                 plain = event.implicit[0]
                 if plain and len(event.value) > MAX_NUMBER_LENGTH and _FLOAT.fullmatch(event.value):
                     problems.append(f"{place(mark)}: a number of {len(event.value)} digits is too long")
+                if plain and _OCTAL.fullmatch(event.value):
+                    problems.append(f"{place(mark)}: {event.value[:MAX_NUMBER_LENGTH]} is ambiguous: {LEADING_ZERO}")
                 add(resolve_scalar(event.value) if plain else event.value, mark)
             elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
                 if waiting_for_key:
                     raise UserError(f"{place(mark)}: a key must be a plain word, not a list or mapping")
                 if len(stack) >= MAX_DEPTH:
                     raise UserError(f"{place(mark)}: nested more than {MAX_DEPTH} levels deep")
-                container: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
-                stack.append(_Open(container, add(container, mark)))
+                stack.append(add({} if isinstance(event, yaml.MappingStartEvent) else [], mark))
             elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
                 stack.pop()
     except yaml.MarkedYAMLError as error:
@@ -196,8 +208,7 @@ def parse(text: str, source: str, *, line_numbers: bool = True) -> Document:
         problems += error.problems
     if problems:
         raise UserError(*problems)
-    document.places.setdefault((), f"{source}:1" if line_numbers else source)
-    return document
+    return whole
 
 
 _TOP_LEVEL_KEY = re.compile(r"^(?=[A-Za-z_]+:(?: |$))", re.MULTILINE)

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from bncompare.config.section import PositiveInt, Section, must_be
+from bncompare.config.section import (
+    MAX_COUNT,
+    MAX_NUMBER,
+    MAX_WIDTH,
+    Count,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    Section,
+    must_be,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,7 +29,7 @@ if TYPE_CHECKING:
 # (C, D, H, W) are for `bncompare explain`.
 Shape = tuple[int, ...]
 ONE_VALUE = "has one value per channel: the batch is of one example (training.batch_size, data), whose variance is 0"
-Eps = Annotated[float, Field(gt=0)]
+Eps = Positive
 Momentum = Annotated[float, Field(ge=0, le=1)] | None
 Layers = Annotated[Literal["all", "conv", "dense"] | list[str], must_be("all, conv, dense, or a list of layer names")]
 
@@ -211,13 +221,13 @@ class LocalResponseNorm(ActivationNorm):
 
     kind: Literal["local_response"]
     """the norm"""
-    size: PositiveInt = 5
+    size: Annotated[int, Field(ge=1, le=2 * MAX_WIDTH - 1)] = 5
     """neighbouring channels"""
-    alpha: Annotated[float, Field(ge=0)] = 1e-4
+    alpha: NonNegative = 1e-4
     """weight of the mean square"""
-    beta: Annotated[float, Field(gt=0)] = 0.75
+    beta: Positive = 0.75
     """exponent"""
-    k: Annotated[float, Field(gt=0)] = 1.0
+    k: Positive = 1.0
     """added to the weighted mean square"""
 
     def build(self, shape: Shape) -> "nn.Module":
@@ -251,7 +261,7 @@ class SpectralNorm(WeightParametrization):
 
     kind: Literal["spectral"]
     """the norm"""
-    n_power_iterations: PositiveInt = 1
+    n_power_iterations: Annotated[int, Field(ge=1, le=1000)] = 1
     """power iterations a training step, to estimate the singular value"""
 
     def parametrize(self, layer: "nn.Module") -> None:
@@ -364,7 +374,7 @@ class GhostBatchNorm(BatchFamily):
 
     kind: Literal["ghost_batch"]
     """the norm"""
-    virtual_batch_size: Annotated[int, Field(ge=2)] = 16
+    virtual_batch_size: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 16
     """examples in a virtual batch, at least; a batch is cut into as many as it has room for, of nearly equal size"""
 
     def build(self, shape: Shape) -> "nn.Module":
@@ -383,11 +393,11 @@ class BatchRenorm(BatchFamily):
 
     kind: Literal["batch_renorm"]
     """the norm"""
-    rmax: Annotated[float, Field(ge=1)] = 3.0
+    rmax: Annotated[float, Field(ge=1, le=MAX_NUMBER)] = 3.0
     """final limit of r"""
-    dmax: Annotated[float, Field(ge=0)] = 5.0
+    dmax: NonNegative = 5.0
     """final limit of d"""
-    start: Annotated[int, Field(ge=0)] = 5_000
+    start: Count = 5_000
     """steps of plain batch normalization (r = 1, d = 0) before the limits grow"""
     rmax_end: PositiveInt = 40_000
     """step at which rmax is reached"""
@@ -409,13 +419,13 @@ class NoisyBatchNorm(BatchFamily):
 
     kind: Literal["noisy_batch"]
     """the norm"""
-    noise_mean: Annotated[float, Field(ge=0)] = 0.5
+    noise_mean: NonNegative = 0.5
     """μ ~ U(−noise_mean, noise_mean), per channel and step"""
-    noise_std: Annotated[float, Field(ge=1)] = 1.25
+    noise_std: Annotated[float, Field(ge=1, le=MAX_NUMBER)] = 1.25
     """σ ~ U(1, noise_std), per channel and step"""
-    spread_mean: Annotated[float, Field(ge=0)] = 0.1
+    spread_mean: NonNegative = 0.1
     """m ~ U(μ − spread_mean, μ + spread_mean), per element"""
-    spread_std: Annotated[float, Field(ge=0)] = 0.1
+    spread_std: NonNegative = 0.1
     """s ~ N(σ, spread_std), per element"""
 
     def build(self, shape: Shape) -> "nn.Module":
