@@ -188,7 +188,8 @@ class _Sweep:
         if num_processes is None:
             threads = max(self.todo[number].run.training.threads for number in numbers)
             num_processes = available_cores() // threads if device.type == "cpu" else 1
-        if min(num_processes, len(numbers)) <= 1:
+        num_processes = min(num_processes, len(numbers))
+        if num_processes <= 1:
             return inline.execute(jobs, self.datasets.of, device)
         forkserver.start(item.run for item in self.todo)
         return processes.execute(

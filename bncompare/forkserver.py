@@ -1,7 +1,9 @@
 """The process that workers are forked from: importing torch takes it as long as it takes us, so start it early."""
 
+import contextlib
 import multiprocessing
 import multiprocessing.forkserver
+import resource
 from collections.abc import Iterable
 
 from bncompare.config.schema import Images, RunConfig
@@ -12,7 +14,15 @@ PRELOAD = ["__main__", "torch", "torch._dynamo", "bncompare.execution.processes"
 
 def start(runs: Iterable[RunConfig]) -> None:
     """Start the server, unless it runs already, and return at once."""
+    _raise_limit_of_files()
     needs_torchvision = any(isinstance(run.data, Images) and not run.data.synthetic for run in runs)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*PRELOAD, *(["torchvision.datasets"] if needs_torchvision else [])])
     multiprocessing.forkserver.ensure_running()
+
+
+def _raise_limit_of_files() -> None:
+    """As many open files as may be, here and in the server, which inherits it: every worker takes some."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS has a lower limit than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
