@@ -168,7 +168,10 @@ def verify(
     jobs: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=4096, help="runs at a time [default: as train]")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="where MNIST and Fashion-MNIST are")] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="where MNIST and Fashion-MNIST are [default: as train, but for data.dir]"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Retrain finished runs from their config.yaml and compare the bytes; exit code 1 if a run is not reproduced."""

@@ -139,7 +139,7 @@ def _line(event: Event) -> str:
     if isinstance(what, Failure):
         said = f"FAILED: {what.message}"
     elif isinstance(what, Restart):
-        said = f"{what.reason}; it starts again from its last checkpoint"
+        said = what.reason
     elif isinstance(what, Started):
         said = "started"
     elif what == "waiting":
