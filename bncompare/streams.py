@@ -2,8 +2,11 @@
 
 import contextlib
 import io
+import logging
 import os
+import signal
 import sys
+import warnings
 from typing import Any, TextIO
 
 from bncompare.errors import printable
@@ -55,9 +58,22 @@ def prepare() -> None:
         raw = io.BufferedWriter(_Results(1, "wb", closefd=False))
         sys.stdout = io.TextIOWrapper(raw, _encoding(sys.stdout), errors="replace", line_buffering=os.isatty(1))
     if sys.stderr is sys.__stderr__:
+        silence_libraries()
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            # An exception in the middle of an import comes out as any other. Training has a handler of its own.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         # Unbuffered: a signal may come, and be told of, in the middle of a line.
         unbuffered = _BestEffort(2, "wb", closefd=False)
         sys.stderr = io.TextIOWrapper(unbuffered, _encoding(sys.stderr), errors="replace", line_buffering=True)
+
+
+def silence_libraries() -> None:
+    """What libraries warn of is for who works on this package, who sees it in its tests and with `python -W`."""
+    logging.disable(logging.WARNING)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for the processes that are started here
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def _encoding(stream: TextIO | None) -> str | None:

@@ -3,8 +3,10 @@
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,6 +160,35 @@ def test_training_in_processes_without_streams(tmp_path: Path, redirection: str)
     finish(tiny(tmp_path, "1"), tmp_path / "expected")
     assert shell(tmp_path, "", f"train tiny.yaml --seeds 1 --jobs 2 {redirection}") == Ended(0, "", "")
     assert content(tmp_path / "runs") == content(tmp_path / "expected")
+
+
+def test_no_library_says_a_word(tmp_path: Path) -> None:
+    """Where matplotlib finds no place for its cache, which it would tell in every process: every line is ours."""
+    tiny(tmp_path, "1")
+    homeless = "HOME=/dev/null/none XDG_CONFIG_HOME=$HOME XDG_CACHE_HOME=$HOME"
+    ended = shell(tmp_path, f"export {homeless};", "train tiny.yaml --seeds 1 --jobs 2")
+    assert ended.code == 0
+    assert re.sub(r"[0-9.]+ s,.*", "…", ended.err).splitlines() in (
+        ["[1/2] tiny none seed 0: completed, …", "[2/2] tiny batch seed 0: completed, …"],
+        ["[1/2] tiny batch seed 0: completed, …", "[2/2] tiny none seed 0: completed, …"],
+    )
+    ended = shell(tmp_path, f"export {homeless};", "plot runs --metric val/loss")
+    assert (ended.code, ended.err) == (0, "")
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0])
+def test_interrupted_while_it_loads(tmp_path: Path, seconds: float) -> None:
+    """Ctrl-C reaches this process and the server of workers, whatever they import just then: no traceback."""
+    tiny(tmp_path)
+    command = [sys.executable, "-m", "bncompare", "train", "tiny.yaml", "--jobs", "2"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT, 0)
+    assert [line for line in err.splitlines() if not line.startswith(("[", "interrupted"))] == []
 
 
 def test_more_jobs_than_files_may_be_open(tmp_path: Path) -> None:
