@@ -1,9 +1,9 @@
 """The commands: parse, call the Python API, print. Results go to stdout, progress and errors to stderr."""
 
-import io
 import itertools
 import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from bncompare.errors import StorageError, UserError, problem_lines
+from bncompare import streams
+from bncompare.errors import StorageError, UserError, printable, problem_lines
+from bncompare.streams import say
 
 if TYPE_CHECKING:  # pydantic, NumPy, matplotlib, rich and torch are imported by the commands that need them
     from bncompare.config.expansion import Experiment
@@ -35,9 +37,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document in
 
 def main() -> NoReturn:
     """The entry point: a UserError becomes a message and exit code 2, a full disk exit code 1."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # γ on a terminal that has no Greek
+    streams.prepare()
     try:
         try:
             app()
@@ -45,14 +45,16 @@ def main() -> NoReturn:
             sys.stdout.flush()
     except UserError as error:
         for text in problem_lines(error.problems):
-            print(f"error: {text}" if not text.startswith(" ") else text, file=sys.stderr)
+            say(f"error: {text}" if not text.startswith(" ") else text)
         sys.exit(1 if isinstance(error, StorageError) else 2)
-    except BrokenPipeError:  # `bncompare list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except OSError as error:  # `bncompare list > /dev/full`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+    except streams.OutputError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still in the buffer
+        if error.has_no_reader:  # `bncompare list | head`
+            sys.exit(141)
+        say(f"error: output: {error}")
+        sys.exit(1)
+    except OSError as error:
+        say(f"error: {error.filename or type(error).__name__}: {error.strerror or error}")
         sys.exit(1)
     sys.exit(0)
 
@@ -142,7 +144,7 @@ def train(
     planned = plan(chosen, store, fresh=fresh, elsewhere=cluster is not None)
     for item in planned:
         for problem in item.problems if dry_run or item.state != "unreadable" else ():  # which fails, and says why
-            print(f"warning: {problem}", file=sys.stderr)
+            say(f"warning: {problem}")
     if dry_run:
         _print_plan(planned, as_json)
         return
@@ -165,7 +167,10 @@ def verify(
     jobs: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=4096, help="runs at a time [default: as train]")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="where MNIST and Fashion-MNIST are")] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="where MNIST and Fashion-MNIST are [default: as train, but for data.dir]"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Retrain finished runs from their config.yaml and compare the bytes; exit code 1 if a run is not reproduced."""
@@ -271,7 +276,7 @@ def _load(
     if problems:
         raise UserError(*dict.fromkeys(problems))
     for text in problem_lines([warning for experiment in experiments for warning in experiment.warnings]):
-        print(f"warning: {text}", file=sys.stderr)
+        say(f"warning: {text}")
     return experiments
 
 
@@ -279,10 +284,11 @@ def _selection(select: str | None) -> slice:
     """`2/8` as every eighth run of a plan from the second on, so that parts take about as long as each other."""
     if select is None:
         return slice(None)
-    part, _, parts = select.partition("/")
-    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-        raise UserError(f"--select {select}: must be I/N with 1 ≤ I ≤ N, such as 2/8")
-    return slice(int(part) - 1, None, int(parts))
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", select)
+    part, parts = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= part <= parts:
+        raise UserError(f"--select {select:.40}: must be I/N with 1 ≤ I ≤ N, such as 2/8")
+    return slice(part - 1, None, parts)
 
 
 @contextmanager
@@ -290,7 +296,7 @@ def _interruptible(advice: str = "; the same command goes on from the last check
     """SIGINT and SIGTERM end training with 130 and 143; what the last checkpoint holds is not lost."""
 
     def stop(number: int, _frame: object) -> NoReturn:
-        print(f"interrupted{advice}", file=sys.stderr)
+        say(f"interrupted{advice}")
         raise SystemExit(128 + number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -340,7 +346,7 @@ def _print_results(planned: "list[Planned]", as_json: bool, *, judge_claims: boo
         claims = next(item.run.claims for item in planned if item.run.name == name)
         if claims and judge_claims:
             print_findings("claims", [judge(claim, runs) for claim in claims])
-        print(f"{_count(len(runs), 'run folder')} in {runs[0].path.parent}")
+        print(f"{_count(len(runs), 'run folder')} in {printable(str(runs[0].path.parent))}")
 
 
 def _read_planned(planned: "list[Planned]") -> "list[LoadedRun]":
@@ -395,7 +401,7 @@ def init(
         width = max(map(len, presets)) + 2
         for name, path in presets.items():
             print(f"{name:{width}}{path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
-        print("\nbncompare init NAME > config.yaml", file=sys.stderr)
+        say("bncompare init NAME > config.yaml")
     elif preset in presets:
         print(presets[preset].read_text(encoding="utf-8"), end="")
     else:
@@ -507,7 +513,7 @@ def graph(
             print_layers(f"{experiment.name}: {label}", [vars(row) for row in rows])
     if output is not None:
         draw(chosen[0], tables[chosen[0].variant.label], output)
-        print(output, file=sys.stderr)
+        say(str(output))
 
 
 # ---------------------------------------------------------------- looking at runs
@@ -560,7 +566,7 @@ def plot(
             file = next(target / name for name in names if target / name not in taken)
             taken.add(file)
             write_atomic(file, render(figure.figure, format))
-            print(file)
+            print(printable(str(file)))
 
 
 @app.command(short_help="Which variant is better, by how much, how sure.")
@@ -607,7 +613,7 @@ def report(
         from bncompare.store import write_atomic
 
         write_atomic(html, to_html(found).encode())
-        print(html, file=sys.stderr if markdown or as_json else sys.stdout)
+        print(printable(str(html)), file=sys.stderr if markdown or as_json else sys.stdout)
     if markdown:
         from bncompare.report.markdown import to_markdown
 
@@ -668,12 +674,13 @@ def export(
         if output is None:
             raise UserError("--to tensorboard needs a folder: -o DIR")
         folders = write_event_files(runs, output)
-        print(f"{_count(len(folders), 'run')} in {output}; tensorboard --logdir {output}")
+        shown = printable(str(output))
+        print(f"{_count(len(folders), 'run')} in {shown}; tensorboard --logdir {shown}")
     elif output is None:
         sys.stdout.writelines(csv_lines(runs))
     else:
         write_atomic(output, "".join(csv_lines(runs)).encode())
-        print(output)
+        print(printable(str(output)))
 
 
 @app.command("list", short_help="A line per run.")
@@ -718,7 +725,7 @@ def _load_runs(paths: list[Path], *, with_diagnostics: bool = False) -> "list[Lo
     if with_diagnostics:
         warnings += [run.diagnostics_problem for run in runs if run.diagnostics_problem]
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        say(f"warning: {warning}")
     if not runs:
         raise UserError(f"{', '.join(map(str, paths))}: none of the run folders can be read")
     return runs

@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter
 
+from bncompare.errors import printable
 from bncompare.plotting import (
     COLORS,
     GREY,
@@ -182,7 +183,7 @@ def sensitivity(
         if any(sweep.diverged.values()):
             height += 1
             name = sweep.variant if len(sweep.variant) <= 20 else f"{sweep.variant[:19]}…"
-            _write_above(axes, -0.005, height, color, f"{name} diverged:", is_fraction=True)
+            _write_above(axes, -0.005, height, color, f"{printable(name)} diverged:", is_fraction=True)
             for value, number in sweep.diverged.items():
                 if number:
                     total = number + len(sweep.values.get(value, ()))
@@ -192,7 +193,7 @@ def sensitivity(
         legend.append((hollow_mark, "mean of the others"))
     _name_positions(axes.xaxis, positions, 12)
     axes.set_xlim(min(positions.values()) - 0.6 * step, max(positions.values()) + 0.6 * step)
-    axes.set_xlabel(hyperparameter + (" (log scale)" if is_log else ""))
+    axes.set_xlabel(printable(hyperparameter) + (" (log scale)" if is_log else ""))
     axes.set_ylabel(metric_label(metric, is_classification))
     add_head(figure, title, note)
     add_legend(axes, legend, rows_above=height)
@@ -295,7 +296,7 @@ def heat_map(
     _name_positions(axes.yaxis, {value: float(i) for i, value in enumerate(row_values)}, WRAP)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel(columns)
+    axes.set_xlabel(printable(columns))
     bar = figure.colorbar(
         image, ax=axes, label=metric_label(metric, is_classification).replace(" (", "\n("), pad=0.02
     )

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from bncompare.errors import printable
 from bncompare.plotting import (
     COLORS,
     GREY,
@@ -256,7 +257,7 @@ def run_curves(metrics: dict[str, list[float]], title: str, is_classification: b
     # Fixed margins: working out a layout would double the time, which counts where runs are short and many.
     figure = Figure(figsize=(4.2 * len(quantities), 3.2))
     figure.subplots_adjust(left=0.16 / len(quantities), right=0.98, bottom=0.15, top=0.9, wspace=0.28)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(printable(title), fontsize=9)
     for i, quantity in enumerate(quantities):
         axes = figure.add_subplot(1, len(quantities), i + 1)
         names = [name for name in metrics if name.endswith(f"/{quantity}")]

@@ -1,5 +1,6 @@
 """What a person did and can mend: the message says what is wrong, where, and what to do about it."""
 
+import re
 from collections.abc import Sequence
 
 MAX_PROBLEMS = 100
@@ -18,9 +19,16 @@ class StorageError(UserError):
     """A file that cannot be written or read (disk full, no permission, …); the command ends with exit code 1."""
 
 
+# What has no ink although Python calls it printable: Unicode's Default_Ignorable_Code_Point, and empty Braille.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
 def printable(text: str) -> str:
-    """A line that does nothing to a terminal or a page: no control characters, none that turn the direction."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    """A line that shows all it holds: no control characters, none without width, none that turn the direction."""
+    seen = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text.replace("\n", " "))
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in seen)
 
 
 def problem_lines(problems: Sequence[str]) -> list[str]:

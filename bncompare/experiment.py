@@ -237,7 +237,8 @@ class _Sweep:
             most = max(memory.needed(self.todo[number].run).total for number in numbers)
             room = memory.available() // max(most, 1)
             num_processes = min(available_cores() // threads, room) if device.type == "cpu" else 1
-        if min(num_processes, len(numbers)) <= 1:
+        num_processes = min(num_processes, len(numbers))
+        if num_processes <= 1:
             return inline.execute(jobs, self.datasets.of, device, self.abandoned)
         forkserver.start(item.run for item in self.todo)
         return processes.execute(

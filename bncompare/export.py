@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bncompare.api import Runs
-from bncompare.errors import StorageError, UserError
+from bncompare.errors import StorageError, UserError, printable
 from bncompare.results import LoadedRun
 
 COLUMNS = ["experiment", "variant", "seed", "status", "epoch", "step", "metric", "value"]
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # how text begins that a spreadsheet would execute
 
 
 def csv_lines(runs: Runs) -> Iterator[str]:
@@ -34,8 +35,11 @@ def csv_lines(runs: Runs) -> Iterator[str]:
 
 
 def _cell(value: Any) -> Any:
-    """Text is escaped if it holds control characters: it may go to a terminal."""
-    return ascii(value) if isinstance(value, str) and not value.isprintable() else value
+    """Text that shows all it holds, which may go to a terminal, and that no spreadsheet takes for a formula."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def write_event_files(runs: Runs, folder: Path) -> list[Path]:

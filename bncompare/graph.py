@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bncompare.config.schema import RunConfig
-from bncompare.errors import UserError
+from bncompare.errors import UserError, printable
 from bncompare.models import Subset, build_model, trainable_parameters
 
 FORMATS = ("svg", "png", "dot")
@@ -67,7 +67,7 @@ def draw(run: RunConfig, rows: list[LayerRow], path: Path) -> None:
         import graphviz
     except ImportError:
         raise UserError("drawings need the extra `graph`: pip install 'bncompare[graph]'") from None
-    title = graphviz.escape(f"{run.name}: {run.variant.label}")
+    title = graphviz.escape(printable(f"{run.name}: {run.variant.label}"))
     drawing: Any = graphviz.Digraph(run.name, graph_attr={"label": title, "labelloc": "t"})
     drawing.attr("node", shape="box", style="rounded,filled", fillcolor="white", fontname="Helvetica", fontsize="11")
     drawing.attr("edge", fontname="Helvetica", fontsize="9")

@@ -22,6 +22,8 @@ from matplotlib.ticker import (
 )
 from matplotlib.transforms import ScaledTranslation
 
+from bncompare.errors import printable
+
 # Okabe & Ito's palette without its yellow: told apart by the colour-blind, dark enough on white. Neighbours differ in
 # line style and marker as well, for print in grey.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#444444")
@@ -89,7 +91,7 @@ def metric_label(metric: str, is_classification: bool) -> str:
 def add_head(figure: Figure, title: str, note: str) -> None:
     """Title, and a line that says what is shown."""
     title = wrapped(title, round(11 * figure.get_figwidth()))
-    lines = textwrap.wrap(note, round(15.5 * figure.get_figwidth()))
+    lines = wrapped(note, round(15.5 * figure.get_figwidth())).splitlines()
     # The layout keeps room for a title alone: it gets empty lines for the note.
     figure.suptitle(title + "\n" * len(lines), x=0.01, ha="left", fontsize=11, fontweight="bold")
     below = 0.1 + 0.19 * (title.count("\n") + 1)  # inches
@@ -138,7 +140,8 @@ def format_numbers(axis: Axis, metric: str, decades: float = 0.0) -> None:
 
 
 def wrapped(text: str, width: int = WRAP, max_lines: int | None = None) -> str:
-    """A name in lines of some width, of which the last says if there is more."""
+    """A name in lines of some width, of which the last says if there is more; it shows all it holds."""
+    text = printable(text)
     return "\n".join(textwrap.wrap(text, width, max_lines=max_lines, placeholder="…")) or text
 
 

@@ -1,7 +1,6 @@
 """What happens while runs train: a live display on a terminal, plain lines elsewhere, failures alone with --json."""
 
 import math
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,8 +10,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
 from bncompare import execution
+from bncompare.errors import printable
 from bncompare.execution import Failure, Restart, Started
 from bncompare.experiment import Event, Planned
+from bncompare.streams import say
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BEFORE_ESTIMATE = 3.0
@@ -23,7 +24,7 @@ def show_progress(planned: Sequence[Planned], events: Iterable[Event], *, quiet:
     """Train by going through the events, and show them on stderr; returns how many runs failed."""
     finished = sum(item.state == "finished" for item in planned)
     if finished and not quiet:
-        print(f"{finished} of {len(planned)} runs are finished already", file=sys.stderr)
+        say(f"{finished} of {len(planned)} runs are finished already")
     tally = _Tally([item for item in planned if item.state != "finished"])
     console = Console(stderr=True, highlight=False)
     if quiet or not console.is_terminal:
@@ -31,9 +32,9 @@ def show_progress(planned: Sequence[Planned], events: Iterable[Event], *, quiet:
     else:
         _live(console, tally, events)
     if len(tally.failures) > 1 or (tally.failures and tally.total > 1):
-        print(f"{len(tally.failures)} of {tally.total} runs failed:", file=sys.stderr)
+        say(f"{len(tally.failures)} of {tally.total} runs failed:")
         for failure in tally.failures:
-            print(f"  {failure}", file=sys.stderr)
+            say(f"  {failure}")
     return len(tally.failures)
 
 
@@ -87,7 +88,7 @@ def _plain(tally: _Tally, events: Iterable[Event], quiet: bool) -> None:
         is_due = time.monotonic() - printed >= SECONDS_BETWEEN_LINES and isinstance(event.what, execution.Progress)
         if is_trouble or (not quiet and (is_told or is_due or event.what == "waiting")):
             left = f" ({tally.left})" if tally.left and not is_trouble else ""
-            print(f"[{tally.ended}/{tally.total}] {_line(event)}{left}", file=sys.stderr, flush=True)
+            say(f"[{tally.ended}/{tally.total}] {_line(event)}{left}")
             printed = time.monotonic()
 
 
@@ -114,7 +115,7 @@ def _live(console: Console, tally: _Tally, events: Iterable[Event]) -> None:
                 progress.remove_task(tasks.pop(path))
             is_told = event.is_end and tally.total <= MAX_RUNS_LISTED
             if is_told or isinstance(what, Restart | Failure) or what == "waiting":
-                console.print(_line(event), markup=False)
+                console.print(printable(_line(event)), markup=False)
             failed = f"{len(tally.failures)} failed" if tally.failures else ""
             status = ", ".join(part for part in (failed, tally.left) if part)
             progress.update(overall, completed=tally.ended, count=f"{tally.ended}/{tally.total}", status=status)
@@ -122,7 +123,7 @@ def _live(console: Console, tally: _Tally, events: Iterable[Event]) -> None:
 
 def _name(event: Event) -> str:
     run = event.planned.run
-    return f"{run.name} {run.variant.label} seed {run.seed}"
+    return printable(f"{run.name} {run.variant.label} seed {run.seed}")
 
 
 def _metrics(progress: execution.Progress) -> str:
@@ -138,7 +139,7 @@ def _line(event: Event) -> str:
     if isinstance(what, Failure):
         said = f"FAILED: {what.message}"
     elif isinstance(what, Restart):
-        said = f"{what.reason}; it starts again from its last checkpoint"
+        said = what.reason
     elif isinstance(what, Started):
         said = "started"
     elif what == "waiting":

@@ -32,13 +32,16 @@ def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Set[str] = frozenset(), title: str | None = None
 ) -> None:  # fmt: skip
     """A table on stdout; `right` names the columns of numbers, of which none is cut, however narrow the terminal."""
-    table = Table(box=box.SIMPLE_HEAD, title=title and Text(title), title_justify="left", title_style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD, title=title and Text(printable(title)), title_justify="left", title_style="bold"
+    )
     texts = [[printable(cell) for cell in row] for row in rows]
     for name, *cells in zip(columns, *texts, strict=True):
         is_number = name in right
-        width = max(map(cell_len, [name, *cells]))
+        head = printable(name)
+        width = max(map(cell_len, [head, *cells]))
         table.add_column(
-            Text(name),
+            Text(head),
             justify="right" if is_number else "left",
             no_wrap=is_number,
             min_width=width if is_number else min(width, MIN_TEXT_WIDTH),
@@ -79,7 +82,7 @@ def print_summary(name: str, runs: Sequence[LoadedRun]) -> None:
 
 def print_findings(title: str, findings: Sequence[Finding]) -> None:
     """Each claim with its verdict and the numbers that decide it."""
-    print(f"{title}:")
+    print(f"{printable(title)}:")
     for finding in findings:
         print(f"  {finding.verdict.upper()}: {printable(finding.claim.statement)}")
         for reason in finding.reasons:
@@ -138,8 +141,9 @@ def print_verified(verified: Sequence[dict[str, Any]]) -> None:
 
 def print_run(run: LoadedRun, norms: dict[str, dict[str, Any]]) -> None:
     """Config, metrics at the best and the last evaluation, and γ, β of each norm layer."""
-    print(f"{run.path}\nstatus: {run.status}\n")
-    print(strict_yaml.dump({key: value for key, value in run.config.items() if key != "claims"}))
+    print(f"{printable(str(run.path))}\nstatus: {run.status}\n")
+    config = strict_yaml.dump({key: value for key, value in run.config.items() if key != "claims"})
+    print("\n".join(map(printable, config.split("\n"))))
     result = run.result or {}
     # JSON has no NaN: what a diverged run ended with is in metrics.csv.
     ended = {name: column[-1] for name, column in run.metrics.items() if column and result}
@@ -152,7 +156,7 @@ def print_run(run: LoadedRun, norms: dict[str, dict[str, Any]]) -> None:
         rows = [[name, _value(column[-1])] for name, column in run.metrics.items()]
         print_table(["metric", "so far"], rows, right={"so far"})
     if "error" in result:
-        print(f"error: {result['error']}")
+        print(f"error: {printable(result['error'])}")
     if not norms:
         return
     rows = []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bncompare.config.expansion import load_experiment
+from bncompare.config.schema import Images, RunConfig
 from bncompare.execution import differences
 from bncompare.experiment import Event, Planned, plan, run_experiment
 from bncompare.files import MISSING, regular_file
@@ -60,15 +61,23 @@ def verify(
 ) -> Iterator[Verified]:
     """Retrain runs in a temporary folder and compare; `show` goes through the events of the training.
 
-    Raises UserError if a config.yaml is not one that this version understands.
+    Images are looked for in `data_dir`, else as by `find_data_dir`, but never where a run folder says, which may be
+    somebody else's: what is missing is downloaded. Raises UserError if a config.yaml is not one that this version
+    understands.
     """
-    configs = [load_experiment(run.path / "config.yaml").runs[0] for run in runs]
+    configs = [_with_our_data(load_experiment(run.path / "config.yaml").runs[0]) for run in runs]
     with tempfile.TemporaryDirectory(prefix="bncompare-verify-") as folder:
         # Each in a place of its own: two copies of a run have the same name.
         planned = [plan([config], RunStore(Path(folder, str(i))))[0] for i, config in enumerate(configs)]
         show(planned, run_experiment(planned, data_dir=data_dir, num_processes=num_processes))
         for run, item in zip(runs, planned, strict=True):
             yield _compare(run, item)
+
+
+def _with_our_data(run: RunConfig) -> RunConfig:
+    if not isinstance(run.data, Images):
+        return run
+    return run.model_copy(update={"data": run.data.model_copy(update={"dir": None})})
 
 
 def _compare(run: LoadedRun, again: Planned) -> Verified:

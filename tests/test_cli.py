@@ -918,10 +918,12 @@ def test_select_splits_the_plan() -> None:
     assert [str(path) for path in Path("runs/tiny").iterdir()] == parts[1]
 
 
-@pytest.mark.parametrize("part", ["", "2", "0/3", "4/3", "1/0", "a/b", "1/2/3", "-1/3", "1.5/3"])
+@pytest.mark.parametrize(
+    "part", ["", "2", "0/3", "4/3", "1/0", "a/b", "1/2/3", "-1/3", "1.5/3", "٢/٣", f"1/{'9' * 5000}"]
+)
 def test_select_that_is_none(part: str) -> None:
     """Anything but I/N is named, with an example."""
-    message = f"error: --select {part}: must be I/N with 1 ≤ I ≤ N, such as 2/8\n"
+    message = f"error: --select {part[:40]}: must be I/N with 1 ≤ I ≤ N, such as 2/8\n"
     assert call("train", "tiny.yaml", "--select", part) == Ended(2, "", message)
     assert not Path("runs").exists()
 

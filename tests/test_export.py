@@ -61,12 +61,35 @@ def test_csv_is_exact(tmp_path: Path) -> None:
 
 
 def test_csv_of_any_name(tmp_path: Path) -> None:
-    """Commas and quotes in a label survive; what a terminal would obey is escaped."""
+    """Commas and quotes in a label survive; what a terminal would obey is replaced."""
     label, evil = 'a, "b"', "x\x1b[31m"
     config = {"variant": {"label": label, "settings": {"model.norm": evil}}}
     rows = table([make_run(tmp_path, variant=label, config=config)])
     assert {row["variant"] for row in rows} == {label}
-    assert {row["model.norm"] for row in rows} == {r"'x\x1b[31m'"}
+    assert {row["model.norm"] for row in rows} == {"x\N{REPLACEMENT CHARACTER}[31m"}
+
+
+@pytest.mark.parametrize(
+    ("label", "cell"),
+    [
+        ("=HYPERLINK(A1)", "'=HYPERLINK(A1)"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("＝1", "'＝1"),
+        ("lr=0.1", "lr=0.1"),
+        ("a\u202eb\u200bc\u3164", "a\ufffdb\ufffdc\ufffd"),
+    ],
+)
+def test_csv_for_a_spreadsheet(tmp_path: Path, label: str, cell: str) -> None:
+    """Text that would be executed is quoted, what would not be seen is replaced; numbers stay numbers."""
+    config = {"variant": {"label": label, "settings": {"model.norm": label, "training.optimizer.lr": -0.5}}}
+    rows = table(
+        [make_run(tmp_path, variant="x", config=config, metrics={"epoch": [1.0], "step": [1.0], "a": [-1.0]})]
+    )
+    assert {row["model.norm"] for row in rows} == {cell}
+    assert {row["training.optimizer.lr"] for row in rows} == {"-0.5"}
+    assert rows[0]["value"] == "-1.0"
 
 
 def test_csv_without_evaluations(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "bncompare"
 # From the top of the list in the design: a module imports only from those before it.
 LAYERS = [
     "errors",
+    "streams",
+    "quiet",
     "randomness",
     "norms.from_scratch",
     "norms.variants",
@@ -68,7 +70,7 @@ LAYERS = [
     "cli",
     "__main__",
 ]
-TORCH_FREE = ["errors", *LAYERS[LAYERS.index("config.strict_yaml") : LAYERS.index("data")]]
+TORCH_FREE = ["errors", "streams", "quiet", *LAYERS[LAYERS.index("config.strict_yaml") : LAYERS.index("data")]]
 
 
 def module_name(path: Path) -> str:

@@ -12,6 +12,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from bncompare.comparison_plots import (
     Cell,
@@ -24,6 +25,7 @@ from bncompare.comparison_plots import (
     times_to_threshold,
 )
 from bncompare.curve_plots import Curve, curve_means, experiment_curves, run_curves
+from bncompare.errors import printable
 from bncompare.plotting import metric_label, render
 from bncompare.statistics import summarize
 
@@ -693,19 +695,28 @@ def test_times_over_decades_stand_on_a_log_axis() -> None:
 # ---------------------------------------------------------------- names of others
 
 
-HOSTILE = ["$\\frac$", "_hidden", "<script>", "a" * 120, "{a} %s \\", "𝛾 正規化 \u202ex", "line\u2028break"]
+HOSTILE = [
+    "$\\frac$",
+    "_hidden",
+    "<script>",
+    "a" * 120,
+    "{a} %s \\",
+    "𝛾 正規化 \u202ex",
+    "line\u2028break",
+    "a\u202eb\u200bc\u3164\x1b",
+]
 
 
 @pytest.mark.parametrize("format", ["png", "svg"])
 def test_any_name_can_be_drawn(format: str) -> None:
-    """Names are text in every kind of figure: never formulas, never errors."""
-    name = HOSTILE[0]
-    options: dict[str, Any] = {"title": name, "note": HOSTILE[3]}
+    """Names are text in every kind of figure: never formulas, never errors; they show all they hold, in order."""
+    name, title = HOSTILE[0], HOSTILE[-1]
+    options: dict[str, Any] = {"title": title, "note": title}
     of: dict[str, Any] = {"metric": "val/loss", "is_classification": False}
     cells: dict[tuple[Any, Any], Cell] = {(row, column): Cell([1.0], 1) for row in HOSTILE for column in HOSTILE}
     made = [
         experiment_curves(
-            [c for name in names for c in seeds([2.0, 1.0], variant=name)], title=name, x_label="epoch", **of
+            [c for name in names for c in seeds([2.0, 1.0], variant=name)], title=title, x_label="epoch", **of
         )
         for names in (HOSTILE[:6], HOSTILE)  # in one set of axes, in panels
     ]
@@ -715,15 +726,18 @@ def test_any_name_can_be_drawn(format: str) -> None:
         ),
         sensitivity(
             [Sweep(n, {HOSTILE[1]: [1.0], 0.1: [2.0]}, {HOSTILE[1]: 1}) for n in HOSTILE],
-            hyperparameter=name,
+            hyperparameter=title,
             **options,
             **of,
         ),
-        heat_map(cells, columns=name, **options, **of),
+        heat_map(cells, columns=title, **options, **of),
         times_to_threshold({name: [TimeTo(n, [1.0, 2.0], 1) for n in HOSTILE]}, **options),
+        run_curves(CLASSES, title, is_classification=True),
     ]
     for figure in made:
         assert render(figure, format).startswith(MAGIC[format])
+        lines = [line for text in figure.findobj(Text) for line in text.get_text().split("\n")]
+        assert lines == [*map(printable, lines)]
 
 
 # ---------------------------------------------------------------- render

@@ -109,3 +109,31 @@ def test_a_config_of_another_version(runs: Path) -> None:
     assert "novelty" in ended.err
     assert str(changed) in ended.err
     assert "Traceback" not in ended.err
+
+
+IMAGES = """\
+name: images
+data: {name: mnist, synthetic: true, dir: theirs, train_size: 64, validation: 32}
+model: {name: mlp, hidden: [4]}
+training: {epochs: 1, batch_size: 32, device: cpu, optimizer: {name: sgd, lr: 0.1}}
+"""
+
+
+def test_no_folder_that_a_run_names_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What data.dir says in somebody's run folder is not followed: images are looked for where this person's are."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BNCOMPARE_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    Path("images.yaml").write_text(IMAGES)
+    Path("cache").mkdir()
+    Path("cache/bncompare").write_text("in the way, so that nothing is downloaded")
+    Path("theirs").write_text("likewise")
+    assert call("train", "images.yaml", "--seeds", "1").code == 0
+    (config,) = Path("runs").rglob("config.yaml")
+    config.write_text(config.read_text().replace("synthetic: true", "synthetic: false"))
+    ended = call("verify", "runs")
+    assert (ended.code, ended.out) == (2, "")
+    assert (
+        ended.err
+        == f"error: {tmp_path / 'cache/bncompare'}: cannot hold MNIST: is not a folder, or a link to nowhere\n"
+    )

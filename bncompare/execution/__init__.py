@@ -62,9 +62,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Restart:
-    """A run whose process died, and which starts again."""
+    """A run that starts again, as its process died or could not be started."""
 
     reason: str
+    """what happened, and from where it goes on"""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,9 @@ class Attempt:
         """The attempt that follows, from `again(job)`, unless it has died too often; and what to say of it."""
         if self.starts < MAX_STARTS:
             try:
-                return Attempt(again(self.job), self.starts + 1), Restart(reason)
+                return Attempt(again(self.job), self.starts + 1), Restart(
+                    f"{reason}; it starts again from its last checkpoint"
+                )
             except StorageError as error:
                 reason = f"{reason}; {error}"
                 return None, Failure(reason, "")

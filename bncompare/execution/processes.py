@@ -7,6 +7,7 @@ is started by a forkserver that has imported torch once. The driver alone writes
 import multiprocessing
 import os
 import pickle
+import resource
 import signal
 import threading
 from collections.abc import Callable, Container, Generator, Iterable
@@ -18,9 +19,13 @@ from pathlib import Path
 import torch
 
 from bncompare.data import Datasets
+from bncompare.errors import UserError
 from bncompare.execution import Attempt, Job, Progress, Result, inline, is_end
 
 SECONDS_TO_END = 2.0
+# Open files of the driver: of each worker a pipe, two of multiprocessing's, and the lock of its run.
+FILES_PER_WORKER = 4
+OTHER_FILES = 24
 
 
 def execute(
@@ -34,8 +39,17 @@ def execute(
 ) -> Generator[tuple[Job, Result], None, None]:
     """Train each job in a process; one whose process dies is started anew, from `again(job)`, up to three times.
 
-    The process of a job whose number is among the abandoned ones is ended. `forkserver.start` comes first.
+    The process of a job whose number is among the abandoned ones is ended. `forkserver.start` comes first. Raises
+    UserError if this process may not have as many open files as that takes.
     """
+    may_be_open, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = num_processes * FILES_PER_WORKER + OTHER_FILES
+    if may_be_open != resource.RLIM_INFINITY and needed > may_be_open:
+        possible = max(1, (may_be_open - OTHER_FILES) // FILES_PER_WORKER)
+        raise UserError(
+            f"--jobs {num_processes}: takes {needed} open files, and no more than {may_be_open} are allowed "
+            f"(ulimit -n); at most --jobs {possible}"
+        )
     context = multiprocessing.get_context("forkserver")
     waiting = iter(jobs)
     workers: dict[Connection, tuple[BaseProcess, Attempt]] = {}

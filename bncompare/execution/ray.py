@@ -10,17 +10,21 @@ import pickle
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from bncompare.config.schema import Images, RunConfig
 from bncompare.data import Pool, load_dataset
 from bncompare.errors import UserError
-from bncompare.execution import Attempt, Failure, Job, Result, inline, is_end
+from bncompare.execution import Attempt, Failure, Job, Restart, Result, inline, is_end
 from bncompare.execution.processes import to_bytes
 from bncompare.training import resolve_device
 
 SECONDS_TO_CONNECT = 10.0
+MAX_FAILED_STARTS_OF_A_NODE = 2
+MAX_REASON_LENGTH = 200
 LOCAL = "local"
 
 
@@ -33,6 +37,9 @@ def execute(
     load: Callable[[RunConfig], Pool | None],
 ) -> Generator[tuple[Job, Result], None, None]:
     """Train each job in a task; one whose worker or node dies is started anew, from `again(job)`, up to three times.
+
+    One that cannot be started on a node (the package is not there, or in a version that cannot read the job) is tried
+    on another; a node where that happens twice gets no more runs.
 
     `address` is what ray.init takes, or `local` for a cluster of this machine alone; `num_jobs` None stands for one
     for each CPU of the cluster, as it grows and shrinks. Raises UserError if there is no Ray or no cluster.
@@ -74,6 +81,23 @@ def _connect(address: str, num_jobs: int | None) -> Any:
     return ray
 
 
+@dataclass
+class Nodes:
+    """What is known of the nodes of a cluster: where runs could not be started."""
+
+    failed_starts: list[tuple[int, str, str]] = field(default_factory=list)
+    """(run, node, why)"""
+
+    def to_avoid(self, run: int) -> dict[str, str]:
+        """Nodes that are not to start a run, and why: it failed there before, or any runs did twice."""
+        count = Counter(node for _, node, _ in self.failed_starts)
+        return {
+            node: why
+            for number, node, why in self.failed_starts
+            if number == run or count[node] >= MAX_FAILED_STARTS_OF_A_NODE
+        }
+
+
 def _execute(
     ray: Any,
     jobs: Iterable[Job],
@@ -82,53 +106,125 @@ def _execute(
     load: Callable[[RunConfig], Pool | None],
 ) -> Generator[tuple[Job, Result], None, None]:
     waiting = iter(jobs)
-    tasks: dict[Any, Attempt] = {}  # by the generator of what a task sends
+    tasks: dict[Any, _Task] = {}  # by the generator of what a task sends
+    nodes = Nodes()
     pools: dict[int, Any] = {}
-    remote = ray.remote(_work)
+    remote = ray.remote(_entry())
 
-    def start(attempt: Attempt) -> None:
+    def start(attempt: Attempt) -> Failure | None:
+        """Start a task, unless no node is left that could."""
         job = attempt.job
+        needs = {"CPU": job.run.training.threads, "GPU": int(job.run.training.device.startswith("cuda"))}
+        options: dict[str, Any] = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"], "max_retries": 0}
+        if avoided := nodes.to_avoid(job.number):
+            if not any(node["NodeID"] not in avoided and _has(node, needs) for node in ray.nodes()):
+                return Failure(
+                    f"no node of the cluster can start it: {'; '.join(dict.fromkeys(avoided.values()))}", ""
+                )
+            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(avoided)})"}
         pool = load(job.run) if isinstance(job.run.data, Images) else None
         if id(pool) not in pools:
             pools[id(pool)] = ray.put(pool)
-        needs_gpu = job.run.training.device.startswith("cuda")
-        options = {"num_cpus": job.run.training.threads, "num_gpus": int(needs_gpu), "max_retries": 0}
-        tasks[remote.options(num_returns="streaming", **options).remote(job, pools[id(pool)])] = attempt
+        stream = remote.options(num_returns="streaming", **options).remote(pickle.dumps(job), [pools[id(pool)]])
+        tasks[stream] = _Task(attempt)
+        return None
 
     while True:
         limit = num_jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
         while len(tasks) < limit and (job := next(waiting, None)) is not None:
-            start(Attempt(job))
+            if failure := start(Attempt(job)):
+                yield job, failure
         if not tasks:
             return
         ready, _ = ray.wait(list(tasks), num_returns=1, fetch_local=False)
         for stream in ready:
-            attempt = tasks[stream]
+            task = tasks[stream]
+            attempt = task.attempt
             try:
-                result: Result = pickle.loads(ray.get(next(stream)))
+                sent = ray.get(next(stream))
             except StopIteration:
                 del tasks[stream]
                 if not attempt.has_ended:
                     raise RuntimeError(f"run {attempt.job.number} ended without a result") from None
                 continue
-            except ray.exceptions.RayTaskError as error:  # not of training, whose errors are results
-                del tasks[stream]
-                yield attempt.job, Failure(f"it could not be started on the cluster: {error.cause}", str(error))
-                continue
             except ray.exceptions.RayError as error:
                 del tasks[stream]
-                reason = f"its worker or node died ({type(error).__name__})"
-                following, result = attempt.after_death(again, reason)
-                if following:
-                    start(following)
+                if task.node is not None and not task.has_started:
+                    why = f"{_address(ray, task.node)}: {_reason(error)}"
+                    nodes.failed_starts.append((attempt.job.number, task.node, why))
+                    result: Result = start(attempt) or Restart(
+                        f"could not be started on {why}; it is tried elsewhere"
+                    )
+                elif attempt.has_ended:
+                    continue
+                else:
+                    following, result = attempt.after_death(again, f"its worker or node died ({_reason(error)})")
+                    if following:
+                        result = start(following) or result
                 yield attempt.job, result
                 continue
+            if task.node is None:
+                task.node = sent
+                continue
+            task.has_started = True
+            result = pickle.loads(sent)
             attempt.has_ended = is_end(result)
             yield attempt.job, result
 
 
-def _work(job: Job, pool: Pool | None) -> Generator[bytes, None, None]:
+@dataclass
+class _Task:
+    attempt: Attempt
+    node: str | None = None
+    """where it is: the first thing that it sends"""
+    has_started: bool = False
+    """whether a result has come"""
+
+
+def _has(node: dict[str, Any], needs: dict[str, int]) -> bool:
+    """Whether a node is alive and has as much of everything."""
+    return node["Alive"] and all(node["Resources"].get(name, 0) >= amount for name, amount in needs.items())
+
+
+def _address(ray: Any, node_id: str) -> str:
+    return next((node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == node_id), node_id)
+
+
+def _reason(error: Exception) -> str:
+    """An error of Ray, or of the task that it stands for, in a line."""
+    cause = getattr(error, "cause", None)
+    if not isinstance(cause, Exception):
+        return type(error).__name__
+    lines = str(cause).strip().splitlines()
+    return f"{type(cause).__name__}: {lines[0] if lines else ''}"[:MAX_REASON_LENGTH]
+
+
+def _entry() -> Callable[[bytes, list[Any]], Generator[Any, None, None]]:
+    """What a node runs: it says which it is before it imports the package, which it may not have.
+
+    As a function inside a function it travels by value; from a module it would be imported there. Nor can Ray load
+    arguments that need the package: the job comes as bytes, the images as a reference within a list.
+    """
+
+    def entry(job: bytes, pool: list[Any]) -> Generator[Any, None, None]:
+        import pickle
+
+        import ray
+
+        yield ray.get_runtime_context().get_node_id()
+        from bncompare.execution.ray import work
+
+        yield from work(pickle.loads(job), *ray.get(pool))
+
+    return entry
+
+
+def work(job: Job, pool: Pool | None) -> Generator[bytes, None, None]:
     """The task: train and send."""
-    device = resolve_device(job.run.training.device)
+    try:
+        device = resolve_device(job.run.training.device)
+    except UserError as error:
+        yield to_bytes(Failure(str(error), ""))
+        return
     for _, result in inline.execute([job], lambda run: load_dataset(run, pool), device):
         yield to_bytes(result)

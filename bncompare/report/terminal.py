@@ -14,10 +14,9 @@ def print_report(sections: Sequence[Section]) -> None:
         for table in section.tables:
             if table.is_detail:
                 continue
-            columns = list(map(printable, table.columns))
             for heading, rows in table.groups:
                 title = f"{table.title}: {heading}" if heading else table.title
-                print_table(columns, rows, right=table.numbers, title=title)
+                print_table(table.columns, rows, right=table.numbers, title=title)
             for note in table.notes:
                 print(f"{printable(note)}")
             print()
@@ -29,7 +28,7 @@ def print_report(sections: Sequence[Section]) -> None:
         if section.findings:
             print_findings("claims", section.findings)
         for measure, lines in section.verdicts:
-            print(f"{measure}:")
+            print(f"{printable(measure)}:")
             for statement, evidence in lines:
                 print(f"  {printable(statement)}")
                 if evidence:

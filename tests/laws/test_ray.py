@@ -1,17 +1,19 @@
 """Law: Ray = inline, to the byte, whatever dies; nothing that is started listens beyond this machine."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from bncompare.config.expansion import load_experiment
+from bncompare.execution.ray import Nodes
 from bncompare.experiment import plan, run_experiment
 from bncompare.results import load_runs
 from bncompare.store import RunStore
@@ -22,6 +24,7 @@ TIMED = ("timing.csv", "environment.json", "checkpoint.pt")
 # Some seconds each, on images, which travel to the nodes.
 SETTINGS = ["compare.model.norm=[none, batch]", "training.epochs=60", "training.checkpoint_every=1"]
 SETTINGS += ["training.early_stopping=null"]
+SHORT = ["compare.model.norm=[none, batch, layer]", "training.epochs=1"]
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -38,9 +41,9 @@ def inline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return content(folder)
 
 
-def driver(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def driver(folder: Path, *arguments: str, settings: Sequence[str] = SETTINGS) -> subprocess.Popen[str]:
     """`bncompare train --executor ray` in a process of its own."""
-    settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
+    settings = [argument for setting in settings for argument in ("--set", setting)]
     command = [
         "-m",
         "bncompare",
@@ -87,11 +90,11 @@ START = (
 class Node:
     """A node of a Ray cluster, bound to loopback."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, **environment: str) -> None:
         command = [sys.executable, "-c", START, "start", "--num-cpus", "1", "--node-ip-address", "127.0.0.1"]
         self.process = subprocess.Popen(
             [*command, "--block", "--disable-usage-stats", *arguments],
-            env=os.environ | {"RAY_AUTH_MODE": "disabled"},
+            env=os.environ | {"RAY_AUTH_MODE": "disabled"} | environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -103,9 +106,9 @@ class Node:
             self.process.wait()
 
 
-@pytest.fixture
-def nodes() -> Iterator[tuple[str, Node]]:
-    """The address of a cluster of two nodes with a CPU each, and the second of them."""
+@contextlib.contextmanager
+def cluster(*arguments: str, **environment: str) -> Iterator[tuple[str, Node]]:
+    """The address of a cluster of two nodes with a CPU each, and the second of them, with its own environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -119,7 +122,7 @@ def nodes() -> Iterator[tuple[str, Node]]:
                     break
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        second = Node("--address", address)
+        second = Node("--address", address, *arguments, **environment)
         yield address, second
     finally:
         for node in (second, head):
@@ -127,17 +130,70 @@ def nodes() -> Iterator[tuple[str, Node]]:
                 node.kill()
 
 
-def test_a_node_that_dies_costs_no_byte(tmp_path: Path, nodes: tuple[str, Node], inline: dict[str, bytes]) -> None:
+def test_a_node_that_dies_costs_no_byte(tmp_path: Path, inline: dict[str, bytes]) -> None:
     """Two nodes, a run on each; one is killed: its run goes on on the other, and the bytes are those of inline."""
-    address, second = nodes
-    process = driver(tmp_path, "--address", address)
-    wait_for(process, tmp_path, 2)
-    second.kill()
-    _, err = process.communicate(timeout=240)
+    with cluster() as (address, second):
+        process = driver(tmp_path, "--address", address)
+        wait_for(process, tmp_path, 2)
+        second.kill()
+        _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     assert "its worker or node died" in err
     assert "starts again from its last checkpoint" in err
     assert content(tmp_path) == inline
+
+
+# As Python reads it when it starts.
+WITHOUT_THE_PACKAGE = """\
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "bncompare":
+            raise ModuleNotFoundError(f"No module named {name!r}\\nand a second line", name=name)
+
+sys.meta_path.insert(0, Missing())
+"""
+
+
+def test_a_node_without_the_package_gets_no_run(tmp_path: Path) -> None:
+    """What cannot be started there is trained on the other node; after two failures it is left alone.
+
+    A run for which that leaves no node, as it takes two CPUs, fails; the message is one line in each case.
+    """
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_THE_PACKAGE)
+    with cluster("--num-cpus", "2", PYTHONPATH=str(tmp_path)) as (address, _):
+        process = driver(tmp_path / "runs", "--address", address, settings=SHORT)
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+        wide = ["compare=null", "training.threads=2"]
+        process = driver(tmp_path / "wide", "--address", address, "--seeds", "1", settings=wide)
+        _, failed = process.communicate(timeout=240)
+    assert (process.returncode, failed) == (
+        1,
+        "[1/1] smoke none seed 0: FAILED: no node of the cluster can start it: 127.0.0.1: ModuleNotFoundError: "
+        "No module named 'bncompare'\n",
+    )
+    lines = [line.partition(": ")[2] for line in err.splitlines() if "completed" not in line]
+    message = (
+        "could not be started on 127.0.0.1: ModuleNotFoundError: No module named 'bncompare'; it is tried elsewhere"
+    )
+    assert lines == [message] * len(lines)
+    assert 1 <= len(lines) <= 4, "some were on their way already"
+    loaded, warnings = load_runs([tmp_path / "runs"])
+    assert ({run.status for run in loaded}, len(loaded), warnings) == ({"completed"}, 6, [])
+
+
+def test_which_nodes_are_left_out() -> None:
+    """A run keeps away from where it failed; after two failures, of whatever runs, all do."""
+    nodes = Nodes()
+    assert nodes.to_avoid(0) == {}
+    nodes.failed_starts.append((0, "a", "no package"))
+    assert (nodes.to_avoid(0), nodes.to_avoid(1)) == ({"a": "no package"}, {})
+    nodes.failed_starts.append((0, "b", "no torch"))
+    assert (nodes.to_avoid(0), nodes.to_avoid(1)) == ({"a": "no package", "b": "no torch"}, {})
+    nodes.failed_starts.append((1, "b", "no torch"))
+    assert [nodes.to_avoid(run) for run in (1, 2)] == [{"b": "no torch"}] * 2
 
 
 def test_a_cluster_of_this_machine(tmp_path: Path, inline: dict[str, bytes]) -> None:
