@@ -48,9 +48,10 @@ def test_warnings_of_folders_that_cannot_be_read(tmp_path: Path) -> None:
     """A bad folder is a warning beside the others."""
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "metrics.csv").touch()
-    (tmp_path / "good").symlink_to(next(EXAMPLE.iterdir()))
-    (warning,) = load_runs(tmp_path, EXAMPLE).warnings
-    assert warning.startswith(f"{tmp_path / 'bad'}: skipped: ")
+    (tmp_path / "linked").symlink_to(next(EXAMPLE.iterdir()))
+    bad, link = load_runs(tmp_path, EXAMPLE).warnings
+    assert bad.startswith(f"{tmp_path / 'bad'}: skipped: ")
+    assert link == f"{tmp_path}: skipped: a link to a folder: linked"
 
 
 def test_rows() -> None:

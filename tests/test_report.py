@@ -17,6 +17,7 @@ import pytest
 from bncompare import cli
 from bncompare.config import strict_yaml
 from bncompare.config.expansion import load_experiment
+from bncompare.errors import printable
 from bncompare.report.content import experiment_config, sections
 from bncompare.report.html import to_html
 from bncompare.report.markdown import escape, to_markdown
@@ -447,11 +448,12 @@ def hostile(folder: Path) -> Path:
         template, environment = path.parent, {"versions": {ATTACKS[0]: ATTACKS[1]}, "device": f"{ATTACKS[2]}{seed}"}
         for i, attack in enumerate(ATTACKS[number::2]):
             settings = {"model.norm": attack, keys[i]: [attack]}
-            config["variant"] = {"label": attack, "index": 2 * i + number, "settings": settings}
+            label = printable(attack)  # a run with any other is left out
+            config["variant"] = {"label": label, "index": 2 * i + number, "settings": settings}
             claim = {
                 "statement": attack + "\x1b[31m",
                 "metric": "val/loss",
-                "variant": {"label": attack},
+                "variant": {"label": label},
                 "at_most": 1,
             }
             config["claims"] = [claim]

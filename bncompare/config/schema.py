@@ -25,6 +25,7 @@ from bncompare.config.section import (
     must_be,
     shorthand,
 )
+from bncompare.errors import printable
 from bncompare.norms import NORMS, NoNorm, Norm
 from bncompare.norms.kinds import EvalStats
 
@@ -605,16 +606,11 @@ class Claim(Section):
 
 MAX_LABEL_LENGTH = 120
 LABEL_RULE = f"1 to {MAX_LABEL_LENGTH} visible characters"
-# Those that `str.isprintable` takes for visible: joiners, fillers, variation selectors, a blank of braille.
-_INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
 
 
 def is_label(text: str) -> bool:
     """Whether a variant may be called so: what a person sees of it is all there is."""
-    visible = text.isprintable() and not _INVISIBLE.search(text)
-    return visible and bool(text.strip()) and len(text) <= MAX_LABEL_LENGTH
+    return printable(text) == text and bool(text.strip()) and len(text) <= MAX_LABEL_LENGTH
 
 
 def looks_of_label(label: str) -> str:

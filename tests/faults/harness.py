@@ -38,7 +38,7 @@ training:
   checkpoint_every: 1
   optimizer: {name: sgd, lr: 0.1, momentum: 0.9}
   scheduler: {name: reduce_on_plateau, patience: 0, threshold: 0.5}
-  early_stopping: {monitor: val/loss, patience: 3, min_delta: 0.01}
+  early_stopping: {monitor: val/loss, patience: 2, min_delta: 0.01}
 diagnostics: {eval_stats: [batch]}
 compare: {model.norm: [none, batch]}
 """

@@ -110,7 +110,7 @@ COMMANDS = {
     "list nowhere": (2, "", "error: nowhere: no such folder\n"),
     "list": (2, "", "Usage: "),
     "nonsense": (2, "", "Usage: "),
-    "train tiny.yaml --dry-run": (0, " ", ""),
+    "train tiny.yaml --dry-run": (0, " ", "warning: runs/tiny/"),
     "train tiny.yaml --select 1": (2, "", "error: --select 1: "),
     "train tiny.yaml --jobs 1 --seeds 1 --fresh --runs more": (0, "tiny (mean", "[1/2] tiny none seed 0: completed"),
 }

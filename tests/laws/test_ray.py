@@ -24,7 +24,7 @@ TIMED = ("timing.csv", "environment.json", "checkpoint.pt")
 # Some seconds each, on images, which travel to the nodes.
 SETTINGS = ["compare.model.norm=[none, batch]", "training.epochs=60", "training.checkpoint_every=1"]
 SETTINGS += ["training.early_stopping=null"]
-SHORT = ["compare.model.norm=[none, batch, layer]", "training.epochs=1"]
+SHORT = ["compare.model.norm=[none, batch, layer]", "training.epochs=1", "training.early_stopping=null"]
 
 
 def content(folder: Path) -> dict[str, bytes]:
