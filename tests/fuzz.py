@@ -19,10 +19,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from bncompare.config.expansion import load_experiment
-from bncompare.config.strict_yaml import dump, load
+from bncompare.config.expand import load_experiment
+from bncompare.config.yaml import dump_yaml, load_yaml
 from bncompare.errors import UserError, problem_lines
-from bncompare.memory import needed
+from bncompare.execution.memory import needed
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
 MAX_SECONDS = 10  # for one config; a slow machine included
@@ -220,7 +220,7 @@ def mutation(seed: int, number: int, configs: dict[str, Any]) -> tuple[str, byte
             data.pop(section, None)
     for _ in range(0 if of_text else rng.choice([1, 1, 2, 4])):
         mutate_data(data, rng, configs)
-    text = dump(data)
+    text = dump_yaml(data)
     for _ in range(rng.choice([1, 1, 2, 4]) if of_text else 0):
         text = mutate_text(text, rng)
     return name, text.encode(errors="surrogatepass")
@@ -262,7 +262,7 @@ def out_of_time(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def fuzz(mutations: int, seed: int, folder: Path) -> list[str]:
     """Load mutated configs; the problems found, each with the number of its mutation."""
-    configs = {path.stem: load(path).data for path in CONFIGS}
+    configs = {path.stem: load_yaml(path).data for path in CONFIGS}
     found = []
     before = signal.signal(signal.SIGALRM, out_of_time)
     try:
@@ -291,7 +291,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if options.replay is not None:
-            configs = {path.stem: load(path).data for path in CONFIGS}
+            configs = {path.stem: load_yaml(path).data for path in CONFIGS}
             name, content = mutation(options.seed, options.replay, configs)
             print(f"# {name}\n{content.decode(errors='replace')}")
             path = folder / "config.yaml"

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import bncompare
-from bncompare import compare, load_runs
-from bncompare.api import Runs
-from bncompare.config.expansion import load_experiment
+from bncompare.comparison.comparison import compare
+from bncompare.config.expand import load_experiment
 from bncompare.errors import UserError
-from bncompare.store import RunStore
+from bncompare.runs.folder import RunStore
+from bncompare.runs.rows import Runs, load_runs
 
 EXAMPLE = Path(__file__).parents[1] / "runs" / "example"
 

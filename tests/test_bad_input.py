@@ -17,7 +17,7 @@ from urllib.error import URLError
 import pytest
 
 from bncompare import cli
-from bncompare.config.schema import Images
+from bncompare.config.data import Images
 from bncompare.errors import UserError
 
 BASE = """\
@@ -1145,7 +1145,7 @@ def pool_sizes() -> Callable[[Path], list[tuple[int, ...]]]:
     """Loads MNIST from a data directory and tells the shapes of its four parts."""
 
     def load(data_dir: Path) -> list[tuple[int, ...]]:
-        from bncompare.data import load_pool
+        from bncompare.training.images import load_pool
 
         pool = load_pool(Images(name="mnist"), data_dir)
         return [tuple(part.shape) for part in vars(pool).values()]

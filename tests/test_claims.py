@@ -12,13 +12,13 @@ import pytest
 from scipy import stats
 
 from bncompare import cli
-from bncompare.claims import Finding, claims_of, judge, to_plain
-from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import Claim
+from bncompare.comparison.claims import Finding, claims_of, judge, to_plain
+from bncompare.config.claims import Claim
+from bncompare.config.expand import load_experiment
 from bncompare.errors import UserError
-from bncompare.results import LoadedRun
-from bncompare.store import RunStore
-from bncompare.tables import reproduced_cells
+from bncompare.report.tables import reproduced_cells
+from bncompare.runs.folder import RunStore
+from bncompare.runs.read import LoadedRun
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

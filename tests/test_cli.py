@@ -20,9 +20,10 @@ import pytest
 from safetensors.numpy import save as save_tensors
 
 from bncompare import cli
-from bncompare.results import LoadedRun, load_runs, read_norm_parameters, read_run
-from bncompare.statistics import summarize
-from bncompare.tables import print_summary
+from bncompare.comparison.statistics import summarize
+from bncompare.report.tables import print_summary
+from bncompare.runs.read import LoadedRun, read_run, read_runs
+from bncompare.runs.weights import read_norm_parameters
 
 TINY = """\
 name: tiny
@@ -270,7 +271,7 @@ def test_the_summary_averages_no_diverged_run(runs: list[Path], capsys: pytest.C
     for path, status in zip(runs[1:], ("diverged", "diverged", "failed"), strict=True):
         result = json.loads((path / "result.json").read_text())
         (path / "result.json").write_text(json.dumps(result | {"status": status}))
-    print_summary("tiny", load_runs([Path("runs")])[0])
+    print_summary("tiny", read_runs([Path("runs")])[0])
     losses = [value(none, end, name) for end, name in (("best", "val/loss"), ("last", "train/loss"))]
     losses += [value(none, end, "test/loss") for end in ("best", "last")]
     numbers = [*(f"{loss:.4f} (n=1)" for loss in losses), "2.0 (n=1)", f"{none.seconds:.1f} (n=1)"]
@@ -494,7 +495,8 @@ def test_interrupted_and_resumed(
     uninterrupted: bytes, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
 ) -> None:
     """A signal ends training with 130 or 143; the same command goes on, to the bytes of an unbroken run."""
-    often = "from bncompare import cli, execution; execution.SECONDS_BETWEEN_CHECKPOINTS = 0.1; cli.main()"
+    often = "from bncompare import cli; from bncompare.execution import inline; "
+    often += "inline.SECONDS_BETWEEN_CHECKPOINTS = 0.1; cli.main()"
     process = subprocess.Popen([sys.executable, "-c", often, "train", "slow.yaml"], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list(Path("runs").glob("slow/*/checkpoint.pt")):
@@ -666,7 +668,7 @@ def test_plot_options(runs: list[Path], format: str, magic: bytes) -> None:
 @pytest.mark.parametrize(("x", "values"), [("epoch", [1.0, 2.0]), ("step", [3.0, 6.0])])
 def test_plot_x(runs: list[Path], monkeypatch: pytest.MonkeyPatch, x: str, values: list[float]) -> None:
     """--x chooses what the figure's horizontal axis counts; every run is in the figure, in the config's order."""
-    from bncompare import figures
+    from bncompare.figures import catalogue as figures
 
     real: Callable[..., Any] = figures.experiment_curves
     drawn = []
@@ -944,7 +946,7 @@ def test_ray_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_many_runs_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many runs only the failures have lines of their own, as they come and again at the end."""
-    from bncompare import progress
+    from bncompare.cli import progress
 
     monkeypatch.setattr(progress, "MAX_RUNS_LISTED", 3)
     fail_on(monkeypatch, "none", 1)
@@ -986,7 +988,9 @@ claims:
 def papers(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("papers").mkdir()
     Path("papers/paper.yaml").write_text(PAPER)
-    monkeypatch.setattr(cli, "_presets", lambda: {"paper": Path("papers/paper.yaml"), "tiny": Path("tiny.yaml")})
+    monkeypatch.setattr(
+        cli, "shipped_configs", lambda: {"paper": Path("papers/paper.yaml"), "tiny": Path("tiny.yaml")}
+    )
 
 
 @pytest.mark.usefixtures("papers")
@@ -997,7 +1001,7 @@ def test_reproduce() -> None:
     first, second = strict(ended.out)["claims"]
     assert (first["experiment"], first["n"], first["published"]) == ("paper", 3, "*.5* against .6")
     assert (first["verdict"], second["verdict"]) == ("supported", "not supported")
-    losses = [run.last("train/loss") for run in load_runs([Path("runs")])[0] if run.variant == "batch"]
+    losses = [run.last("train/loss") for run in read_runs([Path("runs")])[0] if run.variant == "batch"]
     assert first["mean"] == pytest.approx(sum(loss for loss in losses if loss is not None) / 3)
 
     again = call("reproduce", "paper")
@@ -1022,8 +1026,8 @@ def test_reproduce_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """--quick is for the short ones alone."""
     Path("papers/long.yaml").write_text(PAPER.replace("name: paper", "name: long"))
     presets = {name: Path(f"papers/{name}.yaml") for name in ("long", "paper")}
-    monkeypatch.setattr(cli, "_presets", lambda: presets)
-    monkeypatch.setattr(cli, "QUICK", ("paper",))
+    monkeypatch.setattr(cli.train, "shipped_configs", lambda: presets)
+    monkeypatch.setattr(cli.train, "QUICK", ("paper",))
     claims = strict(call("reproduce", "--quick", "--json").out)["claims"]
     assert [claim["experiment"] for claim in claims] == ["paper", "paper"]
     assert os.listdir("runs") == ["paper"]
@@ -1033,7 +1037,9 @@ def test_reproduce_quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_quick_ones_are_there() -> None:
     """What --quick names is shipped."""
-    assert {name for name, path in cli._presets().items() if path.parent.name == "papers"} >= set(cli.QUICK)
+    assert {name for name, path in cli.train.shipped_configs().items() if path.parent.name == "papers"} >= set(
+        cli.train.QUICK
+    )
 
 
 @pytest.mark.usefixtures("papers")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bncompare import cli
-from bncompare.norms import NORMS
+from bncompare.norms.base import NORMS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 Call = Callable[..., tuple[int, str, str]]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bncompare.comparison import compare
+from bncompare.comparison.comparison import compare
+from bncompare.comparison.measures import at_evaluation
+from bncompare.comparison.statistics import seeds_needed
+from bncompare.comparison.verdicts import compare_by, rounded, verdict_lines
 from bncompare.errors import UserError
-from bncompare.grouping import experiments
-from bncompare.measures import at_evaluation
-from bncompare.results import LoadedRun
-from bncompare.statistics import seeds_needed
-from bncompare.verdicts import compare_by, rounded, verdict_lines
+from bncompare.runs.experiments import experiments
+from bncompare.runs.read import LoadedRun
 
 Value = float | None | str  # a loss; no value; a status
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import Images, RunConfig
-from bncompare.data import Dataset, Pool, find_data_dir, load_dataset, load_pool
+from bncompare.config.data import Images
+from bncompare.config.expand import load_experiment
+from bncompare.config.run import RunConfig
+from bncompare.training.data import Dataset, load_dataset
+from bncompare.training.images import Pool, find_data_dir, load_pool
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

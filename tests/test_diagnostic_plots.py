@@ -12,13 +12,14 @@ from matplotlib.collections import PolyCollection, QuadMesh
 from matplotlib.figure import Figure
 
 from bncompare import cli
-from bncompare.config.expansion import load_experiment
+from bncompare.config.expand import load_experiment
 from bncompare.config.measured import LANDSCAPE
-from bncompare.diagnostic_plots import MeasuredRun, diagnostic_figures
-from bncompare.experiment import plan, run_experiment
-from bncompare.plotting import render
-from bncompare.results import Diagnostic
-from bncompare.store import RunStore
+from bncompare.execution.plan import plan_runs
+from bncompare.execution.sweep import run_experiment
+from bncompare.figures.diagnostics import MeasuredRun, diagnostic_figures
+from bncompare.figures.style import render
+from bncompare.runs.folder import RunStore
+from bncompare.runs.tables import Diagnostic
 
 STEPS = (10.0, 20.0, 30.0)
 
@@ -311,7 +312,7 @@ def test_plot_and_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     settings.append("diagnostics={gradients: true, norm_parameters: true, layers: [hidden.0]}")
     config = Path(__file__).parents[1] / "configs" / "regression.yaml"
     experiment = load_experiment(config, overrides=settings, seeds="1")
-    planned = plan(experiment.runs, RunStore(tmp_path))
+    planned = plan_runs(experiment.runs, RunStore(tmp_path))
     for _ in run_experiment(planned, data_dir=None):
         pass
     command(monkeypatch, "plot", str(tmp_path / "regression"))

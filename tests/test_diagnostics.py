@@ -15,26 +15,24 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from bncompare.config.expansion import load_experiment
+from bncompare.config.data import Images
+from bncompare.config.expand import load_experiment
 from bncompare.config.measured import measured
-from bncompare.config.schema import Images, RunConfig
-from bncompare.data import Dataset, load_dataset, load_pool
-from bncompare.diagnostics import (
-    LANDSCAPE_POINTS,
-    Measurement,
-    Probe,
-    activations,
-    covariate_shift,
-    gradients,
-    landscape,
-    norm_parameters,
-    probe_batch,
-    running_statistics,
-    train_eval_gap,
-)
-from bncompare.models import build_model
-from bncompare.norms.evaluation import set_evaluation_mode
-from bncompare.training import Record, evaluate, loss_function, train
+from bncompare.config.run import RunConfig
+from bncompare.probes.activations import activations
+from bncompare.probes.base import Measurement, Probe, probe_batch
+from bncompare.probes.covariate_shift import covariate_shift
+from bncompare.probes.gradients import gradients
+from bncompare.probes.landscape import LANDSCAPE_POINTS, landscape
+from bncompare.probes.norm_parameters import norm_parameters
+from bncompare.probes.running_statistics import running_statistics
+from bncompare.probes.validation import train_eval_gap
+from bncompare.training.data import Dataset, load_dataset
+from bncompare.training.evaluate import evaluate, loss_function
+from bncompare.training.images import load_pool
+from bncompare.training.loop import Record, train
+from bncompare.training.model import build_model
+from bncompare.training.statistics import set_evaluation_mode
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 CPU = torch.device("cpu")

@@ -8,15 +8,20 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import Images, RunConfig
-from bncompare.data import Dataset, load_dataset, load_pool
+from bncompare.config.data import Images
+from bncompare.config.expand import load_experiment
+from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
-from bncompare.experiment import plan, run_experiment
-from bncompare.models import build_model, count_parameters, trainable_parameters
-from bncompare.norms.evaluation import batch_norms, evaluation_statistics, set_evaluation_mode
-from bncompare.store import RunStore
-from bncompare.training import evaluate, loss_function, train
+from bncompare.execution.plan import plan_runs
+from bncompare.execution.sweep import run_experiment
+from bncompare.norms.modules import batch_norms
+from bncompare.runs.folder import RunStore
+from bncompare.training.data import Dataset, load_dataset
+from bncompare.training.evaluate import evaluate, loss_function
+from bncompare.training.images import load_pool
+from bncompare.training.loop import train
+from bncompare.training.model import build_model, count_parameters, trainable_parameters
+from bncompare.training.statistics import evaluation_statistics, set_evaluation_mode
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 CPU = torch.device("cpu")
@@ -104,7 +109,7 @@ def test_batch_statistics(norm: str) -> None:
 def test_best_weights_give_the_best_metric(statistics: str, tmp_path: Path) -> None:
     """Whatever evaluation uses, best.safetensors gives exactly the metrics recorded as best."""
     run = run_of(f"{{kind: batch, eval_stats: {statistics}}}", "training.epochs=3")
-    (planned,) = plan([run], RunStore(tmp_path))
+    (planned,) = plan_runs([run], RunStore(tmp_path))
     *_, last = run_experiment([planned], data_dir=None)
     assert last.record is not None
     assert last.record.outcome is not None
@@ -146,7 +151,7 @@ def test_the_gap_is_recorded_and_changes_nothing(norm: str, tmp_path: Path) -> N
     texts = []
     for setting in ("[]", "[running, batch, population]"):
         run = run_of(norm, f"diagnostics.eval_stats={setting}", "training.early_stopping=null")
-        (planned,) = plan([run], RunStore(tmp_path))
+        (planned,) = plan_runs([run], RunStore(tmp_path))
         for _ in run_experiment([planned], data_dir=None):
             pass
         texts.append((planned.folder.path / "metrics.csv").read_bytes())

@@ -16,11 +16,15 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from bncompare.config.checks import check_run
-from bncompare.config.expansion import Experiment, load_experiment, parse_seeds
-from bncompare.config.schema import Claim, Images, LeNet, ReduceOnPlateau, RunConfig
-from bncompare.config.section import Section
-from bncompare.config.strict_yaml import parse
+from bncompare.config.claims import Claim
+from bncompare.config.data import Images
+from bncompare.config.expand import Experiment, load_experiment, parse_seeds
+from bncompare.config.model import LeNet
+from bncompare.config.run import RunConfig
+from bncompare.config.training import ReduceOnPlateau
+from bncompare.config.yaml import parse_yaml
 from bncompare.errors import UserError
+from bncompare.options import Section
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
 
@@ -415,7 +419,7 @@ def missing_keys(section: BaseModel, written: Any, path: str = "") -> list[str]:
 def test_resolved_configs_write_everything_out(path: Path) -> None:
     """config.yaml holds every key of every section, and names the metric that decides."""
     for run in load_experiment(path).runs:
-        written = parse(run.to_yaml(), "config.yaml").data
+        written = parse_yaml(run.to_yaml(), "config.yaml").data
         assert missing_keys(run, written) == []
         assert written["training"]["monitor"] in run.metric_names
         assert written["seeds"] == [run.seed]
@@ -608,7 +612,7 @@ claims:
 def test_which_variants_a_claim_selects(expand: Expand, selector: str, labels: list[str]) -> None:
     """A claim selects variants by resolved settings or label; it is about one, and else an error that lists them."""
     text = BASE + CLAIMS + f"  variant: {selector}\n  at_most: 9\n"
-    wanted = parse(selector, "selector").data
+    wanted = parse_yaml(selector, "selector").data
     runs = expand(BASE + CLAIMS[: CLAIMS.index("claims")]).runs
     assert [run.variant.label for run in runs if run.matches(wanted)] == labels
     if len(labels) == 1:

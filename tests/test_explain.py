@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bncompare.errors import UserError
-from bncompare.explain import explain
-from bncompare.norms import NORMS
+from bncompare.extras.explain import explain_norm
+from bncompare.norms.base import NORMS
 
 KINDS = [kind for kind in NORMS if kind != "none"]
 SHAPES = [(4, 6), (3, 4, 5), (3, 4, 2, 3), (3, 4, 2, 2, 3)]
@@ -19,9 +19,9 @@ def test_every_kind_and_shape(kind: str, shape: tuple[int, ...]) -> None:
     """Every kind explains itself on 1d, 2d and 3d data, as strict JSON; the update rule predicts what is tracked."""
     if kind == "instance" and len(shape) == 2:
         with pytest.raises(UserError, match="one value per channel"):
-            explain(kind, shape)
+            explain_norm(kind, shape)
         return
-    report = explain(kind, shape, steps=3)
+    report = explain_norm(kind, shape, steps=3)
     json.dumps(report, allow_nan=False)
     for step in report.get("steps", []):
         if "running" in step:
@@ -31,7 +31,7 @@ def test_every_kind_and_shape(kind: str, shape: tuple[int, ...]) -> None:
 
 def test_batch_norm_3d_tutorial() -> None:
     """BatchNorm3d by hand: momentum 0.3, the biased variance in the output and the unbiased in the buffer."""
-    report = explain("batch", (3, 4, 2, 2, 3), steps=2, momentum=0.3)
+    report = explain_norm("batch", (3, 4, 2, 2, 3), steps=2, momentum=0.3)
     assert report["axes"] == [0, 2, 3, 4]
     assert report["values_averaged"] == [36]
     first, second = (np.array(step["input"]) for step in report["steps"])
@@ -53,7 +53,7 @@ def test_batch_norm_3d_tutorial() -> None:
 @pytest.mark.parametrize("kind", ["layer", "group", "rms", "instance", "batch", "ghost_batch"])
 def test_statistics_shown_are_those_used(kind: str) -> None:
     """The statistics beside a step are the ones that turn its input into its normalized output."""
-    report = explain(kind, (4, 4, 3, 3), steps=1)
+    report = explain_norm(kind, (4, 4, 3, 3), steps=1)
     step = report["steps"][0]
     x, y = np.array(step["input"]), np.array(step["normalized"])
     statistics = {name: np.array(value) for name, value in step["statistics"].items()}
@@ -74,7 +74,7 @@ def test_statistics_shown_are_those_used(kind: str) -> None:
 
 def test_spectral_norm() -> None:
     """After spectral normalization the largest singular value is 1, up to the power iteration."""
-    report = explain("spectral", (4, 5))
+    report = explain_norm("spectral", (4, 5))
     assert report["singular_values"]["after"][0] == pytest.approx(1, abs=0.02)
 
 
@@ -82,4 +82,4 @@ def test_spectral_norm() -> None:
 def test_bad_shapes(shape: tuple[int, ...]) -> None:
     """A shape that is none, too large, or has one value per channel is refused with a reason."""
     with pytest.raises(UserError, match=r"--shape "):
-        explain("batch", shape)
+        explain_norm("batch", shape)

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from bncompare.api import Runs
 from bncompare.errors import StorageError, UserError
-from bncompare.export import csv_lines, write_event_files
-from bncompare.results import LoadedRun
+from bncompare.extras.tensorboard import write_event_files
+from bncompare.runs.read import LoadedRun
+from bncompare.runs.rows import Runs, csv_lines
 
 STARTED = "2024-05-01T12:00:00+00:00"
 

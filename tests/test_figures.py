@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from bncompare import comparison, figures
+from bncompare.comparison import comparison
 from bncompare.errors import UserError
-from bncompare.figures import NamedFigure, experiment_figures
-from bncompare.results import LoadedRun
+from bncompare.figures import catalogue as figures
+from bncompare.figures.catalogue import NamedFigure, experiment_figures
+from bncompare.runs.read import LoadedRun
 
 
 def run(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import RunConfig
+from bncompare.config.expand import load_experiment
+from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
-from bncompare.graph import draw, layer_table
-from bncompare.models import count_parameters
-from bncompare.norms import NORMS
+from bncompare.extras.drawing import draw, layer_table
+from bncompare.norms.base import NORMS
+from bncompare.training.model import count_parameters
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bncompare.config.schema import At
-from bncompare.measures import area, at_evaluation, spread, time_to
-from bncompare.results import LoadedRun
+from bncompare.comparison.measures import area, at_evaluation, spread, time_to
+from bncompare.config.claims import At
+from bncompare.runs.read import LoadedRun
 
 
 def run(losses: list[float], status: str = "completed", *, accuracies: list[float] | None = None) -> LoadedRun:

@@ -5,14 +5,15 @@ from typing import NoReturn
 
 import pytest
 
-from bncompare import experiment, memory
-from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import RunConfig
+from bncompare.config.expand import load_experiment
+from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
-from bncompare.execution import processes
-from bncompare.experiment import plan, run_experiment
-from bncompare.memory import GB, available, needed
-from bncompare.store import RunStore
+from bncompare.execution import memory, processes
+from bncompare.execution import sweep as experiment
+from bncompare.execution.memory import GB, available, needed
+from bncompare.execution.plan import plan_runs
+from bncompare.execution.sweep import run_experiment
+from bncompare.runs.folder import RunStore
 
 CONFIG = Path(__file__).parents[1] / "configs" / "regression.yaml"
 SMALL = ("claims=[]", "compare.model.norm=[none]", "model.hidden=[4]", "training.epochs=1", "training.batch_size=16")
@@ -70,13 +71,13 @@ def test_what_does_not_fit_is_not_started(tmp_path: Path, overrides: list[str], 
     store = RunStore(tmp_path / "runs")
     chosen = runs(*overrides, seeds="3")
     with pytest.raises(UserError) as caught:
-        plan(chosen, store)
+        plan_runs(chosen, store)
     (problem,) = caught.value.problems
     assert problem.startswith("regression: none: needs about ")
     assert fragment in problem
     assert problem.endswith(f" of memory; this machine has {memory.in_gb(available())}")
     assert not store.root.exists()
-    assert len(plan(chosen, store, elsewhere=True)) == 3
+    assert len(plan_runs(chosen, store, elsewhere=True)) == 3
 
 
 def test_as_many_runs_at_a_time_as_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +86,7 @@ def test_as_many_runs_at_a_time_as_there_is_room_for(tmp_path: Path, monkeypatch
     def no_processes(*_arguments: object, **_options: object) -> NoReturn:
         raise AssertionError("two runs at a time")
 
-    planned = plan(runs(seeds="2"), RunStore(tmp_path))
+    planned = plan_runs(runs(seeds="2"), RunStore(tmp_path))
     monkeypatch.setattr(memory, "available", lambda: needed(planned[0].run).total * 3 // 2)
     monkeypatch.setattr(experiment, "available_cores", lambda: 8)
     monkeypatch.setattr(processes, "execute", no_processes)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from bncompare.config.architecture import layers
-from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import RunConfig
-from bncompare.models import Dropout, build_model, count_parameters
+from bncompare.config.expand import load_experiment
+from bncompare.config.layers import layers
+from bncompare.config.run import RunConfig
+from bncompare.training.model import Dropout, build_model, count_parameters
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -11,17 +11,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import RunConfig
-from bncompare.data import load_dataset, load_pool
+from bncompare.config.expand import load_experiment
+from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
-from bncompare.models import build_model
-from bncompare.norms import NORMS, Norm
+from bncompare.norms.base import NORMS, ActivationNorm, Norm
 from bncompare.norms.from_scratch import BatchNorm
-from bncompare.norms.kinds import ActivationNorm
-from bncompare.norms.variants import BatchRenorm, GhostBatchNorm
+from bncompare.norms.modules import BatchRenorm, GhostBatchNorm
 from bncompare.randomness import StepRandomness
-from bncompare.training import loss_function, train
+from bncompare.training.data import load_dataset
+from bncompare.training.evaluate import loss_function
+from bncompare.training.images import load_pool
+from bncompare.training.loop import train
+from bncompare.training.model import build_model
 
 Array = NDArray[np.float64]
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -14,20 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from bncompare.comparison_plots import (
-    Cell,
-    PairedDifferences,
-    Sweep,
-    TimeTo,
-    heat_map,
-    paired_differences,
-    sensitivity,
-    times_to_threshold,
-)
-from bncompare.curve_plots import Curve, curve_means, experiment_curves, run_curves
+from bncompare.comparison.statistics import summarize
 from bncompare.errors import printable
-from bncompare.plotting import metric_label, render
-from bncompare.statistics import summarize
+from bncompare.figures.curves import Curve, curve_means, experiment_curves, run_curves
+from bncompare.figures.differences import PairedDifferences, paired_differences
+from bncompare.figures.style import metric_label, render
+from bncompare.figures.sweeps import Cell, Sweep, heat_map, sensitivity
+from bncompare.figures.times import TimeTo, times_to_threshold
 
 NAN, INF = math.nan, math.inf
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from bncompare import progress
-from bncompare.config.expansion import load_experiment
-from bncompare.execution import Failure, Progress, Started
-from bncompare.experiment import Event, Planned, plan
-from bncompare.progress import _Tally
-from bncompare.store import RunStore
+from bncompare.cli import progress
+from bncompare.cli.progress import _Tally
+from bncompare.config.expand import load_experiment
+from bncompare.execution.messages import Evaluated, Failure, Started
+from bncompare.execution.plan import Planned, plan_runs
+from bncompare.execution.sweep import Event
+from bncompare.runs.folder import RunStore
 
 CONFIG = """\
 name: tiny
@@ -26,7 +27,7 @@ training: {epochs: 5, batch_size: 20, optimizer: {name: sgd, lr: 0.1}}
 def planned(tmp_path: Path) -> list[Planned]:
     """Four runs of 10 steps."""
     (tmp_path / "tiny.yaml").write_text(CONFIG)
-    return plan(load_experiment(tmp_path / "tiny.yaml").runs, RunStore(tmp_path))
+    return plan_runs(load_experiment(tmp_path / "tiny.yaml").runs, RunStore(tmp_path))
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def at(planned: Planned, step: int, outcome: Any = None) -> Event:
-    return Event(planned, Progress(SimpleNamespace(step=step, outcome=outcome), None, None))  # type: ignore[arg-type]
+    return Event(planned, Evaluated(SimpleNamespace(step=step, outcome=outcome), None, None))  # type: ignore[arg-type]
 
 
 def test_time_left(planned: list[Planned], clock: SimpleNamespace) -> None:

@@ -17,15 +17,18 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from bncompare.cli import app
-from bncompare.config import schema, strict_yaml
-from bncompare.config.expansion import load_experiment
+from bncompare.config import claims, data, diagnostics, model, training
+from bncompare.config import run as whole
+from bncompare.config.expand import load_experiment
+from bncompare.config.yaml import dump_yaml
 from bncompare.errors import UserError
-from bncompare.experiment import plan, run_experiment
-from bncompare.norms import NORMS, Norm, register_norm
+from bncompare.execution.plan import plan_runs
+from bncompare.execution.sweep import run_experiment
+from bncompare.norms.base import NORMS, Norm, register_norm
 from bncompare.report.markdown import escape
-from bncompare.results import read_run
-from bncompare.store import RunStore
-from bncompare.tables import norm_reference
+from bncompare.report.tables import norm_reference
+from bncompare.runs.folder import RunStore
+from bncompare.runs.read import read_run
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -46,22 +49,22 @@ COMMANDS = (
     "schema",
 )
 SECTIONS: dict[str, list[type[BaseModel]]] = {
-    "the whole": [schema.ExperimentFile],
-    "data": [schema.RandomRegression, schema.Images],
-    "model": [schema.MLP, schema.LeNet],
+    "the whole": [whole.ExperimentFile],
+    "data": [data.RandomRegression, data.Images],
+    "model": [model.MLP, model.LeNet],
     "model.norm": list(NORMS.values()),
-    "model.init": [schema.DefaultInit, schema.GainInit, schema.NormalInit],
-    "model.dropout (mlp)": [schema.Dropout],
-    "training": [schema.Training],
-    "training.optimizer": [schema.SGD, schema.Adam],
+    "model.init": [model.DefaultInit, model.GainInit, model.NormalInit],
+    "model.dropout (mlp)": [model.Dropout],
+    "training": [training.Training],
+    "training.optimizer": [training.SGD, training.Adam],
     "training.scheduler": [
-        *(schema.ConstantLR, schema.StepLR, schema.MultiStepLR, schema.ExponentialLR, schema.CosineLR),
-        schema.ReduceOnPlateau,
+        *(training.ConstantLR, training.StepLR, training.MultiStepLR, training.ExponentialLR, training.CosineLR),
+        training.ReduceOnPlateau,
     ],
-    "training.sampler": [schema.ShuffledSampler, schema.ClassClusteredSampler],
-    "training.early_stopping": [schema.EarlyStopping],
-    "diagnostics": [schema.Diagnostics],
-    "claims": [schema.Claim],
+    "training.sampler": [training.ShuffledSampler, training.ClassClusteredSampler],
+    "training.early_stopping": [training.EarlyStopping],
+    "diagnostics": [diagnostics.Diagnostics],
+    "claims": [claims.Claim],
 }
 
 
@@ -128,7 +131,7 @@ def default(field: Any) -> str:
     if isinstance(value, BaseModel):
         shown = value.model_dump()
         value = next(iter(shown.values())) if len(shown) == 1 or "p" in shown else shown
-    return f"`{strict_yaml.dump(value).removesuffix('...' + chr(10)).strip()}`"
+    return f"`{dump_yaml(value).removesuffix('...' + chr(10)).strip()}`"
 
 
 def command_reference() -> str:
@@ -257,7 +260,7 @@ def test_the_recipe_for_a_norm(tmp_path: Path) -> None:
         (kind,) = NORMS.keys() - before.keys()
         settings = [f"compare.model.norm=[{kind}, {{kind: {kind}, eps: 0.01}}]", "training.epochs=1"]
         runs = load_experiment(ROOT / "configs" / "smoke.yaml", overrides=settings, seeds="1").runs
-        planned = plan(runs, RunStore(tmp_path))
+        planned = plan_runs(runs, RunStore(tmp_path))
         events = list(run_experiment(planned, data_dir=None))
         assert [event.record.outcome.status for event in events if event.record and event.record.outcome] == [
             "completed"

@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 
 from bncompare import cli
-from bncompare.config import strict_yaml
-from bncompare.config.expansion import load_experiment
+from bncompare.config.expand import load_experiment
+from bncompare.config.yaml import dump_yaml, parse_yaml
 from bncompare.errors import printable
 from bncompare.report.content import experiment_config, sections
 from bncompare.report.html import to_html
 from bncompare.report.markdown import escape, to_markdown
 from bncompare.report.terminal import print_report
-from bncompare.results import load_runs, read_run
-from bncompare.store import RunStore
+from bncompare.runs.folder import RunStore
+from bncompare.runs.read import read_run, read_runs
 
 EXAMPLE = Path(__file__).parents[1] / "runs" / "example"
 CONFIG = """\
@@ -279,7 +279,7 @@ def test_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     out = Terminal()
     with contextlib.redirect_stdout(out):
-        print_report(sections(load_runs([EXAMPLE])[0]))
+        print_report(sections(read_runs([EXAMPLE])[0]))
     text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
     assert "…" not in text
     for line in ("batch − none   3   0.018   -0.017 to 0.052", "0.25 (0.25)   0.16   undecided", "0.808 to 0.906"):
@@ -421,7 +421,7 @@ def test_page(tmp_path: Path) -> None:
 
 def test_the_page_is_the_same_every_time(tmp_path: Path) -> None:
     """The same runs give the same bytes: a page can be kept in git."""
-    runs, _ = load_runs([write(tmp_path)])
+    runs, _ = read_runs([write(tmp_path)])
     assert to_html(sections(runs)) == to_html(sections(runs))
 
 
@@ -442,7 +442,7 @@ def hostile(folder: Path) -> Path:
     runs = write(folder, (NONE[:2], BATCH[:2]), CONFIG.replace("seeds: 4", "seeds: 2"))
     keys = ["".join(c for c in attack if c.isprintable()) for attack in ATTACKS]
     for path in list(runs.rglob("config.yaml")):
-        config = strict_yaml.parse(path.read_text(), "config.yaml").data
+        config = parse_yaml(path.read_text(), "config.yaml").data
         (seed,) = config["seeds"]
         number = config["variant"]["index"]
         template, environment = path.parent, {"versions": {ATTACKS[0]: ATTACKS[1]}, "device": f"{ATTACKS[2]}{seed}"}
@@ -515,7 +515,7 @@ TRAINING = "{batch_size: full, optimizer: {name: sgd, lr: 0.1}"
 def test_the_setup_is_what_variants_share(compare: str, first: str, gone: str, tmp_path: Path) -> None:
     """What is compared is not in the line on the set-up: neither one variant's value nor a None."""
     config = CONFIG[: CONFIG.index("claims")].replace("model.norm: [none, batch]", compare)
-    (section,) = sections(load_runs([write(tmp_path, config=config)])[0])
+    (section,) = sections(read_runs([write(tmp_path, config=config)])[0])
     parts = [
         "sgd",
         "training examples 1000",
@@ -533,7 +533,7 @@ def test_the_setup_is_what_variants_share(compare: str, first: str, gone: str, t
 
 
 def warnings_of(runs: Path) -> list[str]:
-    (section,) = sections(load_runs([runs])[0])
+    (section,) = sections(read_runs([runs])[0])
     return section.warnings
 
 
@@ -592,7 +592,7 @@ def test_several_experiments(tmp_path: Path) -> None:
     assert page.tags.count("article") == 2
     links = [value for tag, name, value in page.attributes if tag == "a"]
     assert links == ["#experiment-1", "#experiment-2"]
-    example = next(section for section in sections(load_runs([runs])[0]) if section.experiment.name == "example")
+    example = next(section for section in sections(read_runs([runs])[0]) if section.experiment.name == "example")
     assert example.headline.startswith("2 of 2 claims not supported; ")
     assert example.headline in page.text
     assert call(runs, "--markdown").out.count("\n## ") == 1
@@ -608,7 +608,7 @@ def test_the_headline_is_of_the_first_measure(first: str, tmp_path: Path) -> Non
         result["best"]["test/loss"] -= 0.4
         path.write_text(json.dumps(result))
     metrics = dict.fromkeys([first, "val/loss", "test/loss"])
-    (section,) = sections(load_runs([runs])[0], metrics=list(metrics))
+    (section,) = sections(read_runs([runs])[0], metrics=list(metrics))
     told = {"val/loss": "no difference between batch and none can be told", "test/loss": "batch is better than none"}
     assert section.headline.startswith(told[first])
 
@@ -621,7 +621,7 @@ def test_what_chose_comes_second(tmp_path: Path) -> None:
         result = json.loads(path.read_text())
         result["best"]["test/loss"] += 0.9
         path.write_text(json.dumps(result))
-    (section,) = sections(load_runs([runs])[0])
+    (section,) = sections(read_runs([runs])[0])
     titles = ["test/loss at the best evaluation", "val/loss at the best evaluation (chosen on the validation set)"]
     assert [title for title, _ in section.verdicts] == titles
     assert [title for title, _ in section.tables[0].groups] == titles
@@ -633,7 +633,7 @@ def test_other_settings_in_one_folder(tmp_path: Path) -> None:
     """Runs trained with other settings are another part, named by what differs, with a warning."""
     write(tmp_path)
     runs = write(tmp_path, config=CONFIG.replace("epochs: 2", "epochs: 3"))
-    found = sections(load_runs([runs])[0])
+    found = sections(read_runs([runs])[0])
     assert [section.title for section in found] == ["x (training.epochs=2)", "x (training.epochs=3)"]
     assert found[0].warnings == [
         f"{runs}/x holds runs with other settings as well; this is about x (training.epochs=2)"
@@ -698,13 +698,13 @@ def test_the_config_trains_the_same_runs(compare: str, tmp_path: Path) -> None:
         folder.begin({})
         folder.fail({"status": "failed"})
     loaded = [read_run(RunStore(tmp_path).run(run).path) for run in before]
-    (tmp_path / "after.yaml").write_text(strict_yaml.dump(experiment_config(loaded)))
+    (tmp_path / "after.yaml").write_text(dump_yaml(experiment_config(loaded)))
     after = load_experiment(tmp_path / "after.yaml").runs
     assert [RunStore(tmp_path).run(run).path for run in after] == [RunStore(tmp_path).run(run).path for run in before]
 
 
 def test_markdown_of_the_example() -> None:
     """The example's report in Markdown: tables of as many cells as columns."""
-    text = to_markdown(sections(load_runs([EXAMPLE])[0]))
+    text = to_markdown(sections(read_runs([EXAMPLE])[0]))
     for block in re.findall(r"(?:^\|.*\|$\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1

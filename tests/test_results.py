@@ -19,10 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save as save_tensors
 
-from bncompare import results
 from bncompare.errors import UserError
-from bncompare.figures import experiment_figures
-from bncompare.results import LoadedRun, load_runs, read_diagnostics, read_norm_parameters, read_run
+from bncompare.figures.catalogue import experiment_figures
+from bncompare.runs import read as results
+from bncompare.runs.read import LoadedRun, read_run, read_runs
+from bncompare.runs.tables import read_diagnostics
+from bncompare.runs.weights import read_norm_parameters
 
 VARIANTS = ("none", "batch")
 METRICS = "epoch,step,train/loss,val/loss,lr\n1,3,0.5,0.25,0.1\n2,6,0.5,0.25,0.1\n"
@@ -103,14 +105,14 @@ def test_timing_may_lack_evaluations(folders: list[Path]) -> None:
 
 def test_load_runs_in_the_order_of_the_config(tmp_path: Path, folders: list[Path]) -> None:
     """Variants come as the config lists them (none before batch), then seeds; not as the folders are called."""
-    loaded, warnings = load_runs([tmp_path])
+    loaded, warnings = read_runs([tmp_path])
     assert names(loaded) == [("none", 0), ("none", 1), ("batch", 0), ("batch", 1)]
     assert warnings == []
 
 
 def test_load_runs_from_overlapping_paths(tmp_path: Path, folders: list[Path]) -> None:
     """A run named twice, by itself and by a folder above it, is there once."""
-    loaded, _ = load_runs([folders[0], tmp_path, tmp_path / "runs" / "tiny"])
+    loaded, _ = read_runs([folders[0], tmp_path, tmp_path / "runs" / "tiny"])
     assert len(loaded) == len(folders)
 
 
@@ -118,10 +120,10 @@ def test_load_runs_from_nested_folders(tmp_path: Path, folders: list[Path]) -> N
     """Runs are found some levels below a folder, and hidden folders are left alone."""
     (tmp_path / "a").mkdir()
     (tmp_path / "runs").rename(tmp_path / "a" / "runs")
-    assert len(load_runs([tmp_path])[0]) == 4
+    assert len(read_runs([tmp_path])[0]) == 4
     (tmp_path / "a").rename(tmp_path / ".a")
     with pytest.raises(UserError, match="no run folders"):
-        load_runs([tmp_path])
+        read_runs([tmp_path])
 
 
 @pytest.mark.parametrize(("name", "message"), [("no", "no such folder"), ("file", "is a file"), ("empty", "no run")])
@@ -130,7 +132,7 @@ def test_load_runs_of_a_wrong_path(tmp_path: Path, name: str, message: str) -> N
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=message) as raised:
-        load_runs([tmp_path / name])
+        read_runs([tmp_path / name])
     assert str(tmp_path / name) in str(raised.value)
 
 
@@ -141,7 +143,7 @@ def test_many_runs_are_read_fast(tmp_path: Path) -> None:
         folder = write_folder(tmp_path / f"batch-s{seed}", seed=seed)
         (folder / "config.yaml").write_text(config_text(seed=seed) + long)
     started = time.perf_counter()
-    loaded, _ = load_runs([tmp_path])
+    loaded, _ = read_runs([tmp_path])
     assert [run.seed for run in loaded] == list(range(200))
     assert loaded[7].config["training"]["key_99"]["a"] == 99
     assert time.perf_counter() - started < 1.5, "about 0.1 s; 4 s if each config is parsed whole"
@@ -157,7 +159,7 @@ def test_linked_folders_are_not_followed(tmp_path: Path, folders: list[Path]) ->
     (elsewhere / "link\x1b").symlink_to(folders[0], target_is_directory=True)
     (root / "tiny" / "loop").symlink_to(root, target_is_directory=True)
     (root / "tiny" / "file").symlink_to(folders[0] / "config.yaml")
-    loaded, warnings = load_runs([root, elsewhere])
+    loaded, warnings = read_runs([root, elsewhere])
     assert len(loaded) == 4
     assert warnings == [
         f"{root}: skipped: a link to a folder: tiny/loop",
@@ -165,7 +167,7 @@ def test_linked_folders_are_not_followed(tmp_path: Path, folders: list[Path]) ->
     ]
     for i in range(1000):
         (root / f"link{i:03}").symlink_to(folders[0], target_is_directory=True)
-    _, (warning,) = load_runs([root])
+    _, (warning,) = read_runs([root])
     assert warning.startswith(f"{root}: skipped: 1001 links to folders: link000, link001, ")
     assert len(warning) < len(str(root)) + 350
 
@@ -203,7 +205,7 @@ def test_only_regular_files_are_read(
 ) -> None:
     """A link that leads out of the folder, a pipe without an end, a device: a line names the file."""
     replace(folders[2] / name)
-    loaded, (warning,) = load_runs([tmp_path])
+    loaded, (warning,) = read_runs([tmp_path])
     assert names(loaded) == [("none", 0), ("batch", 0), ("batch", 1)]
     reason = "not a regular file" if replace in (pipe, directory) else "is a link"
     assert warning == f"{folders[2]}: skipped: {name}: {reason}"
@@ -236,7 +238,7 @@ def test_a_folder_that_cannot_be_searched(
         return listing(path)
 
     monkeypatch.setattr(os, "listdir", listdir)
-    loaded, warnings = load_runs([tmp_path])
+    loaded, warnings = read_runs([tmp_path])
     assert len(loaded) == 4
     assert warnings == [f"{tmp_path / 'runs' / 'private'}: skipped: Permission denied"]
 
@@ -245,7 +247,7 @@ def test_a_folder_that_cannot_be_searched(
 def test_names_of_folders_reach_no_terminal_as_they_are(tmp_path: Path, folders: list[Path], name: bytes) -> None:
     """A folder whose name is not printable is left out, and the line about it is printable."""
     folders[0].rename(folders[0].parent / os.fsdecode(name))
-    loaded, (warning,) = load_runs([tmp_path])
+    loaded, (warning,) = read_runs([tmp_path])
     assert len(loaded) == 3
     assert warning.isprintable()
 
@@ -372,7 +374,7 @@ def test_one_bad_folder_costs_one_warning(
         bad.unlink()
     else:
         bad.write_bytes(content if isinstance(content, bytes) else content.encode())
-    loaded, (warning,) = load_runs([tmp_path])
+    loaded, (warning,) = read_runs([tmp_path])
     assert names(loaded) == [("none", 0), ("batch", 0), ("batch", 1)]
     assert warning.startswith(f"{folders[2]}: skipped: ")
     assert warning.isprintable()
@@ -396,7 +398,7 @@ import resource
 from pathlib import Path
 from bncompare.results import load_runs
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-runs, warnings = load_runs([Path({str(tmp_path)!r})])
+runs, warnings = read_runs([Path({str(tmp_path)!r})])
 assert (len(runs), len(warnings)) == (0, 5), warnings
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 """
@@ -454,7 +456,7 @@ def test_hostile_values_cost_a_warning(
         (folder / "timing.csv").write_bytes(timing.replace(b"lr", b"seconds"))
         is_bytes = isinstance(environment, bytes)
         (folder / "environment.json").write_bytes(environment if is_bytes else json.dumps(environment).encode())
-        loaded, warnings = load_runs([Path(name)])
+        loaded, warnings = read_runs([Path(name)])
         assert len(loaded) + len(warnings) == 1
         assert all(warning.isprintable() for warning in warnings)
         for run in loaded:
@@ -478,7 +480,7 @@ def test_hostile_yaml_costs_a_warning(text: str) -> None:
         for i, content in enumerate((text, f"{text}\n{config_text()}", config_text() + text)):
             folder = write_folder(Path(name) / str(i))
             (folder / "config.yaml").write_bytes(content.encode(errors="replace"))
-        loaded, warnings = load_runs([Path(name)])
+        loaded, warnings = read_runs([Path(name)])
         assert len(loaded) + len(warnings) == 3
         assert all(run.variant == "batch" for run in loaded)
 

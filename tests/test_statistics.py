@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bncompare.statistics import (
+from bncompare.comparison.statistics import (
     Summary,
     compare_paired,
     effect_size,

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from bncompare import store
-from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import RunConfig
+from bncompare.config.expand import load_experiment
+from bncompare.config.run import RunConfig
 from bncompare.errors import StorageError
-from bncompare.results import parse_metrics, read_run
-from bncompare.store import Run, RunStore, write_atomic
+from bncompare.runs import folder as store
+from bncompare.runs.files import write_atomic
+from bncompare.runs.folder import Run, RunStore
+from bncompare.runs.read import read_run
+from bncompare.runs.tables import parse_metrics
 
 TINY = """\
 name: tiny
@@ -371,7 +373,8 @@ def test_order_of_files_in_a_real_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configs: list[RunConfig]
 ) -> None:
     """config.yaml comes first and result.json last, so that *finished* means all the others are there."""
-    from bncompare.experiment import plan, run_experiment
+    from bncompare.execution.plan import plan_runs
+    from bncompare.execution.sweep import run_experiment
 
     names: list[str] = []
 
@@ -380,7 +383,7 @@ def test_order_of_files_in_a_real_run(
         write_atomic(path, content, lasting=lasting)
 
     monkeypatch.setattr(store, "write_atomic", record)
-    events = list(run_experiment(plan(configs[:1], RunStore(tmp_path)), data_dir=None))
+    events = list(run_experiment(plan_runs(configs[:1], RunStore(tmp_path)), data_dir=None))
     assert len([event for event in events if event.record]) == 2
     assert names[0] == "config.yaml"
     assert names.index("result.json") == len(names) - 1

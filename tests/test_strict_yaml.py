@@ -10,20 +10,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bncompare.config.strict_yaml import MAX_BYTES, MAX_DEPTH, MAX_NUMBER_LENGTH, dump, load, parse, parse_alike
+from bncompare.config.yaml import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_NUMBER_LENGTH,
+    dump_yaml,
+    load_yaml,
+    parse_alike_yaml,
+    parse_yaml,
+)
 from bncompare.errors import UserError
 
 
 def problems_of(text: str) -> list[str]:
     with pytest.raises(UserError) as caught:
-        parse(text, "c.yaml")
+        parse_yaml(text, "c.yaml")
     return list(caught.value.problems)
 
 
 def problems_of_file(path: Path, content: bytes) -> list[str]:
     path.write_bytes(content)
     with pytest.raises(UserError) as caught:
-        load(path)
+        load_yaml(path)
     return list(caught.value.problems)
 
 
@@ -97,7 +105,7 @@ def problems_of_file(path: Path, content: bytes) -> list[str]:
 )
 def test_scalars_follow_the_core_schema(text: str, value: Any) -> None:
     """A plain scalar has the type YAML 1.2 gives it, and a quoted one is text."""
-    read = parse(f"key: {text}\n", "c.yaml").data["key"]
+    read = parse_yaml(f"key: {text}\n", "c.yaml").data["key"]
     assert read == value
     assert type(read) is type(value)
 
@@ -105,12 +113,12 @@ def test_scalars_follow_the_core_schema(text: str, value: Any) -> None:
 @pytest.mark.parametrize("text", [".nan", ".NaN", ".NAN"])
 def test_nan_is_a_float(text: str) -> None:
     """`.nan` is read as a number, for the schema to refuse with the key's name."""
-    assert math.isnan(parse(f"key: {text}", "c.yaml").data["key"])
+    assert math.isnan(parse_yaml(f"key: {text}", "c.yaml").data["key"])
 
 
 def test_keys_are_text() -> None:
     """A key is what is written, never a number, a boolean or null."""
-    assert parse("1: a\ntrue: b\nno: c\n~: d\n1e3: e\n", "c.yaml").data == {
+    assert parse_yaml("1: a\ntrue: b\nno: c\n~: d\n1e3: e\n", "c.yaml").data == {
         "1": "a",
         "true": "b",
         "no": "c",
@@ -122,7 +130,7 @@ def test_keys_are_text() -> None:
 def test_numbers_up_to_the_limit_are_read() -> None:
     """A number is an error one character beyond the limit and not before."""
     digits = "1" * MAX_NUMBER_LENGTH
-    assert parse(f"a: {digits}", "c.yaml").data == {"a": int(digits)}
+    assert parse_yaml(f"a: {digits}", "c.yaml").data == {"a": int(digits)}
     assert problems_of(f"a: 0\nb: {digits}1") == [f"c.yaml:2: a number of {MAX_NUMBER_LENGTH + 1} digits is too long"]
 
 
@@ -198,7 +206,7 @@ def test_all_duplicates_are_named_at_once() -> None:
 @pytest.mark.parametrize(("open_text", "close_text"), [("[", "]"), ("{a: ", "}")])
 def test_depth_up_to_the_limit(open_text: str, close_text: str) -> None:
     """Nesting is an error one level beyond the limit and not before."""
-    parse(open_text * MAX_DEPTH + close_text * MAX_DEPTH, "c.yaml")
+    parse_yaml(open_text * MAX_DEPTH + close_text * MAX_DEPTH, "c.yaml")
     (problem,) = problems_of("# deep\n" + open_text * (MAX_DEPTH + 1) + close_text * (MAX_DEPTH + 1))
     assert problem == f"c.yaml:2: nested more than {MAX_DEPTH} levels deep"
 
@@ -229,7 +237,7 @@ def test_file_larger_than_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     content = b"a: 1\n#"
     path.write_bytes(content.ljust(MAX_BYTES, b"x"))
-    assert load(path).data == {"a": 1}
+    assert load_yaml(path).data == {"a": 1}
     (problem,) = problems_of_file(path, content.ljust(MAX_BYTES + 1, b"x"))
     assert problem.startswith(f"{path}: ")
     assert "256 KiB" in problem
@@ -267,7 +275,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         (tmp_path / "x" / "y.yaml", "no such file"),
     ]:
         with pytest.raises(UserError) as caught:
-            load(path)
+            load_yaml(path)
         assert caught.value.problems[0].startswith(f"{path}: ")
         assert fragment in caught.value.problems[0]
 
@@ -278,14 +286,14 @@ def test_byte_order_mark_and_windows_line_ends(tmp_path: Path, bom: bytes, newli
     """A BOM and CR LF line ends change neither the values nor the line numbers."""
     path = tmp_path / "c.yaml"
     path.write_bytes(bom + newline.join(["a: 1", "b:", "  c: text", ""]).encode())
-    document = load(path)
+    document = load_yaml(path)
     assert document.data == {"a": 1, "b": {"c": "text"}}
     assert document.place(("b", "c")) == f"{path}:3"
 
 
 def test_places() -> None:
     """Every value knows the line of its key, and what is missing the line of what should hold it."""
-    document = parse("a: 1\nb:\n  c:\n    - x\n    - y: 2\nd:\n\n  {e: 3,\n  f: 4}\n", "c.yaml")
+    document = parse_yaml("a: 1\nb:\n  c:\n    - x\n    - y: 2\nd:\n\n  {e: 3,\n  f: 4}\n", "c.yaml")
     expected = {
         ("a",): 1,
         ("b",): 2,
@@ -307,8 +315,8 @@ def test_places() -> None:
 
 def test_a_document_is_never_changed() -> None:
     """Assigning gives another document: the old one has its values and places, and both share what is the same."""
-    before = parse("a: {b: 1}\nc: [2]\nd: word\n", "c.yaml")
-    value = parse("3", "--set", line_numbers=False)
+    before = parse_yaml("a: {b: 1}\nc: [2]\nd: word\n", "c.yaml")
+    value = parse_yaml("3", "--set", line_numbers=False)
     after = before.assign(("a", "x"), value, {}).assign(("d", "e"), value, {("d",): "kind"})
     assert before.data == {"a": {"b": 1}, "c": [2], "d": "word"}
     assert after.data == {"a": {"b": 1, "x": 3}, "c": [2], "d": {"kind": "word", "e": 3}}
@@ -346,14 +354,14 @@ for _ in range(3):
 @given(nested)
 def test_what_is_written_is_read_back(data: Any) -> None:
     """`dump` writes plain data so that `parse` gives it back: the same values, types and order of keys."""
-    assert repr(parse(dump(data), "c.yaml").data) == repr(data)
+    assert repr(parse_yaml(dump_yaml(data), "c.yaml").data) == repr(data)
 
 
 @pytest.mark.parametrize("text", LOOKALIKES)
 def test_text_that_looks_like_something_else_stays_text(text: str) -> None:
     """Text that looks like a number, a boolean, null or syntax is written so that it is read as text."""
     data = {text: text, "list": [text, [text]], "nested": {"key": text}}
-    assert parse(dump(data), "c.yaml").data == data
+    assert parse_yaml(dump_yaml(data), "c.yaml").data == data
 
 
 # ---------------------------------------------------------------- many documents that are alike
@@ -398,7 +406,7 @@ def outcome(read: Callable[[], Any]) -> Any:
 def test_a_part_seen_before_is_read_the_same(text: str) -> None:
     """Reading documents part by part gives what reading each whole gives, or the same problems."""
     for _ in range(2):
-        assert outcome(lambda: parse_alike(text, "c.yaml")) == outcome(lambda: parse(text, "c.yaml").data)
+        assert outcome(lambda: parse_alike_yaml(text, "c.yaml")) == outcome(lambda: parse_yaml(text, "c.yaml").data)
 
 
 LINES = [
@@ -417,12 +425,12 @@ LINES = [
 def test_no_cut_between_parts_is_wrong(lines: list[str]) -> None:
     """Quotes, brackets and markers that span lines at the margin are read as they are in one piece."""
     text = "\n".join(lines)
-    assert outcome(lambda: parse_alike(text, "c.yaml")) == outcome(lambda: parse(text, "c.yaml").data)
+    assert outcome(lambda: parse_alike_yaml(text, "c.yaml")) == outcome(lambda: parse_yaml(text, "c.yaml").data)
 
 
 def test_equal_parts_are_parsed_once() -> None:
     """Two documents share what they have in common."""
-    first, second = (parse_alike(f"shared: {{deep: [1, 2]}}\nseeds: [{i}]\n", "c.yaml") for i in range(2))
+    first, second = (parse_alike_yaml(f"shared: {{deep: [1, 2]}}\nseeds: [{i}]\n", "c.yaml") for i in range(2))
     assert (first["seeds"], second["seeds"]) == ([0], [1])
     assert first["shared"] is second["shared"]
 
@@ -432,4 +440,4 @@ def test_half_of_a_surrogate_pair() -> None:
     message = "c.yaml:2: half of a surrogate pair, which no text may hold"
     assert problems_of('a: 1\nb: "\\ud800"\n') == [message]
     assert problems_of('a: 1\n"\\udfff": 1\n') == [message]
-    assert parse('a: "\\U0001f600"', "c.yaml").data == {"a": "😀"}
+    assert parse_yaml('a: "\\U0001f600"', "c.yaml").data == {"a": "😀"}

@@ -7,12 +7,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import Images, RunConfig
-from bncompare.data import Dataset, load_dataset, load_pool
+from bncompare.config.data import Images
+from bncompare.config.expand import load_experiment
+from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
-from bncompare.models import build_model
-from bncompare.training import Record, _epoch_rows, resolve_device, train
+from bncompare.training.data import Dataset, epoch_rows, load_dataset
+from bncompare.training.images import load_pool
+from bncompare.training.loop import Record, train
+from bncompare.training.model import build_model, resolve_device
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 CPU = torch.device("cpu")
@@ -40,7 +42,7 @@ def test_equals_a_loop_written_by_hand() -> None:
     model = build_model(run)
     expected = []
     for epoch in range(2):
-        rows = _epoch_rows(run, dataset.train, epoch)
+        rows = epoch_rows(run, dataset.train, epoch)
         losses, correct = [], 0
         for start in range(0, 100, 64):
             x, y = dataset.train.batch(rows[start : start + 64])
@@ -87,7 +89,7 @@ def test_ragged_batch_of_one_is_dropped(norm: str) -> None:
     run = run_of(MLP, "data.train_size=65", "training.epochs=3", norm=norm)
     assert run.dropped_examples == 1
     assert [record.step for record in records(run)] == [1, 2, 3]
-    assert len(_epoch_rows(run, dataset_of(run).train, 0)) == 64
+    assert len(epoch_rows(run, dataset_of(run).train, 0)) == 64
 
 
 def test_evaluation_points_in_steps() -> None:
@@ -124,7 +126,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float], *overrides: s
         value = next(script)
         return {"val/loss": value, "val/accuracy": 1 - value}
 
-    monkeypatch.setattr("bncompare.training.evaluate", fake)
+    monkeypatch.setattr("bncompare.training.loop.evaluate", fake)
     return records(run_of(MLP, "data.train_size=64", "training.scheduler=none", *overrides))
 
 
@@ -223,7 +225,7 @@ def test_reduce_on_plateau(monkeypatch: pytest.MonkeyPatch) -> None:
     def fake(model: object, split: object, loss_fn: object, prefix: str, chunk: int) -> dict[str, float]:
         return {f"{prefix}/loss": next(script) if prefix == "val" else 1.0}
 
-    monkeypatch.setattr("bncompare.training.evaluate", fake)
+    monkeypatch.setattr("bncompare.training.loop.evaluate", fake)
     plateau = "training.scheduler={name: reduce_on_plateau, factor: 0.1, patience: 1}"
     settings = [MLP, "training.epochs=6", "training.optimizer={name: sgd, lr: 1}", "training.early_stopping=null"]
     got = records(run_of(*settings, plateau))
@@ -274,8 +276,8 @@ def test_class_clustered_batches(train_size: int, batch_size: int, classes: int)
     sampler = f"training.sampler={{name: class_clustered, classes_per_batch: {classes}}}"
     run = run_of(MLP, sampler, f"data.train_size={train_size}", f"training.batch_size={batch_size}")
     split = dataset_of(run).train
-    epochs = [_epoch_rows(run, split, epoch) for epoch in (0, 1)]
-    assert torch.equal(epochs[0], _epoch_rows(run, split, 0))
+    epochs = [epoch_rows(run, split, epoch) for epoch in (0, 1)]
+    assert torch.equal(epochs[0], epoch_rows(run, split, 0))
     assert not torch.equal(*epochs)
     for rows in epochs:
         assert torch.equal(rows.sort().values, split.rows.sort().values)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from test_cli import TINY, call, cells, strict
 
-from bncompare.results import load_runs, read_run
-from bncompare.verification import choose
+from bncompare.execution.verify import choose
+from bncompare.runs.read import read_run, read_runs
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_identical(runs: Path) -> None:
     ended = call("verify", "runs")
     assert ended.code == 0
     rows = cells(ended.out)[1:]
-    assert [row[:2] for row in rows[:4]] == [[str(run.path), "identical"] for run in load_runs([runs])[0]]
+    assert [row[:2] for row in rows[:4]] == [[str(run.path), "identical"] for run in read_runs([runs])[0]]
     assert ended.out.splitlines()[-1] == "4 of 4 runs reproduced to the byte"
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
 
@@ -80,7 +80,7 @@ def test_trained_elsewhere(runs: Path) -> None:
 def test_a_sample(runs: Path) -> None:
     """--sample draws as many, the same each time; unfinished runs are not drawn."""
     next(runs.glob("tiny/none-s0-*/result.json")).unlink()
-    loaded, _ = load_runs([runs])
+    loaded, _ = read_runs([runs])
     assert len(choose(loaded, None)) == len(choose(loaded, 9)) == 3
     drawn = choose(loaded, 2)
     assert len(drawn) == 2

@@ -2,24 +2,15 @@
 
 import math
 
-from bncompare.config.architecture import Layer, layers
+from bncompare.config.claims import At, Claim
+from bncompare.config.data import RandomRegression
+from bncompare.config.keys import KeyPath
+from bncompare.config.layers import Layer, layers
 from bncompare.config.measured import measured, measured_layers, validated_with
-from bncompare.config.schema import (
-    SGD,
-    At,
-    Claim,
-    ClassClusteredSampler,
-    CosineLR,
-    LeNet,
-    MultiStepLR,
-    RandomRegression,
-    ReduceOnPlateau,
-    RunConfig,
-    StepLR,
-)
-from bncompare.config.strict_yaml import KeyPath
-from bncompare.norms import NoNorm, Norm
-from bncompare.norms.kinds import BatchFamily, BatchRenorm
+from bncompare.config.model import LeNet
+from bncompare.config.run import RunConfig
+from bncompare.config.training import SGD, ClassClusteredSampler, CosineLR, MultiStepLR, ReduceOnPlateau, StepLR
+from bncompare.norms import BatchFamily, BatchRenorm, NoNorm, Norm
 
 Problem = tuple[KeyPath, str]
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from bncompare.config.architecture import Layer, layers
-from bncompare.config.schema import RunConfig
-from bncompare.norms.kinds import BatchFamily, EvalStats, MeanOnlyBatchNorm, PopulationBatchNorm
+from bncompare.config.layers import Layer, layers
+from bncompare.config.run import RunConfig
+from bncompare.norms import BatchFamily, EvalStats, MeanOnlyBatchNorm, PopulationBatchNorm
 
 PERCENTILES = {"p15": 15, "p50": 50, "p85": 85}
 LANDSCAPE = (

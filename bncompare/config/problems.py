@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from bncompare.config.schema import ExperimentFile
-from bncompare.config.strict_yaml import Document, KeyPath, dotted
+from bncompare.config.keys import KeyPath, dotted
+from bncompare.config.run import ExperimentFile
+from bncompare.config.yaml import Document
 from bncompare.norms import NORMS, NoNorm, Norm
 
 MAX_SHOWN = 60  # characters of a bad value

@@ -1,15 +1,17 @@
 """Train runs one after the other in this process."""
 
+import time
 import traceback
 from collections.abc import Callable, Container, Generator, Iterable, Iterator
 
 import torch
 
-from bncompare.config.schema import RunConfig
-from bncompare.data import Dataset
+from bncompare.config import RunConfig
 from bncompare.errors import UserError
-from bncompare.execution import Failure, Job, Result, Started, differences, environment, followed
-from bncompare.training import train
+from bncompare.execution.environment import differences, environment
+from bncompare.execution.messages import Evaluated, Failure, Job, Result, Started
+from bncompare.runs import Checkpoint, parse_metrics
+from bncompare.training import Dataset, Record, train
 
 
 def execute(
@@ -54,3 +56,33 @@ def _mismatch(differences: list[str]) -> str:
         f"its checkpoint was made elsewhere ({'; '.join(differences)}), and going on would not give the numbers of "
         "an uninterrupted run; --allow-inexact goes on all the same, --fresh starts over"
     )
+
+
+SECONDS_BETWEEN_CHECKPOINTS = 2.0
+
+
+def followed(run: RunConfig, records: Iterator[Record], checkpoint: Checkpoint | None) -> Iterator[Evaluated]:
+    """Take a snapshot of the last record and of every `training.checkpoint_every`-th, and draw the curves at the end.
+
+    Without `checkpoint_every` of each, but at most one every few seconds, as tiny runs need none in between.
+    """
+    taken = time.perf_counter()
+    every = run.training.checkpoint_every
+    lines = checkpoint.tables["metrics"] if checkpoint else []
+    metrics = parse_metrics("".join([run.metrics_header, *lines]))
+    for i, record in enumerate(records, start=1):
+        for name, value in {"epoch": record.epoch, "step": record.step, **record.metrics}.items():
+            metrics[name].append(value)
+        is_last = record.outcome is not None
+        due = time.perf_counter() - taken >= SECONDS_BETWEEN_CHECKPOINTS if every is None else i % every == 0
+        snapshot = record.checkpoint() if due or is_last else None
+        yield Evaluated(record, snapshot, _draw_curves(run, metrics) if is_last else None)
+        if due:
+            taken = time.perf_counter()
+
+
+def _draw_curves(run: RunConfig, metrics: dict[str, list[float]]) -> bytes:
+    from bncompare.figures import render, run_curves
+
+    title = f"{run.name}: {run.variant.label}, seed {run.seed}"
+    return render(run_curves(metrics, title, run.data.is_classification), "png")

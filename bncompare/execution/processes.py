@@ -18,9 +18,10 @@ from pathlib import Path
 
 import torch
 
-from bncompare.data import Datasets
 from bncompare.errors import UserError
-from bncompare.execution import Attempt, Job, Progress, Result, inline, is_end
+from bncompare.execution import inline
+from bncompare.execution.messages import Attempt, Evaluated, Job, Result, is_end
+from bncompare.training import Datasets
 
 SECONDS_TO_END = 2.0
 # Open files of the driver: of each worker a pipe, two of multiprocessing's, and the lock of its run.
@@ -39,7 +40,7 @@ def execute(
 ) -> Generator[tuple[Job, Result], None, None]:
     """Train each job in a process; one whose process dies is started anew, from `again(job)`, up to three times.
 
-    The process of a job whose number is among the abandoned ones is ended. `forkserver.start` comes first. Raises
+    The process of a job whose number is among the abandoned ones is ended. `start_forkserver` comes first. Raises
     UserError if this process may not have as many open files as that takes.
     """
     may_be_open, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -118,7 +119,7 @@ def _work(connection: Connection, job: Job, data_dir: Path | None, device: torch
 
 def to_bytes(result: Result) -> bytes:
     """A result to be sent to another process; `pickle.loads` is the way back."""
-    if isinstance(result, Progress):
+    if isinstance(result, Evaluated):
         # The snapshot travels as bytes; the function that takes one stays here.
         result = replace(result, record=replace(result.record, checkpoint=_taken_in_the_worker))
     # Plain pickle: torch's own would share memory, which does not outlive a worker.
@@ -132,4 +133,4 @@ def _end_with_driver(connection: Connection) -> None:
 
 
 def _taken_in_the_worker() -> bytes:
-    raise RuntimeError("a record of another process has no checkpoint to take; see Progress.snapshot")
+    raise RuntimeError("a record of another process has no checkpoint to take; see Evaluated.snapshot")

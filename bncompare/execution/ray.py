@@ -15,12 +15,12 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bncompare.config.schema import Images, RunConfig
-from bncompare.data import Pool, load_dataset
+from bncompare.config import Images, RunConfig
 from bncompare.errors import UserError
-from bncompare.execution import Attempt, Failure, Job, Restart, Result, inline, is_end
+from bncompare.execution import inline
+from bncompare.execution.messages import Attempt, Failure, Job, Restart, Result, is_end
 from bncompare.execution.processes import to_bytes
-from bncompare.training import resolve_device
+from bncompare.training import Pool, load_dataset, resolve_device
 
 SECONDS_TO_CONNECT = 10.0
 MAX_FAILED_STARTS_OF_A_NODE = 2

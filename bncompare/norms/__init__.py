@@ -1,5 +1,71 @@
-"""Normalization layers: `kinds` says which there are, the other modules hold those that torch.nn lacks."""
+"""The kinds of norm: in goes a kind with its options, as a config names it; out comes a torch module for a shape.
 
-from bncompare.norms.kinds import NORMS, NoNorm, Norm, register_norm
+One class a kind: its options, its formula, what its statistics are over, how to build it. Begin with `base.py`, then
+read `from_scratch.py`, where batch normalization is written out. Importing this imports no torch; `build` does.
+"""
 
-__all__ = ["NORMS", "NoNorm", "Norm", "register_norm"]
+from typing import TYPE_CHECKING
+
+from bncompare.lazy import lazily
+from bncompare.norms.activation import GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from bncompare.norms.base import (
+    NORMS,
+    ActivationNorm,
+    BatchFamily,
+    Eps,
+    EvalStats,
+    NoNorm,
+    Norm,
+    Shape,
+    WeightParametrization,
+    register_norm,
+)
+from bncompare.norms.batch import (
+    BatchNorm,
+    BatchNormFromScratch,
+    BatchRenorm,
+    GhostBatchNorm,
+    LpBatchNorm,
+    MeanOnlyBatchNorm,
+    NoisyBatchNorm,
+    PopulationBatchNorm,
+    VarianceOnlyBatchNorm,
+)
+from bncompare.norms.weight import SpectralNorm, WeightNorm
+
+if TYPE_CHECKING:
+    from bncompare.norms.modules import batch_norms
+
+__all__ = [
+    "NORMS",
+    "ActivationNorm",
+    "BatchFamily",
+    "BatchNorm",
+    "BatchNormFromScratch",
+    "BatchRenorm",
+    "Eps",
+    "EvalStats",
+    "GhostBatchNorm",
+    "GroupNorm",
+    "InstanceNorm",
+    "LayerNorm",
+    "LpBatchNorm",
+    "MeanOnlyBatchNorm",
+    "NoNorm",
+    "Norm",
+    "PopulationBatchNorm",
+    "RMSNorm",
+    "Shape",
+    "WeightParametrization",
+    "batch_norms",
+    "register_norm",
+]
+
+for _norm in (
+    *(NoNorm, BatchNorm, BatchNormFromScratch, LayerNorm, GroupNorm, InstanceNorm, RMSNorm, LocalResponseNorm),
+    *(WeightNorm, SpectralNorm, GhostBatchNorm, BatchRenorm, NoisyBatchNorm, MeanOnlyBatchNorm),
+    *(VarianceOnlyBatchNorm, LpBatchNorm, PopulationBatchNorm),
+):
+    register_norm(_norm)
+
+__getattr__ = lazily(__name__, modules="batch_norms")

@@ -10,9 +10,9 @@ from markupsafe import Markup, escape
 
 import bncompare
 from bncompare.errors import printable
-from bncompare.figures import experiment_figures
-from bncompare.plotting import render
-from bncompare.report.content import HOW_TO_READ, Section
+from bncompare.figures import experiment_figures, render
+from bncompare.report.content import Section
+from bncompare.report.words import HOW_TO_READ
 
 
 @dataclass(frozen=True)

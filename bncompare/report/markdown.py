@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from bncompare.errors import printable
-from bncompare.report.content import HOW_TO_READ, Section, Table
-from bncompare.tables import REPRODUCED, reproduced_cells
+from bncompare.report.content import Section
+from bncompare.report.table import Table
+from bncompare.report.tables import REPRODUCED, reproduced_cells
+from bncompare.report.words import HOW_TO_READ
 
 
 def to_markdown(sections: Sequence[Section]) -> str:

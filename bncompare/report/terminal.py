@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from bncompare.errors import printable
 from bncompare.report.content import Section
-from bncompare.tables import print_findings, print_table
+from bncompare.report.table import print_table
+from bncompare.report.tables import print_findings
 
 
 def print_report(sections: Sequence[Section]) -> None:

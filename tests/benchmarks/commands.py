@@ -41,8 +41,8 @@ def report(what: str, values: list[float], unit: str, limit: str) -> None:
 
 def make_runs(folder: Path) -> None:
     """1,000 run folders of two variants with 50 rows each, as training would leave them but for the weights."""
-    from bncompare.config.expansion import load_experiment
-    from bncompare.store import RunStore
+    from bncompare.config.expand import load_experiment
+    from bncompare.runs.folder import RunStore
 
     settings = ["training.epochs=50"]
     for config in load_experiment(CONFIGS / "mnist-mlp.yaml", overrides=settings, seeds="500").runs:
@@ -84,7 +84,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         make_runs(Path(folder))
-        reading = f"from pathlib import Path; from bncompare.results import load_runs; load_runs([Path({folder!r})])"
+        reading = f"from pathlib import Path; from bncompare.runs import read_runs; read_runs([Path({folder!r})])"
         times = [run("-c", reading)[0] for _ in range(rounds + 1)][1:]
         report("reading 1,000 runs × 50 rows, start-up included", times, "s", "2.5")
         for command in (["plot"], ["export"], ["report"], ["report", "--html", f"{folder}/page.html"]):

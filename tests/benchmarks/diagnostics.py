@@ -13,10 +13,11 @@ from pathlib import Path
 
 import torch
 
-from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import Images
-from bncompare.data import Pool, find_data_dir, load_dataset, load_pool
-from bncompare.training import train
+from bncompare.config.data import Images
+from bncompare.config.expand import load_experiment
+from bncompare.training.data import load_dataset
+from bncompare.training.images import Pool, find_data_dir, load_pool
+from bncompare.training.loop import train
 
 CONFIG = Path(__file__).parents[2] / "configs" / "mnist-mlp.yaml"
 CPU = torch.device("cpu")

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bncompare.norms import NORMS, Norm
-from bncompare.norms.kinds import ActivationNorm
+from bncompare.norms.base import NORMS, ActivationNorm, Norm
 from bncompare.randomness import StepRandomness
 
 SHAPES = {

@@ -17,7 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bncompare.results import load_runs
+from bncompare.runs.read import read_runs
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MNIST = ["mnist-mlp.yaml", "--set", "compare.model.norm=[batch]", "--set", "training.early_stopping=null"]
@@ -80,7 +80,7 @@ def tiny(rounds: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             settings = ["--set", "training.epochs=10", "--set", "claims=[]", "--seeds", "250", "--jobs", "2"]
             seconds = train(Path(folder), "regression.yaml", *settings)
-            loaded, _ = load_runs([Path(folder)])
+            loaded, _ = read_runs([Path(folder)])
         assert len(loaded) == 500
         costs.append(1000 * (seconds - sum(run.seconds for run in loaded) / 2) / len(loaded))
     report("a tiny run with --jobs 2, beyond its training", costs, "ms", 1)

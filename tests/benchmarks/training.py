@@ -20,11 +20,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
-from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import SGD, Images, RunConfig
-from bncompare.data import Dataset, find_data_dir, load_dataset, load_pool
-from bncompare.models import build_model
-from bncompare.training import train
+from bncompare.config.data import Images
+from bncompare.config.expand import load_experiment
+from bncompare.config.run import RunConfig
+from bncompare.config.training import SGD
+from bncompare.training.data import Dataset, load_dataset
+from bncompare.training.images import find_data_dir, load_pool
+from bncompare.training.loop import train
+from bncompare.training.model import build_model
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CPU = torch.device("cpu")

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from harness import finish, one_run
 
-from bncompare.experiment import plan, run_experiment
-from bncompare.store import RunStore
+from bncompare.execution.plan import plan_runs
+from bncompare.execution.sweep import run_experiment
+from bncompare.runs.folder import RunStore
 
 SECONDS_TO_HANG = 120
 
@@ -37,7 +38,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run with two of its evaluations; not to be changed."""
     folder = tmp_path_factory.mktemp("begun")
-    events = run_experiment(plan(one_run(folder), RunStore(folder / "runs")), data_dir=None)
+    events = run_experiment(plan_runs(one_run(folder), RunStore(folder / "runs")), data_dir=None)
     for event in events:
         if event.record is not None and event.record.epoch == 2:
             break

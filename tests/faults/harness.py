@@ -19,11 +19,12 @@ from typing import Any
 import pytest
 
 from bncompare import cli
-from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import RunConfig
-from bncompare.experiment import Event, plan, run_experiment
-from bncompare.results import load_runs
-from bncompare.store import RunStore
+from bncompare.config.expand import load_experiment
+from bncompare.config.run import RunConfig
+from bncompare.execution.plan import plan_runs
+from bncompare.execution.sweep import Event, run_experiment
+from bncompare.runs.folder import RunStore
+from bncompare.runs.read import read_runs
 
 # A checkpoint at every evaluation, and diagnostics, so that there is a file of each kind to spoil.
 TINY = """\
@@ -60,7 +61,7 @@ def one_run(folder: Path) -> list[RunConfig]:
 
 def finish(runs: list[RunConfig], folder: Path, **options: Any) -> list[Event]:
     """Train what is not finished."""
-    return list(run_experiment(plan(runs, RunStore(folder)), data_dir=None, **options))
+    return list(run_experiment(plan_runs(runs, RunStore(folder)), data_dir=None, **options))
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -85,7 +86,7 @@ def assert_readable(folder: Path, runs: list[RunConfig]) -> None:
     """Whatever was cut off, the files that have a name are whole: each folder is read, or is not there yet."""
     if not any(folder.rglob("metrics.csv")):
         return
-    loaded, damage = load_runs([folder])
+    loaded, damage = read_runs([folder])
     assert damage == []
     assert len(loaded) <= len(runs)
 

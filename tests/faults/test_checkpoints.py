@@ -15,7 +15,7 @@ import pytest
 import torch
 from harness import call, one_run
 
-from bncompare.store import RunStore
+from bncompare.runs.folder import RunStore
 
 RED = "\x1b[31mred\x07\u202e"
 

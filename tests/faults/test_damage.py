@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from harness import call, content, finish, one_run, unreadable
 
-from bncompare.execution import Failure, Started
-from bncompare.experiment import plan, run_experiment
-from bncompare.store import RunStore
+from bncompare.execution.messages import Failure, Started
+from bncompare.execution.plan import plan_runs
+from bncompare.execution.sweep import run_experiment
+from bncompare.runs.folder import RunStore
 
 
 def spoil(path: Path) -> Iterator[str]:
@@ -55,7 +56,7 @@ def test_the_checkpoint_before_a_damaged_one(begun: Path, tmp_path: Path) -> Non
     path = RunStore(folder).run(runs[0]).path
     checkpoint = path / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
-    (planned,) = plan(runs, RunStore(folder))
+    (planned,) = plan_runs(runs, RunStore(folder))
     assert planned.state == "begun"
     assert planned.problems == (f"{checkpoint}: damaged; the run goes on from checkpoint-before.pt",)
     first, evaluation, *_ = run_experiment([planned], data_dir=None)
@@ -158,7 +159,7 @@ def test_a_file_that_cannot_be_read(whole: Path, begun: Path, tmp_path: Path, st
             KINDS[kind](path / name)
         before = listing(path)
         with unreadable(path / name, ERRORS[kind]) if kind in ERRORS else contextlib.nullcontext():
-            (planned,) = plan(runs, RunStore(root))
+            (planned,) = plan_runs(runs, RunStore(root))
             if (name, kind) == (
                 "best.safetensors",
                 "a terabyte",
@@ -231,7 +232,7 @@ def test_a_finished_run_that_lost_a_file(whole: Path, tmp_path: Path, name: str)
     shutil.copytree(whole, root)
     path = RunStore(root).run(runs[0]).path
     (path / name).unlink()
-    (planned,) = plan(runs, RunStore(root))
+    (planned,) = plan_runs(runs, RunStore(root))
     assert (planned.state, planned.problems) == ("damaged", (f"{path / name}: lost; the run starts over",))
     command = ("train", str(tmp_path / "tiny.yaml"), "--seeds", "1", "--jobs", "1", "--runs", str(root))
     code, err = call(*command)
@@ -264,7 +265,7 @@ def test_a_finished_run_with_a_damaged_file(whole: Path, tmp_path: Path, name: s
     if (name, size) == ("metrics.csv", -1):  # a whole row
         size = lines.rindex(b"\n", 0, -1) + 1
     (path / name).write_bytes(lines[:size])
-    (planned,) = plan(runs, RunStore(root))
+    (planned,) = plan_runs(runs, RunStore(root))
     (problem,) = planned.problems
     assert planned.state == "damaged"
     assert problem.startswith(f"{path}: damaged: ")

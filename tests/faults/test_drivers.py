@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from harness import assert_readable, content, finish, fork, instants, kill_after, tiny, wait
 
-from bncompare import cli, experiment
-from bncompare.config.schema import RunConfig
-from bncompare.execution import Started
-from bncompare.experiment import plan, run_experiment
-from bncompare.store import RunStore
+from bncompare import cli
+from bncompare.config.run import RunConfig
+from bncompare.execution import sweep as experiment
+from bncompare.execution.messages import Started
+from bncompare.execution.plan import plan_runs
+from bncompare.execution.sweep import run_experiment
+from bncompare.runs.folder import RunStore
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +131,7 @@ def processes_of_session(session: int) -> list[str]:
 def log_starts(runs: list[RunConfig], folder: Path, log: Path, **options: Any) -> None:
     """Train what is not finished, and write down which runs were begun, with when they went on from a checkpoint."""
     with log.open("a") as file:
-        for event in run_experiment(plan(runs, RunStore(folder)), data_dir=None, **options):
+        for event in run_experiment(plan_runs(runs, RunStore(folder)), data_dir=None, **options):
             if isinstance(event.what, Started):
                 print(json.dumps([event.planned.folder.path.name, event.what.from_checkpoint]), file=file, flush=True)
 
@@ -158,7 +160,7 @@ def test_a_driver_takes_over_from_one_that_died(whole: Path, tmp_path: Path) -> 
     stopped = RunStore(folder).run(runs[0])
 
     def train_a_bit_and_hang() -> None:
-        for event in run_experiment(plan(runs[:1], RunStore(folder)), data_dir=None):
+        for event in run_experiment(plan_runs(runs[:1], RunStore(folder)), data_dir=None):
             if event.record is not None and event.record.step == 6:
                 time.sleep(60)
 
@@ -168,7 +170,7 @@ def test_a_driver_takes_over_from_one_that_died(whole: Path, tmp_path: Path) -> 
         assert time.monotonic() < deadline
         time.sleep(0.01)
     seen: list[Any] = []
-    for event in run_experiment(plan(runs, RunStore(folder)), data_dir=None):
+    for event in run_experiment(plan_runs(runs, RunStore(folder)), data_dir=None):
         seen.append(event)
         if event.what == "waiting":
             assert event.planned.run == runs[0]
@@ -183,7 +185,7 @@ def test_a_driver_takes_over_from_one_that_died(whole: Path, tmp_path: Path) -> 
 def test_a_run_that_another_finished_is_not_trained_again(whole: Path, tmp_path: Path) -> None:
     """What the plan did not know of is looked at again before a run begins, with --fresh while it was waited for."""
     runs = tiny(tmp_path)
-    planned = plan(runs, RunStore(tmp_path / "runs"))
+    planned = plan_runs(runs, RunStore(tmp_path / "runs"))
     finish(runs[:3], tmp_path / "runs")
     events = list(run_experiment(planned, data_dir=None))
     elsewhere = [event.planned.run for event in events if event.what == "finished elsewhere"]

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from harness import call, content, finish, fork, tiny, unreadable, wait
 
-from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import RunConfig
+from bncompare.config.expand import load_experiment
+from bncompare.config.run import RunConfig
 from bncompare.errors import StorageError
-from bncompare.execution import Attempt, Failure, Job, Progress, Started
-from bncompare.experiment import plan, run_experiment
-from bncompare.store import RunStore
+from bncompare.execution.messages import Attempt, Evaluated, Failure, Job, Started
+from bncompare.execution.plan import plan_runs
+from bncompare.execution.sweep import run_experiment
+from bncompare.runs.folder import RunStore
 
 
 def a_file(path: Path) -> None:
@@ -126,7 +127,7 @@ def test_a_run_that_cannot_be_kept_is_not_trained_on(tmp_path: Path, num_process
     endless = load_experiment(tmp_path / "tiny.yaml", overrides=changes, seeds="1").runs[0]
     root = tmp_path / "runs"
     path = RunStore(root).run(endless).path
-    planned = plan([endless, *short], RunStore(root))
+    planned = plan_runs([endless, *short], RunStore(root))
     events = []
     for event in run_experiment(planned, data_dir=None, num_processes=num_processes):
         events.append(event)
@@ -136,7 +137,7 @@ def test_a_run_that_cannot_be_kept_is_not_trained_on(tmp_path: Path, num_process
     (failure,) = [event for event in events if isinstance(event.what, Failure)]
     assert failure.planned is planned[0]
     assert [event for event in events if event.planned is planned[0]][-1] is failure
-    assert len([event for event in events if isinstance(event.what, Progress) and event.what.record.outcome]) == 2
+    assert len([event for event in events if isinstance(event.what, Evaluated) and event.what.record.outcome]) == 2
     assert path.read_text() == "mine"
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from harness import assert_readable, at_call, content, finish, fork, tiny, wait
 
-from bncompare.execution import Failure
-from bncompare.store import RunStore
+from bncompare.execution.messages import Failure
+from bncompare.runs.folder import RunStore
 
 
 @functools.cache

@@ -10,13 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import Images, RunConfig
-from bncompare.data import Dataset, load_dataset, load_pool
-from bncompare.experiment import plan, run_experiment
-from bncompare.models import build_model
-from bncompare.store import RunStore
-from bncompare.training import Record, evaluate, loss_function, train
+from bncompare.config.data import Images
+from bncompare.config.expand import load_experiment
+from bncompare.config.run import RunConfig
+from bncompare.execution.plan import plan_runs
+from bncompare.execution.sweep import run_experiment
+from bncompare.runs.folder import RunStore
+from bncompare.training.data import Dataset, load_dataset
+from bncompare.training.evaluate import evaluate, loss_function
+from bncompare.training.images import load_pool
+from bncompare.training.loop import Record, train
+from bncompare.training.model import build_model
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CPU = torch.device("cpu")
@@ -108,7 +112,7 @@ def test_resumed_is_uninterrupted(case: str, norm: str) -> None:
 def finish(config: str, folder: Path, *overrides: str, seeds: str = "2") -> dict[str, bytes]:
     """Train a config and return the bytes of every file, without those that hold wall-clock times."""
     experiment = load_experiment(CONFIGS / config, overrides=overrides, seeds=seeds)
-    for _ in run_experiment(plan(experiment.runs, RunStore(folder)), data_dir=None):
+    for _ in run_experiment(plan_runs(experiment.runs, RunStore(folder)), data_dir=None):
         pass
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     timed = ("timing.csv", "environment.json", "checkpoint.pt")
@@ -135,10 +139,10 @@ def test_order_of_runs_changes_nothing(tmp_path: Path) -> None:
 def test_finished_is_not_trained_again(tmp_path: Path) -> None:
     """A finished experiment, run again, yields no event and touches no file."""
     experiment = load_experiment(CONFIGS / "regression.yaml", overrides=["training.epochs=3"], seeds="2")
-    for _ in run_experiment(plan(experiment.runs, RunStore(tmp_path)), data_dir=None):
+    for _ in run_experiment(plan_runs(experiment.runs, RunStore(tmp_path)), data_dir=None):
         pass
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert list(run_experiment(plan(experiment.runs, RunStore(tmp_path)), data_dir=None)) == []
+    assert list(run_experiment(plan_runs(experiment.runs, RunStore(tmp_path)), data_dir=None)) == []
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
@@ -148,7 +152,7 @@ def test_best_weights_give_the_best_metric(norm: str, tmp_path: Path) -> None:
     settings = ["training.epochs=6", "training.optimizer.lr=0.3", "training.early_stopping=null"]
     settings += ["training.scheduler=none", "training.monitor=val/accuracy", f"compare.model.norm=[{norm}]"]
     for run in load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="9").runs:
-        (planned,) = plan([run], RunStore(tmp_path))
+        (planned,) = plan_runs([run], RunStore(tmp_path))
         *_, last = run_experiment([planned], data_dir=None)
         assert last.record is not None
         outcome = last.record.outcome
@@ -173,12 +177,12 @@ def test_interrupting_between_records_loses_nothing(tmp_path: Path) -> None:
     experiment = load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="1")
     for stop_after in (1, 2, 3):
         folder = tmp_path / f"stopped-{stop_after}"
-        events = run_experiment(plan(experiment.runs, RunStore(folder)), data_dir=None)
+        events = run_experiment(plan_runs(experiment.runs, RunStore(folder)), data_dir=None)
         for event in itertools.islice((event for event in events if event.record), stop_after):
             assert event.record is not None
             event.planned.folder.save(event.record.checkpoint())
         events.close()
-        assert plan(experiment.runs, RunStore(folder))[0].state == "begun"
+        assert plan_runs(experiment.runs, RunStore(folder))[0].state == "begun"
         assert finish("smoke.yaml", folder, *settings, seeds="1") == whole
 
 

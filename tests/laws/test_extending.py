@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from bncompare.config.expansion import load_experiment
-from bncompare.execution import Started
-from bncompare.experiment import Event, plan, run_experiment
-from bncompare.store import RunStore
+from bncompare.config.expand import load_experiment
+from bncompare.execution.messages import Started
+from bncompare.execution.plan import plan_runs
+from bncompare.execution.sweep import Event, run_experiment
+from bncompare.runs.folder import RunStore
 
 CONFIG = """\
 name: tiny
@@ -25,7 +26,7 @@ def train(root: Path, *overrides: str, fresh: bool = False) -> tuple[dict[str, b
     config = root.parent / "tiny.yaml"
     config.write_text(CONFIG)
     (run,) = load_experiment(config, overrides=overrides).runs
-    (planned,) = plan([run], RunStore(root), fresh=fresh)
+    (planned,) = plan_runs([run], RunStore(root), fresh=fresh)
     events = list(run_experiment([planned], data_dir=None))
     files = [path for path in planned.folder.path.iterdir() if path.name not in TIMED]
     return {path.name: path.read_bytes() for path in files}, events
@@ -139,7 +140,7 @@ def test_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state:
     length = ["training.checkpoint_every=1"] if state == "begun" else ["training.epochs=4"]
     (run,) = load_experiment(config, overrides=length).runs
     if state == "begun":
-        events = run_experiment(plan([run], RunStore(tmp_path / "runs")), data_dir=None)
+        events = run_experiment(plan_runs([run], RunStore(tmp_path / "runs")), data_dir=None)
         next(event for event in events if event.record)
         events.close()  # type: ignore[attr-defined]
     else:
@@ -152,18 +153,18 @@ def test_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state:
         return {**here, "versions": {**here["versions"], "torch": "9.9"}}
 
     monkeypatch.setattr(inline, "environment", elsewhere)
-    first, *rest = run_experiment(plan([run], RunStore(tmp_path / "runs")), data_dir=None)
+    first, *rest = run_experiment(plan_runs([run], RunStore(tmp_path / "runs")), data_dir=None)
     if state == "begun":
         assert rest == []
         message = getattr(first.what, "message", "")
         assert "torch " in message
         assert ", here 9.9" in message
         assert "--allow-inexact" in message
-        assert plan([run], RunStore(tmp_path / "runs"))[0].state == "begun"  # nothing is lost
+        assert plan_runs([run], RunStore(tmp_path / "runs"))[0].state == "begun"  # nothing is lost
     else:
         assert isinstance(first.what, Started)
         assert not first.what.from_checkpoint
-    planned = plan([run], RunStore(tmp_path / "copy"))
+    planned = plan_runs([run], RunStore(tmp_path / "copy"))
     first, *_, last = run_experiment(planned, data_dir=None, allow_inexact=True)
     assert isinstance(first.what, Started)
     assert first.what.from_checkpoint

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from bncompare.config.expansion import load_experiment
-from bncompare.config.schema import RunConfig
-from bncompare.data import load_dataset, load_pool
-from bncompare.models import Dropout, build_model
-from bncompare.training import _epoch_rows
+from bncompare.config.expand import load_experiment
+from bncompare.config.run import RunConfig
+from bncompare.training.data import epoch_rows, load_dataset
+from bncompare.training.images import load_pool
+from bncompare.training.model import Dropout, build_model
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 EVERY_NORM = "[none, batch, batch_from_scratch, layer, group, {kind: batch, placement: after}]"
@@ -52,9 +52,9 @@ def test_split_and_batch_order_are_shared() -> None:
     assert same([dataset.validation.rows for dataset in datasets if dataset.validation])
     assert same([dataset.train.rows for dataset in datasets])
     for epoch in (0, 1, 7):
-        rows = [_epoch_rows(run, dataset.train, epoch) for run, dataset in zip(runs, datasets, strict=True)]
+        rows = [epoch_rows(run, dataset.train, epoch) for run, dataset in zip(runs, datasets, strict=True)]
         assert same(rows)
-    first, second = _epoch_rows(runs[0], datasets[0].train, 0), _epoch_rows(runs[0], datasets[0].train, 1)
+    first, second = epoch_rows(runs[0], datasets[0].train, 0), epoch_rows(runs[0], datasets[0].train, 1)
     assert not torch.equal(first, second)
     assert torch.equal(first.sort().values, datasets[0].train.rows.sort().values)
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bncompare import forkserver
-from bncompare.config.expansion import load_experiment
-from bncompare.execution import Failure, Job, Progress, processes
-from bncompare.experiment import plan, run_experiment
-from bncompare.store import RunStore
+from bncompare.config.expand import load_experiment
+from bncompare.execution import forkserver, processes
+from bncompare.execution.messages import Evaluated, Failure, Job
+from bncompare.execution.plan import plan_runs
+from bncompare.execution.sweep import run_experiment
+from bncompare.runs.folder import RunStore
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 LONG = ["training.epochs=20000", "training.eval_every=20", "data.samples=200", "claims=[]"]
@@ -29,7 +30,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def run_all(folder: Path, num_processes: int, *overrides: str) -> None:
     experiment = load_experiment(CONFIGS / "smoke.yaml", overrides=overrides, seeds="2")
-    planned = plan(experiment.runs, RunStore(folder))
+    planned = plan_runs(experiment.runs, RunStore(folder))
     for _ in run_experiment(planned, data_dir=None, num_processes=num_processes):
         pass
 
@@ -67,12 +68,12 @@ def test_a_death_costs_its_own_run_alone() -> None:
     forkserver.start([doomed, short])
     for job, result in processes.execute(jobs, again, num_processes=1, data_dir=None, device=torch.device("cpu")):
         results.append((job.number, result))
-        if job.number == 0 and isinstance(result, Progress) and result.record.step == 20:
+        if job.number == 0 and isinstance(result, Evaluated) and result.record.step == 20:
             os.kill(only_child(), signal.SIGKILL)
     assert restarted == [0, 0]
     (failure,) = [result for _, result in results if isinstance(result, Failure)]
     assert failure.message == "its process was killed (SIGKILL, perhaps for lack of memory); given up after 3 starts"
-    assert [result.record.step for number, result in results if number == 1 and isinstance(result, Progress)] == [
+    assert [result.record.step for number, result in results if number == 1 and isinstance(result, Evaluated)] == [
         1,
         2,
         3,
@@ -84,10 +85,10 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: p
     """A worker killed once costs no byte: the run goes on from the last checkpoint that reached the driver."""
     settings = [*LONG, "training.epochs=null", "training.steps=3000"]
     experiment = load_experiment(CONFIGS / "regression.yaml", overrides=settings, seeds="1")
-    for _ in run_experiment(plan(experiment.runs, RunStore(tmp_path / "whole")), data_dir=None):
+    for _ in run_experiment(plan_runs(experiment.runs, RunStore(tmp_path / "whole")), data_dir=None):
         pass
     killed = 0
-    planned = plan(experiment.runs, RunStore(tmp_path / "killed"))
+    planned = plan_runs(experiment.runs, RunStore(tmp_path / "killed"))
     for event in run_experiment(planned, data_dir=None, num_processes=2):
         if killed < 2 and event.record is not None and event.record.step == 1000 + 500 * killed:
             for child in multiprocessing.active_children():

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from bncompare.config.expansion import load_experiment
+from bncompare.config.expand import load_experiment
+from bncompare.execution.plan import plan_runs
 from bncompare.execution.ray import Nodes
-from bncompare.experiment import plan, run_experiment
-from bncompare.results import load_runs
-from bncompare.store import RunStore
+from bncompare.execution.sweep import run_experiment
+from bncompare.runs.folder import RunStore
+from bncompare.runs.read import read_runs
 
 pytest.importorskip("ray")
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -36,7 +37,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def inline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("inline")
     runs = load_experiment(CONFIGS / "smoke.yaml", overrides=SETTINGS, seeds="2").runs
-    for _ in run_experiment(plan(runs, RunStore(folder)), data_dir=None):
+    for _ in run_experiment(plan_runs(runs, RunStore(folder)), data_dir=None):
         pass
     return content(folder)
 
@@ -180,7 +181,7 @@ def test_a_node_without_the_package_gets_no_run(tmp_path: Path) -> None:
     )
     assert lines == [message] * len(lines)
     assert 1 <= len(lines) <= 4, "some were on their way already"
-    loaded, warnings = load_runs([tmp_path / "runs"])
+    loaded, warnings = read_runs([tmp_path / "runs"])
     assert ({run.status for run in loaded}, len(loaded), warnings) == ({"completed"}, 6, [])
 
 
@@ -211,7 +212,7 @@ def test_a_cluster_of_this_machine(tmp_path: Path, inline: dict[str, bytes]) -> 
     while listening() & ours:
         assert time.monotonic() < deadline, listening() & ours
         time.sleep(0.2)
-    loaded, warnings = load_runs([tmp_path])
+    loaded, warnings = read_runs([tmp_path])
     assert loaded
     assert warnings == []
 

@@ -1,0 +1,9 @@
+"""The commands: parse, call the Python API, print. Results go to stdout, progress and errors to stderr.
+
+Begin with `train.py`. Each command imports what it needs when it is called.
+"""
+
+from bncompare.cli import configs, look, norms, train  # they add their commands
+from bncompare.cli.app import app, main
+
+__all__ = ["app", "configs", "look", "main", "norms", "train"]

@@ -1,0 +1,226 @@
+"""plot, report, check, export, list, show."""
+
+import itertools
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from bncompare.cli.app import app
+from bncompare.cli.options import AsJson, Paths, count, print_json, run_json
+from bncompare.cli.streams import say
+from bncompare.errors import StorageError, UserError, printable
+
+if TYPE_CHECKING:
+    from bncompare.runs import LoadedRun
+
+
+@app.command(short_help="Draw the figures that fit the runs.")
+def plot(
+    paths: Paths,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="folder for the figures [default: the experiment's own; this one if PATH is a run]",
+        ),
+    ] = None,
+    format: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="file format")] = "png",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="only figures of this column of metrics.csv, such as val/loss; repeatable"),
+    ] = None,
+    x: Annotated[Literal["epoch", "step"], typer.Option(help="the horizontal axis")] = "epoch",
+) -> None:
+    """Draw what the runs contain: curves, differences seed by seed, hyperparameter sweeps, times to a threshold."""
+    from bncompare.figures import experiment_figures, render
+    from bncompare.runs import experiments, write_atomic
+
+    runs = runs_at(paths, with_diagnostics=not metric)
+    available = list(dict.fromkeys(name for run in runs for name in run.metrics if name not in ("epoch", "step")))
+    for name in metric or []:
+        if name not in available:
+            raise UserError(f"--metric {name}: no run has it; valid: {', '.join(available)}")
+    chosen = bool({run.path for run in runs} & set(paths))
+    # Of chosen runs alone, not in place of the figures of the whole experiment.
+    elsewhere = output if output or not chosen else Path()
+    taken: set[Path] = set()
+    for experiment in experiments(runs):
+        target = experiment.folder if elsewhere is None else elsewhere
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{target}: cannot be created: {error.strerror}") from None
+        for figure in experiment_figures(experiment.runs, metrics=metric, x=x, title=experiment.title):
+            stem = figure.name if elsewhere is None else f"{experiment.name}-{figure.name}"
+            # Experiments of one name, with other settings or from other folders, stand side by side.
+            names = (f"{stem}{'' if number == 1 else f'-{number}'}.{format}" for number in itertools.count(1))
+            file = next(target / name for name in names if target / name not in taken)
+            taken.add(file)
+            write_atomic(file, render(figure.figure, format))
+            print(printable(str(file)))
+
+
+@app.command(short_help="Which variant is better, by how much, how sure.")
+def report(
+    paths: Paths,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="write one self-contained page with figures")
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="print Markdown, for a pull request or the summary of a CI job")
+    ] = False,
+    as_json: AsJson = False,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="a metric to compare by, such as test/accuracy; repeatable [default: those of the claims, else "
+            "validation loss and test]",
+        ),
+    ] = None,
+    at: Annotated[
+        Literal["best", "last"] | None,
+        typer.Option(help="the evaluation [default: the claim's, else best; last where the best is chosen on test]"),
+    ] = None,
+    versus: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="compare each variant with this one alone")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="VALUE", help="for the time to reach it [default: the best that every run reached]"),
+    ] = None,
+) -> None:
+    """Compare the variants of each experiment seed by seed: a verdict in plain words, and the numbers behind it."""
+    if markdown and as_json:
+        raise UserError("--markdown and --json: one or the other")
+    if threshold is not None and not math.isfinite(threshold):
+        raise UserError(f"--threshold {threshold}: must be finite")
+    from bncompare.report import document, sections
+
+    runs = runs_at(paths, with_diagnostics=html is not None)
+    found = sections(runs, metrics=metric, at=at, versus=versus, threshold=threshold)
+    if html is not None:
+        from bncompare.report import to_html
+        from bncompare.runs import write_atomic
+
+        write_atomic(html, to_html(found).encode())
+        print(printable(str(html)), file=sys.stderr if markdown or as_json else sys.stdout)
+    if markdown:
+        from bncompare.report import to_markdown
+
+        print(to_markdown(found), end="")
+    elif as_json:
+        print_json(document(found))
+    elif html is None:
+        from bncompare.report import print_report
+
+        print_report(found)
+
+
+@app.command(short_help="Hold claims against the runs.")
+def check(
+    paths: Paths,
+    strict: Annotated[bool, typer.Option("--strict", help="exit code 3 for an inconclusive claim as well")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hold the claims of experiments against their runs; exit code 3 if one is not supported."""
+    from bncompare.comparison import claims_of, judge, to_plain
+    from bncompare.report import print_findings
+    from bncompare.runs import experiments
+
+    findings = {
+        found.place: [judge(claim, found.runs) for claim in claims_of(found.runs)]
+        for found in experiments(runs_at(paths, with_diagnostics=True))
+    }
+    if not any(findings.values()):
+        raise UserError(f"{', '.join(map(str, paths))}: the experiments there make no claims")
+    if as_json:
+        print_json({place: [to_plain(finding) for finding in judged] for place, judged in findings.items()})
+    else:
+        for place, judged in findings.items():
+            print_findings(place, judged)
+    verdicts = {finding.verdict for judged in findings.values() for finding in judged}
+    if "not supported" in verdicts or (strict and "inconclusive" in verdicts):
+        raise typer.Exit(3)
+
+
+@app.command(short_help="Runs for other tools: CSV or TensorBoard.")
+def export(
+    paths: Paths,
+    to: Annotated[Literal["csv", "tensorboard"], typer.Option("--to", help="what to write")] = "csv",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="PATH", help="a file for CSV [default: stdout], a folder for TensorBoard"
+        ),
+    ] = None,
+) -> None:
+    """Write runs for other tools: a CSV row per run, evaluation and metric, or a TensorBoard run for each run."""
+    from bncompare.extras import write_event_files
+    from bncompare.runs import Runs, csv_lines, write_atomic
+
+    runs = Runs(runs_at(paths))
+    if to == "tensorboard":
+        if output is None:
+            raise UserError("--to tensorboard needs a folder: -o DIR")
+        folders = write_event_files(runs, output)
+        shown = printable(str(output))
+        print(f"{count(len(folders), 'run')} in {shown}; tensorboard --logdir {shown}")
+    elif output is None:
+        sys.stdout.writelines(csv_lines(runs))
+    else:
+        write_atomic(output, "".join(csv_lines(runs)).encode())
+        print(printable(str(output)))
+
+
+@app.command("list", short_help="A line per run.")
+def list_runs(paths: Paths, as_json: AsJson = False) -> None:
+    """A line per run: its status, length, best validation and test metrics."""
+    from bncompare.report import print_runs
+
+    runs = runs_at(paths)
+    if as_json:
+        print_json({"runs": [run_json(run) for run in runs]})
+    else:
+        print_runs(runs)
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")],
+    as_json: AsJson = False,
+) -> None:
+    """One run: its config, its metrics, γ and β of each norm layer, and its last diagnostics."""
+    from bncompare.report import print_diagnostics, print_run
+    from bncompare.runs import read_norm_parameters
+
+    runs = runs_at([run], with_diagnostics=True)
+    if len(runs) != 1:
+        raise UserError(f"{run}: holds {len(runs)} runs; name one of them (bncompare list {run})")
+    parameters = read_norm_parameters(runs[0].path)
+    if as_json:
+        norms = {layer: {q: v.tolist() for q, v in values.items()} for layer, values in parameters.items()}
+        last = {f"{row.layer}/{row.quantity}": row.value for row in runs[0].diagnostics}
+        print_json({**run_json(runs[0]), "config": runs[0].config, "norms": norms, "diagnostics": last})
+    else:
+        print_run(runs[0], parameters)
+        print_diagnostics(runs[0].diagnostics)
+
+
+def runs_at(paths: list[Path], *, with_diagnostics: bool = False) -> "list[LoadedRun]":
+    """The runs there, and a warning for what cannot be read."""
+    from bncompare.runs import read_runs
+
+    runs, warnings = read_runs(paths)
+    if with_diagnostics:
+        warnings += [run.diagnostics_problem for run in runs if run.diagnostics_problem]
+    for warning in warnings:
+        say(f"warning: {warning}")
+    if not runs:
+        raise UserError(f"{', '.join(map(str, paths))}: none of the run folders can be read")
+    return runs

@@ -1,0 +1,159 @@
+"""What happens while runs train: a live display on a terminal, plain lines elsewhere, failures alone with --json."""
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
+
+from bncompare.cli.streams import say
+from bncompare.errors import printable
+from bncompare.execution import Evaluated, Event, Failure, Planned, Restart, Started
+
+SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BEFORE_ESTIMATE = 3.0
+MAX_RUNS_LISTED = 24  # a line for each that ends; of more, a count
+
+
+def show_progress(planned: Sequence[Planned], events: Iterable[Event], *, quiet: bool) -> int:
+    """Train by going through the events, and show them on stderr; returns how many runs failed."""
+    finished = sum(item.state == "finished" for item in planned)
+    if finished and not quiet:
+        say(f"{finished} of {len(planned)} runs are finished already")
+    tally = _Tally([item for item in planned if item.state != "finished"])
+    console = Console(stderr=True, highlight=False)
+    if quiet or not console.is_terminal:
+        _plain(tally, events, quiet)
+    else:
+        _live(console, tally, events)
+    if len(tally.failures) > 1 or (tally.failures and tally.total > 1):
+        say(f"{len(tally.failures)} of {tally.total} runs failed:")
+        for failure in tally.failures:
+            say(f"  {failure}")
+    return len(tally.failures)
+
+
+class _Tally:
+    """How far the runs are, and how long the rest may take."""
+
+    def __init__(self, todo: Sequence[Planned]) -> None:
+        self.total = len(todo)
+        self.ended = 0
+        self.failures: list[str] = []
+        self.steps_left = sum(item.run.total_steps for item in todo)
+        self.steps_done = 0
+        self.started: float | None = None
+        """when the first run began: what came before says nothing about the speed"""
+        self._at: dict[Path, int] = {}
+
+    def add(self, event: Event) -> None:
+        """Count an event."""
+        path, run, what = event.planned.folder.path, event.planned.run, event.what
+        if isinstance(what, Started) and self.started is None:
+            self.started = time.monotonic()
+        elif isinstance(what, Evaluated):
+            before = self._at.get(path)
+            advance = what.record.step - (before or 0)
+            self.steps_left -= advance
+            # Where a run goes on from a checkpoint, the steps up to there cost nothing today.
+            self.steps_done += advance if before is not None or advance <= run.steps_per_epoch else 0
+            self._at[path] = what.record.step
+        if event.is_end:
+            self.ended += 1
+            self.steps_left -= run.total_steps - self._at.get(path, 0)
+            if isinstance(what, Failure):
+                self.failures.append(f"{_name(event)}: {what.message}")
+
+    @property
+    def left(self) -> str:
+        """`about 3 min left`, if all runs go to their ends at the speed so far; nothing before that can be told."""
+        elapsed = time.monotonic() - (self.started or math.inf)
+        if elapsed < SECONDS_BEFORE_ESTIMATE or not self.steps_done or self.ended == self.total:
+            return ""
+        return f"about {_duration(elapsed * self.steps_left / self.steps_done)} left"
+
+
+def _plain(tally: _Tally, events: Iterable[Event], quiet: bool) -> None:
+    """A line when a run ends, or every few seconds; what went wrong even when quiet."""
+    printed = time.monotonic()
+    for event in events:
+        tally.add(event)
+        is_trouble = isinstance(event.what, Restart | Failure)
+        is_told = event.is_end and tally.total <= MAX_RUNS_LISTED
+        is_due = time.monotonic() - printed >= SECONDS_BETWEEN_LINES and isinstance(event.what, Evaluated)
+        if is_trouble or (not quiet and (is_told or is_due or event.what == "waiting")):
+            left = f" ({tally.left})" if tally.left and not is_trouble else ""
+            say(f"[{tally.ended}/{tally.total}] {_line(event)}{left}")
+            printed = time.monotonic()
+
+
+def _live(console: Console, tally: _Tally, events: Iterable[Event]) -> None:
+    """A bar for each running run and one for all."""
+    columns = (
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[count]}", markup=False, table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[status]}", markup=False, table_column=Column(no_wrap=True)),
+    )
+    with Progress(*columns, console=console) as progress:
+        overall = progress.add_task("runs", total=tally.total, count=f"0/{tally.total}", status="")
+        tasks: dict[Path, TaskID] = {}
+        for event in events:
+            tally.add(event)
+            run, path, what = event.planned.run, event.planned.folder.path, event.what
+            if isinstance(what, Started) and path not in tasks:
+                tasks[path] = progress.add_task(_name(event), total=run.total_steps, count="", status="")
+            if isinstance(what, Evaluated):
+                count = f"epoch {what.record.epoch:g}/{run.total_steps / run.steps_per_epoch:g}"
+                progress.update(tasks[path], completed=what.record.step, count=count, status=_metrics(what))
+            if event.is_end and path in tasks:
+                progress.remove_task(tasks.pop(path))
+            is_told = event.is_end and tally.total <= MAX_RUNS_LISTED
+            if is_told or isinstance(what, Restart | Failure) or what == "waiting":
+                console.print(printable(_line(event)), markup=False)
+            failed = f"{len(tally.failures)} failed" if tally.failures else ""
+            status = ", ".join(part for part in (failed, tally.left) if part)
+            progress.update(overall, completed=tally.ended, count=f"{tally.ended}/{tally.total}", status=status)
+
+
+def _name(event: Event) -> str:
+    run = event.planned.run
+    return printable(f"{run.name} {run.variant.label} seed {run.seed}")
+
+
+def _metrics(progress: Evaluated) -> str:
+    """Loss and accuracy in validation, or in training where there is none."""
+    metrics = progress.record.metrics
+    split = "val" if "val/loss" in metrics else "train"
+    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith(f"{split}/"))
+
+
+def _line(event: Event) -> str:
+    """What happened to a run, in a line."""
+    what = event.what
+    if isinstance(what, Failure):
+        said = f"FAILED: {what.message}"
+    elif isinstance(what, Restart):
+        said = what.reason
+    elif isinstance(what, Started):
+        said = "started"
+    elif what == "waiting":
+        said = "another process is training it; waiting"
+    elif what == "finished elsewhere":
+        said = "finished by another process"
+    else:
+        assert isinstance(what, Evaluated)
+        outcome = what.record.outcome
+        ended = f"{outcome.status.replace('_', ' ')}, {event.seconds:.1f} s, " if outcome else ""
+        said = f"{ended}epoch {what.record.epoch:g}, {_metrics(what)}"
+    return f"{_name(event)}: {said}"
+
+
+def _duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`"""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,30 @@
+"""What runs say about their variants: measures of each run, statistics over seeds, verdicts and claims.
+
+Begin with `measures.py`, then the rules at the head of `verdicts.py`. In go loaded runs, out come numbers and
+sentences; no file is read, nothing is drawn.
+"""
+
+from bncompare.comparison.claims import Finding, claims_of, judge, to_plain
+from bncompare.comparison.comparison import Comparison, Convergence, compare, compare_experiment
+from bncompare.comparison.grid import Sensitivity
+from bncompare.comparison.statistics import Summary, summarize
+from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary, rounded, verdict_lines
+
+__all__ = [
+    "Comparison",
+    "Convergence",
+    "Finding",
+    "MeasureComparison",
+    "Pair",
+    "Sensitivity",
+    "Summary",
+    "VariantSummary",
+    "claims_of",
+    "compare",
+    "compare_experiment",
+    "judge",
+    "rounded",
+    "summarize",
+    "to_plain",
+    "verdict_lines",
+]

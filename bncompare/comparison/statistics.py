@@ -1,0 +1,263 @@
+"""Numbers about runs: plain arrays in, plain numbers out."""
+
+import bisect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import bdtr, betaincinv, gammaincinv, nctdtr, ndtr, stdtr, stdtrit
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric over n seeds."""
+
+    n: int
+    mean: float
+    sd: float
+    """sample standard deviation (n − 1); NaN for n = 1"""
+    low: float
+    high: float
+    """95 % t-interval of the mean; NaN for n = 1"""
+    median: float
+    min: float
+    max: float
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether the values differ by more than rounding; without, no t-test or t-interval says anything."""
+        return self.sd > 1e-9 * abs(self.mean)
+
+
+def summarize(values: Sequence[float], confidence: float = 0.95) -> Summary:
+    """Mean, spread and Student's t-interval of n values: mean ± t(n−1)·sd/√n. Raises ValueError for no values."""
+    n = len(values)
+    if n == 0:
+        raise ValueError("no values to summarize")
+    array = np.asarray(values, dtype=np.float64)
+    mean = float(array.mean())
+    order = float(np.median(array)), float(array.min()), float(array.max())
+    if n == 1:
+        return Summary(1, mean, math.nan, math.nan, math.nan, *order)
+    if order[1] == order[2]:  # whose mean may round to a neighbour
+        return Summary(n, order[0], 0.0, order[0], order[0], *order)
+    sd = float(array.std(ddof=1))
+    half = _half_width(n, sd, confidence)
+    return Summary(n, mean, sd, mean - half, mean + half, *order)
+
+
+def _half_width(n: int, sd: float, confidence: float) -> float:
+    return float(stdtrit(n - 1, 0.5 + confidence / 2)) * sd / math.sqrt(n)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Differences of two variants over the n seeds they share."""
+
+    difference: Summary
+    """of the differences a − b, seed by seed"""
+    effect_size: float
+    """mean / sd of the differences, Cohen's d_z (Cohen 1988, ch. 2.3); ±inf without spread, NaN for n = 1"""
+    t_test_p: float
+    """two-sided p of the paired t-test, below 0.05 just where the 95 % interval leaves out 0; see `t_test_p`"""
+    sign_flip_p: float
+    """two-sided p of no difference; see `sign_flip_p`"""
+    smallest_p: float
+    """the least sign-flip p that n seeds can give: 2/2ⁿ"""
+    probability_better: float
+    """share of the seeds in which a is better than b; ties count half"""
+
+
+def compare_paired(
+    a: Sequence[float], b: Sequence[float], *, higher_is_better: bool, random: np.random.Generator | None = None
+) -> Paired:
+    """Compare two variants seed by seed, n values each; `random` is for more than 30 seeds (see `sign_flip_p`).
+
+    Raises ValueError for unequal or no numbers of seeds.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} and {len(b)} values cannot be paired")
+    differences = (np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)).tolist()
+    summary = summarize(differences)
+    better = sum(difference > 0 if higher_is_better else difference < 0 for difference in differences)
+    return Paired(
+        summary,
+        effect_size(summary),
+        t_test_p(summary),
+        sign_flip_p(differences, random),
+        min(1.0, 2.0 ** (1 - summary.n)),
+        probability_better(better, differences.count(0.0), summary.n),
+    )
+
+
+def probability_better(wins: int, ties: int, n: int) -> float:
+    """P(A better than B) of n seeds (Bouthillier et al. 2021), ties as half."""
+    return (wins + 0.5 * ties) / n
+
+
+def effect_size(differences: Summary) -> float:
+    """Cohen's d_z: the mean of the differences in units of their standard deviation."""
+    if differences.sd == 0:
+        return math.copysign(math.inf, differences.mean) if differences.mean else 0.0
+    return differences.mean / differences.sd
+
+
+def t_test_p(differences: Summary) -> float:
+    """Two-sided p of Student's t-test of mean 0; NaN without spread, as for n = 1."""
+    if not differences.has_spread:
+        return math.nan
+    t = abs(differences.mean) / differences.sd * math.sqrt(differences.n)
+    return 2 * float(stdtr(differences.n - 1, -t))
+
+
+MAX_EXACT_SEEDS = 30  # 2³⁰ sign patterns, of which two halves of 2¹⁵ are kept
+DRAWN_PATTERNS = 20_000  # beyond that
+
+
+def sign_flip_p(differences: Sequence[float], random: np.random.Generator | None = None) -> float:
+    """Two-sided sign-flip p (Fisher's randomization test) of mean 0, exact for up to 30 differences.
+
+    The share of the 2ⁿ sign patterns whose mean is as far from 0 as the one observed. Beyond 30 differences it is
+    estimated from 20,000 patterns drawn from `random`, the observed one counted in (Phipson & Smyth 2010); raises
+    ValueError without a generator.
+    """
+    n = len(differences)
+    # Rounding must not part sums that are equal on paper, in whatever unit.
+    limit = abs(math.fsum(differences)) - 1e-12 * math.fsum(map(abs, differences))
+    if limit <= 0:
+        return 1.0
+    if n <= MAX_EXACT_SEEDS:
+        left, right = _signed_sums(differences[: n // 2]), np.sort(_signed_sums(differences[n // 2 :]))
+        above = len(right) - np.searchsorted(right, limit - left)
+        below = np.searchsorted(right, -limit - left, side="right")
+        return float(np.sum(above + below)) / 2.0**n
+    if random is None:
+        raise ValueError(f"{n} differences have too many sign patterns; at most {MAX_EXACT_SEEDS} without `random`")
+    values, extreme, block = np.asarray(differences, dtype=np.float64), 0, 1_000
+    for _ in range(DRAWN_PATTERNS // block):
+        signs = np.unpackbits(np.frombuffer(random.bytes(block * -(-n // 8)), np.uint8)).reshape(block, -1)[:, :n]
+        extreme += int(np.count_nonzero(np.abs(2.0 * (signs @ values) - values.sum()) >= limit))
+    return (extreme + 1) / (DRAWN_PATTERNS + 1)
+
+
+def _signed_sums(values: Sequence[float]) -> np.ndarray:
+    """The sums of k values over all their signs, shape (2ᵏ,)."""
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
+
+
+def sign_test_p(wins: int, losses: int) -> float:
+    """Two-sided exact sign test (ties left out): 2·P(Binomial(wins + losses, ½) ≤ the fewer), at most 1."""
+    return min(1.0, 2 * float(bdtr(min(wins, losses), wins + losses, 0.5)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values of a family of m tests, in the order given (Holm 1979).
+
+    The k-th smallest (k = 1 … m) times m − k + 1, but no less than the adjusted ones before it, and at most 1.
+    """
+    adjusted, floor = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = floor
+    return adjusted
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """What is left of a test among others."""
+
+    p: float
+    """adjusted"""
+    family: int
+    """the number of tests that it was adjusted for"""
+
+
+def tarone_holm(p_values: Sequence[float], least: Sequence[float], alpha: float = 0.05) -> list[Adjusted]:
+    """Holm's adjustment where tests whose least possible p cannot reach `alpha` do not cost the others any of it.
+
+    `least` is the smallest p that each test could give: 0 for a t-test, 2/2ⁿ for an exact sign test of n pairs. With
+    K the least k such that at most k tests could give p ≤ alpha / k (Tarone 1990), those that could give
+    p ≤ alpha / K are a family, adjusted by Holm. Where all of it are rejected, the others follow with all of `alpha`,
+    which keeps the familywise error rate, as of families in a fixed order; so no adjusted p is below that of a family
+    before its own.
+    """
+    adjusted, floor = [Adjusted(1.0, 0)] * len(p_values), 0.0
+    remaining = list(range(len(p_values)))
+    while remaining:
+        num_tests = next(
+            k for k in range(1, len(remaining) + 1) if sum(least[i] <= alpha / k for i in remaining) <= k
+        )
+        family = [i for i in remaining if least[i] <= alpha / num_tests] or remaining  # of which none can be rejected
+        for i, p in zip(family, holm([p_values[i] for i in family]), strict=True):
+            adjusted[i] = Adjusted(max(floor, p), len(family))
+        floor = max(adjusted[i].p for i in family)
+        remaining = [i for i in remaining if i not in family]
+    return adjusted
+
+
+def t_interval(summary: Summary, confidence: float) -> tuple[float, float]:
+    """The t-interval of a mean at another confidence; (NaN, NaN) for n = 1."""
+    if summary.n == 1:
+        return math.nan, math.nan
+    half = _half_width(summary.n, summary.sd, confidence)
+    return summary.mean - half, summary.mean + half
+
+
+def proportion_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a proportion of which k of n were seen (Clopper & Pearson 1934)."""
+    tail = (1 - confidence) / 2
+    low = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
+    high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
+    return low, high
+
+
+MAX_SEEDS_NEEDED = 10_000
+
+
+def seeds_needed(distance: float, sd: float, power: float = 0.8, alpha: float = 0.05) -> int | None:
+    """Seeds with which a two-sided t-test tells a mean from a threshold at `distance`, at a standard deviation `sd`.
+
+    The smallest n whose noncentral t distribution has the power asked for (Cohen 1988, ch. 2); None above 10,000.
+    """
+    return smallest_n(lambda n: t_test_power(n, abs(distance) / sd, alpha) >= power)
+
+
+def seeds_needed_within(mean: float, sd: float, bound: float, power: float = 0.8, alpha: float = 0.05) -> int | None:
+    """Seeds with which two one-sided t-tests at `alpha` show that a mean is within ± `bound`, if it is `mean`.
+
+    The smallest n of the power asked for; None above 10,000.
+    """
+    return smallest_n(lambda n: equivalence_power(n, mean / sd, bound / sd, alpha) >= power)
+
+
+def smallest_n(is_enough: Callable[[int], bool], above: int = 1) -> int | None:
+    """The smallest number of seeds above another that is enough, if every larger one is; None above 10,000."""
+    numbers = range(above + 1, MAX_SEEDS_NEEDED + 1)
+    i = bisect.bisect_left(numbers, True, key=is_enough)
+    return numbers[i] if i < len(numbers) else None
+
+
+def t_test_power(n: int, effect: float, alpha: float = 0.05) -> float:
+    """Power of a two-sided t-test of n values whose mean is `effect` standard deviations from 0.
+
+    Of the side where the effect is: 1 − F(t(n−1, 1 − alpha/2); n − 1, effect·√n), F of the noncentral t.
+    """
+    critical = float(stdtrit(n - 1, 1 - alpha / 2))
+    shift = min(effect * math.sqrt(n), 1e6)  # SciPy has no value far beyond, where the power is 1
+    return 1 - float(nctdtr(n - 1, shift, critical))
+
+
+def equivalence_power(n: int, effect: float, bound: float, alpha: float = 0.05) -> float:
+    """Power of two one-sided t-tests of n values for a mean within ± `bound`, in units of the standard deviation.
+
+    P(|mean| ≤ bound − t(n−1, 1 − alpha)·s/√n), over 200 quantiles of s, whose square is χ²(n−1)/(n−1).
+    """
+    quantiles = (np.arange(200) + 0.5) / 200
+    s = np.sqrt(2 * gammaincinv((n - 1) / 2, quantiles) / (n - 1))
+    reach = bound * math.sqrt(n) - float(stdtrit(n - 1, 1 - alpha)) * s  # of the mean, in standard errors
+    shift = effect * math.sqrt(n)
+    return float(np.mean(np.where(reach > 0, ndtr(reach - shift) - ndtr(-reach - shift), 0.0)))

@@ -1,0 +1,140 @@
+"""The `data` section: what is trained on."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bncompare.options import Count, NonNegative, PositiveInt, Section, must_be
+
+Validation = Annotated[
+    Literal["test"] | Count | Annotated[float, Field(gt=0, lt=1)],
+    must_be("a fraction between 0 and 1, a number of examples, 0 for none, or test"),
+]
+
+
+class DataSection(Section):
+    """What every dataset has."""
+
+    validation: Validation = 0
+    """held out of the training set: a fraction, a number of examples, 0 for none, or `test` to validate on the
+    test set"""
+    train_size: PositiveInt | None = None
+    """how many of the remaining examples to train on; null = all"""
+
+    @property
+    def pool_size(self) -> int:
+        """Examples before validation is held out."""
+        raise NotImplementedError
+
+    @property
+    def test_size(self) -> int:
+        """Examples in the test set."""
+        raise NotImplementedError
+
+    @property
+    def validation_size(self) -> int:
+        """Examples held out of the pool for validation."""
+        if isinstance(self.validation, float):
+            return round(self.pool_size * self.validation)
+        return 0 if self.validation == "test" else self.validation
+
+    @property
+    def num_train(self) -> int:
+        """Examples trained on."""
+        available = self.pool_size - self.validation_size
+        return available if self.train_size is None else self.train_size
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there will be `val/…` metrics."""
+        return self.validation == "test" or self.validation_size > 0
+
+
+class RandomRegression(DataSection):
+    """Standard normal inputs and a target that is noise, or a signal plus noise; drawn anew for each seed."""
+
+    name: Literal["random_regression"]
+    """the dataset"""
+    samples: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
+    """examples to draw for training and validation"""
+    test_samples: Annotated[int, Field(ge=0, le=10_000_000)] = 1000
+    """further examples to draw as the test set; 0 = none"""
+    features: Annotated[int, Field(ge=1, le=100_000)] = 10
+    """inputs per example"""
+    signal: Literal["none", "linear", "teacher"] = "none"
+    """what the target holds beside noise: nothing, a linear function, or a tanh network of `teacher_hidden` units;
+    either has variance 1"""
+    teacher_hidden: Annotated[int, Field(ge=1, le=100_000)] = 50
+    """hidden units of the teacher network"""
+    noise: NonNegative = 1.0
+    """standard deviation of the noise in the target"""
+    targets: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """outputs per example, each with a signal and noise of its own; the squared error is their mean"""
+
+    @property
+    def pool_size(self) -> int:
+        """Examples before validation is held out."""
+        return self.samples
+
+    @property
+    def test_size(self) -> int:
+        """Examples in the test set."""
+        return self.test_samples
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(features,)"""
+        return (self.features,)
+
+    @property
+    def num_outputs(self) -> int:
+        """One real number a target."""
+        return self.targets
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether there will be `…/accuracy` metrics."""
+        return False
+
+
+class Images(DataSection):
+    """28×28 grey images of ten classes: 60,000 to train on and 10,000 to test."""
+
+    name: Literal["mnist", "fashion_mnist"]
+    """the dataset"""
+    dir: str | None = None
+    """folder with torchvision's layout (MNIST/raw/…); null = BNCOMPARE_DATA or a cache; --data-dir goes first"""
+    scaling: Literal["none", "unit", "standardize"] = "unit"
+    """pixel values: 0…255, 0…1, or mean 0 and standard deviation 1 over the training examples"""
+    binarize: bool = False
+    """set pixels of 128 and more to the largest value and the rest to 0, before scaling"""
+    synthetic: bool = False
+    """made-up images of the same shape (2,000 and 500) in place of the real ones; what --smoke uses"""
+
+    @property
+    def pool_size(self) -> int:
+        """Examples before validation is held out."""
+        return 2_000 if self.synthetic else 60_000
+
+    @property
+    def test_size(self) -> int:
+        """Examples in the test set."""
+        return 500 if self.synthetic else 10_000
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(channels, height, width)"""
+        return (1, 28, 28)
+
+    @property
+    def num_outputs(self) -> int:
+        """One logit a class."""
+        return 10
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether there will be `…/accuracy` metrics."""
+        return True
+
+
+Data = Annotated[RandomRegression | Images, Field(discriminator="name")]

@@ -1,0 +1,289 @@
+"""From a config file to the runs it asks for: overrides, variants, seeds."""
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bncompare.config.checks import MAX_RUNS, check_claims, check_run, doubts, is_fundamental
+from bncompare.config.keys import SHORTHANDS, KeyPath, dotted, key_path, setting_label
+from bncompare.config.problems import describe, did_you_mean, line, shown
+from bncompare.config.run import LABEL_RULE, MAX_LABEL_LENGTH, RunConfig, Variant, is_label, looks_of_label
+from bncompare.config.smoke import shrink
+from bncompare.config.training import ReduceOnPlateau
+from bncompare.config.yaml import Document, load_yaml, parse_yaml
+from bncompare.errors import UserError
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A config file, expanded: every variant with every seed, in the order they are trained."""
+
+    name: str
+    runs: list[RunConfig]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A variant before validation: its label and the keys it sets."""
+
+    label: str
+    settings: dict[str, Document]
+    place: str
+
+
+def load_experiment(
+    path: Path,
+    *,
+    overrides: Sequence[str] = (),
+    seeds: str | None = None,
+    device: str | None = None,
+    smoke: bool = False,
+) -> Experiment:
+    """Read, override, expand and check a config; raises UserError with everything that is wrong.
+
+    `overrides` are `KEY=VALUE` as given to --set, `seeds` and `device` the texts given to --seeds and --device.
+    """
+    document = load_yaml(path)
+    override_keys = []
+    for text in overrides:
+        key, value = _override(text)
+        document = document.assign(key_path(key), value, SHORTHANDS)
+        override_keys.append(key)
+    if seeds is not None:
+        document = document.assign(("seeds",), Document(parse_seeds(seeds), f"--seeds {seeds}"), SHORTHANDS)
+    if device is not None:
+        place = f"--device {_one_line(device)}"
+        document = document.assign(("training", "device"), Document(device, place), SHORTHANDS)
+    compare = document.subtree(("compare",)) if document.data.get("compare") is not None else None
+    drafts = _drafts(compare) if compare else [_Draft("", {}, str(path))]
+    _check_overrides(overrides, override_keys, drafts)
+
+    problems: list[str] = []
+    warnings: list[str] = []
+    variants: list[RunConfig] = []
+    shared = document.without("compare")
+    sections = _Sections()
+    is_known = True
+    for index, draft in enumerate(drafts):
+        variant_document = shared
+        try:
+            # `model.norm` before `model.norm.eps`, whatever their order in the file
+            for key, value in sorted(draft.settings.items(), key=lambda setting: setting[0].count(".")):
+                variant_document = variant_document.assign(key_path(key), value, SHORTHANDS)
+            config = sections.config(variant_document)
+        except ValidationError as error:
+            problems += describe(error, RunConfig, variant_document)
+            continue
+        except UserError as error:
+            problems += error.problems
+            continue
+        found = check_run(config)
+        problems += [line(variant_document, *problem) for problem in found]
+        warnings += [] if found else [line(variant_document, *doubt) for doubt in doubts(config)]
+        is_known = is_known and not any(map(is_fundamental, found))
+        variants.append(_resolve(config, draft, index))
+    # The config.yaml of one run has the claims of all.
+    if is_known and len(variants) == len(drafts) and "variant" not in document.data:
+        claim_problems = [line(document, *problem) for problem in check_claims(variants)]
+        if overrides:  # a changed experiment may leave a claim without its variant or epoch
+            warnings += [f"{problem}; this claim cannot be judged" for problem in claim_problems]
+        else:
+            problems += claim_problems
+        problems += _twins(variants, drafts)
+    if not problems and len(variants) * len(variants[0].seeds) > MAX_RUNS:
+        problems.append(f"{path}: {len(variants) * len(variants[0].seeds):,} runs; at most {MAX_RUNS:,}")
+    if problems:
+        raise UserError(*sorted(dict.fromkeys(problems), key=_line_number))  # what variants share is said once
+
+    if any(config.data.validation == "test" for config in variants):
+        warnings.append(
+            f"{path}: data.validation is test: the best evaluation is chosen on the test set, so its test "
+            "metrics are optimistic; compare the last ones"
+        )
+    if smoke:
+        variants = [shrink(config) for config in variants]
+    runs = [
+        config.model_copy(update={"seeds": [seed]})
+        for seed in dict.fromkeys(seed for config in variants for seed in config.seeds)
+        for config in variants
+        if seed in config.seeds
+    ]
+    return Experiment(runs[0].name, runs, list(dict.fromkeys(warnings)))  # likewise
+
+
+class _Sections:
+    """The sections of the variants so far: what variants share is validated once."""
+
+    def __init__(self) -> None:
+        self.validated: dict[Document, Any] = {}
+        self.defaults: dict[str, Any] = {}
+
+    def config(self, document: Document) -> RunConfig:
+        """The config that a document holds; raises ValidationError."""
+        parts = {str(name): part for name, part in document.parts.items()}
+        written = {name: self.validated.get(part, part.data) for name, part in parts.items()}
+        config = RunConfig.model_validate(self.defaults | written)
+        self.validated |= {part: getattr(config, name) for name, part in parts.items()}
+        if not self.defaults:
+            self.defaults = {name: getattr(config, name) for name in RunConfig.model_fields if name not in parts}
+        return config
+
+
+def _line_number(problem: str) -> int:
+    match = re.match(r".*?:([0-9]+): ", problem)
+    return int(match[1]) if match else 0
+
+
+def parse_seeds(text: str) -> list[int] | int:
+    """`0-4`, `0,3,7-9`, or a number of seeds; raises UserError."""
+    if re.fullmatch(r"[0-9]{1,5}", text):
+        return int(text)
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", part.strip())
+        if not match:
+            raise UserError(f"--seeds {text}: must be a range (0-4), a list (0,3,7-9) or a number of seeds (5)")
+        first = int(match[1])
+        last = int(match[2]) if match[2] else first
+        if last < first or last - first >= MAX_RUNS:
+            raise UserError(f"--seeds {text}: {part.strip()} is not a range of 1 to {MAX_RUNS} seeds")
+        seeds += range(first, last + 1)
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"--seeds {text}: {next(seed for seed in seeds if seeds.count(seed) > 1)} is there twice")
+    return seeds
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else repr(text)
+
+
+def _override(text: str) -> tuple[str, Document]:
+    """The key and the value of `KEY=VALUE`."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*", key):
+        raise UserError(f"--set {_one_line(text)[:200]}: must be KEY=VALUE, such as training.optimizer.lr=0.1")
+    if len(text) > 10_000:
+        raise UserError(f"--set {key}=…: the value is too long")
+    return key, parse_yaml(value, f"--set {_one_line(text)}", line_numbers=False)
+
+
+def _check_overrides(overrides: Sequence[str], keys: list[str], drafts: list[_Draft]) -> None:
+    """An override that every variant overrides again would do nothing."""
+    for text, key in zip(overrides, keys, strict=True):
+        for setting in drafts[0].settings:
+            if f"{key}.".startswith(f"{setting}.") and all(setting in draft.settings for draft in drafts):
+                hint = f"; set compare.{setting} to a list of values" if key == setting else ""
+                raise UserError(
+                    f"--set {_one_line(text)}: has no effect: compare sets {setting} for every variant{hint}"
+                )
+
+
+def _drafts(compare: Document) -> list[_Draft]:
+    """The variants a `compare` section asks for."""
+    data = compare.data
+    if isinstance(data, dict) and data:
+        drafts = list(_grid(compare))
+    elif isinstance(data, list) and data:
+        drafts = list(_named(compare))
+    else:
+        raise UserError(
+            f"{compare.where}: compare: must be a mapping of keys to lists of values, or a list of variants "
+            f"with a label each, not {shown(data)}"
+        )
+    labels: dict[str, _Draft] = {}
+    for draft in drafts:
+        first = labels.setdefault(looks_of_label(draft.label), draft)
+        if first is not draft:
+            alike = f"; it looks like {first.label!r}" if first.label != draft.label else ""
+            raise UserError(f"{draft.place}: compare: two variants are called {draft.label!r}{alike}")
+    return drafts
+
+
+_NOT_COMPARED = ("name", "seeds", "compare", "claims", "variant")
+
+
+def _check_key(key: Any, place: str, at: KeyPath) -> None:
+    first = str(key).split(".")[0]
+    if first in _NOT_COMPARED or first not in RunConfig.model_fields:
+        sections = [name for name in RunConfig.model_fields if name not in _NOT_COMPARED]
+        hint = did_you_mean(first, sections)
+        where = dotted(("compare", *at))
+        raise UserError(f"{place}: {where}: cannot be compared; valid keys start with {', '.join(sections)}{hint}")
+
+
+def _grid(compare: Document) -> Iterator[_Draft]:
+    for key, values in compare.data.items():
+        place = compare.place((key,))
+        _check_key(key, place, (key,))
+        if not isinstance(values, list) or not values:
+            where = dotted(("compare", key))
+            raise UserError(f"{place}: {where}: must be a list of values to compare, not {shown(values)}")
+    if math.prod(len(values) for values in compare.data.values()) > MAX_RUNS:
+        raise UserError(f"{compare.where}: compare: more than {MAX_RUNS:,} variants")
+    for indices in itertools.product(*(range(len(values)) for values in compare.data.values())):
+        settings = {key: compare.subtree((key, i)) for key, i in zip(compare.data, indices, strict=True)}
+        label = " ".join(setting_label(key, value.data) for key, value in settings.items())[:MAX_LABEL_LENGTH]
+        if not is_label(label):
+            hint = "give the variants labels of their own: compare: [{label: …}, …]"
+            raise UserError(f"{compare.where}: compare: {shown(label)} is no label ({LABEL_RULE}); {hint}")
+        yield _Draft(label, settings, compare.where)
+
+
+def _named(compare: Document) -> Iterator[_Draft]:
+    for i, variant in enumerate(compare.data):
+        place = compare.place((i,))
+        if not isinstance(variant, dict):
+            raise UserError(f"{place}: compare[{i}]: must be a mapping with a label, not {shown(variant)}")
+        label = variant.get("label")
+        if "label" not in variant:
+            hint = did_you_mean("label", variant)
+            raise UserError(f"{place}: compare[{i}].label: missing: a variant needs a label{hint}")
+        if not isinstance(label, str) or not is_label(label):
+            raise UserError(f"{place}: compare[{i}].label: must be {LABEL_RULE}, not {shown(label)}")
+        settings = {}
+        for key in variant:
+            if key != "label":
+                _check_key(key, compare.place((i, key)), (i, key))
+                settings[key] = compare.subtree((i, key))
+        yield _Draft(label, settings, place)
+
+
+def _resolve(config: RunConfig, draft: _Draft, index: int) -> RunConfig:
+    """Write out what was left open: the monitored metrics, the variant's name."""
+    training = config.training
+    stopping, scheduler = training.early_stopping, training.scheduler
+    default = "val/loss" if config.data.has_validation else "train/loss"
+    monitor = training.monitor or (stopping and stopping.monitor) or default
+    if stopping is not None:
+        stopping = stopping.model_copy(update={"monitor": stopping.monitor or monitor})
+    if isinstance(scheduler, ReduceOnPlateau):
+        scheduler = scheduler.model_copy(update={"monitor": scheduler.monitor or monitor})
+    update = {"monitor": monitor, "early_stopping": stopping, "scheduler": scheduler}
+    resolved = training.model_copy(update=update)
+    if draft.label:
+        settings = {key: value.data for key, value in draft.settings.items()}
+        variant = Variant(label=draft.label, settings=settings, index=index)
+    elif "variant" in config.model_fields_set:
+        variant = config.variant
+    else:
+        variant = Variant(label=config.model.norm.kind)
+    return config.model_copy(update={"training": resolved, "variant": variant})
+
+
+def _twins(variants: list[RunConfig], drafts: list[_Draft]) -> list[str]:
+    seen: dict[str, str] = {}
+    problems = []
+    for config, draft in zip(variants, drafts, strict=True):
+        digest = config.model_copy(update={"seeds": [0]}).digest
+        if digest in seen:
+            problems.append(f"{draft.place}: compare: {seen[digest]!r} and {draft.label!r} are the same settings")
+        seen[digest] = draft.label
+    return problems

@@ -1,0 +1,77 @@
+"""Dotted keys such as `training.optimizer.lr`: paths, values, what stands for what."""
+
+from typing import Any
+
+KeyPath = tuple[str | int, ...]
+
+
+def dotted(path: KeyPath) -> str:
+    """`("compare", 0, "label")` as `compare[0].label`."""
+    text = ""
+    for key in path:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        else:
+            word = key if key.isprintable() and key else repr(key)
+            text += f".{word}" if text else word
+    return text
+
+
+# A scalar at one of these paths stands for a mapping with that one key.
+SHORTHANDS: dict[KeyPath, str] = {
+    ("model", "norm"): "kind",
+    ("model", "init"): "kind",
+    ("model", "dropout"): "p",
+    ("training", "scheduler"): "name",
+    ("training", "sampler"): "name",
+}
+
+
+def selects(selector: dict[str, Any], resolved: dict[str, Any]) -> bool:
+    """Whether a claim's `variant:` or `versus:` is about the run with this resolved config.
+
+    Keys are dotted; `label` is the variant's; a scalar stands for the `kind` (or …) of a mapping.
+    """
+    for key, wanted in selector.items():
+        value: Any = resolved
+        for part in ["variant", "label"] if key == "label" else key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if isinstance(value, dict) and isinstance(wanted, dict):
+            value = {part: value.get(part) for part in wanted}
+        elif isinstance(value, dict):
+            value = value.get(SHORTHANDS.get(tuple(key.split(".")), ""))
+        if value != wanted:
+            return False
+    return True
+
+
+def key_path(key: str) -> KeyPath:
+    """`model.norm` as a path; below `compare` the dots belong to the key."""
+    first, _, rest = key.partition(".")
+    return (first, rest) if first == "compare" and rest else tuple(key.split("."))
+
+
+def setting_label(key: str, value: Any) -> str:
+    """`batch` for a name, `lr=0.1` for other values, `group groups=4` for a kind with options."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return " ".join(setting_label(k, v) for k, v in value.items())
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return f"{key.split('.')[-1]}={text}"
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested mappings by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return flat
+
+
+def lookup(config: dict[str, Any], key: str) -> Any:
+    """The value at a dotted key; None if there is none."""
+    value: Any = config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value

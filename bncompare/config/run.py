@@ -1,0 +1,203 @@
+"""One run, fully resolved: what `config.yaml` in a run folder holds.
+
+Values are strict (a bool is no number, a quoted number no number), unknown keys are errors, NaN and infinity are
+refused.
+"""
+
+import hashlib
+import json
+import re
+import unicodedata
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from bncompare.config.claims import Claim
+from bncompare.config.data import Data
+from bncompare.config.diagnostics import Diagnostics
+from bncompare.config.keys import selects
+from bncompare.config.model import Model
+from bncompare.config.training import Training
+from bncompare.config.yaml import dump_yaml
+from bncompare.errors import printable
+from bncompare.options import Count, Section, must_be
+
+# Keys that came after the first digests: left out of them where they have their default, so that run folders keep
+# their names.
+_LATER = {
+    "data": {"targets"},
+    "training": {"sampler", "diverged_above"},
+    "diagnostics": {
+        *("every", "examples", "layers", "activations", "units", "gradients", "norm_parameters", "train_eval_gap"),
+        *("running_statistics", "landscape", "covariate_shift", "one_at_a_time"),
+    },
+}
+
+
+MAX_LABEL_LENGTH = 120
+LABEL_RULE = f"1 to {MAX_LABEL_LENGTH} visible characters"
+
+
+def is_label(text: str) -> bool:
+    """Whether a variant may be called so: what a person sees of it is all there is."""
+    return printable(text) == text and bool(text.strip()) and len(text) <= MAX_LABEL_LENGTH
+
+
+def looks_of_label(label: str) -> str:
+    """The same for labels that look the same: spaces at the ends, and how accents are put together, do not show."""
+    return " ".join(unicodedata.normalize("NFKC", label).split())
+
+
+def _check_label(value: str) -> str:
+    if not is_label(value):
+        raise PydanticCustomError("must_be", "must be {expected}", {"expected": LABEL_RULE})
+    return value
+
+
+class Variant(Section):
+    """Which variant of an experiment a run is; written by bncompare, not by hand."""
+
+    label: Annotated[str, AfterValidator(_check_label)]
+    """the name of the variant in tables and plots"""
+    settings: dict[str, Any] = {}
+    """the keys this variant sets"""
+    index: Count = 0
+    """its place among the variants of the experiment"""
+
+
+def _seeds(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000:
+        return list(range(value))
+    return value
+
+
+Seeds = Annotated[
+    list[Annotated[int, Field(ge=0, lt=2**63)]],
+    Field(min_length=1, max_length=10_000),
+    must_be("a number of seeds from 1 to 10000, or a list of whole numbers such as [0, 1, 7]"),
+    BeforeValidator(_seeds, json_schema_input_type=int | list[int]),
+]
+
+# A folder of a leading dot is hidden, from people and from the commands that look for runs.
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")
+
+
+def _check_name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        expected = "1 to 80 letters, digits, '.', '_' or '-', the first no '.'"
+        raise PydanticCustomError("must_be", "must be {expected}", {"expected": expected})
+    return value
+
+
+class RunConfig(Section):
+    """One run, fully resolved: a variant and a seed. `compare` and further seeds have been expanded."""
+
+    name: Annotated[str, AfterValidator(_check_name)]
+    """the experiment; its folder under runs/"""
+    variant: Variant = Variant(label="run")
+    """which variant this is; in a run folder's config.yaml only"""
+    seeds: Seeds = [0]
+    """a number n for the seeds 0…n-1, or a list"""
+    data: Data
+    """the dataset"""
+    model: Model
+    """the model"""
+    training: Training
+    """the training setup"""
+    diagnostics: Diagnostics = Diagnostics()
+    """what to measure beside the metrics"""
+    claims: list[Claim] = []
+    """what the experiment is expected to show"""
+
+    @property
+    def seed(self) -> int:
+        """The seed of this run."""
+        (seed,) = self.seeds
+        return seed
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """Everything that decides the numbers: not the name, claims, device, folders or checkpoints."""
+        decisive = self.model_dump(include={"data", "model", "training", "diagnostics", "seeds"})
+        decisive["data"].pop("dir", None)
+        for key in ("device", "checkpoint_every"):
+            del decisive["training"][key]
+        for section, later in _LATER.items():
+            fields = type(getattr(self, section)).model_fields
+            for name in later & fields.keys():
+                if getattr(getattr(self, section), name) == fields[name].default:
+                    del decisive[section][name]
+        return decisive
+
+    @property
+    def digest(self) -> str:
+        """Eight hex digits of `decisive`."""
+        canonical = json.dumps(self.decisive, sort_keys=True)
+        return hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The metrics of an evaluation, in the order of the columns of metrics.csv."""
+        splits = ["train", "val"] if self.data.has_validation else ["train"]
+        quantities = ["loss", "accuracy"] if self.data.is_classification else ["loss"]
+        return [f"{split}/{quantity}" for split in splits for quantity in quantities]
+
+    @property
+    def metrics_header(self) -> str:
+        """The first line of metrics.csv."""
+        return ",".join(["epoch", "step", *self.metric_names, "lr"]) + "\n"
+
+    @property
+    def batch_size(self) -> int:
+        """Examples in a batch: at most all of them."""
+        num_train = self.data.num_train
+        return num_train if self.training.batch_size == "full" else min(self.training.batch_size, num_train)
+
+    @property
+    def dropped_examples(self) -> int:
+        """Examples left out of each epoch: 1 where the ragged last batch would have just one.
+
+        Batch statistics of one example do not exist; it is left out for every norm, so that all variants
+        take the same steps.
+        """
+        return int(self.data.num_train > self.batch_size and self.data.num_train % self.batch_size == 1)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch."""
+        return -(-(self.data.num_train - self.dropped_examples) // self.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps in the whole run."""
+        if self.training.steps is not None:
+            return self.training.steps
+        assert self.training.epochs is not None
+        return self.training.epochs * self.steps_per_epoch
+
+    def matches(self, selector: dict[str, Any]) -> bool:
+        """Whether a claim's `variant:` or `versus:` is about this run."""
+        return selects(selector, self.model_dump())
+
+    def to_yaml(self) -> str:
+        """The text of config.yaml."""
+        return dump_yaml(_name_first(self.model_dump()))
+
+
+def _name_first(data: Any) -> Any:
+    """Mappings with their `name` or `kind` in front, where a reader looks for it."""
+    if isinstance(data, list):
+        return [_name_first(value) for value in data]
+    if not isinstance(data, dict):
+        return data
+    front = {key: data[key] for key in ("name", "kind") if key in data}
+    return {key: _name_first(value) for key, value in (front | data).items()}
+
+
+class ExperimentFile(RunConfig):
+    """A config file as a person writes it: settings shared by all runs, and what to compare."""
+
+    compare: dict[str, list[Any]] | list[dict[str, Any]] | None = None
+    """a mapping of keys to lists of values (all combinations), or a list of variants, each a mapping with a
+    `label` and the keys it sets"""

@@ -1,0 +1,268 @@
+"""Strict YAML: YAML 1.2's scalars (no octal, no hexadecimal), a place (`file:line`) for every value, no surprises.
+
+PyYAML alone reads `1e-3` as a string, `no` as False, and silently keeps the last of two equal keys. Here
+scalars follow YAML 1.2, duplicate keys, anchors, aliases and tags are errors, and size and depth are capped.
+"""
+
+import contextlib
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bncompare.config.keys import KeyPath, dotted
+from bncompare.errors import UserError
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 20
+MAX_NUMBER_LENGTH = 40
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+# YAML 1.2 core schema, https://yaml.org/spec/1.2.2/#103-core-schema
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+")
+_OCTAL = re.compile(r"[-+]?0[0-9]+")
+LEADING_ZERO = (
+    "a whole number with a leading 0 is octal in YAML 1.1, decimal in 1.2; leave out the 0, or quote a text"
+)
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+def resolve_scalar(text: str) -> Any:
+    """The value of a plain (unquoted) scalar."""
+    if _NULL.fullmatch(text):
+        return None
+    if _BOOL.fullmatch(text):
+        return text.lower() == "true"
+    if _INT.fullmatch(text) and len(text) <= MAX_NUMBER_LENGTH:
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if _NOT_FINITE.fullmatch(text):
+        return float(text.replace(".", ""))
+    return text
+
+
+@dataclass(frozen=True, eq=False)
+class Document:
+    """Plain data read from YAML, and for every part of it the place it came from.
+
+    A document is never changed, nor is its data: `assign` gives another one, which shares all parts but those on the
+    way to the new one.
+    """
+
+    data: Any
+    where: str
+    """`file:line`"""
+    parts: "dict[str | int, Document]" = field(default_factory=dict)
+    """of a mapping or a list, by key or index"""
+
+    def place(self, path: KeyPath) -> str:
+        """`file:line` of the value at `path`, or of the nearest enclosing one."""
+        document = self
+        for key in path:
+            if key not in document.parts:
+                break
+            document = document.parts[key]
+        return document.where
+
+    def subtree(self, path: KeyPath) -> "Document":
+        """The part at `path`."""
+        document = self
+        for key in path:
+            document = document.parts[key]
+        return document
+
+    def without(self, key: str) -> "Document":
+        """The same mapping without one of its keys."""
+        return _mapping({name: part for name, part in self.parts.items() if name != key}, self.where)
+
+    def assign(self, path: KeyPath, value: "Document", shorthands: dict[KeyPath, str], depth: int = 0) -> "Document":
+        """The same with `value` at `path`, and mappings on the way to it.
+
+        `shorthands` says which scalar stands for a mapping: with `("model", "norm"): "kind"`, assigning
+        `model.norm.eps` below `norm: batch` first turns it into `norm: {kind: batch}`. This document itself is at
+        `path[:depth]` of the whole.
+        Raises UserError where `path` leads through something that is not a mapping.
+        """
+        if depth == len(path):
+            return value
+        here, key, parts = path[:depth], path[depth], self.parts
+        if not isinstance(self.data, dict):
+            parts = {}
+            if self.data is not None and here in shorthands:
+                parts = {shorthands[here]: self}
+            elif self.data is not None:
+                message = f"{dotted(here)} is {self.data!r}, which has no keys"
+                raise UserError(f"{value.where}: {dotted(path)}: {message}")
+        before = parts.get(key) or Document(None, value.where)
+        return _mapping(parts | {key: before.assign(path, value, shorthands, depth + 1)}, self.where)
+
+
+def _mapping(parts: dict[str | int, Document], where: str) -> Document:
+    return Document({key: part.data for key, part in parts.items()}, where, parts)
+
+
+@dataclass
+class _Open:
+    """A mapping or list whose end has not been read yet."""
+
+    document: Document
+    path: KeyPath
+    key: str | None = None
+    key_place: str = ""
+
+
+def parse_yaml(text: str, source: str, *, line_numbers: bool = True) -> Document:
+    """Read one YAML document; raises UserError with every problem found."""
+    problems: list[str] = []
+    whole = Document(None, f"{source}:1" if line_numbers else source)
+    stack: list[_Open] = []
+    documents = 0
+
+    def place(mark: Any) -> str:
+        return f"{source}:{mark.line + 1}" if line_numbers else source
+
+    def add(value: Any, mark: Any) -> _Open:
+        """Attach a value to the innermost open container."""
+        nonlocal whole
+        if not stack:
+            whole = Document(value, place(mark))
+            return _Open(whole, ())
+        top = stack[-1]
+        container, key = top.document.data, top.key
+        if isinstance(container, list):
+            part = Document(value, place(mark))
+            top.document.parts[len(container)] = part
+            container.append(value)
+            return _Open(part, (*top.path, len(container) - 1))
+        assert key is not None
+        part = Document(value, top.key_place)
+        top.document.parts[key] = part
+        container[key] = value
+        top.key = None
+        return _Open(part, (*top.path, key))
+
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            mark = event.start_mark
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                raise UserError(f"{place(mark)}: anchors (&) and aliases (*) are not supported; write it out")
+            if tag := getattr(event, "tag", None):
+                raise UserError(f"{place(mark)}: tags ({tag[:40]}) are not supported")
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise UserError(f"{place(mark)}: a config is one YAML document; found a second after ---")
+            if isinstance(event, yaml.ScalarEvent) and _SURROGATE.search(event.value):
+                problems.append(f"{place(mark)}: half of a surrogate pair, which no text may hold")
+            top = stack[-1] if stack else None
+            waiting_for_key = top is not None and isinstance(top.document.data, dict) and top.key is None
+            if isinstance(event, yaml.ScalarEvent) and top is not None and waiting_for_key:
+                top.key, top.key_place = event.value, place(mark)
+                if top.key in top.document.parts:
+                    first = top.document.parts[top.key].where
+                    key = dotted((*top.path, top.key))
+                    problems.append(f"{top.key_place}: {key}: duplicate key; first at {first}")
+            elif isinstance(event, yaml.ScalarEvent):
+                plain = event.implicit[0]
+                if plain and len(event.value) > MAX_NUMBER_LENGTH and _FLOAT.fullmatch(event.value):
+                    problems.append(f"{place(mark)}: a number of {len(event.value)} digits is too long")
+                if plain and _OCTAL.fullmatch(event.value):
+                    problems.append(f"{place(mark)}: {event.value[:MAX_NUMBER_LENGTH]} is ambiguous: {LEADING_ZERO}")
+                add(resolve_scalar(event.value) if plain else event.value, mark)
+            elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+                if waiting_for_key:
+                    raise UserError(f"{place(mark)}: a key must be a plain word, not a list or mapping")
+                if len(stack) >= MAX_DEPTH:
+                    raise UserError(f"{place(mark)}: nested more than {MAX_DEPTH} levels deep")
+                stack.append(add({} if isinstance(event, yaml.MappingStartEvent) else [], mark))
+            elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+                stack.pop()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problems.append(f"{place(mark) if mark else source}: not valid YAML: {error.problem}")
+    except yaml.reader.ReaderError as error:
+        where = f"{source}:{text.count(chr(10), 0, error.position) + 1}" if line_numbers else source
+        problems.append(f"{where}: not valid YAML: control character U+{ord(text[error.position]):04X}")
+    except UserError as error:
+        problems += error.problems
+    if problems:
+        raise UserError(*problems)
+    return whole
+
+
+_TOP_LEVEL_KEY = re.compile(r"^(?=[A-Za-z_]+:(?: |$))", re.MULTILINE)
+_OTHER_AT_MARGIN = re.compile(r"^(?![ #]|- |$|[A-Za-z_]+:(?: |$))", re.MULTILINE)
+
+
+def parse_alike_yaml(text: str, source: str) -> Any:
+    """The data of one document of many that are alike, as `parse_yaml` reads it, and raising the same.
+
+    What stands below a top-level key is parsed once for all documents that share it, and shared: not to be changed.
+    """
+    parts = [part for part in _TOP_LEVEL_KEY.split(text) if part]
+    if not _OTHER_AT_MARGIN.search(text) and parts and _TOP_LEVEL_KEY.match(parts[0]):
+        # A quote or bracket that spans two parts leaves the first of them invalid.
+        with contextlib.suppress(UserError):
+            mappings = [_parse_part(part) for part in parts]
+            data = {key: value for mapping in mappings for key, value in mapping.items()}
+            if len(data) == sum(map(len, mappings)):
+                return data
+    return parse_yaml(text, source).data
+
+
+@lru_cache(maxsize=256)
+def _parse_part(text: str) -> dict[str, Any]:
+    mapping: dict[str, Any] = parse_yaml(text, "").data
+    return mapping
+
+
+def load_yaml(path: Path) -> Document:
+    """Read a config file whose top level is a mapping; raises UserError."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder, not a config file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{path}: larger than {MAX_BYTES // 1024} KiB: not a config")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{line}: not UTF-8 text") from None
+    document = parse_yaml(text, str(path))
+    if not isinstance(document.data, dict):
+        found = {type(None): "empty", list: "a list"}.get(type(document.data), "a single value")
+        raise UserError(f"{path}:1: a config is a mapping (name: …, data: …, model: …); this is {found}")
+    return document
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes only what `parse_yaml` reads back as the same value."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_text(self, data: str) -> yaml.ScalarNode:
+        plain = isinstance(resolve_scalar(data), str) and "\x85" not in data  # a line break to PyYAML
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if plain else '"')
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+def dump_yaml(data: Any) -> str:
+    """Plain data as block YAML, keys in the order given, short lists on one line."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)

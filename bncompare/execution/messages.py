@@ -1,0 +1,100 @@
+"""What a driver and the places where runs train tell each other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bncompare.config import RunConfig
+from bncompare.errors import StorageError, printable
+from bncompare.runs import Checkpoint
+from bncompare.training import Record
+
+MAX_STARTS = 3  # of a run whose process dies
+MAX_MESSAGE_LENGTH = 500
+
+
+OnMismatch = Literal["fail", "start over", "go on"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to train, and the checkpoint to go on from."""
+
+    number: int
+    """its place in the plan"""
+    run: RunConfig
+    checkpoint: Checkpoint | None
+    on_mismatch: OnMismatch = "fail"
+    """what to do if the checkpoint comes from an environment that may give other bits"""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run has begun, or goes on."""
+
+    environment: dict[str, Any]
+    """where: what environment.json says"""
+    from_checkpoint: bool
+    """whether it goes on from the job's checkpoint"""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation, and now and then what to go on from."""
+
+    record: Record
+    snapshot: bytes | None
+    curves: bytes | None
+    """in the last one of a run: its curves.png, drawn where the run trains, as that takes longer than to write it"""
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A run that starts again, as its process died or could not be started."""
+
+    reason: str
+    """what happened, and from where it goes on"""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that ended without a result: why, and a traceback where there is one."""
+
+    message: str
+    """a printable line, whatever was said: exceptions quote what a checkpoint or a dataset holds"""
+    details: str
+
+    def __post_init__(self) -> None:
+        line = printable(" ".join(self.message.split()))
+        shown = line if len(line) <= MAX_MESSAGE_LENGTH else f"{line[:MAX_MESSAGE_LENGTH]}…"
+        object.__setattr__(self, "message", shown)
+
+
+Result = Started | Evaluated | Restart | Failure
+
+
+@dataclass
+class Attempt:
+    """A run in a process or task of its own, which may die."""
+
+    job: Job
+    starts: int = 1
+    has_ended: bool = False
+    """whether its last result has come"""
+
+    def after_death(self, again: Callable[[Job], Job], reason: str) -> "tuple[Attempt | None, Result]":
+        """The attempt that follows, from `again(job)`, unless it has died too often; and what to say of it."""
+        if self.starts < MAX_STARTS:
+            try:
+                return Attempt(again(self.job), self.starts + 1), Restart(
+                    f"{reason}; it starts again from its last checkpoint"
+                )
+            except StorageError as error:
+                reason = f"{reason}; {error}"
+                return None, Failure(reason, "")
+        return None, Failure(f"{reason}; given up after {MAX_STARTS} starts", "")
+
+
+def is_end(result: Result) -> bool:
+    """Whether nothing comes after this result of a run."""
+    return isinstance(result, Failure) or (isinstance(result, Evaluated) and result.record.outcome is not None)

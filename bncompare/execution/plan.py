@@ -1,0 +1,53 @@
+"""What training some runs would do."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bncompare.config import RunConfig
+from bncompare.errors import UserError
+from bncompare.execution import memory
+from bncompare.runs import Condition, Run, RunStore, State
+from bncompare.training import count_parameters
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run to do: its config, its folder, what exists already."""
+
+    run: RunConfig
+    folder: Run
+    state: State
+    num_parameters: int
+    problems: tuple[str, ...] = ()
+    """a line for each file in the folder that is lost, damaged or cannot be read"""
+    fresh: bool = False
+    """whether to take nothing from earlier calls"""
+
+
+def plan_runs(
+    runs: Sequence[RunConfig], store: RunStore, *, fresh: bool = False, elsewhere: bool = False
+) -> list[Planned]:
+    """What training these runs would do; `fresh` takes nothing from earlier calls.
+
+    Raises UserError if a run needs more memory than this machine has, unless it is to be trained `elsewhere`.
+    """
+    planned = []
+    for run in runs:
+        folder = store.run(run)
+        found = Condition("new") if fresh else folder.examine()
+        planned.append(Planned(run, folder, found.state, count_parameters(run), found.problems, fresh))
+    if not elsewhere:
+        _check_memory([item.run for item in planned if item.state != "finished"])
+    return planned
+
+
+def _check_memory(runs: Iterable[RunConfig]) -> None:
+    machine = memory.available()
+    wanted = {f"{run.name}: {run.variant.label}": memory.needed(run) for run in runs}
+    problems = [
+        f"{name}: needs about {needed} of memory; this machine has {memory.in_gb(machine)}"
+        for name, needed in wanted.items()
+        if needed.total > machine
+    ]
+    if problems:
+        raise UserError(*problems)

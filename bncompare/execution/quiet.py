@@ -1,0 +1,18 @@
+"""What libraries say is kept from stderr; importing this does it, in the server that workers are forked from too."""
+
+import logging
+import os
+import sys
+import warnings
+
+
+def silence_libraries() -> None:
+    """What libraries warn of is for who works on this package, who sees it in its tests and with `python -W`."""
+    logging.disable(logging.WARNING)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for the processes that are started here
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+
+silence_libraries()

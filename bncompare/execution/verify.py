@@ -1,0 +1,117 @@
+"""Retrain finished runs from their config.yaml and compare the bytes."""
+
+import random
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bncompare.config import Images, RunConfig, load_experiment
+from bncompare.execution.environment import differences
+from bncompare.execution.plan import Planned, plan_runs
+from bncompare.execution.sweep import Event, run_experiment
+from bncompare.runs import MISSING, LoadedRun, RunStore, regular_file
+
+COMPARED = ("metrics.csv", "diagnostics.csv", "best.safetensors", "result.json")
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A run beside its repetition."""
+
+    run: LoadedRun
+    same: list[str]
+    """files that are the same to the byte"""
+    different: list[str]
+    """files that are not; `metrics.csv from epoch 3 on`"""
+    missing: list[str]
+    """files that the repetition has and the run has not (or no longer), or that cannot be read: `NAME (why)`"""
+    elsewhere: list[str]
+    """how the machine and the versions differ from those of the run, which may be why"""
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether the numbers are those of the run, to the bit."""
+        return "metrics.csv" in self.same and not self.different
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON and tables."""
+        lists = {name: getattr(self, name) for name in ("same", "different", "missing", "elsewhere")}
+        return {"path": str(self.run.path), "identical": self.is_identical, **lists}
+
+
+def choose(runs: Sequence[LoadedRun], sample: int | None) -> list[LoadedRun]:
+    """The finished runs, or as many of them drawn at random, the same each time."""
+    finished = [run for run in runs if run.status in ("completed", "stopped_early", "diverged")]
+    if sample is None or sample >= len(finished):
+        return finished
+    chosen = sorted(random.Random(0).sample(range(len(finished)), sample))
+    return [finished[i] for i in chosen]
+
+
+def verify_runs(
+    runs: Sequence[LoadedRun],
+    *,
+    data_dir: Path | None,
+    num_processes: int | None,
+    show: Callable[[Sequence[Planned], Iterable[Event]], object],
+) -> Iterator[Verified]:
+    """Retrain runs in a temporary folder and compare; `show` goes through the events of the training.
+
+    Images are looked for in `data_dir`, else as by `find_data_dir`, but never where a run folder says, which may be
+    somebody else's: what is missing is downloaded. Raises UserError if a config.yaml is not one that this version
+    understands.
+    """
+    configs = [_with_our_data(load_experiment(run.path / "config.yaml").runs[0]) for run in runs]
+    with tempfile.TemporaryDirectory(prefix="bncompare-verify-") as folder:
+        # Each in a place of its own: two copies of a run have the same name.
+        planned = [plan_runs([config], RunStore(Path(folder, str(i))))[0] for i, config in enumerate(configs)]
+        show(planned, run_experiment(planned, data_dir=data_dir, num_processes=num_processes))
+        for run, item in zip(runs, planned, strict=True):
+            yield _compare(run, item)
+
+
+def _with_our_data(run: RunConfig) -> RunConfig:
+    if not isinstance(run.data, Images):
+        return run
+    return run.model_copy(update={"data": run.data.model_copy(update={"dir": None})})
+
+
+def _compare(run: LoadedRun, again: Planned) -> Verified:
+    same, different, missing = [], [], []
+    for name in COMPARED:
+        ours = _content(again.folder.path / name)
+        try:
+            theirs = _content(run.path / name, len(ours or b"") + 1)
+        except OSError as error:
+            missing.append(f"{name} ({error.strerror})")
+            continue
+        if ours is None and theirs is None:
+            continue
+        if theirs is None:
+            missing.append(name)
+        elif ours == theirs:
+            same.append(name)
+        else:
+            different.append(name + _from_where(ours, theirs) if name.endswith(".csv") else name)
+    elsewhere = differences(run.environment, again.folder.environment) if run.environment else []
+    return Verified(run, same, different, missing, elsewhere)
+
+
+def _content(path: Path, num_bytes: int = -1) -> bytes | None:
+    """The content of a file, or its beginning; None if there is no such file. Raises OSError."""
+    try:
+        with regular_file(path) as file:
+            return file.read(num_bytes)
+    except MISSING:
+        return None
+
+
+def _from_where(ours: bytes | None, theirs: bytes) -> str:
+    """`from epoch 3 on`: the first row of a table that differs."""
+    for ours_line, their_line in zip((ours or b"").splitlines(), theirs.splitlines(), strict=False):
+        if ours_line != their_line:
+            epoch = their_line.partition(b",")[0].decode(errors="replace")
+            return f" from epoch {epoch} on"
+    return " in length"

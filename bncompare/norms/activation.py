@@ -1,0 +1,142 @@
+"""Norms of what leaves a layer, one example at a time."""
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from bncompare.norms.base import ActivationNorm, AffineNorm, Eps, Shape
+from bncompare.options import MAX_WIDTH, NonNegative, Positive, PositiveInt
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class LayerNorm(AffineNorm):
+    """Layer normalization (Ba et al. 2016); γ and β for each unit."""
+
+    formula: ClassVar = "y = γ·(x − mean)/√(var + eps) + β"
+    axes: ClassVar = "all units of one example: C, or C, H, W"
+
+    kind: Literal["layer"]
+    """the norm"""
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """torch.nn.LayerNorm over all of `shape`."""
+        from torch import nn
+
+        return nn.LayerNorm(shape, self.eps, self.affine)
+
+
+class RMSNorm(ActivationNorm):
+    """Root mean square normalization (Zhang & Sennrich 2019); γ for each unit, no centring, no β."""
+
+    formula: ClassVar = "y = γ·x/√(mean(x²) + eps)"
+    axes: ClassVar = "all units of one example: C, or C, H, W"
+
+    kind: Literal["rms"]
+    """the norm"""
+    eps: Eps = 1e-5
+    """added to the mean square"""
+    affine: bool = True
+    """learn a scale γ"""
+
+    @property
+    def has_parameters(self) -> bool:
+        """γ, but no β."""
+        return self.affine
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """torch.nn.RMSNorm over all of `shape`."""
+        from torch import nn
+
+        return nn.RMSNorm(shape, self.eps, self.affine)
+
+
+class InstanceNorm(AffineNorm):
+    """Instance normalization (Ulyanov et al. 2016); γ and β for each channel."""
+
+    formula: ClassVar = "y = γ·(x − mean)/√(var + eps) + β"
+    axes: ClassVar = "the positions of one channel of one example: H, W"
+
+    kind: Literal["instance"]
+    """the norm"""
+
+    def problem(self, shape: Shape, batch_size: int) -> str | None:
+        """One value has no variance."""
+        if math.prod(shape[1:]) > 1:
+            return None
+        return "has one value per channel, so its output would be constant; use layers: conv (lenet), or another kind"
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """torch.nn.InstanceNorm1d, 2d or 3d."""
+        from torch import nn
+
+        module = {2: nn.InstanceNorm1d, 3: nn.InstanceNorm2d, 4: nn.InstanceNorm3d}[len(shape)]
+        return module(shape[0], self.eps, affine=self.affine)
+
+
+class GroupNorm(AffineNorm):
+    """Group normalization (Wu & He 2018); γ and β for each channel."""
+
+    formula: ClassVar = "y = γ·(x − mean)/√(var + eps) + β"
+    axes: ClassVar = "a group of channels of one example, and its positions"
+
+    kind: Literal["group"]
+    """the norm"""
+    groups: PositiveInt | None = None
+    """number of groups; 2 where channels_per_group is not given either"""
+    channels_per_group: PositiveInt | None = None
+    """channels in a group, instead of the number of groups"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_groups(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("groups") is None and value.get("channels_per_group") is None:
+            return {**value, "groups": 2}
+        return value
+
+    def num_groups(self, num_channels: int) -> int:
+        """Groups for a layer of `num_channels`."""
+        return self.groups or num_channels // (self.channels_per_group or 1)
+
+    def problem(self, shape: Shape, batch_size: int) -> str | None:
+        """Groups are of equal size, and of more than one value."""
+        if self.groups and self.channels_per_group:
+            return "has groups and channels_per_group: give one of them"
+        key, number = ("groups", self.groups) if self.groups else ("channels_per_group", self.channels_per_group)
+        if shape[0] % (number or 1):
+            return f"has {key}: {number}, which does not divide its {shape[0]} channels"
+        if math.prod(shape) == self.num_groups(shape[0]):
+            return f"has {key}: {number}, which makes groups of one value, so its output would be constant"
+        return None
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """torch.nn.GroupNorm."""
+        from torch import nn
+
+        return nn.GroupNorm(self.num_groups(shape[0]), shape[0], self.eps, self.affine)
+
+
+class LocalResponseNorm(ActivationNorm):
+    """Local response normalization (Krizhevsky et al. 2012) across neighbouring channels; nothing is learned."""
+
+    formula: ClassVar = "y = x/(k + alpha·mean(x²))^beta"
+    axes: ClassVar = "`size` neighbouring channels at one position of one example"
+
+    kind: Literal["local_response"]
+    """the norm"""
+    size: Annotated[int, Field(ge=1, le=2 * MAX_WIDTH - 1)] = 5
+    """neighbouring channels"""
+    alpha: NonNegative = 1e-4
+    """weight of the mean square"""
+    beta: Positive = 0.75
+    """exponent"""
+    k: Positive = 1.0
+    """added to the weighted mean square"""
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """torch.nn.LocalResponseNorm, for dense layers too."""
+        from bncompare.norms.modules import LocalResponseNorm
+
+        return LocalResponseNorm(self.size, self.alpha, self.beta, self.k)

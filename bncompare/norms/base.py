@@ -1,0 +1,174 @@
+"""What every kind of norm has, and the registry of kinds.
+
+Importing this imports no torch, so that configs are checked without it; `build` does.
+"""
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import Field
+
+from bncompare.options import Positive, Section, must_be
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+# The shape of one example where the norm is: (C,) after a dense layer, (C, H, W) after a convolution; (C, L) and
+# (C, D, H, W) are for `bncompare explain`.
+Shape = tuple[int, ...]
+ONE_VALUE = "has one value per channel: the batch is of one example (training.batch_size, data), whose variance is 0"
+Eps = Positive
+Momentum = Annotated[float, Field(ge=0, le=1)] | None
+Layers = Annotated[Literal["all", "conv", "dense"] | list[str], must_be("all, conv, dense, or a list of layer names")]
+
+
+class NoNorm(Section):
+    """No normalization."""
+
+    formula: ClassVar = "y = x"
+    axes: ClassVar = "none"
+
+    kind: Literal["none"]
+    """the norm"""
+
+
+class Norm(Section):
+    """What every norm has: the layers it is in."""
+
+    formula: ClassVar[str]
+    """in one line"""
+    axes: ClassVar[str]
+    """over which its statistics are taken"""
+
+    kind: str
+    """the norm"""
+    layers: Layers = "all"
+    """which hidden layers have one: all, conv, dense, or a list of names such as [hidden.0]"""
+    on_output: bool = False
+    """whether the output layer has one too"""
+
+    @property
+    def has_shift(self) -> bool:
+        """Whether it adds a β of its own, which makes a bias before it superfluous."""
+        return False
+
+    @property
+    def has_parameters(self) -> bool:
+        """Whether it learns a γ or β."""
+        return self.has_shift
+
+    def problem(self, shape: Shape, batch_size: int) -> str | None:
+        """Why it can't be in a place with this shape of an example and this many examples in a batch."""
+        return None
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """The module, for inputs (N, *shape)."""
+        raise NotImplementedError
+
+
+class WeightParametrization(Norm):
+    """A norm of a layer's weight: it has no place of its own among the layers."""
+
+    def parametrize(self, layer: "nn.Module") -> None:
+        """Replace the layer's `weight` by a function of other parameters that starts with the same value."""
+        raise NotImplementedError
+
+
+class ActivationNorm(Norm):
+    """A norm of what leaves a layer."""
+
+    placement: Literal["before", "after"] = "before"
+    """before or after the activation"""
+
+
+class AffineNorm(ActivationNorm):
+    """A norm with γ and β."""
+
+    eps: Eps = 1e-5
+    """added to the variance"""
+    affine: bool = True
+    """learn a scale γ and a shift β"""
+
+    @property
+    def has_shift(self) -> bool:
+        """Whether it adds a β of its own."""
+        return self.affine
+
+
+EvalStats = Literal["running", "batch", "population"]
+
+
+def one_value(shape: Shape, batch_size: int) -> str | None:
+    """Why there is no variance, where a channel has one value in a batch."""
+    return None if batch_size * math.prod(shape[1:]) > 1 else ONE_VALUE
+
+
+class BatchFamily(AffineNorm):
+    """Norms with statistics over the batch."""
+
+    axes: ClassVar = "the batch and the positions of one channel: N, or N, H, W"
+
+    momentum: Momentum = 0.1
+    """weight of the newest batch in the running statistics; null = cumulative average"""
+    eval_stats: EvalStats = "running"
+    """statistics in evaluation: the running ones; those of the evaluation batch (nearly as large as in training); or
+    exact ones of the training set, recomputed before each evaluation at the cost of a pass over it for each norm
+    layer"""
+
+    @property
+    def available_statistics(self) -> list[EvalStats]:
+        """Those that it can be evaluated with."""
+        return ["running", "batch", "population"]
+
+    @property
+    def evaluated_with(self) -> EvalStats:
+        """`eval_stats`, as far as it has them."""
+        return self.eval_stats if self.eval_stats in self.available_statistics else "batch"
+
+    def problem(self, shape: Shape, batch_size: int) -> str | None:
+        """One value has no variance."""
+        return one_value(shape, batch_size)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the constructor of every module of the family takes."""
+        return {"eps": self.eps, "momentum": self.momentum, "affine": self.affine}
+
+
+class TrackingBatchNorm(BatchFamily):
+    """A batch norm whose running statistics can be left out."""
+
+    track_running_stats: bool = True
+    """keep running statistics; without, evaluation uses those of the evaluation batch"""
+
+    @property
+    def available_statistics(self) -> list[EvalStats]:
+        """Without a place to keep some, the batch's."""
+        return super().available_statistics if self.track_running_stats else ["batch"]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the constructor takes."""
+        return {**super().options, "track_running_stats": self.track_running_stats}
+
+    def problem(self, shape: Shape, batch_size: int) -> str | None:
+        """Exact statistics need a place to be kept."""
+        if self.eval_stats == "population" and not self.track_running_stats:
+            return "with eval_stats: population needs track_running_stats: true"
+        return super().problem(shape, batch_size)
+
+
+NORMS: dict[str, type[NoNorm] | type[Norm]] = {}
+
+
+def register_norm(norm: type[NoNorm] | type[Norm]) -> None:
+    """Make a kind of norm known, so that configs may name it; raises ValueError if the kind is taken.
+
+    For norms of your own: import the module that calls this, then use bncompare from Python. A config never names
+    code to import.
+    """
+    (kind,) = get_args(norm.model_fields["kind"].annotation)
+    if kind in NORMS:
+        raise ValueError(f"there is a norm {kind!r} already: {NORMS[kind].__name__}")
+    NORMS[kind] = norm

@@ -1,0 +1,44 @@
+"""Norms of a layer's weight."""
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from bncompare.norms.base import WeightParametrization
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class WeightNorm(WeightParametrization):
+    """Weight normalization (Salimans & Kingma 2016): the weight's length and direction are learned apart."""
+
+    formula: ClassVar = "W = g·V/‖V‖"
+    axes: ClassVar = "the incoming weights of one unit"
+
+    kind: Literal["weight"]
+    """the norm"""
+
+    def parametrize(self, layer: "nn.Module") -> None:
+        """torch.nn.utils.parametrizations.weight_norm."""
+        from torch.nn.utils.parametrizations import weight_norm
+
+        weight_norm(layer)
+
+
+class SpectralNorm(WeightParametrization):
+    """Spectral normalization (Miyato et al. 2018): the weight divided by its largest singular value."""
+
+    formula: ClassVar = "W = V/σ(V)"
+    axes: ClassVar = "the whole weight matrix"
+
+    kind: Literal["spectral"]
+    """the norm"""
+    n_power_iterations: Annotated[int, Field(ge=1, le=1000)] = 1
+    """power iterations a training step, to estimate the singular value"""
+
+    def parametrize(self, layer: "nn.Module") -> None:
+        """torch.nn.utils.parametrizations.spectral_norm."""
+        from torch.nn.utils.parametrizations import spectral_norm
+
+        spectral_norm(layer, n_power_iterations=self.n_power_iterations)

@@ -1,0 +1,159 @@
+"""The sentences of a report: question, set-up, warnings."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bncompare.comparison import Comparison
+from bncompare.config import dump_yaml, flatten
+from bncompare.runs import ExperimentRuns, LoadedRun, settings_of, validates_on_test
+
+MAX_SETTING_LENGTH = 120
+MAX_NAMED = 6  # variants or seeds in a warning or question; more are counted
+
+HOW_TO_READ = (
+    "Variants are compared seed by seed: runs that share a seed share the data split, the batch order and the "
+    "initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), gives "
+    "p < 0.05; for one pair that is where the 95 % t-interval of the difference leaves out 0. “No difference can be "
+    "told” does not mean that there is none. The sign-flip p assumes no normal distribution; with n seeds it cannot "
+    "be below 2/2ⁿ. Runs that diverged are in no mean: they count as worse than any value, and a sign test over the "
+    "seeds decides. The effect size is the mean of the differences over their standard deviation; P(better) is the "
+    "share of seeds on which the first is better, ties as half."
+)
+
+
+def question_of(comparison: Comparison) -> str:
+    """What the experiment asks."""
+    grid = comparison.sensitivity
+    names = comparison.variants
+    if grid is not None and grid.is_fair:
+        names = [candidate.norm for candidate in grid.candidates if candidate.is_chosen]
+    if len(names) == 1:
+        return f"How good is {names[0]}?"
+    each = ""
+    if grid is not None and grid.is_fair:
+        each = (
+            f", each at the {' and '.join(key.split('.')[-1] for key in grid.keys)} that the validation set chooses"
+        )
+    if len(names) > MAX_NAMED:
+        return f"Which of {len(names)} variants is better{each}?"
+    return f"Which is better: {', '.join(names[:-1])} or {names[-1]}{each}?"
+
+
+def setup_of(runs: Sequence[LoadedRun]) -> str:
+    """Model, data, optimizer, length and seeds, of what all variants share."""
+    compared = {key for run in runs for key in settings_of(run)}
+    flat = flatten(runs[0].config)
+
+    def shared(*keys: str) -> Any:
+        """The first of these settings that is given; None where variants differ in it."""
+        for key in keys:
+            is_compared = any(key == part or key.startswith(f"{part}.") for part in compared)
+            if is_compared or flat.get(key) is not None:
+                return None if is_compared else flat[key]
+        return None
+
+    sizes = {
+        "training examples": shared("data.train_size", "data.samples"),
+        "hidden": shared("model.hidden"),
+        "activation": shared("model.activation"),
+        "lr": shared("training.optimizer.lr"),
+        "batch size": shared("training.batch_size"),
+        "epochs": shared("training.epochs"),
+        "steps": shared("training.steps"),
+        "validation": shared("data.validation"),
+    }
+    trained = [name for name in (shared("model.name"), shared("data.name")) if name is not None]
+    parts = [" on ".join(map(str, trained)), str(shared("training.optimizer.name") or "")]
+    parts += [f"{name} {short(value)}" for name, value in sizes.items() if value is not None]
+    seeds = sorted({run.seed for run in runs})
+    parts.append(f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'} ({_ranges(seeds)})")
+    return "; ".join(filter(None, parts))
+
+
+def _ranges(seeds: Sequence[int]) -> str:
+    """`0-3, 7`"""
+    ranges: list[list[int]] = []
+    for seed in seeds:
+        if ranges and seed == ranges[-1][-1] + 1:
+            ranges[-1] = [ranges[-1][0], seed]
+        else:
+            ranges.append([seed])
+    texts = ["-".join(map(str, ends)) for ends in ranges]
+    return ", ".join(texts if len(texts) <= MAX_NAMED else [*texts[:MAX_NAMED], "…"])
+
+
+def short(value: Any) -> str:
+    """A setting as text, cut where it is long."""
+    text = dump_yaml(value).removesuffix("...\n").strip() if not isinstance(value, str) else value
+    return text if len(text) <= MAX_SETTING_LENGTH else f"{text[:MAX_SETTING_LENGTH]}…"
+
+
+def warnings_of(found: ExperimentRuns, comparison: Comparison) -> list[str]:
+    """What a reader must know before believing the numbers."""
+    runs = found.runs
+    warnings = []
+    by_status: dict[str, list[LoadedRun]] = {}
+    for run in runs:
+        by_status.setdefault(run.status, []).append(run)
+    meanings = {
+        "diverged": "they are in no mean, and count as worse than any value",
+        "failed": "they are left out",
+        "unfinished": "they are left out until the same command has finished them",
+    }
+    for status, meaning in meanings.items():
+        if status in by_status:
+            warnings.append(f"{_counted(by_status[status], runs)} {status}: {meaning}")
+    seeds = {variant: {run.seed for run in runs if run.variant == variant} for variant in labels_of(runs)}
+    everywhere = set.union(*seeds.values())
+    lacking = [
+        f"{variant} lacks {_ranges(sorted(everywhere - own))}" for variant, own in seeds.items() if own != everywhere
+    ]
+    if lacking:
+        warnings.append(f"variants have different seeds, of which only shared ones are compared: {some(lacking)}")
+    twice = _duplicates(runs)
+    if twice:
+        warnings.append(f"several runs of the same variant and seed, of which the first counts: {some(twice)}")
+    if len(everywhere) == 1:
+        warnings.append("one seed alone: no interval and no verdict")
+    if validates_on_test(runs):
+        warnings.append(
+            "validation is on the test set: the best evaluation is chosen on it, so its metrics are optimistic"
+        )
+    if any((run.result or {}).get("synthetic_data") for run in runs):
+        warnings.append("the images are made up (--smoke or data.synthetic): the numbers mean nothing")
+    environments = [flatten(run.environment) for run in runs]
+    for key in sorted({key for environment in environments for key in environment} - _PER_RUN):
+        values = list(dict.fromkeys(str(environment[key]) for environment in environments if key in environment))
+        if len(values) > 1:
+            warnings.append(
+                f"runs were made with different {key}: {some(values)}; small differences may come from it"
+            )
+    if comparison.sensitivity:
+        warnings += [note for note in comparison.sensitivity.notes if "end of the grid" in note or "no fair" in note]
+    if found.apart:
+        warnings.append(f"{found.folder} holds runs with other settings as well; this is about {found.title}")
+    return warnings
+
+
+_PER_RUN = {"started"}  # of environment.json
+
+
+def labels_of(runs: Sequence[LoadedRun]) -> list[str]:
+    """The variants, each once."""
+    return list(dict.fromkeys(run.variant for run in runs))
+
+
+def _counted(chosen: Sequence[LoadedRun], runs: Sequence[LoadedRun]) -> str:
+    """`2 of 12 runs (none seed 0, none seed 3)`"""
+    return f"{len(chosen)} of {len(runs)} runs ({some([f'{run.variant} seed {run.seed}' for run in chosen])})"
+
+
+def _duplicates(runs: Sequence[LoadedRun]) -> list[str]:
+    names = [f"{run.variant} seed {run.seed}" for run in runs]
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
+
+
+def some(texts: Sequence[str]) -> str:
+    """The first few, and how many more there are."""
+    more = f" and {len(texts) - MAX_NAMED} more" if len(texts) > MAX_NAMED else ""
+    return ", ".join(texts[:MAX_NAMED]) + more

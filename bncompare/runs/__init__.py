@@ -1,0 +1,44 @@
+"""Run folders: written by one run at a time, read by everything else, grouped into experiments.
+
+Begin with `layout.py`, the files of a folder; `folder.py` writes them, `read.py` reads them and trusts none. What is
+read are `LoadedRun`s, tidy rows with `load_runs`. Imports no torch.
+"""
+
+from bncompare.runs.checkpoint import ADVICE, Checkpoint
+from bncompare.runs.experiments import ExperimentRuns, baseline, experiments, settings_of, validates_on_test
+from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_atomic
+from bncompare.runs.folder import Condition, Run, RunStore
+from bncompare.runs.layout import State
+from bncompare.runs.read import LoadedRun, available_metrics, read_run, read_runs
+from bncompare.runs.rows import Runs, csv_lines, load_runs
+from bncompare.runs.tables import Diagnostic, parse_metrics
+from bncompare.runs.weights import read_norm_parameters
+
+__all__ = [
+    "ADVICE",
+    "MISSING",
+    "Checkpoint",
+    "Condition",
+    "Diagnostic",
+    "ExperimentRuns",
+    "LoadedRun",
+    "Run",
+    "RunStore",
+    "Runs",
+    "State",
+    "available_metrics",
+    "baseline",
+    "csv_lines",
+    "experiments",
+    "load_runs",
+    "make_folder",
+    "parse_metrics",
+    "read_norm_parameters",
+    "read_run",
+    "read_runs",
+    "regular_file",
+    "settings_of",
+    "to_json",
+    "validates_on_test",
+    "write_atomic",
+]

@@ -1,0 +1,29 @@
+"""One run: in go a `RunConfig` and its data, out comes a `Record` at every evaluation.
+
+Begin with `loop.py`, the loop itself; `model.py` and `data.py` make what it works with, `evaluate.py` and
+`statistics.py` what it reports. No file is opened here but those of the published images. Imports torch.
+"""
+
+from bncompare.training.data import Dataset, Datasets, Split, load_dataset
+from bncompare.training.images import Pool
+from bncompare.training.loop import Outcome, Record, train
+from bncompare.training.model import Subset, build_model, count_parameters, resolve_device, trainable_parameters
+from bncompare.training.statistics import evaluation_statistics, set_evaluation_mode
+
+__all__ = [
+    "Dataset",
+    "Datasets",
+    "Outcome",
+    "Pool",
+    "Record",
+    "Split",
+    "Subset",
+    "build_model",
+    "count_parameters",
+    "evaluation_statistics",
+    "load_dataset",
+    "resolve_device",
+    "set_evaluation_mode",
+    "train",
+    "trainable_parameters",
+]

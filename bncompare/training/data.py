@@ -1,0 +1,173 @@
+"""Datasets as tensors that stay in memory; a batch is a gather by index.
+
+Images stay uint8 and are converted batch by batch, which costs less than reading floats from memory.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bncompare.config import ClassClusteredSampler, Images, RandomRegression, RunConfig
+from bncompare.randomness import generator
+from bncompare.training.images import BINARIZE_AT, Pool, find_data_dir, load_pool, pixel_scaling
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some rows of a pool of examples."""
+
+    inputs: Tensor
+    """(N, features) float32, or (N, 1, 28, 28) uint8"""
+    targets: Tensor
+    """(N, targets) float32, or (N,) int64 classes"""
+    rows: Tensor
+    """(n,) int64: the examples of this split"""
+    scale: float = 1.0
+    shift: float = 0.0
+    binarize: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs (as float32, scaled) and targets of some rows of the pool."""
+        inputs = self.inputs.index_select(0, rows)
+        if inputs.dtype == torch.uint8:
+            if self.binarize:
+                inputs = (inputs >= BINARIZE_AT).to(torch.uint8).mul_(255)
+            inputs = inputs.to(torch.float32)
+            if self.scale != 1:
+                inputs.mul_(self.scale)
+            if self.shift != 0:
+                inputs.add_(self.shift)
+        return inputs, self.targets.index_select(0, rows)
+
+    def to(self, device: torch.device) -> "Split":
+        """The same split, living on a device."""
+        moved = {name: getattr(self, name).to(device) for name in ("inputs", "targets", "rows")}
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a run trains, validates and tests on."""
+
+    train: Split
+    validation: Split | None
+    test: Split | None
+
+
+def load_dataset(run: RunConfig, pool: Pool | None) -> Dataset:
+    """The data of one run, split by its seed. `pool` is what `load_pool` gives for the run's images."""
+    if isinstance(run.data, RandomRegression):
+        return _random_regression(run.data, run.seed)
+    assert pool is not None
+    data = run.data
+    train_rows, validation_rows = _split(data, run.seed)
+    scale, shift = pixel_scaling(data, pool.train_images, train_rows)
+    train = Split(pool.train_images, pool.train_labels, train_rows, scale, shift, data.binarize)
+    test_rows = torch.arange(len(pool.test_labels))
+    test = replace(train, inputs=pool.test_images, targets=pool.test_labels, rows=test_rows)
+    return _dataset(data, train, validation_rows, test)
+
+
+def _dataset(data: Images | RandomRegression, train: Split, validation_rows: Tensor, test: Split) -> Dataset:
+    validation = test if data.validation == "test" else replace(train, rows=validation_rows)
+    return Dataset(train, validation if len(validation) else None, test if len(test) else None)
+
+
+def _split(data: Images | RandomRegression, seed: int) -> tuple[Tensor, Tensor]:
+    """Rows to train on and to validate on. A smaller `train_size` takes a subset of a larger one's rows."""
+    order = torch.randperm(data.pool_size, generator=generator(seed, "split"))
+    rest = order[data.validation_size :]
+    return rest[: data.num_train], order[: data.validation_size]
+
+
+def _random_regression(data: RandomRegression, seed: int) -> Dataset:
+    """X ~ N(0, 1); y = signal(X) + noise·N(0, 1), where the signal is 0 or has variance 1."""
+
+    def draw(part: str, num_examples: int) -> Split:
+        inputs = torch.randn(num_examples, data.features, generator=generator(seed, f"data {part} inputs"))
+        noise = torch.randn(num_examples, data.targets, generator=generator(seed, f"data {part} noise"))
+        targets = _signal(data, seed, inputs) + data.noise * noise
+        return Split(inputs, targets, torch.arange(num_examples))
+
+    train_rows, validation_rows = _split(data, seed)
+    train = replace(draw("train", data.samples), rows=train_rows)
+    return _dataset(data, train, validation_rows, draw("test", data.test_samples))
+
+
+def _signal(data: RandomRegression, seed: int, inputs: Tensor) -> Tensor:
+    """(N, targets) from (N, features), each with mean 0 and variance 1 over standard normal inputs."""
+    if data.signal == "none":
+        return torch.zeros(len(inputs), data.targets)
+    random = generator(seed, "data teacher")
+    if data.signal == "linear":
+        weight = torch.randn(data.features, data.targets, generator=random)
+        return inputs @ (weight / weight.square().sum(0).sqrt())
+    hidden = torch.randn(data.features, data.teacher_hidden, generator=random) / data.features**0.5
+    output = torch.randn(data.teacher_hidden, data.targets, generator=random)
+
+    def teacher(x: Tensor) -> Tensor:
+        return torch.tanh(x @ hidden) @ output
+
+    # Its scale has no closed form: measured on inputs of its own, so that it is the same for every sample size.
+    # tanh is odd, so the mean is 0.
+    probe = torch.randn(10_000, data.features, generator=generator(seed, "data teacher scale"))
+    return teacher(inputs) / teacher(probe).square().mean(0).sqrt()
+
+
+class Datasets:
+    """The data of runs; the images of a dataset are loaded once."""
+
+    def __init__(self, data_dir: Path | None) -> None:
+        self.data_dir = data_dir
+        self.pools: dict[tuple[str, bool, Path], Pool] = {}
+
+    def load(self, run: RunConfig) -> Pool | None:
+        """The images of a run; None for random regression. Raises UserError."""
+        if not isinstance(run.data, Images):
+            return None
+        data_dir = find_data_dir(self.data_dir, run.data)
+        key = (run.data.name, run.data.synthetic, data_dir)
+        if key not in self.pools:
+            self.pools[key] = load_pool(run.data, data_dir)
+        return self.pools[key]
+
+    def of(self, run: RunConfig) -> Dataset:
+        """The data of a run, split by its seed."""
+        return load_dataset(run, self.load(run))
+
+
+def epoch_rows(run: RunConfig, split: Split, epoch: int) -> Tensor:
+    """The rows of an epoch in the order they are trained on, a function of seed and epoch alone."""
+    if run.training.batch_size == "full":
+        return split.rows
+    random = generator(run.seed, "order", epoch)
+    order = torch.randperm(len(split), generator=random)
+    if isinstance(run.training.sampler, ClassClusteredSampler):
+        labels = split.targets[split.rows].cpu()
+        order = _class_blocks(order, labels, run.batch_size // run.training.sampler.classes_per_batch, random)
+    return split.rows[order[: len(split) - run.dropped_examples].to(split.rows.device)]
+
+
+def _class_blocks(order: Tensor, labels: Tensor, size: int, random: torch.Generator) -> Tensor:
+    """Blocks of `size` examples of one class, shuffled; then what is left of the classes, in the given order."""
+    blocks, rest = list[Tensor](), torch.ones(len(order), dtype=torch.bool)
+    for label in torch.unique(labels):
+        places = (labels[order] == label).nonzero().squeeze(1)
+        places = places[: len(places) - len(places) % size]
+        rest[places] = False
+        blocks.append(order[places].view(-1, size))
+    stacked = torch.cat(blocks)
+    shuffled = stacked[torch.randperm(len(stacked), generator=random)]
+    return torch.cat([shuffled.flatten(), order[rest]])
+
+
+def probe_batch(run: RunConfig, split: Split) -> tuple[Tensor, Tensor]:
+    """The examples that are measured on: drawn from the training examples by the seed alone."""
+    number = run.diagnostics.examples or run.batch_size
+    order = torch.randperm(len(split), generator=generator(run.seed, "probe"))
+    return split.batch(split.rows[order[:number].to(split.rows.device)])

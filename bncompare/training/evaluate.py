@@ -1,0 +1,117 @@
+"""Loss and accuracy over a split, with the statistics that the norm uses in evaluation."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bncompare.config import RunConfig, one_at_a_time_statistics, validated_with
+from bncompare.norms import BatchFamily, EvalStats, batch_norms
+from bncompare.probes import Measurement
+from bncompare.training.data import Split
+from bncompare.training.statistics import evaluation_statistics, set_evaluation_mode
+
+EVALUATION_CHUNK = 500  # examples; a few MB of activations, and small enough for the caches
+
+
+def loss_function(run: RunConfig) -> Callable[..., Tensor]:
+    """Cross entropy (nats) of the classes, or the squared error."""
+    return F.cross_entropy if run.data.is_classification else F.mse_loss
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, split: Split, loss_fn: Callable[..., Tensor], prefix: str, chunk: int = EVALUATION_CHUNK
+) -> dict[str, float]:
+    """Loss, and accuracy of classes, averaged over the examples of a split, in evaluation mode.
+
+    Examples go through the model in batches of nearly `chunk`, which matters for batch statistics alone.
+    """
+    is_classification = split.targets.dtype == torch.int64
+    sums = Sums(is_classification, split.rows.device)
+    set_evaluation_mode(model)
+    # One example has no batch statistics.
+    for rows in split.rows.tensor_split(min(-(-len(split) // chunk), max(1, len(split) // 2))):
+        inputs, targets = split.batch(rows)
+        outputs = model(inputs)
+        # Of several targets the squared error is the mean.
+        sums.add(loss_fn(outputs, targets, reduction="sum") / targets[0].numel(), outputs, targets)
+    model.train()
+    return sums.means(prefix, len(split))
+
+
+class Sums:
+    """Loss and correct answers, added up on the device so that nothing waits for it."""
+
+    def __init__(self, is_classification: bool, device: torch.device) -> None:
+        self.is_classification = is_classification
+        # MPS has no float64.
+        self.loss = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)
+
+    def add(self, loss_sum: Tensor, outputs: Tensor, targets: Tensor) -> None:
+        """Count a batch: its summed loss, its outputs (N, classes) and targets (N,)."""
+        self.loss += loss_sum
+        if self.is_classification:
+            self.correct += (outputs.argmax(1) == targets).sum()
+
+    def means(self, prefix: str, num_examples: int) -> dict[str, float]:
+        """`prefix/loss` and `prefix/accuracy` per example."""
+        means = {f"{prefix}/loss": self.loss.item() / num_examples}
+        if self.is_classification:
+            means[f"{prefix}/accuracy"] = self.correct.item() / num_examples
+        return means
+
+    def reset(self) -> None:
+        self.loss.zero_()
+        self.correct.zero_()
+
+
+def eval_stats(run: RunConfig) -> EvalStats:
+    """The statistics that the norm of a run uses in evaluation."""
+    norm = run.model.norm
+    return norm.evaluated_with if isinstance(norm, BatchFamily) else "running"
+
+
+def evaluation_chunk(run: RunConfig, statistics: EvalStats) -> int:
+    """Examples that are evaluated at once: as many as in training where their statistics matter."""
+    return run.batch_size if statistics == "batch" else EVALUATION_CHUNK
+
+
+def other_validations(
+    run: RunConfig, model: nn.Module, train_split: Split, validation: Split, loss_fn: Callable[..., Tensor]
+) -> Iterator[Measurement]:
+    """Validation with other statistics than the run's own, and one example at a time."""
+    norm, wanted = run.model.norm, run.diagnostics
+    if not isinstance(norm, BatchFamily):
+        return
+    for statistics in validated_with(run):
+        with evaluation_statistics(model, train_split, statistics):
+            chunk = evaluation_chunk(run, statistics)
+            for name, value in evaluate(model, validation, loss_fn, "val", chunk).items():
+                yield Measurement("model", f"{name} with {statistics} statistics", value)
+    if wanted.one_at_a_time is not None:
+        # Beside a copy of itself an example has the statistics it has alone, which torch refuses to compute.
+        twins = replace(validation, rows=validation.rows[: wanted.one_at_a_time].repeat_interleave(2))
+        for statistics in one_at_a_time_statistics(norm):
+            with evaluation_statistics(model, train_split, statistics), _first_example_alone(model):
+                for name, value in evaluate(model, twins, loss_fn, "val", chunk=2).items():
+                    yield Measurement("model", f"{name} one at a time with {statistics} statistics", value)
+
+
+@contextmanager
+def _first_example_alone(model: nn.Module) -> Iterator[None]:
+    """Let each norm see the first example alone, however often: of two equal ones a matrix product may round both
+    differently, which a variance of 0 would blow up."""
+    handles = [
+        norm.register_forward_pre_hook(lambda _norm, inputs: (inputs[0][:1].expand_as(inputs[0]),))
+        for norm in batch_norms(model)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

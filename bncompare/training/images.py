@@ -1,0 +1,185 @@
+"""Published images: found, downloaded, verified, held as tensors."""
+
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch import Tensor
+
+from bncompare.config import Images
+from bncompare.errors import UserError
+from bncompare.randomness import generator
+
+BINARIZE_AT = 128
+DOWNLOAD_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Images before they are split: the training and the test set as published."""
+
+    train_images: Tensor
+    """(N, 1, 28, 28) uint8"""
+    train_labels: Tensor
+    """(N,) int64"""
+    test_images: Tensor
+    test_labels: Tensor
+
+
+def pixel_scaling(data: Images, images: Tensor, rows: Tensor) -> tuple[float, float]:
+    """(scale, shift) such that pixel·scale + shift is what `data.scaling` asks for."""
+    if data.scaling == "none":
+        return 1.0, 0.0
+    if data.scaling == "unit":
+        return 1 / 255, 0.0
+    # Exact integer counts, chunk by chunk: the mean and variance do not depend on the order of the rows.
+    counts = torch.zeros(256, dtype=torch.int64)
+    for chunk in rows.tensor_split(-(-len(rows) // 4096)):
+        counts += torch.bincount(images.index_select(0, chunk).flatten(), minlength=256)
+    if data.binarize:
+        counts[0], counts[255] = counts[:BINARIZE_AT].sum(), counts[BINARIZE_AT:].sum()
+        counts[1:255] = 0
+    values = torch.arange(256, dtype=torch.float64)
+    total = counts.sum()
+    mean = (counts * values).sum() / total
+    std = ((counts * (values - mean).square()).sum() / total).sqrt().item() or 1.0
+    return 1 / std, -mean.item() / std
+
+
+def load_pool(data: Images, data_dir: Path) -> Pool:
+    """The images of a dataset; downloads, verifies and extracts what is missing. Raises UserError."""
+    if data.synthetic:
+        return _synthetic_pool(data)
+    from torchvision import datasets  # 2.3 s: not for random regression
+
+    published = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[data.name]
+    _prepare(published, data_dir)
+    parts: list[Tensor] = []
+    for is_train in (True, False):
+        part = published(data_dir, train=is_train)
+        parts += [part.data.unsqueeze(1), part.targets]
+    return Pool(*parts)
+
+
+def find_data_dir(option: Path | None, data: Images, environment: Mapping[str, str] = os.environ) -> Path:
+    """--data-dir, else BNCOMPARE_DATA, else data.dir, else a cache folder."""
+    if option is not None:
+        return option
+    if environment.get("BNCOMPARE_DATA"):
+        return Path(environment["BNCOMPARE_DATA"])
+    if data.dir is not None:
+        return Path(data.dir).expanduser()
+    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bncompare"
+
+
+def _synthetic_pool(data: Images) -> Pool:
+    """Ten blurred random patterns, one a class, under noise: learnable, and the same for every seed."""
+
+    def draw(part: str, num_examples: int) -> tuple[Tensor, Tensor]:
+        random = generator(0, f"synthetic {data.name} {part}")
+        labels = torch.randint(10, (num_examples,), generator=random)
+        noise = torch.randn(num_examples, 1, 28, 28, generator=random)
+        images = patterns[labels] + 0.5 * noise
+        return (images * 64 + 96).clamp(0, 255).to(torch.uint8), labels
+
+    coarse = torch.randn(10, 1, 7, 7, generator=generator(0, f"synthetic {data.name} patterns"))
+    patterns = torch.nn.functional.interpolate(coarse, size=28, mode="bilinear")
+    return Pool(*draw("train", data.pool_size), *draw("test", data.test_size))
+
+
+# MD5 sums of the extracted files. torchvision has those of the archives only, so it reads a copy that was cut
+# short or changed without a word.
+EXTRACTED_MD5 = {
+    "MNIST": {
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    },
+    "FashionMNIST": {
+        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    },
+}
+
+
+def _prepare(published: Any, data_dir: Path) -> None:
+    """See that the four extracted files are in `data_dir`, whole.
+
+    `published` is torchvision.datasets.MNIST or FashionMNIST: it knows the addresses, checksums and layout, and
+    does the work in a scratch folder, from which only verified files are moved to their names. Raises UserError.
+    """
+    from torchvision.datasets.utils import check_integrity
+
+    name = published.__name__
+    folder = data_dir / name / "raw"
+    expected = EXTRACTED_MD5[name]
+    if all(check_integrity(folder / file, checksum) for file, checksum in expected.items()):
+        return
+    archives = [file for file, checksum in published.resources if check_integrity(folder / file, checksum)]
+    if not data_dir.is_dir() and (data_dir.exists() or data_dir.is_symlink()):
+        raise UserError(f"{data_dir}: cannot hold {name}: is not a folder, or a link to nowhere")
+    new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=data_dir, prefix=".incomplete-") as scratch:
+            raw = Path(scratch, name, "raw")
+            raw.mkdir(parents=True)
+            for file in archives:
+                shutil.copyfile(folder / file, raw / file)
+            _download(published, Path(scratch), folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            for file, checksum in expected.items():
+                if not check_integrity(raw / file, checksum):
+                    raise UserError(f"{folder / file}: cannot be extracted: is the disk full?")
+            for path in raw.iterdir():
+                path.replace(folder / path.name)
+    except OSError as error:
+        where = error.filename or folder
+        raise UserError(f"{where}: cannot prepare {name} in {data_dir}: {error.strerror or error}") from None
+    finally:
+        for path in new_folders:
+            with contextlib.suppress(OSError):  # it is not there, or no longer empty
+                path.rmdir()
+
+
+def _download(published: Any, scratch: Path, folder: Path) -> None:
+    """Download the archives that are not in `scratch` yet, verify and extract all. Raises UserError."""
+    from torchvision.datasets.utils import check_integrity
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
+    try:
+        published(scratch, download=True)
+    except (RuntimeError, URLError, TimeoutError, ConnectionError, HTTPException) as error:
+        wanted = [
+            f"  {file} ({'damaged' if (folder / file).exists() else 'missing'}; MD5 {checksum})"
+            for file, checksum in published.resources
+            if not check_integrity(scratch / published.__name__ / "raw" / file, checksum)
+        ]
+        damaged = [
+            f"{folder / file} is there, but is not what was published."
+            for file, checksum in EXTRACTED_MD5[published.__name__].items()
+            if (folder / file).exists() and not check_integrity(folder / file, checksum)
+        ]
+        cause = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise UserError(
+            f"{published.__name__} is not whole in {folder} and could not be downloaded ({cause}).",
+            *damaged,
+            f"Put these files into {folder}:",
+            *wanted,
+            f"They are at {' and '.join(published.mirrors)}. Or name a folder that has them with --data-dir.",
+        ) from None
+    finally:
+        socket.setdefaulttimeout(before)
