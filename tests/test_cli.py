@@ -989,7 +989,7 @@ def papers(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("papers").mkdir()
     Path("papers/paper.yaml").write_text(PAPER)
     monkeypatch.setattr(
-        cli, "shipped_configs", lambda: {"paper": Path("papers/paper.yaml"), "tiny": Path("tiny.yaml")}
+        cli.train, "shipped_configs", lambda: {"paper": Path("papers/paper.yaml"), "tiny": Path("tiny.yaml")}
     )
 
 
