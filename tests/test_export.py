@@ -181,8 +181,8 @@ def test_no_torch_is_imported(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from bncompare.api import Runs
-from bncompare.export import write_event_files
+from bncompare.runs import Runs
+from bncompare.extras import write_event_files
 from test_export import make_run
 assert not {{"torch", "tensorflow"}} & sys.modules.keys()
 write_event_files(Runs([make_run(Path({str(tmp_path)!r}))]), Path({str(tmp_path / "out")!r}))

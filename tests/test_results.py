@@ -396,7 +396,7 @@ def test_hostile_folders_take_little_memory(tmp_path: Path) -> None:
     code = f"""
 import resource
 from pathlib import Path
-from bncompare.results import load_runs
+from bncompare.runs import read_runs
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 runs, warnings = read_runs([Path({str(tmp_path)!r})])
 assert (len(runs), len(warnings)) == (0, 5), warnings
