@@ -14,6 +14,7 @@ from bncompare.comparison import comparison
 from bncompare.errors import UserError
 from bncompare.figures import catalogue as figures
 from bncompare.figures.catalogue import NamedFigure, experiment_figures
+from bncompare.runs.layout import DIAGNOSTICS_HEADER
 from bncompare.runs.read import LoadedRun
 
 
@@ -222,6 +223,17 @@ def test_a_grid_of_two_hyperparameters() -> None:
     rows = ["none batch_size=16", "none full", "batch batch_size=16", "batch full"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == rows
     assert len(made["heat-map-val-loss-by-lr"].figure.axes[0].texts) == 12
+
+
+def test_which_figures_are_colour_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what is drawn, whatever a figure is called: a map of layers over steps is one, bands and dots are none."""
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{step},{step},{layer},gradient norm,{step}.5\n" for layer in ("hidden.0", "output") for step in (1, 2)]
+    for of in grid():
+        of.path.mkdir(parents=True)
+        (of.path / "diagnostics.csv").write_text("".join([DIAGNOSTICS_HEADER, *rows]))
+    maps = [name for name, figure in drawn(grid()).items() if figure.has_colour_scale]
+    assert maps == ["heat-map-val-loss-by-lr", "diagnostics-gradient-norm"]
 
 
 @pytest.mark.parametrize("x", ["epoch", "step"])

@@ -42,6 +42,12 @@ class NamedFigure:
     """what is to be seen, in one sentence; serves as the text for who cannot see it"""
     figure: Figure
 
+    @property
+    def has_colour_scale(self) -> bool:
+        """Whether colours stand for numbers, which a dark page must not turn around."""
+        artists = (artist for axes in self.figure.axes for artist in (*axes.images, *axes.collections))
+        return any(artist.get_array() is not None for artist in artists)
+
 
 def experiment_figures(
     runs: Sequence[LoadedRun],

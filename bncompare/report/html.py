@@ -22,7 +22,6 @@ class _Figure:
     caption: str
     svg: Markup
     has_colour_scale: bool
-    """whether its colours stand for numbers, and must not be turned around on a dark page"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def _figures(section: Section, prefix: str) -> Iterator[_Figure]:
     for named in experiment_figures(section.experiment.runs, title=section.title, comparison=section.comparison):
         svg = render(named.figure, "svg").decode()
         element = svg_element(svg, named.caption, f"{prefix}-{named.name}")
-        yield _Figure(named.caption, element, named.name.startswith("heat-map"))
+        yield _Figure(named.caption, element, named.has_colour_scale)
 
 
 def svg_element(svg: str, caption: str, prefix: str) -> Markup:
