@@ -248,7 +248,7 @@ def test_a_dead_variant_among_several(num_layers: int, num_pairs: int, dead: str
 
 
 def test_a_dead_variant_costs_the_others_nothing() -> None:
-    """Two sign tests of five seeds, which never decide, cost the other pair nothing; of six they count as one test."""
+    """Two sign tests of five seeds, which never decide, cost the other pair nothing; of six they count as one."""
     batch, layer = [0.30, 0.31, 0.30, 0.33, 0.30, 0.32], [0.36, 0.36, 0.41, 0.36, 0.38, 0.37]
     for n, times in ((5, 1), (6, 2)):
         alone = pair_of(variants(batch=batch[:n], layer=layer[:n]))

@@ -12,12 +12,12 @@ The rules:
   other), there is no mean. A run that diverged is worse than any value, and all seeds decide, by the exact interval
   of the share of them on the claimed side: supported if it lies above ½, not supported if below. That is the sign
   test of a claim about the median. Seeds on the bound, or with both runs diverged, are left out.
-  So the first run that diverges changes the question, from the mean to the median, and that takes six seeds (five for
-  `difference_within`, whose share has a 90 % interval): a claim of bad that fewer seeds supported by their mean is
-  inconclusive with a diverged run. After the first, one more run that diverges is one more seed on the claimed side,
-  which never makes the verdict weaker.
-- Where all values are equal there is no t-test, and the same sign test decides. No interval of width 0 decides
-  anything: a difference of 0 with every seed is neither above nor below 0.
+  So the first run that diverges changes the question, from the mean to the median, and that takes six seeds: with
+  fewer, a claim of bad that their mean supported is inconclusive once a run diverged. After the first, one more run
+  that diverges is one more seed on the claimed side, which never makes the verdict weaker.
+- Where all values are equal there is no t-test, and the same sign test decides; of `difference_within` by the 90 %
+  interval of the share, which takes five seeds. No interval of width 0 decides anything: a difference of 0 with every
+  seed is neither above nor below 0.
 - A run without a value that does not speak for the claim (diverged where the variant is claimed good, or unfinished)
   leaves it at best inconclusive, as a mean of the others would be too good. That mean may still refute the claim, and
   so may the sign test.
