@@ -13,6 +13,8 @@ from scipy import stats
 
 from bncompare import cli
 from bncompare.comparison.claims import Finding, claims_of, judge, to_plain
+from bncompare.comparison.measures import at_evaluation
+from bncompare.comparison.verdicts import compare_by
 from bncompare.config.claims import Claim
 from bncompare.config.expand import load_experiment
 from bncompare.errors import UserError
@@ -304,6 +306,46 @@ def test_the_bound_itself_but_for_rounding() -> None:
     assert judge(versus(difference_at_least=0.1), experiment([0.3] * 6, [0.2] * 6)).verdict == "inconclusive"
 
 
+@pytest.mark.parametrize("bounds", [{"difference_at_most": 0.0}, {"difference_at_least": 0.0}])
+@pytest.mark.parametrize("gap", [0.0, 2.0**-54])
+def test_differences_of_rounding_are_on_a_bound_of_0(bounds: dict[str, float], gap: float) -> None:
+    """What differs by the last bit of its values is neither above nor below, all the same or not, diverged or not."""
+    values = [0.3, 0.3 + 2.0**-54, 0.3 - gap, 0.3, 0.3 + 2.0**-54, 0.3, 0.3 + 2.0**-54]
+    assert len(set(values)) >= 2
+    finding = judge(versus(**bounds), experiment(values, [0.3] * 7))
+    assert (finding.verdict, finding.summary and finding.summary.sd) == ("inconclusive", 0.0)
+    assert finding.reasons[1].endswith("; no seed is on either side of it")
+    worse = judge(claim(**WORSE, difference_at_least=0.0), with_diverged([0.3] * 8, [*values, 0.3], 1))
+    assert worse.reasons[1].startswith("claimed at least 0: inconclusive; 1 of 1 seeds are (7 on neither side)")
+
+
+def test_a_bound_within_rounding_of_the_values() -> None:
+    """How near a bound is its own is a matter of the values, not of the bound."""
+    runs = experiment([1e6 + 0.001] * 6, [1e6] * 6)
+    assert judge(versus(difference_at_least=0.001), runs).verdict == "inconclusive"
+    assert judge(versus(difference_at_most=0.001), runs).verdict == "inconclusive"
+    tiny = experiment([1.0 + 1e-9] * 6, [1.0] * 6)
+    assert judge(versus(difference_at_least=0.0), tiny).verdict == "supported"
+
+
+def test_more_seeds_than_anyone_trains() -> None:
+    """A mean near its bound says that more than 10,000 seeds would be needed, not that none would do."""
+    finding = judge(versus(difference_at_most=0.0), experiment([0.3, 0.5001, 0.3, 0.5], [0.5, 0.3, 0.5, 0.3]))
+    assert finding.reasons[1] == (
+        "claimed at most 0: inconclusive; "
+        "it would take more than 10,000 seeds to decide it, if the spread stays (0.23)"
+    )
+
+
+def test_the_first_diverged_run_changes_the_question() -> None:
+    """From the mean to the median: with fewer than six seeds a claim of bad is open from then on."""
+    none, batch = [0.7 + x for x in SPREAD], [0.3 - x for x in SPREAD]
+    for n in (3, 5, 6):
+        for claimed in (claim(**BAD, at_least=0.5), claim(**WORSE, difference_at_least=0.2)):
+            verdicts = [judge(claimed, with_diverged(none[:n], batch[:n], k)).verdict for k in range(3)]
+            assert verdicts == ["supported"] + ["supported" if n >= 6 else "inconclusive"] * 2
+
+
 def test_equal_values_of_one_variant() -> None:
     """The same value with each seed is no interval of width 0 either."""
     assert [judge(claim(at_most=0.5), experiment([0.3] * n, [])).verdict for n in (5, 6)] == [
@@ -358,6 +400,36 @@ def test_false_support_is_rare(n: int) -> None:
         runs = experiment(batch.tolist(), none.tolist())
         supported += judge(versus(difference_at_most=0.0), runs).verdict == "supported"
     assert supported / 2000 < 0.025 + 3 * math.sqrt(0.025 * 0.975 / 2000)
+
+
+@pytest.mark.parametrize(("collapse", "least", "most"), [(0.0, 0.015, 0.035), (0.2, 0.24, 0.30)])
+def test_false_support_where_runs_collapse(collapse: float, least: float, most: float) -> None:
+    """A t-interval's error rate is of values near normal: where 20 % of runs collapse, all of six are too often well.
+
+    The bound is a little above the true mean, so the claim is false.
+    """
+    random = np.random.default_rng(9)
+    bound = (1 - collapse) * 0.9 + collapse * 0.1 + 1e-6
+    accurate = claim(metric="val/accuracy", at_least=bound)
+    supported = 0
+    for _ in range(2000):
+        values = np.where(random.uniform(size=6) < collapse, 0.1, random.normal(0.9, 0.01, 6))
+        runs = [turned(run("batch", seed, -value)) for seed, value in enumerate(values.tolist())]
+        supported += judge(accurate, runs).verdict == "supported"
+    assert least < supported / 2000 < most
+
+
+def test_copies_of_a_run_count_once() -> None:
+    """The first of a seed counts, its status too; so it does in a report."""
+    copies = [run("none", 3, 0.1), run("batch", 0, None, "diverged")]
+    finding = judge(versus(difference_at_most=-0.2), [*CLEAR, *copies])
+    assert finding == judge(versus(difference_at_most=-0.2), CLEAR)
+    measure = at_evaluation("val/loss", "best")
+    assert compare_by(measure, [*CLEAR, *copies], [("batch", "none")]) == compare_by(
+        measure, CLEAR, [("batch", "none")]
+    )
+    lost = run("batch", 4, None, "diverged")
+    assert compare_by(measure, [*CLEAR, lost, lost], []).variants[0].missing == {"diverged": 1}
 
 
 def test_false_equivalence_is_rare() -> None:
@@ -632,7 +704,7 @@ def test_diverged_as_a_metric() -> None:
         "claimed at least 0.8: inconclusive; about 17 seeds would decide it, if the proportion stays",
     )  # .025^(1/17) = .805, .025^(1/16) = .794
     verdict, _, bound = most(1, 2, at_least=0.5)
-    assert bound.endswith("no number of seeds would decide it: the proportion is on the bound")
+    assert bound.endswith("; it would take more than 10,000 seeds to decide it, if the proportion stays")
     unfinished = [run("batch", 0, 0.3, "unfinished"), *runs(7, 7)[1:]]
     assert judge(claim(metric="diverged", at_least=0.5), unfinished).verdict == "inconclusive"
 

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bncompare.comparison.claims import judge
 from bncompare.comparison.comparison import compare
 from bncompare.comparison.measures import at_evaluation
 from bncompare.comparison.statistics import seeds_needed
 from bncompare.comparison.verdicts import compare_by, rounded, verdict_lines
+from bncompare.config.claims import Claim
 from bncompare.errors import UserError
-from bncompare.runs.experiments import experiments
+from bncompare.runs.experiments import compared_keys, experiments
 from bncompare.runs.read import LoadedRun
 
 Value = float | None | str  # a loss; no value; a status
@@ -246,13 +248,29 @@ def test_a_dead_variant_among_several(num_layers: int, num_pairs: int, dead: str
 
 
 def test_a_dead_variant_costs_the_others_nothing() -> None:
-    """Two sign tests that cannot decide leave the pair of the other two as it is alone; if they can, they count."""
-    batch, layer = [0.30, 0.36, 0.31, 0.38, 0.30, 0.37], [0.36, 0.38, 0.41, 0.39, 0.38, 0.37]
-    alone = pair_of(variants(batch=batch, layer=layer))
-    (measure,) = compare(variants(batch=batch, layer=layer, none=["diverged"] * 6), "val/loss").measures
-    (beside,) = [pair for pair in measure.pairs if "none" not in (pair.a, pair.b)]
-    assert 0.05 / 3 < alone.p < 0.05
-    assert (beside.holm_p, beside.verdict) == (alone.p, "worse" if beside.a == "layer" else "better")
+    """Two sign tests of five seeds, which never decide, cost the other pair nothing; of six they count as one."""
+    batch, layer = [0.30, 0.31, 0.30, 0.33, 0.30, 0.32], [0.36, 0.36, 0.41, 0.36, 0.38, 0.37]
+    for n, times in ((5, 1), (6, 2)):
+        alone = pair_of(variants(batch=batch[:n], layer=layer[:n]))
+        (measure,) = compare(variants(batch=batch[:n], layer=layer[:n], none=["diverged"] * n), "val/loss").measures
+        (beside,) = [pair for pair in measure.pairs if "none" not in (pair.a, pair.b)]
+        assert beside.holm_p == pytest.approx(times * alone.p)
+        assert beside.verdict == ("worse" if beside.a == "layer" else "better")
+
+
+def test_a_sign_test_of_too_few_seeds_among_many() -> None:
+    """It shows no corrected p, which would be that of other pairs, but how many seeds would do."""
+    random = np.random.default_rng(1)
+    alive = {name: (0.5 + random.normal(0, 0.1, 6)).tolist() for name in ("none", "batch", "layer")}
+    (measure,) = compare(variants(**alive, dead=["diverged"] * 6), "val/loss").measures
+    for pair in measure.pairs:
+        assert (pair.holm_p is None) == ("dead" in (pair.a, pair.b))
+        assert (", Holm p = " in pair.evidence) == (pair.holm_p is not None)
+    (sentence,) = {pair.evidence for pair in measure.pairs if pair.holm_p is None}
+    assert sentence == (
+        "dead diverged with 6; n = 6, exact sign test p = 0.031; 6 seeds are too few for 6 pairs; "
+        "8 seeds would decide it, if the share stays"
+    )
 
 
 def test_a_share_that_decides_nothing() -> None:
@@ -377,6 +395,7 @@ def test_default_metrics() -> None:
     runs = variants(none=NONE, batch=BATCH)
     assert names(runs) == ["val/loss at the best evaluation", "test/accuracy at the best evaluation"]
     assert names(runs, at="last") == ["val/loss at the last evaluation", "test/accuracy at the last evaluation"]
+    assert names(runs, metric=["val/loss", "val/loss"]) == ["val/loss at the best evaluation"]
     without = [run(name, 0, 0.5, validation=0) for name in ("none", "batch")]
     assert names(without)[0] == "train/loss at the best evaluation"
     on_test = [run(name, 0, 0.5, validation="test") for name in ("none", "batch")]
@@ -416,6 +435,12 @@ def test_unknown_metric() -> None:
         ({"threshold": math.nan}, "threshold=nan: must be a finite number"),
         ({"threshold": "0.5"}, "threshold='0.5': must be a finite number"),
         ({"threshold": True}, "threshold=True: must be a finite number"),
+        ({"threshold": 10**400}, "threshold: must be a finite number, at most 1.8e+308 in size"),
+        ({"threshold": -(10**5000)}, "threshold: must be a finite number, at most 1.8e+308 in size"),
+        ({"versus": ""}, "'': no such variant; valid: none, batch"),
+        ({"metric": ""}, "'': no run has this metric; valid: train/loss, "),
+        ({"metric": b"val/loss"}, "metric=b'val/loss': must be a metric or several; valid: train/loss, "),
+        ({"runs": run("none", 0, 0.5)}, "runs/x/none-0: is a single run; compare takes several, as load_runs gives"),
         ({"window": 0}, "window=0: must be a whole number of evaluations, at least 2"),
         ({"window": 2.5}, "window=2.5: must be a whole number of evaluations, at least 2"),
         ({"versus": 3}, "3: no such variant; valid: none, batch"),
@@ -472,6 +497,78 @@ def test_what_does_not_set_experiments_apart() -> None:
     assert found.title == "x"
 
 
+LR, NORM = "training.optimizer.lr", "model.norm"
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ([{LR: 0.1}, {LR: 0.0001}], ["x (lr=0.1)", "x (lr=0.0001)"]),
+        ([{LR: 0.1}, {LR: 0.1}], ["x", "x"]),  # copies
+        ([{LR: 0.1}, {}], ["x", "x"]),  # which is the same, as resolved
+        ([{LR: 0.1, NORM: "batch"}, {LR: 0.2, NORM: "none"}], ["x (batch lr=0.1)", "x (none lr=0.2)"]),
+        ([{"model.unknown": 1}, {"model.unknown": 2}], ["x (unknown=1)", "x (unknown=2)"]),  # by no key of the config
+        ([{"model.unknown": 1}, {}], ["x (unknown=1)", "x ()"]),
+    ],
+)
+def test_a_variant_is_a_label_with_its_settings(settings: list[dict[str, Any]], found: list[str]) -> None:
+    """One label with several settings is told apart by the keys that differ; one with the same is a copy."""
+    runs = [run("x", 0, 0.5, settings=of) for of in settings]
+    (experiment,) = experiments([*runs, run("other", 0, 0.5)])
+    assert [r.variant for r in experiment.runs] == [*found, "other"]
+    (again,) = experiments(experiment.runs)
+    assert again.runs == experiment.runs
+
+
+def test_one_label_is_told_apart_by_its_options() -> None:
+    """By the kind of norm where that does, else by every option that one of them has."""
+
+    def names_of(*norms: dict[str, Any]) -> list[str]:
+        runs = [run("x", 0, 0.5, settings={NORM: norm}, model={"norm": norm}) for norm in norms]
+        (experiment,) = experiments(runs)
+        return [r.variant for r in experiment.runs]
+
+    none, layer = {"kind": "none"}, {"kind": "layer", "eps": 0.1}
+    assert names_of(none, layer) == ["x (none)", "x (layer)"]
+    assert names_of(layer, layer | {"eps": 0.2}) == ["x (eps=0.1)", "x (eps=0.2)"]
+    assert names_of(none, layer, layer | {"eps": 0.2}) == ["x (none)", "x (layer eps=0.1)", "x (layer eps=0.2)"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_edited_variant_has_one_answer(order: int) -> None:
+    """Claims and verdicts are about the same runs, whatever their order."""
+    losses = {0.1: NONE, 0.2: BATCH}
+    plain = [run("plain", i, x, settings={LR: lr}) for lr, of in losses.items() for i, x in enumerate(of)]
+    batch = [run("bn", i, 0.5 + 0.001 * i, settings={NORM: "batch"}) for i in range(6)]
+    (experiment,) = experiments([*plain, *batch][::order])
+    (measure,) = compare(experiment.runs, "val/loss", versus="bn").measures
+    assert {(pair.a, pair.verdict) for pair in measure.pairs} == {
+        ("plain (lr=0.1)", "worse"),
+        ("plain (lr=0.2)", "better"),
+    }
+    claimed = {"statement": "s", "metric": "val/loss", "versus": {"label": "bn"}, "difference_at_most": 0}
+    by_label, *by_settings = [
+        judge(Claim.model_validate(claimed | {"variant": variant}), experiment.runs)
+        for variant in ({"label": "plain"}, {LR: 0.1, NORM: "none"}, {LR: 0.2, NORM: "none"})
+    ]
+    assert by_label.reasons[0].startswith("{'label': 'plain'} selects 2 variants: plain (lr=0.")
+    assert [finding.verdict for finding in by_settings] == ["not supported", "supported"]
+
+
+def test_a_section_whose_kind_is_compared_is_compared_whole() -> None:
+    """Two optimizers with keys of their own, and a norm by its kind, are one experiment."""
+    sections = {"sgd": {"name": "sgd", "momentum": 0.9}, "adam": {"name": "adam", "betas": [0.9, 0.99]}}
+    runs = [
+        run(name, 0, 0.5, settings={"training.optimizer.name": name}, training={"optimizer": section})
+        for name, section in sections.items()
+    ]
+    (found,) = experiments(runs)
+    assert [r.variant for r in found.runs] == ["sgd", "adam"]
+    assert compared_keys(runs) == ["training.optimizer"]
+    both = run("x", 0, 0.5, settings={"model.norm.eps": 1, "model.norm.kind": "batch", LR: 1, "name": "y"})
+    assert compared_keys([both]) == ["model.norm", LR, "name"]
+
+
 # ---------------------------------------------------------------- hyperparameters
 
 
@@ -506,9 +603,9 @@ def test_chosen_on_validation() -> None:
     assert comparison.sensitivity.keys == ["training.optimizer.lr"]
     assert comparison.sensitivity.notes == [
         "none: lr=0.1 chosen of 3 by val/loss at the best evaluation",
-        "batch: lr=1.0 chosen of 3 by val/loss at the best evaluation; "
-        "the end of the grid, so a wider one may do better",
+        "batch: lr=1.0 chosen of 3 by val/loss at the best evaluation",
     ]
+    assert comparison.sensitivity.warnings == ["batch: lr=1.0 is the end of the grid, so a wider one may do better"]
     table = [(c.norm, c.setting["training.optimizer.lr"], c.is_chosen) for c in comparison.sensitivity.candidates]
     assert table == [
         *[("none", 0.01, False), ("none", 0.1, True), ("none", 1.0, False)],
@@ -547,7 +644,7 @@ def test_what_chose_does_not_judge_first() -> None:
 
     runs = grid(GRID)
     test, chose = "test/accuracy at the best evaluation", "val/loss at the best evaluation"
-    mark = " (chosen on the validation set)"
+    mark = " (the hyperparameters were chosen on it)"
     assert titles(runs) == [test, chose + mark]
     assert titles(runs, ["val/loss", "train/loss", "test/accuracy"]) == [
         *(test, chose + mark, "train/loss at the best evaluation")
@@ -558,6 +655,13 @@ def test_what_chose_does_not_judge_first() -> None:
     assert titles(claimed) == [test, "val/loss at the last evaluation" + mark]
     last = ["val/loss at the last evaluation", "test/accuracy at the last evaluation"]
     assert titles(grid(GRID, "test")) == last  # nothing was chosen
+    long = {"epoch": [1.0, 2.0, 3.0, 4.0], "step": [1.0, 2.0, 3.0, 4.0]}
+    long |= {f"val/{name}": [0.9, 0.5, 0.5, 0.4] for name in ("loss", "accuracy")}
+    comparison = compare([dataclasses.replace(run, metrics=long) for run in runs])
+    speed = comparison.convergence
+    assert speed is not None
+    others = [speed.epochs, speed.steps, speed.seconds, speed.area, comparison.stability]
+    assert [measure is not None and measure.chosen_on for measure in others] == [True] * 5
 
 
 @pytest.mark.parametrize(
@@ -573,8 +677,9 @@ def test_no_fair_choice(validation: Any, why: str) -> None:
     assert comparison.sensitivity is not None
     assert not comparison.sensitivity.is_fair
     assert not any(candidate.is_chosen for candidate in comparison.sensitivity.candidates)
-    (note,) = comparison.sensitivity.notes
-    assert note.startswith(f"no fair choice is possible: {why}")
+    (warning,) = comparison.sensitivity.warnings
+    assert comparison.sensitivity.notes == []
+    assert warning.startswith(f"no fair choice is possible: {why}")
     assert [(pair.a, pair.b) for pair in comparison.measures[0].pairs] == [
         (f"batch lr={lr}", f"none lr={lr}") for lr in (0.01, 0.1, 1.0)
     ]

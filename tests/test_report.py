@@ -252,7 +252,8 @@ initial weights. A variant is better where the paired t-test, corrected for the 
 p &#60; 0.05; for one pair that is where the 95 % t-interval of the difference leaves out 0. “No difference \
 can be told” does not mean that there is none. The sign-flip p assumes no normal distribution; with n seeds \
 it cannot be below 2/2ⁿ. Runs that diverged are in no mean: they count as worse than any value, and a sign \
-test over the seeds decides. The effect size is the mean of the differences over their standard deviation; \
+test over the seeds decides. The correction counts the pairs that so many seeds could decide (Tarone); a sign \
+test of too few has no corrected p. The effect size is the mean of the differences over their standard deviation; \
 P(better) is the share of seeds on which the first is better, ties as half.
 
 </details>
@@ -583,6 +584,38 @@ def test_one_seed_and_the_same_seed_twice(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- several experiments, options, errors
 
 
+def test_two_seeds(tmp_path: Path) -> None:
+    """With two seeds there is a verdict, and the warning what it rests on."""
+    runs = write(tmp_path, (NONE[:2], BATCH[:2]), CONFIG.replace("seeds: 4", "seeds: 2"))
+    assert warnings_of(runs) == ["two seeds: a verdict rests on the assumption of normal differences alone"]
+
+
+def test_a_variant_that_was_edited(tmp_path: Path) -> None:
+    """A named variant trained again with another setting, into the same folder, is another in all of a report."""
+    config = CONFIG.replace("{model.norm: [none, batch]}", "[{label: bn, model.norm: batch}, {label: plain, LR}]")
+    config = config.replace("versus: {model.norm: none}", "versus: {label: plain}")
+    for lr, values in ((0.1, NONE), (0.2, [x / 10 for x in NONE])):
+        runs = write(tmp_path, (BATCH, values), config.replace("LR", f"training.optimizer.lr: {lr}"))
+    (section,) = sections(read_runs([runs])[0])
+    assert section.comparison.variants == ["bn", "plain (lr=0.1)", "plain (lr=0.2)"]
+    assert section.warnings == []
+    assert [(pair.a, pair.b, pair.verdict) for pair in section.comparison.measures[0].pairs][:2] == [
+        ("bn", "plain (lr=0.1)", "better"),
+        ("plain (lr=0.2)", "plain (lr=0.1)", "better"),
+    ]
+    assert section.findings[0].reasons == ["{'label': 'plain'} selects 2 variants: plain (lr=0.1), plain (lr=0.2)"]
+
+
+def test_sections_with_keys_of_their_own(tmp_path: Path) -> None:
+    """Two optimizers, each with keys that the other has not, are one experiment."""
+    config = CONFIG[: CONFIG.index("claims")].replace(
+        "model.norm: [none, batch]", "training.optimizer.name: [sgd, adam]"
+    )
+    (section,) = sections(read_runs([write(tmp_path, config=config)])[0])
+    assert (section.title, section.comparison.variants) == ("x", ["sgd", "adam"])
+    assert "lr" not in section.setup
+
+
 def test_several_experiments(tmp_path: Path) -> None:
     """Each experiment has a part of its own, in every form, with its own verdict; the page begins with their list."""
     runs = write(tmp_path)
@@ -622,9 +655,17 @@ def test_what_chose_comes_second(tmp_path: Path) -> None:
         result["best"]["test/loss"] += 0.9
         path.write_text(json.dumps(result))
     (section,) = sections(read_runs([runs])[0])
-    titles = ["test/loss at the best evaluation", "val/loss at the best evaluation (chosen on the validation set)"]
+    titles = [
+        "test/loss at the best evaluation",
+        "val/loss at the best evaluation (the hyperparameters were chosen on it)",
+    ]
     assert [title for title, _ in section.verdicts] == titles
     assert [title for title, _ in section.tables[0].groups] == titles
+    speed = {
+        title: title.endswith(" (the hyperparameters were chosen on it)") for title, _ in section.tables[3].groups
+    }
+    assert speed == dict.fromkeys(speed, True)
+    assert any("mean val/loss over epochs" in title for title in speed)
     assert section.headline.startswith("none lr=0.1 is better than batch lr=0.1 by ")
     assert section.verdicts[1][1][0][0].startswith("batch lr=0.1 is better than none lr=0.1 by ")
 
@@ -685,6 +726,7 @@ def test_html_to_nowhere(tmp_path: Path) -> None:
     [
         "{model.norm: [none, batch, {kind: group, groups: 2}]}",
         "{model.norm: [none, batch], training.optimizer.lr: [0.1, 1.0]}",
+        "{training.optimizer.name: [sgd, adam], model.norm: [none, batch]}",
         "[{label: plain, training.batch_size: 32}, {label: BN, model.norm: batch, model.norm.eps: 0.01}]",
     ],
 )

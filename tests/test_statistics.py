@@ -12,9 +12,9 @@ from scipy import stats
 from bncompare.comparison.statistics import (
     Summary,
     compare_paired,
+    difference,
     effect_size,
     equivalence_power,
-    holm,
     probability_better,
     proportion_interval,
     seeds_needed,
@@ -256,6 +256,11 @@ def test_probability_better() -> None:
     assert probability_better(0, 5, 5) == 0.5
 
 
+def holm(p_values: list[float]) -> list[float]:
+    """Of tests that can give any p."""
+    return [adjusted.p for adjusted in tarone_holm(p_values, [0.0] * len(p_values))]
+
+
 def test_holm_published() -> None:
     """Worked examples: Holm (1979) by hand, and R's p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm")."""
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
@@ -291,34 +296,47 @@ def test_holm_keeps_the_familywise_level() -> None:
 @pytest.mark.parametrize(
     ("p_values", "least", "expected"),
     [
-        ([0.01, 0.04, 0.03], [0.0] * 3, [(0.03, 3), (0.06, 3), (0.06, 3)]),  # Holm's
-        # K = 2: two sign tests of six pairs cannot give .025, and cost the t-test nothing
-        ([0.04, 1 / 32, 1 / 32], [0.0, 1 / 32, 1 / 32], [(0.04, 1), (2 / 32, 2), (2 / 32, 2)]),
-        ([0.4, 1 / 32, 1 / 32], [0.0, 1 / 32, 1 / 32], [(0.4, 1), (0.4, 2), (0.4, 2)]),
-        # of seven pairs they can: K = 3
-        ([0.4, 1 / 64, 1 / 64], [0.0, 1 / 64, 1 / 64], [(0.4, 3), (3 / 64, 3), (3 / 64, 3)]),
+        ([0.01, 0.04, 0.03], [0.0] * 3, [(0.03, 3, True), (0.06, 1, True), (0.06, 2, True)]),  # Holm's
+        # K = 2: two sign tests of six pairs cannot give .025, of seven they can: K = 3
+        ([0.02, 1 / 32, 1 / 32], [0.0, 1 / 32, 1 / 32], [(0.04, 2, True), (2 / 32, 2, False), (2 / 32, 1, False)]),
+        ([0.4, 1 / 32, 1 / 32], [0.0, 1 / 32, 1 / 32], [(0.8, 2, True), (0.8, 2, False), (0.8, 1, False)]),
+        ([0.4, 1 / 64, 1 / 64], [0.0, 1 / 64, 1 / 64], [(0.4, 1, True), (3 / 64, 3, True), (3 / 64, 2, True)]),
         # where all others are rejected, one sign test of six pairs has α for itself
-        ([0.001, 0.002, 0.003, 1 / 32], [0, 0, 0, 1 / 32], [(0.003, 3), (0.004, 3), (0.004, 3), (1 / 32, 1)]),
-        ([1.0, 1 / 32], [1.0, 1 / 32], [(1.0, 1), (1 / 32, 1)]),  # one that can give 1 alone
-        ([1 / 16], [1 / 16], [(1 / 16, 1)]),
+        (
+            [0.001, 0.002, 0.003, 1 / 32],
+            [0, 0, 0, 1 / 32],
+            [(0.003, 3, True), (0.004, 2, True), (0.006, 2, True), (1 / 32, 1, True)],
+        ),
+        ([1.0, 1 / 32], [1.0, 1 / 32], [(1.0, 1, False), (1 / 32, 1, True)]),  # one that can give 1 alone
+        ([1 / 16], [1 / 16], [(1 / 16, 1, False)]),
         ([], [], []),
     ],
 )
-def test_tarone_holm(p_values: list[float], least: list[float], expected: list[tuple[float, int]]) -> None:
-    """Adjusted p and size of the family, by hand."""
-    found = [(adjusted.p, adjusted.family) for adjusted in tarone_holm(p_values, least)]
-    assert [family for _, family in found] == [family for _, family in expected]
-    assert [p for p, _ in found] == pytest.approx([p for p, _ in expected])
+def test_tarone_holm(p_values: list[float], least: list[float], expected: list[tuple[float, int, bool]]) -> None:
+    """Adjusted p, the number of tests it is adjusted for, and whether it could decide, by hand."""
+    found = [(adjusted.family, adjusted.could_decide) for adjusted in tarone_holm(p_values, least)]
+    assert found == [(family, could_decide) for _, family, could_decide in expected]
+    assert [adjusted.p for adjusted in tarone_holm(p_values, least)] == pytest.approx([p for p, *_ in expected])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.integers(1, 6))
 def test_tests_that_cannot_reach_alpha_cost_nothing(p_values: list[float], more: int) -> None:
-    """Among t-tests it is Holm's; sign tests of five pairs beside them change none of their p."""
-    alone = [adjusted.p for adjusted in tarone_holm(p_values, [0.0] * len(p_values))]
-    assert alone == holm(p_values)
+    """Sign tests of five pairs beside t-tests change none of their p."""
+    alone = holm(p_values)
     beside = tarone_holm([*p_values, *[1 / 16] * more], [*[0.0] * len(p_values), *[1 / 16] * more])
     assert [adjusted.p for adjusted in beside[: len(p_values)]] == alone
-    assert all(adjusted.p > 0.05 for adjusted in beside[len(p_values) :])
+    assert all(adjusted.p > 0.05 and not adjusted.could_decide for adjusted in beside[len(p_values) :])
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, *(2.0**-k for k in range(11))]), st.floats(0, 1)), max_size=8))
+def test_tarone_holm_never_loses_to_holm(tests: list[tuple[float, float]]) -> None:
+    """What Holm's adjustment rejects it rejects, whatever the least p; and only a test that could decide."""
+    least = [low for low, _ in tests]
+    p_values = [max(low, p * p * p) for low, p in tests]
+    found = tarone_holm(p_values, least)
+    for adjusted, by_holm in zip(found, holm(p_values), strict=True):
+        assert adjusted.p < 0.05 or by_holm >= 0.05
+        assert adjusted.could_decide or adjusted.p > 0.05
 
 
 @pytest.mark.parametrize("n", [6, 7, 8])
@@ -334,6 +352,30 @@ def test_tarone_holm_keeps_the_familywise_level(n: int, num_false: int) -> None:
         p_values[:num_false] = [0.0] * num_false
         hits += min(adjusted.p for adjusted in tarone_holm(p_values, least)[num_false:]) < 0.05
     assert hits / 3000 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 3000)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        (0.1 + 0.2, 0.3, 0.0),
+        (1e9 + 1e-7, 1e9, 0.0),
+        (0.0, 1e-300, -1e-300),
+        (1.0, 1.0 + 1e-9, 1.0 - (1.0 + 1e-9)),
+        (math.inf, 1.0, math.inf),
+        (1.0, math.inf, -math.inf),
+        (math.inf, math.inf, math.nan),
+    ],
+)
+def test_difference(a: float, b: float, expected: float) -> None:
+    """Rounding, relative to the values, is no difference; of two that diverged there is none to tell."""
+    assert difference(a, b) == pytest.approx(expected, abs=0.0, nan_ok=True)
+
+
+def test_rounding_is_no_spread() -> None:
+    """Values that are equal on paper leave no t-test, however the rounding of their differences scatters."""
+    a, b = [0.1 + 0.2, 0.3, 0.1 + 0.2, 0.7], [0.3, 0.3, 0.3, 0.1 + 0.6]
+    paired = compare_paired(a, b, higher_is_better=True)
+    assert (paired.difference.sd, paired.probability_better) == (0.0, 0.5)
 
 
 def test_sign_flip_has_its_level() -> None:

@@ -1,7 +1,8 @@
 """The comparison: what the runs of an experiment say about its variants, as numbers and in plain words."""
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -65,6 +66,8 @@ def compare(
     Raises UserError for runs of several experiments or none, for a metric or variant that no run has, and for any
     other argument that is not as said.
     """
+    if isinstance(runs, LoadedRun):
+        raise UserError(f"{runs.path}: is a single run; compare takes several, as load_runs gives")
     strangers = [runs] if isinstance(runs, str) or not isinstance(runs, Sequence) else runs
     for item in strangers:
         if not isinstance(item, LoadedRun):
@@ -99,21 +102,22 @@ def compare_experiment(
         variants = chosen
         measures = _test_first(measures, runs, at, adds_test=metrics is None)
     if versus is not None and versus not in variants:
-        raise UserError(f"{versus}: no such variant; valid: {', '.join(variants)}")
-    if sensitivity is not None and sensitivity.notes and not sensitivity.is_fair:
+        raise UserError(f"{versus or repr(versus)}: no such variant; valid: {', '.join(variants)}")
+    if sensitivity is not None and sensitivity.has_norms and not sensitivity.is_fair:
         pairs = pairs_at_equal_settings(sensitivity, runs, versus)
     else:
         pairs = pairs_of(variants, runs, versus)
     runs = [run for run in runs if run.variant in variants]
+
+    def by(measure: Measure) -> MeasureComparison:
+        return replace(compare_by(measure, runs, pairs), chosen_on=bool(chosen) and "val/" in measure.metric)
+
     return Comparison(
         experiment.name,
         variants,
-        [
-            replace(compare_by(measure, runs, pairs), chosen_on=bool(chosen) and "val/" in measure.metric)
-            for measure in measures
-        ],
-        _convergence(runs, pairs, metrics or [measure.metric for measure in measures], threshold),
-        _stability(runs, pairs, window),
+        [by(measure) for measure in measures],
+        _convergence(runs, by, metrics or [measure.metric for measure in measures], threshold),
+        _stability(runs, by, window),
         sensitivity,
     )
 
@@ -123,7 +127,9 @@ def _check_options(at: Any, threshold: Any, window: Any) -> None:
     problems = []
     if at not in (None, "best", "last"):
         problems.append(f"at={at!r}: no such evaluation; valid: best, last")
-    if threshold is not None and (
+    if isinstance(threshold, int) and abs(threshold) > sys.float_info.max:
+        problems.append(f"threshold: must be a finite number, at most {sys.float_info.max:.2g} in size")
+    elif threshold is not None and (
         isinstance(threshold, bool) or not isinstance(threshold, Real) or not math.isfinite(threshold)
     ):
         problems.append(f"threshold={threshold!r}: must be a finite number")
@@ -140,12 +146,12 @@ def _measures(
     available = list(dict.fromkeys(name for run in runs for name in available_metrics(run)))
     default = at or ("last" if validates_on_test(runs) else "best")
     if metrics is not None:
-        if not isinstance(metrics, Sequence) or not metrics:
+        if not isinstance(metrics, Sequence) or isinstance(metrics, bytes) or not metrics:
             raise UserError(f"metric={metrics!r}: must be a metric or several; valid: {', '.join(available)}")
         for name in metrics:
             if name not in available:
-                raise UserError(f"{name}: no run has this metric; valid: {', '.join(available)}")
-        return [at_evaluation(name, default) for name in metrics]
+                raise UserError(f"{name or repr(name)}: no run has this metric; valid: {', '.join(available)}")
+        return [at_evaluation(name, default) for name in dict.fromkeys(metrics)]
     claims = [claim for claim in claims_of(runs) if claim.metric in available]
     if claims:
         measures = [at_evaluation(claim.metric, at or claim.at) for claim in claims]
@@ -169,7 +175,10 @@ def _test_first(
 
 
 def _convergence(
-    runs: Sequence[LoadedRun], pairs: Sequence[tuple[str, str]], metrics: Sequence[str], threshold: float | None
+    runs: Sequence[LoadedRun],
+    by: Callable[[Measure], MeasureComparison],
+    metrics: Sequence[str],
+    threshold: float | None,
 ) -> Convergence | None:
     columns = {name for run in runs for name in run.metrics}
     metric = next((name for name in (*metrics, "val/loss", "train/loss") if name in columns), None)
@@ -185,10 +194,10 @@ def _convergence(
         metric,
         threshold,
         is_given,
-        compare_by(time_to(metric, threshold, "epoch"), runs, pairs),
-        compare_by(time_to(metric, threshold, "step"), runs, pairs),
-        compare_by(time_to(metric, threshold, "second"), runs, pairs),
-        compare_by(area(metric, first, last), runs, pairs) if first < last else None,
+        by(time_to(metric, threshold, "epoch")),
+        by(time_to(metric, threshold, "step")),
+        by(time_to(metric, threshold, "second")),
+        by(area(metric, first, last)) if first < last else None,
     )
 
 
@@ -197,8 +206,8 @@ def _finite(run: LoadedRun, metric: str) -> list[float]:
 
 
 def _stability(
-    runs: Sequence[LoadedRun], pairs: Sequence[tuple[str, str]], window: int
-) -> MeasureComparison | None:  # fmt: skip
+    runs: Sequence[LoadedRun], by: Callable[[Measure], MeasureComparison], window: int
+) -> MeasureComparison | None:
     """Over the last `window` evaluations, but no more than the second half of the shortest run; of 2 at least."""
     columns = {name for run in runs for name in run.metrics}
     metric = next((name for name in ("val/accuracy", "val/loss", "train/loss") if name in columns), None)
@@ -206,4 +215,4 @@ def _stability(
     window = min([window, *(length // 2 for length in lengths)])
     if metric is None or not lengths or window < 2:
         return None
-    return compare_by(spread(metric, window), runs, pairs)
+    return by(spread(metric, window))

@@ -38,7 +38,14 @@ class Sensitivity:
     is_fair: bool
     """whether the validation set could choose; if not, norms are compared at equal hyperparameters"""
     notes: list[str]
-    """how it was chosen, or why it was not"""
+    """what was chosen of how many, and by what"""
+    warnings: list[str]
+    """why nothing could be chosen, or may be so with a wider grid"""
+
+    @property
+    def has_norms(self) -> bool:
+        """Whether it is of several norms, among which to choose for each."""
+        return len({candidate.norm for candidate in self.candidates}) > 1
 
 
 def pairs_of(variants: Sequence[str], runs: Sequence[LoadedRun], versus: str | None) -> list[tuple[str, str]]:
@@ -68,7 +75,7 @@ def sensitivity_of(runs: Sequence[LoadedRun], measure: Measure) -> Sensitivity |
     if not others or len(set(norms.values())) == len(norms):
         return None
     columns = {name for run in runs for name in run.metrics}
-    notes, is_fair = [], False
+    notes, warnings, is_fair = [], [], False
     if len(set(norms.values())) > 1:
         why_not = "there is no validation set to choose on" if "val/loss" not in columns else None
         if validates_on_test(runs):
@@ -80,7 +87,7 @@ def sensitivity_of(runs: Sequence[LoadedRun], measure: Measure) -> Sensitivity |
                 monitor if monitor in columns & {"val/loss", "val/accuracy"} else "val/loss", "best"
             )
         else:
-            notes.append(f"no fair choice is possible: {why_not}; norms are compared at equal hyperparameters")
+            warnings.append(f"no fair choice is possible: {why_not}; norms are compared at equal hyperparameters")
     results = {result.variant: result for result in compare_by(measure, runs, []).variants}
     chosen = []
     for norm in dict.fromkeys(norms.values()) if is_fair else ():
@@ -88,14 +95,15 @@ def sensitivity_of(runs: Sequence[LoadedRun], measure: Measure) -> Sensitivity |
         best = min(members, key=lambda variant: _rank(results[variant], is_better_high(measure.metric)))
         chosen.append(best)
         words = ", ".join(setting_label(key, settings[best][key]) for key in others)
-        edge = _edge([settings[variant][others[0]] for variant in members], settings[best][others[0]])
-        edge = edge if len(others) == 1 else ""
-        notes.append(f"{norm}: {words} chosen of {len(members)} by {measure.name}{edge}")
+        notes.append(f"{norm}: {words} chosen of {len(members)} by {measure.name}")
+        values = [settings[variant][others[0]] for variant in members]
+        if len(others) == 1 and _is_end(settings[best][others[0]], values):
+            warnings.append(f"{norm}: {words} is the end of the grid, so a wider one may do better")
     candidates = [
         Candidate(variant, norms[variant], {key: of[key] for key in others}, results[variant], variant in chosen)
         for variant, of in settings.items()
     ]
-    return Sensitivity(others, measure.name, measure.metric, candidates, is_fair, notes)
+    return Sensitivity(others, measure.name, measure.metric, candidates, is_fair, notes, warnings)
 
 
 def _rank(result: VariantSummary, higher_is_better: bool) -> tuple[int, float]:
@@ -104,11 +112,9 @@ def _rank(result: VariantSummary, higher_is_better: bool) -> tuple[int, float]:
     return sum(result.missing.values()), -mean if higher_is_better else mean
 
 
-def _edge(values: Sequence[Any], chosen: Any) -> str:
-    """A warning where the value chosen is the end of a range of numbers."""
-    if all(isinstance(value, int | float) for value in values) and chosen in (min(values), max(values)):
-        return "; the end of the grid, so a wider one may do better"
-    return ""
+def _is_end(value: Any, values: Sequence[Any]) -> bool:
+    """Whether a value is the least or the greatest of a range of numbers."""
+    return all(isinstance(x, int | float) for x in values) and value in (min(values), max(values))
 
 
 def pairs_at_equal_settings(

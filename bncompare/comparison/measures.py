@@ -1,7 +1,7 @@
 """Measures: what runs are compared by, a number of each run. A metric at an evaluation, how soon, how steady."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,30 @@ class Measure:
     """finite; ±inf, the bad end, for a run that diverged or never got there; None where there is nothing to say"""
     better: str = "better"
     """the comparative: better, faster, steadier"""
+    at_bad_end: tuple[str, str] = ("diverged", "diverged")
+    """what became of a run at the bad end: to count it, and as a verb"""
+
+    def outcomes(self, runs: Sequence[LoadedRun]) -> dict[int, "Outcome"]:
+        """Of runs of one variant, by seed; of copies of a run the first counts."""
+        found: dict[int, Outcome] = {}
+        for run in runs:
+            if run.seed not in found:
+                found[run.seed] = Outcome(self.value(run), run.status)
+        return found
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a measure says of the run of a seed."""
+
+    value: float | None
+    """that of `Measure.value`"""
+    status: str
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether there is a number to take a mean of."""
+        return self.value is not None and math.isfinite(self.value)
 
 
 def at_evaluation(metric: str, at: Literal["best", "last", "mean"] | At) -> Measure:
@@ -87,7 +111,8 @@ def time_to(metric: str, threshold: float, unit: Literal["epoch", "step", "secon
                 return _finite(position)
         return math.inf if run.status not in ("unfinished", "failed") and metric in run.metrics else None
 
-    return Measure(f"{unit}s to {metric} {threshold:.4g}", metric, False, value, better="faster")
+    name = f"{unit}s to {metric} {threshold:.4g}"
+    return Measure(name, metric, False, value, "faster", ("never reached", "never got there"))
 
 
 def area(metric: str, first: float, last: float) -> Measure:

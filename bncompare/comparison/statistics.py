@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtr, betaincinv, gammaincinv, nctdtr, ndtr, stdtr, stdtrit
 
+ROUNDING = 1e-12  # relative: numbers no further apart are equal
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -69,6 +71,11 @@ class Paired:
     """share of the seeds in which a is better than b; ties count half"""
 
 
+def difference(a: float, b: float) -> float:
+    """a − b; 0 where the two differ by rounding alone, NaN where they are infinite and the same."""
+    return 0.0 if math.isfinite(a) and math.isclose(a, b, rel_tol=ROUNDING) else a - b
+
+
 def compare_paired(
     a: Sequence[float], b: Sequence[float], *, higher_is_better: bool, random: np.random.Generator | None = None
 ) -> Paired:
@@ -78,9 +85,9 @@ def compare_paired(
     """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} and {len(b)} values cannot be paired")
-    differences = (np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)).tolist()
+    differences = [difference(x, y) for x, y in zip(a, b, strict=True)]
     summary = summarize(differences)
-    better = sum(difference > 0 if higher_is_better else difference < 0 for difference in differences)
+    better = sum(gap > 0 if higher_is_better else gap < 0 for gap in differences)
     return Paired(
         summary,
         effect_size(summary),
@@ -154,18 +161,6 @@ def sign_test_p(wins: int, losses: int) -> float:
     return min(1.0, 2 * float(bdtr(min(wins, losses), wins + losses, 0.5)))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values of a family of m tests, in the order given (Holm 1979).
-
-    The k-th smallest (k = 1 … m) times m − k + 1, but no less than the adjusted ones before it, and at most 1.
-    """
-    adjusted, floor = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = floor
-    return adjusted
-
-
 @dataclass(frozen=True)
 class Adjusted:
     """What is left of a test among others."""
@@ -174,28 +169,30 @@ class Adjusted:
     """adjusted"""
     family: int
     """the number of tests that it was adjusted for"""
+    could_decide: bool
+    """whether the least p of the test, adjusted, is not above alpha"""
 
 
 def tarone_holm(p_values: Sequence[float], least: Sequence[float], alpha: float = 0.05) -> list[Adjusted]:
-    """Holm's adjustment where tests whose least possible p cannot reach `alpha` do not cost the others any of it.
+    """Holm's adjusted p (1979) of a family of tests, of which those whose least possible p is large cost less.
 
-    `least` is the smallest p that each test could give: 0 for a t-test, 2/2ⁿ for an exact sign test of n pairs. With
-    K the least k such that at most k tests could give p ≤ alpha / k (Tarone 1990), those that could give
-    p ≤ alpha / K are a family, adjusted by Holm. Where all of it are rejected, the others follow with all of `alpha`,
-    which keeps the familywise error rate, as of families in a fixed order; so no adjusted p is below that of a family
-    before its own.
+    `least` is the smallest p that each test could give: 0 for a t-test, 2/2ⁿ for an exact sign test of n pairs. K is
+    the least k such that at most k tests could give p ≤ alpha / k (Tarone 1990); the smallest p of those that could
+    is taken times K, and K counted anew among the others (Hommel & Krummenauer 1998). It rejects whatever Holm's
+    adjustment rejects at `alpha`, with the same familywise error rate.
     """
-    adjusted, floor = [Adjusted(1.0, 0)] * len(p_values), 0.0
+    adjusted, floor, failed_at = [Adjusted(1.0, 0, False)] * len(p_values), 0.0, 0
     remaining = list(range(len(p_values)))
     while remaining:
-        num_tests = next(
-            k for k in range(1, len(remaining) + 1) if sum(least[i] <= alpha / k for i in remaining) <= k
-        )
-        family = [i for i in remaining if least[i] <= alpha / num_tests] or remaining  # of which none can be rejected
-        for i, p in zip(family, holm([p_values[i] for i in family]), strict=True):
-            adjusted[i] = Adjusted(max(floor, p), len(family))
-        floor = max(adjusted[i].p for i in family)
-        remaining = [i for i in remaining if i not in family]
+        k = next(k for k in range(1, len(remaining) + 1) if sum(least[i] <= alpha / k for i in remaining) <= k)
+        candidates = [i for i in remaining if least[i] <= alpha / k] or remaining  # of which none can be rejected
+        smallest = min(candidates, key=lambda i: p_values[i])
+        floor = max(floor, min(1.0, k * p_values[smallest]))
+        if floor > alpha and not failed_at:
+            failed_at = k  # where it ends for all that remain
+        could_decide = least[smallest] <= alpha / (failed_at or k)
+        adjusted[smallest] = Adjusted(floor, k, could_decide)
+        remaining.remove(smallest)
     return adjusted
 
 

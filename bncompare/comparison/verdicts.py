@@ -8,8 +8,9 @@ The rules of a verdict, for a pair of variants and a measure:
 - Where a run diverged, or never reached a threshold, there is no mean to compare: it counts as worse than any value,
   and the exact sign test over the seeds decides in place of the t-test. It cannot decide with fewer than six seeds.
   It also decides where all differences are the same number, as whole epochs may be: that is no spread to judge by.
-- A sign test of too few seeds to give a p that the correction leaves below 0.05 costs the other pairs nothing
-  (Tarone), and its sentence says with how many seeds it would decide.
+- A sign test of few seeds cannot give a small p, so the correction counts the pairs that could (Tarone; Hommel &
+  Krummenauer). One that could decide nothing among the others has no corrected p: its sentence says that the seeds
+  are too few for so many pairs, and how many would do.
 - A run that failed or is not finished says nothing; the others decide, and its absence is said.
 - One seed has no interval, so there is no verdict.
 - The exact sign-flip p, which assumes no normal distribution, stands beside it with the least that so many seeds can
@@ -18,18 +19,20 @@ The rules of a verdict, for a pair of variants and a measure:
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from bncompare.comparison.measures import Measure
+from bncompare.comparison.measures import Measure, Outcome
 from bncompare.comparison.statistics import (
     Adjusted,
     Paired,
     Summary,
     compare_paired,
+    difference,
     probability_better,
     seeds_needed,
     sign_test_p,
@@ -78,7 +81,7 @@ class Pair:
     p: float | None
     """of the test that decides"""
     holm_p: float | None
-    """that p, corrected for the pairs of this measure that so many seeds could decide"""
+    """that p, corrected for the pairs of this measure that so many seeds could decide; None if it is none of them"""
     seeds_needed: int | None
     """with which a t-test would tell a difference of the observed size and spread, with power 0.8, or the sign test
     would decide if as many of them are on each side; None where the verdict stands or no number would do"""
@@ -111,24 +114,22 @@ class MeasureComparison:
     @property
     def title(self) -> str:
         """The name, with a mark if it was chosen on."""
-        return f"{self.name} (chosen on the validation set)" if self.chosen_on else self.name
+        return f"{self.name} (the hyperparameters were chosen on it)" if self.chosen_on else self.name
 
 
 def compare_by(measure: Measure, runs: Sequence[LoadedRun], pairs: Sequence[tuple[str, str]]) -> MeasureComparison:
     """Summaries of a measure for every variant among the runs, and the pairs (a, b) of them."""
-    outcomes: dict[str, dict[int, float | None]] = {}
+    by_variant: dict[str, list[LoadedRun]] = {}
     for run in runs:
-        outcomes.setdefault(run.variant, {}).setdefault(run.seed, measure.value(run))
+        by_variant.setdefault(run.variant, []).append(run)
+    outcomes = {variant: measure.outcomes(members) for variant, members in by_variant.items()}
     variants = []
     for variant, by_seed in outcomes.items():
-        values = {seed: value for seed, value in by_seed.items() if value is not None and math.isfinite(value)}
-        missing: dict[str, int] = {}
-        for run in runs:
-            if run.variant == variant and run.seed not in values:
-                reason = _why_missing(run, by_seed[run.seed])
-                missing[reason] = missing.get(reason, 0) + 1
+        values = {seed: outcome.value for seed, outcome in by_seed.items() if outcome.value is not None}
+        values = {seed: value for seed, value in values.items() if math.isfinite(value)}
+        missing = Counter(_why_missing(measure, of) for of in by_seed.values() if not of.is_finite)
         summary = summarize(list(values.values())) if values else None
-        variants.append(VariantSummary(variant, len(by_seed), values, summary, missing))
+        variants.append(VariantSummary(variant, len(by_seed), values, summary, dict(missing)))
     drafts = [_draft(measure, a, b, outcomes[a], outcomes[b]) for a, b in pairs]
     tested = [draft for draft in drafts if draft.p is not None]
     corrected = iter(_corrected(tested))
@@ -136,10 +137,10 @@ def compare_by(measure: Measure, runs: Sequence[LoadedRun], pairs: Sequence[tupl
     return MeasureComparison(measure.name, measure.metric, measure.higher_is_better, variants, judged)
 
 
-def _why_missing(run: LoadedRun, value: float | None) -> str:
-    if run.status in ("diverged", "failed", "unfinished"):
-        return run.status
-    return "no value" if value is None else "never reached"
+def _why_missing(measure: Measure, outcome: Outcome) -> str:
+    if outcome.status in ("diverged", "failed", "unfinished"):
+        return outcome.status
+    return "no value" if outcome.value is None else measure.at_bad_end[0]
 
 
 @dataclass(frozen=True)
@@ -181,17 +182,20 @@ def _corrected(tested: Sequence[_Draft], n: int | None = None) -> list[Adjusted]
     )
 
 
-def _draft(measure: Measure, a: str, b: str, of_a: dict[int, float | None], of_b: dict[int, float | None]) -> _Draft:
+def _draft(measure: Measure, a: str, b: str, of_a: dict[int, Outcome], of_b: dict[int, Outcome]) -> _Draft:
     outcomes = {
-        seed: (x, y) for seed, x in sorted(of_a.items()) if x is not None and (y := of_b.get(seed)) is not None
+        seed: (x, y)
+        for seed in sorted(of_a.keys() & of_b.keys())
+        if (x := of_a[seed].value) is not None and (y := of_b[seed].value) is not None
     }
+    gaps = {seed: difference(x, y) for seed, (x, y) in outcomes.items()}
     finite = {seed: both for seed, both in outcomes.items() if all(map(math.isfinite, both))}
     paired = None
     if finite:
         first, second = zip(*finite.values(), strict=True)
         random = np.random.default_rng(0)
         paired = compare_paired(first, second, higher_is_better=measure.higher_is_better, random=random)
-    wins, losses = sum(x > y for x, y in outcomes.values()), sum(x < y for x, y in outcomes.values())
+    wins, losses = sum(gap > 0 for gap in gaps.values()), sum(gap < 0 for gap in gaps.values())
     if not measure.higher_is_better:
         wins, losses = losses, wins
     lost_a, lost_b = (sum(math.isinf(both[i]) for both in outcomes.values()) for i in (0, 1))
@@ -199,7 +203,7 @@ def _draft(measure: Measure, a: str, b: str, of_a: dict[int, float | None], of_b
     if len(outcomes) >= 2:
         uses_t_test = paired is not None and not lost_a + lost_b and paired.difference.has_spread
         p = paired.t_test_p if paired and uses_t_test else sign_test_p(wins, losses)
-    differences = {seed: x - y for seed, (x, y) in finite.items()}
+    differences = {seed: gaps[seed] for seed in finite}
     return _Draft(a, b, list(outcomes), differences, paired, wins, losses, lost_a, lost_b, p, uses_t_test)
 
 
@@ -222,7 +226,7 @@ def _judge(draft: _Draft, measure: Measure, corrected: Adjusted | None, tested: 
             needed = needed and max(needed, n + 1)
         else:
             needed = _seeds_for_sign_test(draft, tested)
-    holm_p = None if corrected is None else corrected.p
+    holm_p = corrected.p if corrected is not None and corrected.could_decide else None
     return Pair(
         a,
         b,
@@ -261,18 +265,18 @@ def _words(
     if n == 0:
         return f"{a} and {b} cannot be compared: no seed has a value for both", ""
     if n == 1:
-        gaps = [f"{a} − {b} is {difference:.3g} with it" for difference in draft.differences.values()]
+        gaps = [f"{a} − {b} is {gap:.3g} with it" for gap in draft.differences.values()]
         return f"{a} and {b} share one seed: no interval, so no verdict", "".join(gaps)
     if verdict == "worse":
         a, b = b, a
-    corrected = f", Holm p = {holm_p:.2g} of {family} pairs" if family > 1 else ""
+    corrected = "" if family == 1 or holm_p is None else f", Holm p = {holm_p:.2g} of {family} pairs"
     if decided_by == "sign test":
         wins, losses = sorted((draft.wins, draft.losses), reverse=True)
         if wins == 0 and len(draft.differences) == n:
             return f"{a} and {b} are equal with all {n} seeds", ""
         lost = (
             ", ".join(
-                f"{name} {'never got there' if measure.better == 'faster' else 'diverged'} with {number}"
+                f"{name} {measure.at_bad_end[1]} with {number}"
                 for name, number in ((draft.a, draft.lost_a), (draft.b, draft.lost_b))
                 if number
             )
@@ -283,17 +287,19 @@ def _words(
             return f"{a} is {measure.better} than {b} with {wins} of {n} seeds", evidence
         among = f" among {family} pairs" if draft.p is not None and draft.p < ALPHA else ""
         more = "" if needed is None else f"; {needed} seeds would decide it, if the share stays"
+        if family > 1 and holm_p is None:
+            more = f"; {n} seeds are too few for {family} pairs{more}"
         return (
             f"no difference between {a} and {b} can be told{among}: {wins} of {n} seeds to {losses}",
             evidence + more,
         )
     assert draft.paired is not None
-    difference = draft.paired.difference
+    summary = draft.paired.difference
     sign = -1 if verdict == "worse" else 1
     if verdict != "undecided" and not measure.higher_is_better:
         sign = -sign  # better by a positive amount
-    low, high = sorted((sign * difference.low, sign * difference.high))
-    mean, low_text, high_text = (rounded(value, (high - low) / 2) for value in (sign * difference.mean, low, high))
+    low, high = sorted((sign * summary.low, sign * summary.high))
+    mean, low_text, high_text = (rounded(value, (high - low) / 2) for value in (sign * summary.mean, low, high))
     p, least = draft.paired.sign_flip_p, draft.paired.smallest_p
     floor = f", the least that {n} seeds can give" if p == least > ALPHA else ""
     evidence = f"95 % interval {low_text} to {high_text}, n = {n}, sign-flip p = {p:.2g}{floor}{corrected}"

@@ -20,7 +20,7 @@ from bncompare.report.sections import (
 )
 from bncompare.report.table import Table
 from bncompare.report.words import question_of, setup_of, warnings_of
-from bncompare.runs import ExperimentRuns, LoadedRun, experiments, settings_of
+from bncompare.runs import ExperimentRuns, LoadedRun, compared_keys, experiments
 
 
 @dataclass(frozen=True)
@@ -134,17 +134,22 @@ def document(found: Sequence[Section]) -> dict[str, Any]:
 
 def experiment_config(runs: Sequence[LoadedRun]) -> dict[str, Any]:
     """The config of the whole experiment, put together from its runs; training it gives the same run folders."""
-    compared = dict.fromkeys(key for run in runs for key in settings_of(run))
-    # model.norm holds all of model.norm.eps
-    keys = [key for key in compared if not any(key.startswith(f"{other}.") for other in compared)]
-    first = {run.variant: run for run in sorted(runs, key=lambda run: run.variant_index, reverse=True)}
-    config = {key: value for key, value in runs[0].config.items() if key != "variant"}
+    keys = compared_keys(runs)
+    first = {
+        run.variant: _without_folder(run.config)
+        for run in sorted(runs, key=lambda run: run.variant_index, reverse=True)
+    }
+    config = {key: value for key, value in _without_folder(runs[0].config).items() if key != "variant"}
     config["seeds"] = sorted({run.seed for run in runs})
-    if isinstance(config.get("data"), dict):
-        config["data"] = {key: value for key, value in config["data"].items() if key != "dir"}
     if keys:
         config["compare"] = [
-            {"label": variant} | {key: lookup(run.config, key) for key in keys}
-            for variant, run in reversed(first.items())
+            {"label": variant} | {key: lookup(resolved, key) for key in keys}
+            for variant, resolved in reversed(first.items())
         ]
     return config
+
+
+def _without_folder(config: dict[str, Any]) -> dict[str, Any]:
+    """Without the place of the data on the machine of the run."""
+    data = config.get("data")
+    return config | {"data": {k: v for k, v in data.items() if k != "dir"}} if isinstance(data, dict) else config

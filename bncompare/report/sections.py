@@ -91,7 +91,9 @@ def sensitivity_table(grid: Sensitivity) -> Table:
         chosen = "chosen" if candidate.is_chosen else ""
         rows.append([candidate.norm, *values, str(len(result.values)), *cells, _missing(result), chosen])
     numbers = set(columns) - {"norm", "without", ""}
-    return Table("Hyperparameters", columns, [(grid.measure, rows)], numbers, grid.notes).without_empty("without")
+    return Table(
+        "Hyperparameters", columns, [(grid.measure, rows)], numbers, [*grid.notes, *grid.warnings]
+    ).without_empty("without")
 
 
 def speed_notes(speed: Convergence, runs: Sequence[LoadedRun]) -> list[str]:

@@ -1,11 +1,12 @@
 """The sentences of a report: question, set-up, warnings."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from bncompare.comparison import Comparison
 from bncompare.config import dump_yaml, flatten
-from bncompare.runs import ExperimentRuns, LoadedRun, settings_of, validates_on_test
+from bncompare.runs import ExperimentRuns, LoadedRun, compared_keys, validates_on_test
 
 MAX_SETTING_LENGTH = 120
 MAX_NAMED = 6  # variants or seeds in a warning or question; more are counted
@@ -16,8 +17,9 @@ HOW_TO_READ = (
     "p < 0.05; for one pair that is where the 95 % t-interval of the difference leaves out 0. “No difference can be "
     "told” does not mean that there is none. The sign-flip p assumes no normal distribution; with n seeds it cannot "
     "be below 2/2ⁿ. Runs that diverged are in no mean: they count as worse than any value, and a sign test over the "
-    "seeds decides. The effect size is the mean of the differences over their standard deviation; P(better) is the "
-    "share of seeds on which the first is better, ties as half."
+    "seeds decides. The correction counts the pairs that so many seeds could decide (Tarone); a sign test of too few "
+    "has no corrected p. The effect size is the mean of the differences over their standard deviation; P(better) is "
+    "the share of seeds on which the first is better, ties as half."
 )
 
 
@@ -41,7 +43,7 @@ def question_of(comparison: Comparison) -> str:
 
 def setup_of(runs: Sequence[LoadedRun]) -> str:
     """Model, data, optimizer, length and seeds, of what all variants share."""
-    compared = {key for run in runs for key in settings_of(run)}
+    compared = compared_keys(runs)
     flat = flatten(runs[0].config)
 
     def shared(*keys: str) -> Any:
@@ -115,6 +117,8 @@ def warnings_of(found: ExperimentRuns, comparison: Comparison) -> list[str]:
         warnings.append(f"several runs of the same variant and seed, of which the first counts: {some(twice)}")
     if len(everywhere) == 1:
         warnings.append("one seed alone: no interval and no verdict")
+    if len(everywhere) == 2:
+        warnings.append("two seeds: a verdict rests on the assumption of normal differences alone")
     if validates_on_test(runs):
         warnings.append(
             "validation is on the test set: the best evaluation is chosen on it, so its metrics are optimistic"
@@ -129,7 +133,7 @@ def warnings_of(found: ExperimentRuns, comparison: Comparison) -> list[str]:
                 f"runs were made with different {key}: {some(values)}; small differences may come from it"
             )
     if comparison.sensitivity:
-        warnings += [note for note in comparison.sensitivity.notes if "end of the grid" in note or "no fair" in note]
+        warnings += comparison.sensitivity.warnings
     if found.apart:
         warnings.append(f"{found.folder} holds runs with other settings as well; this is about {found.title}")
     return warnings
@@ -149,8 +153,8 @@ def _counted(chosen: Sequence[LoadedRun], runs: Sequence[LoadedRun]) -> str:
 
 
 def _duplicates(runs: Sequence[LoadedRun]) -> list[str]:
-    names = [f"{run.variant} seed {run.seed}" for run in runs]
-    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    counts = Counter(f"{run.variant} seed {run.seed}" for run in runs)
+    return [name for name, count in counts.items() if count > 1]
 
 
 def some(texts: Sequence[str]) -> str:

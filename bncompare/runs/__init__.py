@@ -5,7 +5,14 @@ read are `LoadedRun`s, tidy rows with `load_runs`. Imports no torch.
 """
 
 from bncompare.runs.checkpoint import ADVICE, Checkpoint
-from bncompare.runs.experiments import ExperimentRuns, baseline, experiments, settings_of, validates_on_test
+from bncompare.runs.experiments import (
+    ExperimentRuns,
+    baseline,
+    compared_keys,
+    experiments,
+    settings_of,
+    validates_on_test,
+)
 from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_atomic
 from bncompare.runs.folder import Condition, Run, RunStore
 from bncompare.runs.layout import State
@@ -28,6 +35,7 @@ __all__ = [
     "State",
     "available_metrics",
     "baseline",
+    "compared_keys",
     "csv_lines",
     "experiments",
     "load_runs",

@@ -1,12 +1,12 @@
 """Which runs belong together, and what tells them apart."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bncompare.config import flatten
+from bncompare.config import flatten, lookup, setting_label
 from bncompare.runs.read import LoadedRun
 
 
@@ -39,27 +39,26 @@ class ExperimentRuns:
 
 
 def experiments(runs: Sequence[LoadedRun]) -> list[ExperimentRuns]:
-    """The experiments that runs belong to, in the order of the runs."""
+    """The experiments that runs belong to, in the order of the runs.
+
+    A variant is a label with its settings: where one label was trained with several, as after an edit of the config,
+    they are several variants, told apart in their names.
+    """
     found = []
     for name, folder in dict.fromkeys((run.experiment, run.path.parent) for run in runs):
         members = [run for run in runs if (run.experiment, run.path.parent) == (name, folder)]
-        compared = {key for run in members for key in settings_of(run)}
+        compared = compared_keys(members)
         groups: dict[str, list[LoadedRun]] = {}
         setups: dict[str, dict[str, Any]] = {}
         for run in members:
-            setup = _shared_setup(run.config, compared)
-            digest = json.dumps(setup, sort_keys=True, default=str)
+            setup = {key: value for key, value in _decisive(run).items() if not _is_below(key, compared)}
+            digest = _digest(setup)
             groups.setdefault(digest, []).append(run)
             setups[digest] = setup
-        differing = {
-            key
-            for setup in setups.values()
-            for key in setup
-            if any(key not in other or other[key] != setup[key] for other in setups.values())
-        }
+        differing = _differing(list(setups.values()))
         for digest, group in groups.items():
             apart = {key: value for key, value in setups[digest].items() if key in differing}
-            found.append(ExperimentRuns(name, folder, group, apart))
+            found.append(ExperimentRuns(name, folder, _told_apart(group, compared), apart))
     return found
 
 
@@ -69,17 +68,69 @@ def settings_of(run: LoadedRun) -> dict[str, Any]:
     return settings
 
 
+def compared_keys(runs: Sequence[LoadedRun]) -> list[str]:
+    """The dotted keys in which variants differ by intent: all that some variant sets, and none below another.
+
+    Where the `name` or `kind` of a section is set it is the whole section, as each has keys of its own.
+    """
+    keys = []
+    for key in dict.fromkeys(key for run in runs for key in settings_of(run)):
+        section, _, last = key.rpartition(".")
+        keys.append(section if section and last in ("name", "kind") else key)
+    return [key for key in dict.fromkeys(keys) if not _is_below(key, set(keys) - {key})]
+
+
 _NOT_DECISIVE = ("name", "variant", "seeds", "claims", "data.dir", "training.device")
 
 
-def _shared_setup(config: dict[str, Any], compared: set[str]) -> dict[str, Any]:
-    """What decides the numbers beside the seed and the settings that are compared, by dotted key."""
-    left_out = {*_NOT_DECISIVE, *compared}
-    return {
-        key: value
-        for key, value in flatten(config).items()
-        if not any(key == part or key.startswith(f"{part}.") for part in left_out)
-    }
+def _decisive(run: LoadedRun) -> dict[str, Any]:
+    """What decides the numbers beside the seed, by dotted key."""
+    return {key: value for key, value in flatten(run.config).items() if not _is_below(key, _NOT_DECISIVE)}
+
+
+def _is_below(key: str, others: Collection[str]) -> bool:
+    """Whether a dotted key is one of the others, or in the section of one."""
+    return any(key == other or key.startswith(f"{other}.") for other in others)
+
+
+def _digest(settings: dict[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True, default=str)
+
+
+def _differing(several: Sequence[dict[str, Any]]) -> list[str]:
+    """The keys that not all of some settings have, or not with the same value."""
+    keys = dict.fromkeys(key for settings in several for key in settings)
+    return [
+        key for key in keys if any(key not in settings or settings[key] != several[0][key] for settings in several)
+    ]
+
+
+def _told_apart(runs: Sequence[LoadedRun], compared: Collection[str]) -> list[LoadedRun]:
+    """The runs of one set-up, with names such as `plain (lr=0.1)` where one label has several settings."""
+    settings = []
+    for run in runs:
+        unresolved = {key: value for key, value in settings_of(run).items() if lookup(run.config, key) is None}
+        settings.append(unresolved | {k: v for k, v in _decisive(run).items() if _is_below(k, compared)})
+    names: dict[tuple[str, str], str] = {}
+    for label in dict.fromkeys(run.variant for run in runs):
+        variants = {_digest(of): of for run, of in zip(runs, settings, strict=True) if run.variant == label}
+        more = _names(list(variants.values())) if len(variants) > 1 else []
+        names |= {(label, digest): f"{label} ({name})" for digest, name in zip(variants, more, strict=False)}
+    return [
+        run if (name := names.get((run.variant, _digest(of)))) is None else replace(run, variant=name)
+        for run, of in zip(runs, settings, strict=True)
+    ]
+
+
+def _names(several: Sequence[dict[str, Any]]) -> list[str]:
+    """What tells settings apart, in words: by the keys that all of them have, if these do."""
+    keys = _differing(several)
+    names: list[str] = []
+    for chosen in ([key for key in keys if all(key in settings for settings in several)], keys):
+        names = [" ".join(setting_label(key, of[key]) for key in chosen if key in of) for of in several]
+        if len(set(names)) == len(several):
+            break
+    return names
 
 
 def validates_on_test(runs: Sequence[LoadedRun]) -> bool:
