@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bncompare.config import flatten
+from bncompare.config import decisive, flatten, without
 from bncompare.runs.read import LoadedRun
 
 
@@ -69,17 +69,9 @@ def settings_of(run: LoadedRun) -> dict[str, Any]:
     return settings
 
 
-_NOT_DECISIVE = ("name", "variant", "seeds", "claims", "data.dir", "training.device")
-
-
 def _shared_setup(config: dict[str, Any], compared: set[str]) -> dict[str, Any]:
     """What decides the numbers beside the seed and the settings that are compared, by dotted key."""
-    left_out = {*_NOT_DECISIVE, *compared}
-    return {
-        key: value
-        for key, value in flatten(config).items()
-        if not any(key == part or key.startswith(f"{part}.") for part in left_out)
-    }
+    return without(decisive(config), {"seeds", *compared})
 
 
 def validates_on_test(runs: Sequence[LoadedRun]) -> bool:
