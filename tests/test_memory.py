@@ -51,7 +51,12 @@ def runs(*overrides: str, seeds: str = "1") -> list[RunConfig]:
         (
             "batch",
             14_000 * 2 * 10_000,
-            ["model.hidden=[4, 4]", "data.samples=25001", "training.batch_size=full", f"compare.model.norm=[{GHOSTS}]"],
+            [
+                "model.hidden=[4, 4]",
+                "data.samples=25001",
+                "training.batch_size=full",
+                f"compare.model.norm=[{GHOSTS}]",
+            ],
         ),
         ("batch", 4 * 2 * 700 * 5000, ["model.hidden=[5000]", "diagnostics={gradients: true, examples: 700}"]),
     ],

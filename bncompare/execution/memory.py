@@ -90,7 +90,9 @@ def _batch(run: RunConfig, planned: list[Layer]) -> int:
     # What leaves the layer and its activation; normalized, scaled and shifted; mask and product.
     left = [math.prod(layer.shape) * (2 + 3 * bool(layer.norm) + 2 * bool(layer.dropout)) for layer in planned]
     gradient = max(left)
-    return FLOAT * size * (2 * math.prod(run.data.input_shape) + sum(left) + gradient) + _virtual_batches(size, planned)
+    return FLOAT * size * (2 * math.prod(run.data.input_shape) + sum(left) + gradient) + _virtual_batches(
+        size, planned
+    )
 
 
 def _virtual_batches(size: int, planned: list[Layer]) -> int:
