@@ -15,7 +15,8 @@ from pydantic_core import PydanticCustomError
 
 MAX_COUNT = 10**12  # thirty years of a thousand steps a second; beyond 2⁶³ a setting could only fail
 MAX_WIDTH = 65_536  # units of a layer
-MAX_NUMBER = 1e30  # float32, in which a run computes, ends at 3·10³⁸: beyond it a setting could only fail
+MAX_NUMBER = 1e30  # float32, in which a run computes, ends at 3·10³⁸: far beyond what trains, and not infinite
+MAX_SCALE = 1e15  # of data and weights, whose squares a loss or a variance adds up: theirs end at 10¹⁹
 
 PositiveInt = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]

@@ -134,7 +134,7 @@ def bad_options(*options: str, patterns: tuple[str, ...]) -> Any:
 
 DATA = "data:\n  name: random_regression\n  samples: 100\n  validation: 0.2\n"
 SGD = "optimizer: {name: sgd, lr: 0.1}"
-NAME_RULE = "must be 1 to 80 letters, digits, '.', '_' or '-', the first no '.'"
+NAME_RULE = "must be 1 to 80 letters, digits, '.', '_' or '-', the first no '.' or '-'"
 
 YAML_ERRORS = [
     bad("empty file", "", "config.yaml:1: …mapping…empty"),
@@ -227,8 +227,8 @@ RANGE_ERRORS = [
         f"config.yaml:{line}: {key}: must be at most {most}, not …",
     )
     for old, new, line, key, most in [
-        ("norm: batch", "init: {kind: xavier_uniform, gain: 1e300}", 10, "model.init.gain", "1e+30"),
-        ("norm: batch", "init: {kind: normal, std: 1e31}", 10, "model.init.std", "1e+30"),
+        ("norm: batch", "init: {kind: xavier_uniform, gain: 1e300}", 10, "model.init.gain", "1e+15"),
+        ("norm: batch", "init: {kind: normal, std: 2e15}", 10, "model.init.std", "1e+15"),
         ("norm: batch", f"norm: {{kind: local_response, size: {10**21}}}", 10, "model.norm.size", "131071"),
         ("norm: batch", "norm: {kind: local_response, size: 131072}", 10, "model.norm.size", "131071"),
         ("norm: batch", "norm: {kind: batch_renorm, rmax: 1e300}", 10, "model.norm.rmax", "1e+30"),
@@ -240,7 +240,7 @@ RANGE_ERRORS = [
         ("lr: 0.1", "lr: 1e300", 14, "training.optimizer.lr", "1e+30"),
         ("lr: 0.1", "lr: 0.1, weight_decay: 1e300", 14, "training.optimizer.weight_decay", "1e+30"),
         ("samples: 100", f"samples: 100\n  train_size: {10**21}", 6, "data.train_size", "1000000000000"),
-        ("samples: 100", "samples: 100\n  noise: 1e300", 6, "data.noise", "1e+30"),
+        ("samples: 100", "samples: 100\n  noise: 1e300", 6, "data.noise", "1e+15"),
     ]
 ]
 
@@ -505,6 +505,7 @@ NAME_ERRORS = [
         ("..", "'..'"),
         (".", "'.'"),
         (".hidden", "'.hidden'"),
+        ("-x", "'-x'"),
         ("a b", "'a b'"),
         ("a/b", "'a/b'"),
         ("../x", "'../x'"),
@@ -563,6 +564,10 @@ COMPARE_ERRORS = [
         ("[{label: a, lable: b}]", "compare[0].lable: …"),
         ("[{label: a}, {label: a, model.norm: none}]", "compare: …'a'…"),
         ("[{label: a}, {label: b}]", "compare: 'a' and 'b'…same…"),
+        (
+            f"{{model.hidden: [{[4] * 60}, {[4] * 61}]}}",
+            "compare: two variants are called 'hidden=[4, 4…; give the variants labels of their own: …",
+        ),
         ("{training.optimizer.lr: [" + "0.1, " * 10001 + "]}", "compare: more than 10,000 variants"),
     ]
 ]
@@ -722,7 +727,9 @@ OPTION_ERRORS = [
         options=("--set", "model.norm=layer"),
     ),
     bad_options("--seeds", "a", patterns=("--seeds a: …0-4…0,3,7…",)),
-    bad_options("--seeds", "0-2,1", patterns=("--seeds 0-2,1: 1 is there twice",)),
+    bad_options("--seeds", "0-2,1", patterns=("--seeds 0-2,1: seeds: 1 is there twice",)),
+    bad_options("--set", "seeds=[0, 0]", patterns=("--set seeds=[0, 0]: seeds: 0 is there twice",)),
+    bad_options("--seeds", "012", patterns=("--seeds 012: 012 is ambiguous…",)),
     bad_options("--seeds", "5-1", patterns=("--seeds 5-1: …",)),
     bad_options("--seeds", "", patterns=("--seeds : …",)),
     bad_options("--seeds", "0", patterns=("--seeds 0: …, not 0",)),

@@ -559,12 +559,20 @@ name: x
 data: {name: mnist, validation: 0.2}
 model: {name: mlp, hidden: [4]}
 training: {epochs: 3, optimizer: {name: sgd, lr: 0.1}}
-diagnostics: {eval_stats: [batch]}
+diagnostics: {eval_stats: [batch], gradients: true}
 compare: [{label: plain}, {label: bn, model.norm: batch}, {label: bn 8, model.norm: batch, training.batch_size: 8}]
 claims:
 - statement: s
 """.splitlines()
 BATCH_ACCURACY = "diagnostics/model/val/accuracy with batch statistics"
+GRADIENT = "diagnostics/output/gradient norm"
+RANGES = {
+    "accuracy": "between 0 and 1, as every accuracy is from 0 to 1",
+    "share of runs": "between 0 and 1, as every share of runs is from 0 to 1",
+    "difference in accuracy": "between -1 and 1, as every difference in accuracy is from -1 to 1",
+    "loss": "above 0, as every loss is 0 or more",
+    "gradient norm": "above 0, as every gradient norm is 0 or more",
+}
 PLAIN = "variant: {label: plain}"
 PAIR = "variant: {label: bn} | versus: {model.norm: none}"
 
@@ -577,41 +585,44 @@ PAIR = "variant: {label: bn} | versus: {model.norm: none}"
             for selectors, bound, key, message in [
                 (
                     *(f"{PLAIN} | versus: {{model.norm: none}}", "difference_within: 0.1", "versus"),
-                    "{'model.norm': 'none'} is the variant itself, plain",
+                    "model.norm: none is the variant itself, plain",
                 ),
                 (
                     *(f"{PLAIN} | versus: {{label: plain}}", "difference_within: 0.1", "versus"),
-                    "{'label': 'plain'} is the variant itself, plain",
+                    "label: plain is the variant itself, plain",
                 ),
                 (
                     *("variant: {model.norm: batch}", "at_most: 0.1", "variant"),
-                    "{'model.norm': 'batch'} is 2 variants, not one: bn, bn 8; "
+                    "model.norm: batch is 2 variants, not one: bn, bn 8; "
                     "add a key that tells them apart, or give a label",
                 ),
                 (
                     *(f"{PLAIN} | versus: {{model.norm: batch}}", "difference_at_most: 0", "versus"),
-                    "{'model.norm': 'batch'} is 2 variants, not one: bn, bn 8; "
+                    "model.norm: batch is 2 variants, not one: bn, bn 8; "
                     "add a key that tells them apart, or give a label",
                 ),
                 (
                     *("variant: {model.norm: layer}", "at_most: 0.1", "variant"),
-                    "{'model.norm': 'layer'} is none of the variants; they are: plain, bn, bn 8",
+                    "model.norm: layer is none of the variants; they are: plain, bn, bn 8",
                 ),
             ]
         ),
         *(
-            (f"metric: {metric} | {selectors} | {key}: {bound}", key, f"must be {valid}, not {bound}")
-            for metric, selectors, key, bound, valid in [
-                ("test/accuracy", PLAIN, "at_least", 98, "from 0 to 1, as every accuracy"),
-                ("val/accuracy", PLAIN, "at_most", 1.01, "from 0 to 1, as every accuracy"),
-                ("train/accuracy", PLAIN, "at_least", -0.1, "from 0 to 1, as every accuracy"),
-                (BATCH_ACCURACY, "variant: {label: bn}", "at_least", 85, "from 0 to 1, as every accuracy"),
-                ("test/accuracy", PAIR, "difference_at_least", 2, "from -1 to 1, as every difference in accuracy"),
-                ("val/accuracy", PAIR, "difference_at_most", -5, "from -1 to 1, as every difference in accuracy"),
-                ("val/accuracy", PAIR, "difference_within", 3, "from -1 to 1, as every difference in accuracy"),
-                ("train/loss", PLAIN, "at_most", -0.1, "0 or more, as every loss"),
-                ("test/loss", PLAIN, "at_least", -1, "0 or more, as every loss"),
-                ("diverged", PLAIN, "at_least", 2, "from 0 to 1, as every share of runs"),
+            (f"metric: {metric} | {selectors} | {key}: {bound}", key, f"must be {RANGES[what]}, not {bound}")
+            for metric, selectors, key, bound, what in [
+                ("test/accuracy", PLAIN, "at_least", 98, "accuracy"),
+                ("val/accuracy", PLAIN, "at_most", 1, "accuracy"),
+                ("train/accuracy", PLAIN, "at_least", 0, "accuracy"),
+                (BATCH_ACCURACY, "variant: {label: bn}", "at_least", 1, "accuracy"),
+                ("test/accuracy", PAIR, "difference_at_least", 1, "difference in accuracy"),
+                ("val/accuracy", PAIR, "difference_at_most", -5, "difference in accuracy"),
+                ("val/accuracy", PAIR, "difference_within", 1, "difference in accuracy"),
+                ("train/loss", PLAIN, "at_most", 0, "loss"),
+                ("test/loss", PLAIN, "at_least", 0, "loss"),
+                ("diverged", PLAIN, "at_least", 0, "share of runs"),
+                ("diverged", PLAIN, "at_least", 1, "share of runs"),
+                ("diverged", PLAIN, "at_most", 0, "share of runs"),
+                (GRADIENT, PLAIN, "at_least", 0, "gradient norm"),
             ]
         ),
         *(
@@ -630,6 +641,7 @@ PAIR = "variant: {label: bn} | versus: {model.norm: none}"
                     *(PAIR, "difference_at_most: -0.2", "difference_within: 0.1"),
                     "-0.2 contradicts difference_within: 0.1",
                 ),
+                (PLAIN, "at_most: 0.5", "at_least: 0.5", "0.5 leaves nothing between it and at_least: 0.5"),
             ]
         ),
         *(
@@ -656,9 +668,10 @@ def test_what_no_config_may_claim(fields: str, key: str, message: str, tmp_path:
 @pytest.mark.parametrize(
     "fields",
     [
-        f"metric: test/accuracy | {PLAIN} | at_least: 0 | at_most: 1",
-        f"metric: test/accuracy | {PAIR} | difference_at_least: -1 | difference_within: 1",
-        f"metric: val/loss | {PAIR} | difference_at_most: -3 | difference_at_least: -3",
+        f"metric: test/accuracy | {PLAIN} | at_least: 0.01 | at_most: 0.99",
+        f"metric: test/accuracy | {PAIR} | difference_at_least: -0.99 | difference_within: 0.99",
+        f"metric: val/loss | {PAIR} | difference_at_most: -3 | difference_at_least: -3.1",
+        f"metric: val/loss | {PLAIN} | at: {{epoch: 2}} | at_least: 1e-3",
         f"metric: val/loss | {PAIR} | difference_at_least: 0 | difference_within: 0.1",
         f"metric: diverged | {PLAIN} | at: best | at_least: 0.5",  # as the config.yaml of a run has it
         "metric: val/loss | variant: {model.norm: batch, training.batch_size: 8} | at_most: 98",

@@ -1,6 +1,8 @@
 """From a config to its runs: variants, seeds, overrides, resolution, digests, --smoke."""
 
+import copy
 import dataclasses
+import functools
 import re
 import types
 import typing
@@ -13,18 +15,20 @@ from annotated_types import Le, Lt
 from fuzz import fuzz, problem_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from bncompare.config.checks import check_run
 from bncompare.config.claims import Claim
 from bncompare.config.data import Images
 from bncompare.config.expand import Experiment, load_experiment, parse_seeds
+from bncompare.config.keys import flatten, lookup, selects
 from bncompare.config.model import LeNet
 from bncompare.config.run import RunConfig
 from bncompare.config.training import ReduceOnPlateau
 from bncompare.config.yaml import parse_yaml
 from bncompare.errors import UserError
 from bncompare.options import Section
+from bncompare.runs import LoadedRun, experiments
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
 
@@ -216,24 +220,26 @@ def test_seeds_in_a_config(expand: Expand, written: str, seeds: list[int]) -> No
         ("all", None),
         ("0-10000", None),
         ("99999999999999999999", None),
+        ("012", None),
+        ("0,01", None),
     ],
 )
 def test_seeds_on_the_command_line(expand: Expand, text: str, seeds: list[int] | None) -> None:
     """`--seeds` is a number, a range or a list, goes before the config's, and is an error otherwise."""
     if seeds is None:
-        with pytest.raises(UserError, match=r"^--seeds .*must be a range|^--seeds .*is not a range"):
+        with pytest.raises(UserError, match=r"^--seeds .*(must be a range|is not a range|is ambiguous)"):
             parse_seeds(text)
     else:
         assert [run.seed for run in expand(BASE + "seeds: [42]\n", seeds=text).runs] == seeds
 
 
 def test_a_seed_given_twice(expand: Expand) -> None:
-    """Overlapping ranges on the command line are an error; in a config each run is trained once, with a warning."""
-    with pytest.raises(UserError, match=r"^--seeds 0-2,1-3: 1 is there twice$"):
-        parse_seeds("0-2,1-3")
-    experiment = expand(BASE + "seeds: [4, 3, 4]\n")
-    assert [run.seed for run in experiment.runs] == [4, 3]
-    assert expand.warnings(experiment) == ["config.yaml:5: seeds: 4 is there twice; each seed is trained once"]
+    """A seed that is there twice is an error, wherever the seeds are given."""
+    text = BASE + "seeds: [4, 3, 4]\n"
+    assert expand.problems(text) == ["config.yaml:5: seeds: 4 is there twice"]
+    assert expand.problems(text, "seeds=[0, 0]") == ["--set seeds=[0, 0]: seeds: 0 is there twice"]
+    with pytest.raises(UserError, match=r"^--seeds 0-2,1-3: seeds: 1 is there twice$"):
+        expand(text, seeds="0-2,1-3")
 
 
 # ---------------------------------------------------------------- overrides
@@ -499,6 +505,7 @@ def test_labels_and_statements_round_trip(expand: Expand, label: str) -> None:
     [
         "name=other",
         "training.device=cpu",
+        "training.checkpoint_every=3",
         "data.dir=/elsewhere",
         "claims=[{statement: s, metric: test/accuracy, variant: {label: none}, at_least: 0.5}]",
         "compare=[{label: another}]",
@@ -575,11 +582,61 @@ def test_digest_changes(expand: Expand, override: str) -> None:
     assert digest != expand.run(IMAGES).digest
 
 
-def test_digests_of_the_first_keys(expand: Expand) -> None:
-    """A key that is added, and has its default, changes no digest: the run folders that exist keep their names."""
-    assert expand.run(BASE).digest == "927754ae"
-    assert expand.run(IMAGES).digest == "c2b3828a"
-    assert expand.run(BASE, "data.targets=2").digest != expand.run(BASE).digest
+MANY_KEYS = [
+    BASE,
+    "name: many\ndata: {name: mnist, validation: 200, synthetic: true}\nmodel: {name: lenet, norm: batch_renorm}\n"
+    "training: {steps: 9, eval_every: 3, optimizer: {name: adam, lr: 0.1}, early_stopping: {patience: 1},"
+    " sampler: {name: class_clustered, classes_per_batch: 2}, scheduler: {name: reduce_on_plateau, patience: 0}}\n"
+    "diagnostics: {gradients: true, landscape: [0.5, 4]}\n",
+]
+
+
+def others(value: Any) -> list[Any]:
+    """Values that may stand in place of one."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int | float):
+        return [value + 1, value / 2]
+    plain = ["cpu", "all", "none", "always", "relu", "unit", "norm", "layer", "last", "max", "val/loss", "train/loss"]
+    return [1, 2, 2.5, [7], [0.1, 0.2], "other", "batch", "after", "before_norm", "tanh", *plain, {"x": 1}, ["batch"]]
+
+
+def loaded(config: dict[str, Any]) -> LoadedRun:
+    """A run with this config."""
+    return LoadedRun(Path("runs/a/b"), "a", "b", 0, 0, config, {}, 0.0, None, [])
+
+
+@pytest.mark.parametrize("text", MANY_KEYS)
+def test_what_decides_the_numbers_is_said_once(expand: Expand, text: str) -> None:
+    """Whatever key of the schema two runs differ in: they have one digest exactly if they are one experiment."""
+    config = expand.run(text)
+    plain = config.model_dump()
+    changed = set()
+    for key in flatten(plain):
+        for other in others(lookup(plain, key)):
+            altered = copy.deepcopy(plain)
+            *above, last = key.split(".")
+            functools.reduce(lambda section, name: section[name], above, altered)[last] = other
+            try:
+                differing = RunConfig.model_validate(altered)
+            except ValidationError:
+                continue
+            if key == "seeds" or differing == config:
+                continue
+            found = experiments([loaded(plain), loaded(differing.model_dump())])
+            assert (len(found) == 1) == (differing.digest == config.digest), key
+            changed.add(key)
+    assert len(changed) > 0.8 * len(flatten(plain)), set(flatten(plain)) - changed
+
+
+def test_runs_that_differ_in_what_decides_nothing_are_one_experiment(expand: Expand) -> None:
+    """Neither where a run is trained, nor how often it is saved, nor where its data lie sets it apart."""
+    configs = [
+        expand.run(IMAGES, *overrides)
+        for overrides in ([], ["training.checkpoint_every=3"], ["training.device=cpu"], ["data.dir=/elsewhere"])
+    ]
+    assert len({config.digest for config in configs}) == 1
+    assert len(experiments([loaded(config.model_dump()) for config in configs])) == 1
 
 
 # ---------------------------------------------------------------- claims
@@ -614,13 +671,69 @@ def test_which_variants_a_claim_selects(expand: Expand, selector: str, labels: l
     text = BASE + CLAIMS + f"  variant: {selector}\n  at_most: 9\n"
     wanted = parse_yaml(selector, "selector").data
     runs = expand(BASE + CLAIMS[: CLAIMS.index("claims")]).runs
-    assert [run.variant.label for run in runs if run.matches(wanted)] == labels
+    assert [run.variant.label for run in runs if selects(wanted, run.model_dump())] == labels
     if len(labels) == 1:
         assert expand(text).runs[0].claims[0].variant == wanted
     else:
         (problem,) = expand.problems(text)
         assert problem.startswith("config.yaml:9: claims[0].variant: ")
         assert ", ".join(labels or [run.variant.label for run in runs]) in problem
+
+
+CLAIMED = """\
+compare: {model.norm: [none, batch]}
+claims:
+- {statement: a, metric: val/loss, at: {epoch: 2}, variant: {model.norm: batch}, at_most: 9}
+- {statement: b, metric: val/loss, variant: {model.norm: none}, at_most: 9}
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "left", "warning"),
+    [
+        ("training.epochs=1", ["b"], "config.yaml:7: claims[0].at: epoch 2 is after the end, epoch 1"),
+        (
+            "compare.model.norm=[none, layer]",
+            ["b"],
+            "config.yaml:7: claims[0].variant: model.norm: batch is none of…",
+        ),
+        (
+            "training={steps: 20, eval_every: 4, batch_size: 16, optimizer: {name: sgd, lr: 0.1}}",
+            ["b"],
+            "config.yaml:7: claims[0].at: epoch 2 is not evaluated: there is an evaluation every 4 steps, and…",
+        ),
+        ("training.optimizer.lr=0.2", ["a", "b"], None),
+    ],
+)
+def test_a_claim_that_an_override_leaves_nothing_to_judge_by(
+    expand: Expand, override: str, left: list[str], warning: str | None
+) -> None:
+    """It is left out of the runs, with a warning; without overrides the same would be an error."""
+    experiment = expand(BASE + CLAIMED, override)
+    assert {tuple(claim.statement for claim in run.claims) for run in experiment.runs} == {tuple(left)}
+    said = expand.warnings(experiment)
+    assert len(said) == (warning is not None)
+    for line in said:
+        assert line.startswith(str(warning).rstrip("…"))
+        assert line.endswith("; this claim cannot be judged")
+
+
+@pytest.mark.parametrize(
+    ("written", "bad", "message"),
+    [
+        (
+            "at_most: 9}\n- ",
+            "at_most: 0}\n- ",
+            "config.yaml:7: claims[0].at_most: must be above 0, as every loss is 0 …",
+        ),
+        ("at: {epoch: 2}", "at: {epoch: 2, step: 3}", "config.yaml:7: claims[0].at: give epoch or step"),
+        ("at_most: 9}\n- ", "difference_at_most: 9}\n- ", "config.yaml:7: claims[0]: difference_… is about two…"),
+    ],
+)
+def test_no_override_excuses_a_bad_claim(expand: Expand, written: str, bad: str, message: str) -> None:
+    """What is wrong with a claim whatever is trained stays an error with --set."""
+    (problem,) = expand.problems(BASE + CLAIMED.replace(written, bad), "training.optimizer.lr=0.2")
+    assert problem.startswith(message.rstrip("…"))
 
 
 def test_validating_on_the_test_set_is_warned_of(expand: Expand) -> None:
@@ -632,7 +745,9 @@ def test_validating_on_the_test_set_is_warned_of(expand: Expand) -> None:
 
 TEN = "training={epochs: 10, optimizer: {name: sgd, lr: 0.1}}"
 STEPS = "training={steps: 10, eval_every: 1, optimizer: {name: sgd, lr: 0.1}}"
-RENORM = "model.norm={kind: batch_renorm, start: 100, rmax_end: 100, dmax_end: 100}"
+LONG = "training={steps: 50000, optimizer: {name: sgd, lr: 0.1}}"
+RENORM = "model.norm={kind: batch_renorm, start: 10, rmax_end: 10, dmax_end: 10}"
+LATE = "model.norm={kind: batch_renorm, rmax_end: 100, dmax_end: 100}"
 
 
 @pytest.mark.parametrize(
@@ -641,21 +756,28 @@ RENORM = "model.norm={kind: batch_renorm, start: 100, rmax_end: 100, dmax_end: 1
         ([TEN], "training.scheduler={name: step, step_size: 9}", "10", ".step_size: 10 is not before…epoch 10"),
         ([STEPS], "training.scheduler={name: step, step_size: 9}", "10", ".step_size: 10 is not before…step 10"),
         ([TEN], "training.scheduler={name: multistep, milestones: [3, 9]}", "10", ".milestones: 10 is not before…"),
-        ([TEN], "training.scheduler={name: cosine, eta_min: 0.1}", "0.2", ".eta_min: 0.2 is above…0.1"),
+        ([TEN], "training.scheduler={name: cosine, eta_min: 0.09}", "0.1", ".eta_min: 0.1 is not below…0.1"),
         (
             [TEN],
-            "training.scheduler={name: reduce_on_plateau, patience: 3, min_lr: 0.1}",
-            "0.2",
-            ".min_lr: 0.2 is above…0.1",
+            "training.scheduler={name: reduce_on_plateau, patience: 3, min_lr: 0.09}",
+            "0.1",
+            ".min_lr: 0.1 is not below…0.1",
         ),
-        ([TEN], "training.scheduler={name: reduce_on_plateau, patience: 9}", "10", ".patience: 10 is never…10 ev…"),
-        ([TEN], "training.early_stopping={patience: 9}", "10", ".patience: 10 is never used up…10 evaluations"),
+        (
+            [TEN],
+            "training.scheduler={name: reduce_on_plateau, patience: 7}",
+            "8",
+            ".patience: 8 is not…10 evaluations",
+        ),
+        ([TEN], "training.early_stopping={patience: 8}", "9", ".patience: 9 is not used up…are 10 evaluations"),
         ([STEPS], "training.eval_every=10", "11", ": 11 is after the end, step 10: the end alone is evaluated"),
         ([TEN], "diagnostics={gradients: true, every: 10}", "11", ".every: 11 is after the end…10 evaluations…"),
         ([TEN], "diagnostics={gradients: true, layers: [output]}", "", ".layers: is empty: no layer is measured"),
         ([TEN, "training.optimizer.decay_norm=false"], "training.optimizer.weight_decay=0.1", "0", "…decay is 0"),
-        ([TEN, RENORM], "model.norm.rmax_end=100", "99", ": 99 is before start, 100: the limit jumps…"),
-        ([TEN, RENORM], "model.norm.dmax_end=100", "99", ": 99 is before start, 100: the limit jumps…"),
+        ([TEN, RENORM], "model.norm.rmax_end=10", "9", ": 9 is before start, 10: the limit jumps…"),
+        ([TEN, RENORM], "model.norm.dmax_end=10", "9", ": 9 is before start, 10: the limit jumps…"),
+        ([TEN, LATE], "model.norm.start=19", "20", ": 20 is not before the end, step 20: this is plain batch…"),
+        ([LONG, "model.norm=batch_renorm"], "model.norm.start=25000", "25001", ": 25001 is after dmax_end, 25000: …"),
     ],
 )
 def test_what_has_no_effect_is_warned_of(
@@ -675,7 +797,9 @@ def test_a_warning_is_said_once_for_all_variants(expand: Expand) -> None:
     """What is doubtful in all variants is one warning, at its line."""
     experiment = expand(BASE + "compare: {model.norm: [none, batch]}\n", "training.early_stopping.patience=2")
     (warning,) = experiment.warnings
-    assert warning.endswith("training.early_stopping.patience: 2 is never used up: there are 2 evaluations")
+    assert warning.endswith(
+        "training.early_stopping.patience: 2 is not used up before the end: there are 2 evaluations"
+    )
 
 
 # ---------------------------------------------------------------- --smoke

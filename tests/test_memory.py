@@ -17,6 +17,7 @@ from bncompare.runs.folder import RunStore
 
 CONFIG = Path(__file__).parents[1] / "configs" / "regression.yaml"
 SMALL = ("claims=[]", "compare.model.norm=[none]", "model.hidden=[4]", "training.epochs=1", "training.batch_size=16")
+GHOSTS = "{kind: ghost_batch, virtual_batch_size: 2}"
 LARGE = f"model.hidden={[65_536] * 40}"
 
 
@@ -46,6 +47,16 @@ def runs(*overrides: str, seeds: str = "1") -> list[RunConfig]:
             "batch",
             4 * 2 * 800 * 5 * 1000,
             ["model.hidden=[1000, 1000, 1000, 1000, 1000]", "training.batch_size=full"],
+        ),
+        (
+            "batch",
+            14_000 * 2 * 10_000,
+            [
+                "model.hidden=[4, 4]",
+                "data.samples=25001",
+                "training.batch_size=full",
+                f"compare.model.norm=[{GHOSTS}]",
+            ],
         ),
         ("batch", 4 * 2 * 700 * 5000, ["model.hidden=[5000]", "diagnostics={gradients: true, examples: 700}"]),
     ],

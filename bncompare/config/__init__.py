@@ -7,7 +7,7 @@ from a file to its runs; `problems.py` says what is wrong with one. Nothing here
 from bncompare.config.claims import DIAGNOSTIC, At, Claim
 from bncompare.config.data import Images, RandomRegression
 from bncompare.config.expand import Experiment, load_experiment
-from bncompare.config.keys import flatten, lookup, selects, setting_label
+from bncompare.config.keys import flatten, lookup, selects, setting_label, without
 from bncompare.config.layers import KERNEL_SIZE, POOL_SIZE, Layer, layers
 from bncompare.config.measured import (
     LANDSCAPE,
@@ -19,7 +19,7 @@ from bncompare.config.measured import (
 )
 from bncompare.config.model import AnyInit, LeNet
 from bncompare.config.problems import did_you_mean
-from bncompare.config.run import NAME, ExperimentFile, RunConfig, is_label
+from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
 from bncompare.config.training import (
     SGD,
     ClassClusteredSampler,
@@ -59,6 +59,7 @@ __all__ = [
     "ReduceOnPlateau",
     "RunConfig",
     "StepLR",
+    "decisive",
     "did_you_mean",
     "dump_yaml",
     "flatten",
@@ -74,4 +75,5 @@ __all__ = [
     "selects",
     "setting_label",
     "validated_with",
+    "without",
 ]

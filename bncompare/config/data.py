@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bncompare.options import Count, NonNegative, PositiveInt, Section, must_be
+from bncompare.options import MAX_SCALE, Count, PositiveInt, Section, must_be
 
 Validation = Annotated[
     Literal["test"] | Count | Annotated[float, Field(gt=0, lt=1)],
@@ -66,7 +66,7 @@ class RandomRegression(DataSection):
     either has variance 1"""
     teacher_hidden: Annotated[int, Field(ge=1, le=100_000)] = 50
     """hidden units of the teacher network"""
-    noise: NonNegative = 1.0
+    noise: Annotated[float, Field(ge=0, le=MAX_SCALE)] = 1.0
     """standard deviation of the noise in the target"""
     targets: Annotated[int, Field(ge=1, le=100_000)] = 1
     """outputs per example, each with a signal and noise of its own; the squared error is their mean"""

@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bncompare.config.checks import MAX_RUNS, check_claims, check_run, doubts, is_fundamental
+from bncompare.config.checks import MAX_RUNS, check_claims, check_run, doubts, is_fundamental, unjudgeable
 from bncompare.config.keys import SHORTHANDS, KeyPath, dotted, key_path, setting_label
 from bncompare.config.problems import describe, did_you_mean, line, shown
 from bncompare.config.run import LABEL_RULE, MAX_LABEL_LENGTH, RunConfig, Variant, is_label, looks_of_label
 from bncompare.config.smoke import shrink
 from bncompare.config.training import ReduceOnPlateau
-from bncompare.config.yaml import Document, load_yaml, parse_yaml
+from bncompare.config.yaml import Document, leading_zero, load_yaml, parse_yaml
 from bncompare.errors import UserError
 
 
@@ -89,13 +89,16 @@ def load_experiment(
         warnings += [] if found else [line(variant_document, *doubt) for doubt in doubts(config)]
         is_known = is_known and not any(map(is_fundamental, found))
         variants.append(_resolve(config, draft, index))
+    if variants:
+        problems += [line(document, *problem) for problem in check_claims(variants[0].claims)]
     # The config.yaml of one run has the claims of all.
     if is_known and len(variants) == len(drafts) and "variant" not in document.data:
-        claim_problems = [line(document, *problem) for problem in check_claims(variants)]
-        if overrides:  # a changed experiment may leave a claim without its variant or epoch
-            warnings += [f"{problem}; this claim cannot be judged" for problem in claim_problems]
+        lacking = unjudgeable(variants)
+        if overrides:  # a changed experiment may leave a claim without its variant, metric or evaluation
+            warnings += [f"{line(document, *problem)}; this claim cannot be judged" for problem in lacking]
+            variants = _without_claims(variants, {index for (_, index, *_), _ in lacking})
         else:
-            problems += claim_problems
+            problems += [line(document, *problem) for problem in lacking]
         problems += _twins(variants, drafts)
     if not problems and len(variants) * len(variants[0].seeds) > MAX_RUNS:
         problems.append(f"{path}: {len(variants) * len(variants[0].seeds):,} runs; at most {MAX_RUNS:,}")
@@ -143,6 +146,9 @@ def _line_number(problem: str) -> int:
 
 def parse_seeds(text: str) -> list[int] | int:
     """`0-4`, `0,3,7-9`, or a number of seeds; raises UserError."""
+    for number in re.findall("[0-9]+", text):
+        if ambiguous := leading_zero(number):
+            raise UserError(f"--seeds {_one_line(text)}: {ambiguous}")
     if re.fullmatch(r"[0-9]{1,5}", text):
         return int(text)
     seeds: list[int] = []
@@ -155,8 +161,6 @@ def parse_seeds(text: str) -> list[int] | int:
         if last < first or last - first >= MAX_RUNS:
             raise UserError(f"--seeds {text}: {part.strip()} is not a range of 1 to {MAX_RUNS} seeds")
         seeds += range(first, last + 1)
-    if len(set(seeds)) < len(seeds):
-        raise UserError(f"--seeds {text}: {next(seed for seed in seeds if seeds.count(seed) > 1)} is there twice")
     return seeds
 
 
@@ -186,6 +190,9 @@ def _check_overrides(overrides: Sequence[str], keys: list[str], drafts: list[_Dr
                 )
 
 
+OWN_LABELS = "give the variants labels of their own: compare: [{label: …}, …]"
+
+
 def _drafts(compare: Document) -> list[_Draft]:
     """The variants a `compare` section asks for."""
     data = compare.data
@@ -203,7 +210,8 @@ def _drafts(compare: Document) -> list[_Draft]:
         first = labels.setdefault(looks_of_label(draft.label), draft)
         if first is not draft:
             alike = f"; it looks like {first.label!r}" if first.label != draft.label else ""
-            raise UserError(f"{draft.place}: compare: two variants are called {draft.label!r}{alike}")
+            hint = f"; {OWN_LABELS}" if isinstance(data, dict) and len(draft.label) == MAX_LABEL_LENGTH else ""
+            raise UserError(f"{draft.place}: compare: two variants are called {shown(draft.label)}{alike}{hint}")
     return drafts
 
 
@@ -232,8 +240,7 @@ def _grid(compare: Document) -> Iterator[_Draft]:
         settings = {key: compare.subtree((key, i)) for key, i in zip(compare.data, indices, strict=True)}
         label = " ".join(setting_label(key, value.data) for key, value in settings.items())[:MAX_LABEL_LENGTH]
         if not is_label(label):
-            hint = "give the variants labels of their own: compare: [{label: …}, …]"
-            raise UserError(f"{compare.where}: compare: {shown(label)} is no label ({LABEL_RULE}); {hint}")
+            raise UserError(f"{compare.where}: compare: {shown(label)} is no label ({LABEL_RULE}); {OWN_LABELS}")
         yield _Draft(label, settings, compare.where)
 
 
@@ -276,6 +283,11 @@ def _resolve(config: RunConfig, draft: _Draft, index: int) -> RunConfig:
     else:
         variant = Variant(label=config.model.norm.kind)
     return config.model_copy(update={"training": resolved, "variant": variant})
+
+
+def _without_claims(variants: list[RunConfig], left_out: set[str | int]) -> list[RunConfig]:
+    claims = [claim for index, claim in enumerate(variants[0].claims) if index not in left_out]
+    return [config.model_copy(update={"claims": claims}) for config in variants]
 
 
 def _twins(variants: list[RunConfig], drafts: list[_Draft]) -> list[str]:

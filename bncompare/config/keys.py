@@ -1,5 +1,6 @@
 """Dotted keys such as `training.optimizer.lr`: paths, values, what stands for what."""
 
+from collections.abc import Collection
 from typing import Any
 
 KeyPath = tuple[str | int, ...]
@@ -67,6 +68,15 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
     return flat
+
+
+def without(flat: dict[str, Any], left_out: Collection[str]) -> dict[str, Any]:
+    """The values by dotted key but for some keys and what is below them."""
+    return {
+        key: value
+        for key, value in flat.items()
+        if not any(key == part or key.startswith(f"{part}.") for part in left_out)
+    }
 
 
 def lookup(config: dict[str, Any], key: str) -> Any:

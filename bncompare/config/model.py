@@ -6,9 +6,10 @@ from pydantic import Field, PlainValidator, SerializeAsAny
 from pydantic_core import PydanticCustomError
 
 from bncompare.norms import NORMS, NoNorm, Norm
-from bncompare.options import MAX_WIDTH, Positive, Section, shorthand
+from bncompare.options import MAX_SCALE, MAX_WIDTH, Section, shorthand
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
+Scale = Annotated[float, Field(gt=0, le=MAX_SCALE)]
 
 
 def _parse_norm(value: Any) -> NoNorm | Norm:
@@ -34,7 +35,7 @@ class GainInit(Section):
 
     kind: Literal["xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"]
     """the distribution of the initial weights"""
-    gain: Positive = 1.0
+    gain: Scale = 1.0
     """multiplies the standard deviation"""
 
 
@@ -43,7 +44,7 @@ class NormalInit(Section):
 
     kind: Literal["normal"]
     """the distribution of the initial weights"""
-    std: Positive
+    std: Scale
     """standard deviation"""
 
 

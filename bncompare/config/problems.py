@@ -99,7 +99,8 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[K
         return path, f"must be one of {', '.join(choices)}, not {shown(value)}{did_you_mean(value, choices)}"
     if kind == "string_pattern_mismatch" and path[-1] == "device":
         return path, f"must be auto, cpu, cuda, cuda:1 or mps{not_this}"
-    wanted = _WANTED[kind].format(**context) if kind in _WANTED else detail["msg"]
+    limits = {name: f"{limit:g}" if isinstance(limit, float) else limit for name, limit in context.items()}
+    wanted = _WANTED[kind].format(**limits) if kind in _WANTED else detail["msg"]
     return path, wanted + not_this
 
 

@@ -16,23 +16,20 @@ from pydantic_core import PydanticCustomError
 from bncompare.config.claims import Claim
 from bncompare.config.data import Data
 from bncompare.config.diagnostics import Diagnostics
-from bncompare.config.keys import selects
+from bncompare.config.keys import flatten, without
 from bncompare.config.model import Model
 from bncompare.config.training import Training
 from bncompare.config.yaml import dump_yaml
 from bncompare.errors import printable
 from bncompare.options import Count, Section, must_be
 
-# Keys that came after the first digests: left out of them where they have their default, so that run folders keep
-# their names.
-_LATER = {
-    "data": {"targets"},
-    "training": {"sampler", "diverged_above"},
-    "diagnostics": {
-        *("every", "examples", "layers", "activations", "units", "gradients", "norm_parameters", "train_eval_gap"),
-        *("running_statistics", "landscape", "covariate_shift", "one_at_a_time"),
-    },
-}
+# What a run is called, claimed of it, and where and how it is trained, which changes none of its numbers.
+_NOT_DECISIVE = ("name", "variant", "claims", "data.dir", "training.device", "training.checkpoint_every")
+
+
+def decisive(config: dict[str, Any]) -> dict[str, Any]:
+    """Of a resolved config, which may be of a run from elsewhere, all that decides the numbers, by dotted key."""
+    return without(flatten(config), _NOT_DECISIVE)
 
 
 MAX_LABEL_LENGTH = 120
@@ -79,13 +76,14 @@ Seeds = Annotated[
     BeforeValidator(_seeds, json_schema_input_type=int | list[int]),
 ]
 
-# A folder of a leading dot is hidden, from people and from the commands that look for runs.
-NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")
+# A folder with a leading dot is hidden, from people and from the commands that look for runs; one with a leading
+# hyphen is an option to other commands.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
 
 
 def _check_name(value: str) -> str:
     if not NAME.fullmatch(value):
-        expected = "1 to 80 letters, digits, '.', '_' or '-', the first no '.'"
+        expected = "1 to 80 letters, digits, '.', '_' or '-', the first no '.' or '-'"
         raise PydanticCustomError("must_be", "must be {expected}", {"expected": expected})
     return value
 
@@ -118,17 +116,8 @@ class RunConfig(Section):
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """Everything that decides the numbers: not the name, claims, device, folders or checkpoints."""
-        decisive = self.model_dump(include={"data", "model", "training", "diagnostics", "seeds"})
-        decisive["data"].pop("dir", None)
-        for key in ("device", "checkpoint_every"):
-            del decisive["training"][key]
-        for section, later in _LATER.items():
-            fields = type(getattr(self, section)).model_fields
-            for name in later & fields.keys():
-                if getattr(getattr(self, section), name) == fields[name].default:
-                    del decisive[section][name]
-        return decisive
+        """Everything that decides the numbers, by dotted key."""
+        return decisive(self.model_dump())
 
     @property
     def digest(self) -> str:
@@ -176,9 +165,14 @@ class RunConfig(Section):
         assert self.training.epochs is not None
         return self.training.epochs * self.steps_per_epoch
 
-    def matches(self, selector: dict[str, Any]) -> bool:
-        """Whether a claim's `variant:` or `versus:` is about this run."""
-        return selects(selector, self.model_dump())
+    def is_evaluated(self, step: int) -> bool:
+        """Whether there is an evaluation after this many steps, if the run goes on so far; the end always has one."""
+        return step % (self.training.eval_every or self.steps_per_epoch) == 0 or step == self.total_steps
+
+    def is_measured(self, step: int) -> bool:
+        """Whether diagnostics are measured after this many steps, likewise."""
+        between = (self.training.eval_every or self.steps_per_epoch) * self.diagnostics.every
+        return step % between == 0 or step == self.total_steps
 
     def to_yaml(self) -> str:
         """The text of config.yaml."""

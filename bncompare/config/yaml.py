@@ -5,6 +5,7 @@ scalars follow YAML 1.2, duplicate keys, anchors, aliases and tags are errors, a
 """
 
 import contextlib
+import math
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -27,11 +28,16 @@ _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]+")
 _OCTAL = re.compile(r"[-+]?0[0-9]+")
-LEADING_ZERO = (
-    "a whole number with a leading 0 is octal in YAML 1.1, decimal in 1.2; leave out the 0, or quote a text"
-)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+def leading_zero(text: str) -> str | None:
+    """What is wrong with a whole number such as 012; None if it is no such number."""
+    if not _OCTAL.fullmatch(text):
+        return None
+    why = "a whole number with a leading 0 is octal in YAML 1.1, decimal in 1.2; leave out the 0, or quote a text"
+    return f"{text[:MAX_NUMBER_LENGTH]} is ambiguous: {why}"
 
 
 def resolve_scalar(text: str) -> Any:
@@ -174,8 +180,8 @@ def parse_yaml(text: str, source: str, *, line_numbers: bool = True) -> Document
                 plain = event.implicit[0]
                 if plain and len(event.value) > MAX_NUMBER_LENGTH and _FLOAT.fullmatch(event.value):
                     problems.append(f"{place(mark)}: a number of {len(event.value)} digits is too long")
-                if plain and _OCTAL.fullmatch(event.value):
-                    problems.append(f"{place(mark)}: {event.value[:MAX_NUMBER_LENGTH]} is ambiguous: {LEADING_ZERO}")
+                if plain and (ambiguous := leading_zero(event.value)):
+                    problems.append(f"{place(mark)}: {ambiguous}")
                 add(resolve_scalar(event.value) if plain else event.value, mark)
             elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
                 if waiting_for_key:
@@ -266,3 +272,11 @@ _Dumper.add_representer(str, _Dumper.represent_text)
 def dump_yaml(data: Any) -> str:
     """Plain data as block YAML, keys in the order given, short lists on one line."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+
+
+def selector_text(selector: dict[str, Any]) -> str:
+    """The keys and values of a claim's `variant:` or `versus:` on one line, as `model.norm: batch`."""
+    text = yaml.dump(
+        selector, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=math.inf
+    )
+    return text.strip().removeprefix("{").removesuffix("}")

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bncompare.config import KERNEL_SIZE, SGD, Images, Layer, RandomRegression, RunConfig, layers
-from bncompare.norms import WeightParametrization
+from bncompare.norms import GhostBatchNorm, WeightParametrization
 
 FLOAT, INDEX = 4, 8  # bytes
 GB = 10**9
 UNKNOWN = 16 * GB  # taken for the memory of a machine that does not say
 TEACHER_PROBE = 10_000  # inputs on which the scale of a teacher is measured
+VIRTUAL_BATCH = 15_000  # bytes of the graph of one virtual batch in one layer, as measured
 SNAPSHOTS = 4  # of a checkpoint: as it is written in memory, joined, handed on, with its checksum
 
 
@@ -89,7 +90,18 @@ def _batch(run: RunConfig, planned: list[Layer]) -> int:
     # What leaves the layer and its activation; normalized, scaled and shifted; mask and product.
     left = [math.prod(layer.shape) * (2 + 3 * bool(layer.norm) + 2 * bool(layer.dropout)) for layer in planned]
     gradient = max(left)
-    return FLOAT * size * (2 * math.prod(run.data.input_shape) + sum(left) + gradient)
+    return FLOAT * size * (2 * math.prod(run.data.input_shape) + sum(left) + gradient) + _virtual_batches(
+        size, planned
+    )
+
+
+def _virtual_batches(size: int, planned: list[Layer]) -> int:
+    """What ghost batch normalization takes for each virtual batch, however small: a graph, and its statistics."""
+    return sum(
+        size // layer.norm.virtual_batch_size * (VIRTUAL_BATCH + FLOAT * 8 * layer.out_features)
+        for layer in planned
+        if isinstance(layer.norm, GhostBatchNorm)
+    )
 
 
 # ---------------------------------------------------------------- this machine

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bncompare.config import flatten, lookup, setting_label
+from bncompare.config import decisive, flatten, lookup, setting_label, without
 from bncompare.runs.read import LoadedRun
 
 
@@ -51,7 +51,7 @@ def experiments(runs: Sequence[LoadedRun]) -> list[ExperimentRuns]:
         groups: dict[str, list[LoadedRun]] = {}
         setups: dict[str, dict[str, Any]] = {}
         for run in members:
-            setup = {key: value for key, value in _decisive(run).items() if not _is_below(key, compared)}
+            setup = without(_decisive(run), compared)
             digest = _digest(setup)
             groups.setdefault(digest, []).append(run)
             setups[digest] = setup
@@ -80,12 +80,9 @@ def compared_keys(runs: Sequence[LoadedRun]) -> list[str]:
     return [key for key in dict.fromkeys(keys) if not _is_below(key, set(keys) - {key})]
 
 
-_NOT_DECISIVE = ("name", "variant", "seeds", "claims", "data.dir", "training.device")
-
-
 def _decisive(run: LoadedRun) -> dict[str, Any]:
     """What decides the numbers beside the seed, by dotted key."""
-    return {key: value for key, value in flatten(run.config).items() if not _is_below(key, _NOT_DECISIVE)}
+    return without(decisive(run.config), {"seeds"})
 
 
 def _is_below(key: str, others: Collection[str]) -> bool:

@@ -242,22 +242,21 @@ class Run:
         evaluation and measurement, and whose learning rate did not depend on its length.
         """
         config = self.config
-        length = "steps" if config.training.epochs is None else "epochs"
+        length = "training.steps" if config.training.epochs is None else "training.epochs"
         wanted = config.decisive
-        every = (config.training.eval_every or config.steps_per_epoch) * config.diagnostics.every
         # At its end a run records each γ and β, which a longer one does not there.
-        if wanted["training"]["scheduler"]["name"] == "cosine" or config.diagnostics.norm_parameters:
+        if wanted["training.scheduler.name"] == "cosine" or config.diagnostics.norm_parameters:
             return None
         found: list[tuple[int, Path]] = []
         for path in self.path.parent.glob(f"{glob.escape(self.path.name[: -len(config.digest)])}*"):
             with contextlib.suppress(OSError, ValueError, UserError, KeyError, TypeError):
                 run = read_run(path)
                 theirs = RunConfig.model_validate(run.config).decisive
-                if run.result is None or run.status != "completed" or theirs["training"][length] is None:
+                if run.result is None or run.status != "completed" or theirs[length] is None:
                     continue
                 steps = run.result["steps"]
-                theirs["training"][length] = wanted["training"][length]
-                if theirs == wanted and steps < config.total_steps and steps % every == 0:
+                theirs[length] = wanted[length]
+                if theirs == wanted and steps < config.total_steps and config.is_measured(steps):
                     found.append((steps, path))
         for _, path in sorted(found, reverse=True):
             with contextlib.suppress(OSError, Damaged, UserError):

@@ -55,8 +55,6 @@ def load_state(
     except Exception as error:  # of an archive that is none, or of whatever is in it
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"its checkpoint cannot be loaded: {reason}; {ADVICE}") from None
-    if isinstance(state, dict):
-        state.setdefault("largest_loss", float("inf"))  # checkpoints from before `diverged_above` have none
     problem = next(_differences(state, _expected(run, model, optimizer, scheduler), "state"), None)
     if problem is None and not (type(state["step"]) is int and 0 < state["step"] < run.total_steps):
         problem = f"state.step must be a whole number from 1 to {run.total_steps - 1}"
