@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 
 from bncompare import cli
 from bncompare.config.expand import load_experiment
-from bncompare.config.measured import LANDSCAPE
 from bncompare.execution.plan import plan_runs
 from bncompare.execution.sweep import run_experiment
 from bncompare.figures.diagnostics import MeasuredRun, diagnostic_figures
 from bncompare.figures.style import render
+from bncompare.probes.landscape import LANDSCAPE
 from bncompare.runs.folder import RunStore
 from bncompare.runs.tables import Diagnostic
 

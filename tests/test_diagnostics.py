@@ -17,22 +17,23 @@ from torch import nn
 
 from bncompare.config.data import Images
 from bncompare.config.expand import load_experiment
-from bncompare.config.measured import measured
+from bncompare.config.measured import measured, plan
 from bncompare.config.run import RunConfig
-from bncompare.probes.activations import activations
-from bncompare.probes.base import Measurement, Probe, probe_batch
-from bncompare.probes.covariate_shift import covariate_shift
-from bncompare.probes.gradients import gradients
-from bncompare.probes.landscape import LANDSCAPE_POINTS, landscape
-from bncompare.probes.norm_parameters import norm_parameters
-from bncompare.probes.running_statistics import running_statistics
-from bncompare.probes.validation import train_eval_gap
-from bncompare.training.data import Dataset, load_dataset
+from bncompare.probes.activations import Activations
+from bncompare.probes.base import Probe, Reading
+from bncompare.probes.covariate_shift import CovariateShift
+from bncompare.probes.gradients import Gradients
+from bncompare.probes.landscape import LANDSCAPE_POINTS, Landscape
+from bncompare.probes.norm_parameters import NormParameters
+from bncompare.probes.running_statistics import RunningStatistics
+from bncompare.probes.subject import Subject
+from bncompare.probes.train_eval_gap import TrainEvalGap
+from bncompare.training.data import Dataset, load_dataset, probe_batch
 from bncompare.training.evaluate import evaluate, loss_function
 from bncompare.training.images import load_pool
 from bncompare.training.loop import Record, train
 from bncompare.training.model import build_model
-from bncompare.training.statistics import set_evaluation_mode
+from bncompare.training.statistics import in_evaluation, set_evaluation_mode
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 CPU = torch.device("cpu")
@@ -205,17 +206,34 @@ def test_a_diverged_run_is_not_measured() -> None:
 # ---------------------------------------------------------------- each probe against its definition
 
 
-def probe_of(run: RunConfig, dataset: Dataset, optimizer: str = "sgd", lr: float = 0.1) -> Probe:
-    """A probe in float64 of a model with its initial weights, but for running statistics of a few batches."""
+def subject(
+    run: RunConfig, dataset: Dataset, model: nn.Module, optimizer: torch.optim.Optimizer, lr: float, **options: Any
+) -> Subject:
+    """A copy of a model with the run's batch, in the precision of the model."""
+    dtype = next(model.parameters()).dtype
+    x, y = probe_batch(run, dataset.train)
+    options = {
+        "batch": (x.to(dtype), y if run.data.is_classification else y.to(dtype)),
+        "loss_fn": loss_function(run),
+        "in_evaluation": functools.partial(in_evaluation, train_split=dataset.train, statistics="running"),
+        "validate": lambda statistics, number: {},
+        "is_last": False,
+        **options,
+    }
+    return Subject(plan(run), model, optimizer, step=7, lr=lr, **options)
+
+
+def probe_of(
+    run: RunConfig, dataset: Dataset, optimizer: str = "sgd", lr: float = 0.1, *, is_last: bool = False
+) -> Subject:
+    """In float64, of a model with its initial weights, but for running statistics of a few batches."""
     model = build_model(run).double()
     with torch.no_grad():
         for start in range(0, 48, 16):
             model(dataset.train.batch(dataset.train.rows[start : start + 16])[0].double())
-    x, y = probe_batch(run, dataset.train)
     options: dict[str, Any] = {"sgd": {}, "momentum": {"momentum": 0.9}, "adam": {}}[optimizer]
     method = torch.optim.Adam if optimizer == "adam" else torch.optim.SGD
-    batch = (x.double(), y if run.data.is_classification else y.double())
-    return Probe(run, model, method(model.parameters(), lr, **options), batch, loss_function(run), 7, lr)
+    return subject(run, dataset, model, method(model.parameters(), lr, **options), lr, is_last=is_last)
 
 
 def regression(*overrides: str, norm: str = "none") -> tuple[RunConfig, Dataset]:
@@ -225,8 +243,12 @@ def regression(*overrides: str, norm: str = "none") -> tuple[RunConfig, Dataset]
     return run, load_dataset(run, None)
 
 
-def table(rows: Iterable[Measurement]) -> Rows:
+def table(rows: Iterable[Reading]) -> Rows:
     return {(row.layer, row.quantity): row.value for row in rows}
+
+
+def found_by(probe: Probe, subject: Subject) -> Rows:
+    return table(probe.measure(subject))
 
 
 def numpy(tensor: torch.Tensor) -> NDArray[np.float64]:
@@ -256,7 +278,7 @@ def test_activations(activation: str) -> None:
             parameter *= 4  # so that some saturate
         if activation == "relu":
             probe.model.get_submodule("hidden.0.linear").bias[1] = -1000
-    found = table(activations(probe))
+    found = found_by(Activations(units=[2]), probe)
     x = numpy(probe.inputs)
     functions = {"sigmoid": lambda z: 1 / (1 + np.exp(-z)), "tanh": np.tanh, "relu": lambda z: np.maximum(z, 0)}
     for layer in ("hidden.0", "hidden.1"):
@@ -286,7 +308,7 @@ def test_dead_channels() -> None:
     probe = probe_of(run, data_of("none"))
     with torch.no_grad():
         probe.model.get_submodule("conv.1.conv").bias[:4] = -1000
-    assert table(activations(probe))["conv.1", "dead"] == 4 / 16
+    assert found_by(Activations(), probe)["conv.1", "dead"] == 4 / 16
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "layer", "weight", "population_batch"])
@@ -294,7 +316,7 @@ def test_gradients_are_finite_differences(norm: str) -> None:
     """The gradient norm of each layer is that of central differences of the loss, weight by weight."""
     run, dataset = regression("diagnostics.gradients=true", norm=norm)
     probe = probe_of(run, dataset)
-    found = table(gradients(probe))
+    found = found_by(Gradients(), probe)
     for layer in ("hidden.0", "hidden.1", "output"):
         squares = 0.0
         for name in probe.weights(layer):
@@ -315,14 +337,14 @@ def test_update_ratios() -> None:
     run, dataset = regression("diagnostics.gradients=true")
     for lr in (0.1, 0.3):
         probe = probe_of(run, dataset, lr=lr)
-        found = table(gradients(probe))
+        found = found_by(Gradients(), probe)
         for layer in ("hidden.0", "hidden.1", "output"):
             norm = np.linalg.norm(numpy(probe.model.get_submodule(f"{layer}.linear").weight))
             assert found[layer, "update ratio"] == pytest.approx(lr * found[layer, "gradient norm"] / norm)
     probe = probe_of(run, dataset, "adam", lr=0.001)
     weight = numpy(probe.model.get_submodule("hidden.1.linear").weight)
     expected = 0.001 * weight.size**0.5 / np.linalg.norm(weight)
-    assert table(gradients(probe))["hidden.1", "update ratio"] == pytest.approx(expected, rel=1e-4)
+    assert found_by(Gradients(), probe)["hidden.1", "update ratio"] == pytest.approx(expected, rel=1e-4)
     clipped, _ = regression("diagnostics.gradients=true", "training.clip_gradient_norm=0.001")
     probe = probe_of(clipped, dataset)
     moved = {name: probe.after[name] - probe.start[name] for name in probe.start}
@@ -332,17 +354,17 @@ def test_update_ratios() -> None:
 def test_norm_parameters() -> None:
     """Mean, smallest and largest γ and β, and all of them when asked for."""
     run, dataset = regression(norm="batch")
-    probe = probe_of(run, dataset)
+    probe = probe_of(run, dataset, is_last=True)
     norm = probe.model.get_submodule("hidden.1.norm")
     with torch.no_grad():
         norm.weight.copy_(torch.arange(6))
         norm.bias.copy_(-torch.arange(6) / 2)
-    found = table(norm_parameters(probe, all_values=True))
+    found = found_by(NormParameters(), probe)
     assert [found["hidden.1", f"gamma {name}"] for name in ("mean", "min", "max")] == [2.5, 0, 5]
     assert [found["hidden.1", f"beta {name}"] for name in ("mean", "min", "max")] == [-1.25, -2.5, 0]
     assert [found["hidden.1", f"gamma[{i}]"] for i in range(6)] == [0, 1, 2, 3, 4, 5]
     assert found["hidden.1", "beta[3]"] == -1.5
-    assert len(table(norm_parameters(probe, all_values=False))) == 12
+    assert len(found_by(NormParameters(), probe_of(run, dataset))) == 12
 
 
 @pytest.mark.parametrize(
@@ -357,7 +379,7 @@ def test_running_statistics(norm: str) -> None:
     x = numpy(probe.inputs) @ numpy(probe.model.get_submodule("hidden.0.linear").weight).T
     if (bias := probe.model.get_submodule("hidden.0.linear").bias) is not None:
         x = x + numpy(bias)
-    found = table(running_statistics(probe))
+    found = found_by(RunningStatistics(), probe)
     batch_mean, batch_var = x.mean(0), x.var(0, ddof=1)
     expected = np.sqrt(np.mean((mean - batch_mean) ** 2 / batch_var))
     assert found["hidden.0", "running mean distance"] == pytest.approx(expected)
@@ -375,7 +397,7 @@ def test_running_mean_distance_has_no_unit(p: str, scale: float) -> None:
         probe.buffers["hidden.0.norm.running_mean"].mul_(scale)
     x = numpy(probe.inputs) @ numpy(probe.model.get_submodule("hidden.0.linear").weight).T
     distance = (numpy(probe.buffers["hidden.0.norm.running_mean"]) - x.mean(0)) / x.std(0, ddof=1)
-    found = table(running_statistics(probe))["hidden.0", "running mean distance"]
+    found = found_by(RunningStatistics(), probe)["hidden.0", "running mean distance"]
     assert found == pytest.approx(np.sqrt(np.mean(distance**2)))
 
 
@@ -388,7 +410,7 @@ def test_constant_channels_are_left_out() -> None:
     probe.model.get_submodule("hidden.0.linear").register_forward_hook(lambda _layer, _inputs, _output: values)
     mean, var = (numpy(probe.buffers[f"hidden.0.norm.running_{name}"])[0] for name in ("mean", "var"))
     x = numpy(values)[:, 0]
-    found = table(running_statistics(probe))
+    found = found_by(RunningStatistics(), probe)
     expected = abs(mean - x.mean()) / x.std(ddof=1)
     assert found["hidden.0", "running mean distance"] == pytest.approx(expected)
     assert found["hidden.0", "running variance ratio"] == pytest.approx(var / x.var(ddof=1))
@@ -398,14 +420,10 @@ def test_tiny_gradients() -> None:
     """Gradients whose squares are 0 in float32 keep their length and direction."""
     run, dataset = regression("model.hidden=[5, 6, 7]")
     probe = probe_of(run, dataset)
-    exact = table(gradients(probe)) | table(covariate_shift(probe))
-    small = Probe(
-        *(run, probe.model.float(), torch.optim.SGD(probe.model.parameters(), 0.1)),
-        *((probe.inputs.float(), probe.targets.float()), lambda *of: 1e-30 * F.mse_loss(*of), 7, 0.1e30),
-    )
-    for group in small.optimizer.param_groups:
-        group["lr"] = 0.1e30
-    found = table(gradients(small)) | table(covariate_shift(small))
+    exact = found_by(Gradients(), probe) | found_by(CovariateShift(), probe)
+    model, optimizer = probe.model.float(), torch.optim.SGD(probe.model.parameters(), 0.1)
+    small = subject(run, dataset, model, optimizer, 0.1e30, loss_fn=lambda *of: 1e-30 * F.mse_loss(*of))
+    found = found_by(Gradients(), small) | found_by(CovariateShift(), small)
     for (layer, quantity), value in exact.items():
         unit = 1e-30 if quantity in ("gradient norm", "covariate shift") else 1
         assert found[layer, quantity] == pytest.approx(unit * value, rel=1e-3), quantity
@@ -421,19 +439,19 @@ def test_undefined_values_are_nan() -> None:
         for parameter in probe.parameters.values():
             parameter.zero_()
         probe.start = {name: p.detach().clone() for name, p in probe.parameters.items()}
-    assert math.isnan(table(gradients(probe))["hidden.0", "update ratio"])
-    assert math.isnan(table(covariate_shift(probe))["hidden.1", "covariate shift cosine"])
-    assert table(landscape(probe_of(run, dataset, lr=5e-324), 0.5, 4))["model", "beta smoothness"] == 0
+    assert math.isnan(found_by(Gradients(), probe)["hidden.0", "update ratio"])
+    assert math.isnan(found_by(CovariateShift(), probe)["hidden.1", "covariate shift cosine"])
+    assert found_by(Landscape(landscape=[0.5, 4]), probe_of(run, dataset, lr=5e-324))["model", "beta smoothness"] == 0
     probe = probe_of(run, dataset)
     probe.targets = probe.targets * math.nan
-    assert all(math.isnan(value) for value in table(landscape(probe, 0.5, 4)).values())
+    assert all(math.isnan(value) for value in found_by(Landscape(landscape=[0.5, 4]), probe).values())
 
 
 def test_train_eval_gap() -> None:
     """The loss with the batch's statistics against that with the running ones, as `evaluate` computes it."""
     run, dataset = regression(norm="batch")
     probe = probe_of(run, dataset)
-    found = table(train_eval_gap(probe, dataset.train, "running"))
+    found = found_by(TrainEvalGap(), probe)
     model = probe_of(run, dataset).model  # untouched by the probe
     set_evaluation_mode(model)
     evaluation = F.mse_loss(model(probe.inputs), probe.targets).item()
@@ -452,10 +470,10 @@ def test_landscape_of_a_quadratic() -> None:
     model = build_model(run).double()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith("output"))
-    x, y = (part.double() for part in probe_batch(run, dataset.train))
     lr = 0.3
-    probe = Probe(run, model, torch.optim.SGD(model.parameters(), lr), (x, y), loss_function(run), 0, lr)
-    found = table(landscape(probe, 0.25, 3))
+    probe = subject(run, dataset, model, torch.optim.SGD(model.parameters(), lr), lr)
+    x, y = probe.inputs, probe.targets
+    found = found_by(Landscape(landscape=[0.25, 3]), probe)
     linear = model.get_submodule("output.linear")
     features = numpy(model[0](x))
     features = np.hstack([features, np.ones((len(features), 1))])
@@ -482,7 +500,7 @@ def test_covariate_shift_of_a_linear_network() -> None:
     """Definition 2.1 by hand, for three linear layers and plain SGD."""
     run, dataset = regression("model.activation=identity", "diagnostics.covariate_shift=true")
     probe = probe_of(run, dataset, lr=0.5)
-    found = table(covariate_shift(probe))
+    found = found_by(CovariateShift(), probe)
     x, y = numpy(probe.inputs), numpy(probe.targets)
     names = ("hidden.0", "hidden.1", "output")
     start = [(numpy(m.weight), numpy(m.bias)) for m in (probe.model.get_submodule(f"{n}.linear") for n in names)]
@@ -514,7 +532,7 @@ def test_covariate_shift_takes_the_optimizers_step(optimizer: str) -> None:
     """With another optimizer, layers before move as its own step moves them: shown with a second model."""
     run, dataset = regression(norm="batch")
     probe = probe_of(run, dataset, optimizer)
-    found = table(covariate_shift(probe))
+    found = found_by(CovariateShift(), probe)
     stepped = probe_of(run, dataset, optimizer)
     loss = F.mse_loss(stepped.model(probe.inputs), probe.targets)
     loss.backward()

@@ -11,9 +11,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "bncompare"
 
 # From the ground up. A package imports from those before it, and past no face.
-FLOORS = ["errors", "lazy", "options", "randomness", "norms", "config", "probes", "runs", "training"]
+FLOORS = ["errors", "lazy", "options", "randomness", "norms", "probes", "config", "runs", "training"]
 FLOORS += ["comparison", "figures", "report", "execution", "extras", "cli"]
-TORCH_FREE = ["norms", "config", "probes", "runs", "comparison", "figures", "report", "execution", "extras", "cli"]
+TORCH_FREE = ["norms", "probes", "config", "runs", "comparison", "figures", "report", "execution", "extras", "cli"]
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -9,56 +9,29 @@ from bncompare.config.data import Images, RandomRegression
 from bncompare.config.expand import Experiment, load_experiment
 from bncompare.config.keys import flatten, lookup, selects, setting_label, without
 from bncompare.config.layers import KERNEL_SIZE, POOL_SIZE, Layer, layers
-from bncompare.config.measured import (
-    LANDSCAPE,
-    PERCENTILES,
-    measured,
-    measured_layers,
-    one_at_a_time_statistics,
-    validated_with,
-)
-from bncompare.config.model import AnyInit, LeNet
+from bncompare.config.measured import measured, plan
+from bncompare.config.model import LeNet
 from bncompare.config.problems import did_you_mean
 from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
-from bncompare.config.training import (
-    SGD,
-    ClassClusteredSampler,
-    CosineLR,
-    EarlyStopping,
-    ExponentialLR,
-    MultiStepLR,
-    ReduceOnPlateau,
-    StepLR,
-    is_better_high,
-)
+from bncompare.config.training import EarlyStopping, is_better_high
 from bncompare.config.yaml import MAX_BYTES, dump_yaml, parse_alike_yaml
 
 __all__ = [
     "DIAGNOSTIC",
     "KERNEL_SIZE",
-    "LANDSCAPE",
     "MAX_BYTES",
     "NAME",
-    "PERCENTILES",
     "POOL_SIZE",
-    "SGD",
-    "AnyInit",
     "At",
     "Claim",
-    "ClassClusteredSampler",
-    "CosineLR",
     "EarlyStopping",
     "Experiment",
     "ExperimentFile",
-    "ExponentialLR",
     "Images",
     "Layer",
     "LeNet",
-    "MultiStepLR",
     "RandomRegression",
-    "ReduceOnPlateau",
     "RunConfig",
-    "StepLR",
     "decisive",
     "did_you_mean",
     "dump_yaml",
@@ -69,11 +42,9 @@ __all__ = [
     "load_experiment",
     "lookup",
     "measured",
-    "measured_layers",
-    "one_at_a_time_statistics",
     "parse_alike_yaml",
+    "plan",
     "selects",
     "setting_label",
-    "validated_with",
     "without",
 ]

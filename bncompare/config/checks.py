@@ -9,12 +9,13 @@ from bncompare.config.claims import At, Claim
 from bncompare.config.data import RandomRegression
 from bncompare.config.keys import KeyPath, selects
 from bncompare.config.layers import Layer, layers
-from bncompare.config.measured import measured, measured_layers, validated_with
+from bncompare.config.measured import measured, plan
 from bncompare.config.model import LeNet
 from bncompare.config.run import RunConfig
 from bncompare.config.training import SGD, ClassClusteredSampler, CosineLR, MultiStepLR, ReduceOnPlateau, StepLR
 from bncompare.config.yaml import selector_text
 from bncompare.norms import BatchFamily, BatchRenorm, NoNorm, Norm
+from bncompare.probes import repeated
 
 Problem = tuple[KeyPath, str]
 
@@ -164,9 +165,6 @@ def _check_monitors(run: RunConfig) -> list[Problem]:
                 why = "data.validation is 0"
             valid = ", ".join(run.metric_names)
             problems.append((path, f"{metric} will not exist: {why}; valid: {valid}"))
-    for key in ("eval_stats", "one_at_a_time"):
-        if getattr(run.diagnostics, key) and not run.data.has_validation:
-            problems.append((("diagnostics", key), "needs validation examples: data.validation is 0"))
     return problems
 
 
@@ -178,21 +176,9 @@ def _check_diagnostics(run: RunConfig, planned: list[Layer]) -> list[Problem]:
             if name not in names:
                 message = f"{name!r} is not a layer of this model; valid: {', '.join(names)}"
                 problems.append((("diagnostics", "layers", i), message))
-    for key in ("layers", "units", "eval_stats"):
-        entries = getattr(wanted, key)
-        if entries != "all" and len(set(entries)) < len(entries):
-            problems.append((("diagnostics", key), f"an entry is there twice: {entries}"))
-    if wanted.units and not wanted.activations:
-        problems.append((("diagnostics", "units"), "needs activations: true"))
-    hidden = [layer for layer in measured_layers(run) if not layer.is_output] if wanted.units else []
-    smallest = min(hidden, key=lambda layer: layer.out_features, default=None)
-    if smallest and max(wanted.units) >= smallest.out_features:
-        message = (
-            f"{max(wanted.units)} is not a unit of {smallest.name}: it has units 0 to {smallest.out_features - 1}"
-        )
-        problems.append((("diagnostics", "units"), message))
-    if wanted.landscape is not None and wanted.landscape[0] >= wanted.landscape[1]:
-        problems.append((("diagnostics", "landscape"), f"must increase, not {wanted.landscape}"))
+        problems += [(("diagnostics", key), message) for key, message in repeated("layers", wanted.layers)]
+    known = plan(run)
+    problems += [(("diagnostics", key), message) for probe in wanted.probes for key, message in probe.problems(known)]
     if wanted.examples is not None:
         if wanted.examples > run.data.num_train:
             message = f"{wanted.examples} is more than the {run.data.num_train} training examples"
@@ -202,10 +188,6 @@ def _check_diagnostics(run: RunConfig, planned: list[Layer]) -> list[Problem]:
                 message = f"{run.model.norm.kind} norm has no statistics of {wanted.examples}"
                 problems.append((("diagnostics", "examples"), message))
                 break
-    available = run.data.test_size if run.data.validation == "test" else run.data.validation_size
-    if wanted.one_at_a_time is not None and wanted.one_at_a_time > available > 0:
-        message = f"{wanted.one_at_a_time} is more than the {available} validation examples"
-        problems.append((("diagnostics", "one_at_a_time"), message))
     return problems
 
 
@@ -240,7 +222,7 @@ def _check_norm(run: RunConfig, planned: list[Layer]) -> list[Problem]:
 def _check_eval_stats(run: RunConfig, norm: Norm, planned: list[Layer]) -> list[Problem]:
     if not isinstance(norm, BatchFamily):
         return []
-    chosen = {norm.evaluated_with, *validated_with(run)}
+    chosen = {norm.evaluated_with, *run.diagnostics.eval_stats}
     smallest = min([size for size in (run.data.validation_size, run.data.test_size) if size], default=2)
     if "batch" in chosen and smallest == 1 and any(layer.norm and layer.kind == "dense" for layer in planned):
         return [(("model", "norm"), "evaluation with batch statistics needs 2 examples or more to evaluate on")]

@@ -1,12 +1,16 @@
 """The `model` section: layers, norm, initial weights."""
 
-from typing import Annotated, Any, Literal, Union
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Field, PlainValidator, SerializeAsAny
 from pydantic_core import PydanticCustomError
 
 from bncompare.norms import NORMS, NoNorm, Norm
 from bncompare.options import MAX_SCALE, MAX_WIDTH, Section, shorthand
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Scale = Annotated[float, Field(gt=0, le=MAX_SCALE)]
@@ -30,7 +34,19 @@ _written: Any = Union[(*NORMS.values(), str)]
 AnyNorm = Annotated[SerializeAsAny[NoNorm | Norm], PlainValidator(_parse_norm, json_schema_input_type=_written)]
 
 
-class GainInit(Section):
+class Init(Section):
+    """What every initialization has. All is drawn in place."""
+
+    def draw_weight(self, weight: "Tensor", random: "Generator") -> None:
+        """Fill a weight, (out, in) or (out, in, height, width)."""
+        raise NotImplementedError
+
+    def draw_bias(self, bias: "Tensor", fan_in: int, random: "Generator") -> None:
+        """Fill a bias, (out,)."""
+        bias.zero_()
+
+
+class GainInit(Init):
     """Glorot or He initialization of the weights; biases start at 0."""
 
     kind: Literal["xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"]
@@ -38,8 +54,18 @@ class GainInit(Section):
     gain: Scale = 1.0
     """multiplies the standard deviation"""
 
+    def draw_weight(self, weight: "Tensor", random: "Generator") -> None:
+        """Glorot's variance is 2 / (fan in + fan out), He's 2 / fan in."""
+        from torch.nn import init
 
-class NormalInit(Section):
+        draw = getattr(init, f"{self.kind}_")
+        if self.kind.startswith("xavier"):
+            draw(weight, self.gain, generator=random)
+        else:
+            draw(weight, nonlinearity="relu", generator=random).mul_(self.gain)
+
+
+class NormalInit(Init):
     """Gaussian weights with mean 0; biases start at 0."""
 
     kind: Literal["normal"]
@@ -47,12 +73,27 @@ class NormalInit(Section):
     std: Scale
     """standard deviation"""
 
+    def draw_weight(self, weight: "Tensor", random: "Generator") -> None:
+        """All numbers alike."""
+        weight.normal_(0, self.std, generator=random)
 
-class DefaultInit(Section):
+
+class DefaultInit(Init):
     """What torch.nn.Linear and Conv2d do: weights and biases uniform in ±1/√fan_in."""
 
     kind: Literal["torch_default"]
     """the distribution of the initial weights"""
+
+    def draw_weight(self, weight: "Tensor", random: "Generator") -> None:
+        """He's, with the gain that gives the bound 1/√fan_in."""
+        from torch.nn import init
+
+        init.kaiming_uniform_(weight, a=math.sqrt(5), generator=random)
+
+    def draw_bias(self, bias: "Tensor", fan_in: int, random: "Generator") -> None:
+        """Within the same bound."""
+        bound = 1 / math.sqrt(fan_in)
+        bias.uniform_(-bound, bound, generator=random)
 
 
 _Inits = DefaultInit | GainInit | NormalInit

@@ -1,11 +1,15 @@
 """The `training` section: how long, with which optimizer, when to stop."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from bncompare.config.model import Probability
 from bncompare.options import MAX_NUMBER, Count, NonNegative, Positive, PositiveInt, Section, must_be, shorthand
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Metric = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
 
@@ -31,6 +35,17 @@ class SGD(Section):
     decay_norm: bool = True
     """whether γ and β decay too"""
 
+    @property
+    def num_moments(self) -> int:
+        """How many numbers it keeps for each that it trains."""
+        return int(self.momentum > 0)
+
+    def build(self, groups: list[dict[str, Any]], *, fused: bool) -> "torch.optim.Optimizer":
+        """Torch's, for groups of parameters; `fused`: with one kernel for all."""
+        from torch.optim import SGD
+
+        return SGD(groups, **self.model_dump(exclude={"name", "decay_norm"}), fused=fused)
+
 
 class Adam(Section):
     """Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019)."""
@@ -48,20 +63,50 @@ class Adam(Section):
     decay_norm: bool = True
     """whether γ and β decay too"""
 
+    @property
+    def num_moments(self) -> int:
+        """How many numbers it keeps for each that it trains."""
+        return 2
+
+    def build(self, groups: list[dict[str, Any]], *, fused: bool) -> "torch.optim.Optimizer":
+        """Torch's, for groups of parameters; `fused`: with one kernel for all."""
+        from torch.optim import Adam, AdamW
+
+        optimizer = Adam if self.name == "adam" else AdamW
+        options = self.model_dump(exclude={"name", "decay_norm", "betas"})
+        return optimizer(groups, betas=(self.betas[0], self.betas[1]), fused=fused, **options)
+
 
 Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]
 
 Gamma = Annotated[float, Field(gt=0, le=1)]
 
 
-class ConstantLR(Section):
+class Schedule(Section):
+    """What every learning-rate schedule has."""
+
+    @property
+    def watched(self) -> str | None:
+        """The metric that it follows from evaluation to evaluation; None: it goes by epochs (or steps)."""
+        return None
+
+    def build(self, optimizer: "torch.optim.Optimizer", length: int) -> Any:
+        """Torch's scheduler, for a run of so many epochs (or steps); None where the rate stays as it is."""
+        raise NotImplementedError
+
+
+class ConstantLR(Schedule):
     """The learning rate stays as it is."""
 
     name: Literal["none"]
     """the scheduler"""
 
+    def build(self, optimizer: "torch.optim.Optimizer", length: int) -> Any:
+        """No scheduler."""
+        return None
 
-class StepLR(Section):
+
+class StepLR(Schedule):
     """lr × gamma every `step_size` epochs (steps, where `training.steps` is given)."""
 
     name: Literal["step"]
@@ -71,8 +116,14 @@ class StepLR(Section):
     gamma: Gamma = 0.1
     """factor"""
 
+    def build(self, optimizer: "torch.optim.Optimizer", length: int) -> Any:
+        """See torch.optim.lr_scheduler.StepLR."""
+        from torch.optim.lr_scheduler import StepLR
 
-class MultiStepLR(Section):
+        return StepLR(optimizer, self.step_size, self.gamma)
+
+
+class MultiStepLR(Schedule):
     """lr × gamma at each milestone."""
 
     name: Literal["multistep"]
@@ -82,8 +133,14 @@ class MultiStepLR(Section):
     gamma: Gamma = 0.1
     """factor"""
 
+    def build(self, optimizer: "torch.optim.Optimizer", length: int) -> Any:
+        """See torch.optim.lr_scheduler.MultiStepLR."""
+        from torch.optim.lr_scheduler import MultiStepLR
 
-class ExponentialLR(Section):
+        return MultiStepLR(optimizer, self.milestones, self.gamma)
+
+
+class ExponentialLR(Schedule):
     """lr × gamma every epoch (or step)."""
 
     name: Literal["exponential"]
@@ -91,8 +148,14 @@ class ExponentialLR(Section):
     gamma: Gamma
     """factor"""
 
+    def build(self, optimizer: "torch.optim.Optimizer", length: int) -> Any:
+        """See torch.optim.lr_scheduler.ExponentialLR."""
+        from torch.optim.lr_scheduler import ExponentialLR
 
-class CosineLR(Section):
+        return ExponentialLR(optimizer, self.gamma)
+
+
+class CosineLR(Schedule):
     """From lr to `eta_min` along half a cosine over the whole run."""
 
     name: Literal["cosine"]
@@ -100,8 +163,14 @@ class CosineLR(Section):
     eta_min: NonNegative = 0.0
     """final learning rate"""
 
+    def build(self, optimizer: "torch.optim.Optimizer", length: int) -> Any:
+        """See torch.optim.lr_scheduler.CosineAnnealingLR."""
+        from torch.optim.lr_scheduler import CosineAnnealingLR
 
-class ReduceOnPlateau(Section):
+        return CosineAnnealingLR(optimizer, length, self.eta_min)
+
+
+class ReduceOnPlateau(Schedule):
     """lr × factor when the monitored metric has not improved for `patience` evaluations."""
 
     name: Literal["reduce_on_plateau"]
@@ -116,6 +185,19 @@ class ReduceOnPlateau(Section):
     """the least relative change that counts as an improvement"""
     min_lr: NonNegative = 0.0
     """lowest learning rate"""
+
+    @property
+    def watched(self) -> str | None:
+        """`monitor`, which is resolved with the config."""
+        return self.monitor
+
+    def build(self, optimizer: "torch.optim.Optimizer", length: int) -> Any:
+        """See torch.optim.lr_scheduler.ReduceLROnPlateau."""
+        from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+        mode: Literal["min", "max"] = "max" if is_better_high(self.monitor or "") else "min"
+        options = self.model_dump(include={"factor", "patience", "threshold", "min_lr"})
+        return ReduceLROnPlateau(optimizer, mode, **options)
 
 
 _Schedulers = ConstantLR | StepLR | MultiStepLR | ExponentialLR | CosineLR | ReduceOnPlateau
@@ -139,6 +221,10 @@ class ShuffledSampler(Section):
     name: Literal["shuffled"]
     """how batches are drawn"""
 
+    def arrange(self, order: "Tensor", targets: "Tensor", batch_size: int, random: "torch.Generator") -> "Tensor":
+        """The order (N,) of an epoch, from a random one; `targets` are those of the examples as they are."""
+        return order
+
 
 class ClassClusteredSampler(Section):
     """Batches of few classes (Ioffe 2017): random blocks of one class each; what is left ends the epoch, mixed."""
@@ -147,6 +233,21 @@ class ClassClusteredSampler(Section):
     """how batches are drawn"""
     classes_per_batch: PositiveInt
     """blocks in a batch, and so its classes at most; divides the batch size"""
+
+    def arrange(self, order: "Tensor", targets: "Tensor", batch_size: int, random: "torch.Generator") -> "Tensor":
+        """Blocks of examples of one class, shuffled; then what is left of the classes, in the given order."""
+        import torch
+
+        size, labels = batch_size // self.classes_per_batch, targets.cpu()[order]
+        blocks, rest = [], torch.ones(len(order), dtype=torch.bool)
+        for label in torch.unique(labels):
+            places = (labels == label).nonzero().squeeze(1)
+            places = places[: len(places) - len(places) % size]
+            rest[places] = False
+            blocks.append(order[places].view(-1, size))
+        stacked = torch.cat(blocks)
+        shuffled = stacked[torch.randperm(len(stacked), generator=random)]
+        return torch.cat([shuffled.flatten(), order[rest]])
 
 
 _Samplers = ShuffledSampler | ClassClusteredSampler

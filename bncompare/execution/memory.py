@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from bncompare.config import KERNEL_SIZE, SGD, Images, Layer, RandomRegression, RunConfig, layers
+from bncompare.config import KERNEL_SIZE, Images, Layer, RandomRegression, RunConfig, layers
 from bncompare.norms import GhostBatchNorm, WeightParametrization
 
 FLOAT, INDEX = 4, 8  # bytes
@@ -67,12 +67,11 @@ def _data(data: RandomRegression | Images) -> int:
 
 
 def _model(run: RunConfig, planned: list[Layer]) -> int:
-    optimizer = run.training.optimizer
-    state = int(optimizer.momentum > 0) if isinstance(optimizer, SGD) else 2
+    state = run.training.optimizer.num_moments
     # At the end of a run: the weights, their gradients, the best ones, what testing and writing these takes (as
     # measured, with what lies idle between them), and snapshots of a model, an optimizer and the best weights.
     copies = 10 + state + SNAPSHOTS * (2 + state)
-    if run.diagnostics.probes_the_model:
+    if run.diagnostics.wanted:
         copies += 14 + state  # a model and an optimizer to try things on, weights before and after, in float64 too
     if run.training.trainable == "random" or any(isinstance(layer.norm, WeightParametrization) for layer in planned):
         copies += 6  # the weight is worked out from others

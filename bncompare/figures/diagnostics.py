@@ -27,6 +27,7 @@ from bncompare.figures.style import (
     styled,
     wrapped,
 )
+from bncompare.probes import PROBES
 from bncompare.runs import Diagnostic
 
 MAX_ROWS = 6  # of panels in a figure of percentiles
@@ -34,19 +35,6 @@ MAX_COLUMNS = 4  # of panels
 MAX_VARIANTS = 12  # in one figure
 MAX_NAMED = 6  # variants without a measurement
 
-LAYER_QUANTITIES = {
-    "gradient norm": "norm of the gradient of each layer's weight",
-    "update ratio": "norm of a step over the norm of each layer's weight",
-    "input std": "standard deviation of the input of each activation",
-    "saturated": "fraction of saturated values in each layer",
-    "dead": "fraction of dead units in each layer",
-    "gamma mean": "mean γ of each norm layer",
-    "beta mean": "mean β of each norm layer",
-    "running mean distance": "running mean against batch mean, in batch standard deviations",
-    "running variance ratio": "running variance over batch variance",
-    "covariate shift": "internal covariate shift: change of each layer's gradient, Euclidean norm",
-    "covariate shift cosine": "internal covariate shift: cosine of each layer's gradient before and after",
-}
 MODES = {"loss in training mode": "training mode", "loss in evaluation mode": "evaluation mode"}
 SYMBOLS = {"gamma": "γ", "beta": "β"}
 STYLES: tuple[Any, ...] = (*LINE_STYLES, (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
@@ -148,12 +136,13 @@ def diagnostic_figures(runs: Sequence[MeasuredRun], title: str) -> Iterator[tupl
         names = ", ".join(lost if len(lost) <= MAX_NAMED else [*lost[:MAX_NAMED], f"{len(lost) - MAX_NAMED} more"])
         return caption + (f"; without a measurement: {names}" if lost else "")
 
+    captions = {quantity: caption for probe in PROBES for quantity, caption in probe.captions.items()}
     percentiles = [key for key in measured if key[1].startswith("input p50")]
     percentiles = [key for key in percentiles if "unit" in key[1]] or percentiles
     if shown := groups(*percentiles):
         caption = "15th, 50th and 85th percentile of the input of an activation, of the first seed"
         yield "percentiles", caption, percentile_bands(shown, percentiles, title, note(caption, shown))
-    for quantity, caption in LAYER_QUANTITIES.items():
+    for quantity, caption in captions.items():
         layers = [layer for layer, name in measured if name == quantity]
         shown = groups(*((layer, quantity) for layer in layers))
         if len(layers) == 1:

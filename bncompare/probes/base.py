@@ -1,25 +1,23 @@
-"""A probe: a copy of a model and its optimizer with a fixed batch of examples, and what is read off it.
+"""What every probe has: its keys in a config, what it will record, how it measures; and the registry of probes.
 
-The names of what is measured are those of `config.measured`.
+Importing this imports no torch, so that configs are checked and figures drawn without it; `measure` does.
 """
 
-import copy
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-import torch
-from torch import Tensor, nn
+from bncompare.norms import BatchFamily, EvalStats, NoNorm, Norm
+from bncompare.options import Section
 
-from bncompare.config import RunConfig, measured_layers
-from bncompare.randomness import StepRandomness
+if TYPE_CHECKING:
+    from bncompare.probes.subject import Subject
 
-Parameters = dict[str, Tensor]
+NO_VALIDATION = "needs validation examples: data.validation is 0"
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Reading:
     """A row of diagnostics.csv beside its epoch and step."""
 
     layer: str
@@ -28,94 +26,92 @@ class Measurement:
     value: float
 
 
-class Probe:
-    """A copy of a model and its optimizer, whose loss on a batch is a function of its parameters alone."""
+class Layer(Protocol):
+    """A convolution or a dense layer."""
 
-    def __init__(
-        self,
-        run: RunConfig,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        batch: tuple[Tensor, Tensor],
-        loss_fn: Callable[..., Tensor],
-        in_evaluation: Callable[[nn.Module], AbstractContextManager[None]],
-        step: int,
-        lr: float,
-    ) -> None:
-        self.run = run
-        self.model, self.optimizer = copy.deepcopy((model, optimizer))
-        self.inputs, self.targets = batch
-        self.loss_fn = loss_fn
-        self.in_evaluation = in_evaluation
-        """within it, a model is in evaluation mode, with the statistics that the run is evaluated with"""
-        self.step = step
-        self.lr = lr
-        """of the last step: a schedule may have ended at 0"""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        """those that are trained"""
-        self.start = {name: p.detach().clone() for name, p in self.parameters.items()}
-        """their values"""
-        self.blocks = {layer.name: self.model.get_submodule(layer.name) for layer in measured_layers(run)}
-        """the layers to be measured, each with what belongs to it: its norm, activation, …"""
-
-    @torch.no_grad()
-    def restore_buffers(self) -> None:
-        """Undo what forward passes in training mode have changed."""
-        for name, buffer in self.model.named_buffers():
-            buffer.copy_(self.buffers[name])
-
-    def forward(self) -> Tensor:
-        """The outputs for the batch, in training mode; each time with the same buffers and random draws."""
-        self.restore_buffers()
-        for name, layer in self.model.named_modules():
-            if isinstance(layer, StepRandomness):
-                layer.reseed(self.run.seed, f"probe {name}", self.step, self.inputs.device)
-        outputs: Tensor = self.model(self.inputs)
-        return outputs
-
-    def loss_and_gradients(self) -> tuple[float, Parameters]:
-        """The loss of the batch and its gradients for all that is trained."""
-        loss = self.loss_fn(self.forward(), self.targets)
-        gradients = torch.autograd.grad(loss, list(self.parameters.values()))
-        return loss.item(), dict(zip(self.parameters, gradients, strict=True))
-
-    @cached_property
-    def gradients(self) -> Parameters:
-        """∇L at the model's own parameters."""
-        return self.loss_and_gradients()[1]
-
-    @cached_property
-    def after(self) -> Parameters:
-        """The parameters after the step that the optimizer would take next, with this batch."""
-        for name, parameter in self.parameters.items():
-            parameter.grad = self.gradients[name].clone()
-        if self.run.training.clip_gradient_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.run.training.clip_gradient_norm)
-        self.optimizer.step()
-        after = {name: p.detach().clone() for name, p in self.parameters.items()}
-        self.set(self.start)
-        return after
-
-    @torch.no_grad()
-    def set(self, values: Parameters) -> None:
-        """Give some parameters other values."""
-        for name, value in values.items():
-            self.parameters[name].copy_(value)
-
-    def weights(self, layer: str) -> list[str]:
-        """What is trained of a layer's weight, without its bias: W, or V and g of weight normalization."""
-        prefixes = (f"{layer}.linear.", f"{layer}.conv.")
-        return [name for name in self.parameters if name.startswith(prefixes) and not name.endswith(".bias")]
+    @property
+    def name(self) -> str: ...
+    @property
+    def out_features(self) -> int: ...
+    @property
+    def norm(self) -> Norm | None: ...
+    @property
+    def is_output(self) -> bool: ...
 
 
-def flat(tensors: Iterable[Tensor]) -> Tensor:
-    """All numbers together, in float64: the squares of small gradients are 0 in float32."""
-    return torch.cat([tensor.flatten() for tensor in tensors]).cpu().double()  # some devices have no float64
+@dataclass(frozen=True)
+class Plan:
+    """What a probe has to know of a run."""
+
+    seed: int
+    layers: Sequence[Layer]
+    """from input to output"""
+    chosen: Collection[str]
+    """names of the layers that are measured one by one"""
+    activation: str
+    norm: NoNorm | Norm
+    trainable: str
+    """all, norm, all_but_norm or random"""
+    clip_gradient_norm: float | None
+    validated_by: Sequence[str]
+    """metrics of a validation, such as val/loss"""
+    num_validation: int
+    """examples to validate on"""
+
+    @property
+    def measured(self) -> list[Layer]:
+        """The layers that are measured one by one."""
+        return [layer for layer in self.layers if layer.name in self.chosen]
+
+    def trains_weight(self, layer: Layer) -> bool:
+        """Whether anything of a layer's weight is trained."""
+        if self.trainable == "random":
+            return layer.norm is not None and layer.norm.has_parameters
+        return self.trainable != "norm"
 
 
-def euclidean_norm(tensors: Iterable[Tensor]) -> float:
-    """The Euclidean norm of all numbers together."""
-    return float(torch.linalg.vector_norm(flat(tensors)))
+class Probe(Section):
+    """Something that is measured inside a model.
+
+    Its fields are keys of the `diagnostics` section, of which the first switches it on. Every subclass in a module
+    of this package is one of `PROBES`.
+    """
+
+    order: ClassVar[int] = 100
+    """its rows in diagnostics.csv, and its keys, come after those of a lower one"""
+    more_at_end: ClassVar[bool] = False
+    """whether it records more at the end of a run"""
+    captions: ClassVar[dict[str, str]] = {}
+    """of figures of single quantities of layers"""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a config switches it on."""
+        return bool(getattr(self, next(iter(type(self).model_fields))))
+
+    def problems(self, plan: Plan) -> Iterator[tuple[str, str]]:
+        """What its keys ask for and this run can't give, wanted or not: (key, what is wrong)."""
+        yield from ()
+
+    def of_layer(self, plan: Plan, layer: Layer) -> Iterator[str]:
+        """The quantities that it will record of one of the layers."""
+        yield from ()
+
+    def of_model(self, plan: Plan) -> Iterator[str]:
+        """The quantities that it will record of the whole model."""
+        yield from ()
+
+    def measure(self, subject: "Subject") -> Iterator[Reading]:
+        """What it finds: `of_layer` and `of_model`, with values."""
+        raise NotImplementedError
+
+
+def repeated(key: str, entries: list[Any]) -> Iterator[tuple[str, str]]:
+    """The problem of a list with an entry that is there twice."""
+    if len(set(entries)) < len(entries):
+        yield key, f"an entry is there twice: {entries}"
+
+
+def available(norm: NoNorm | Norm) -> list[EvalStats]:
+    """The statistics over the batch that a norm can be evaluated with; none outside the batch family."""
+    return norm.available_statistics if isinstance(norm, BatchFamily) else []

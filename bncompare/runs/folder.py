@@ -244,8 +244,9 @@ class Run:
         config = self.config
         length = "training.steps" if config.training.epochs is None else "training.epochs"
         wanted = config.decisive
-        # At its end a run records each γ and β, which a longer one does not there.
-        if wanted["training.scheduler.name"] == "cosine" or config.diagnostics.norm_parameters:
+        # Such as each γ and β, which a longer run does not record where this one ends.
+        more_at_end = any(probe.more_at_end for probe in config.diagnostics.wanted)
+        if wanted["training.scheduler.name"] == "cosine" or more_at_end:
             return None
         found: list[tuple[int, Path]] = []
         for path in self.path.parent.glob(f"{glob.escape(self.path.name[: -len(config.digest)])}*"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bncompare.config import ClassClusteredSampler, Images, RandomRegression, RunConfig
+from bncompare.config import Images, RandomRegression, RunConfig
 from bncompare.randomness import generator
 from bncompare.training.images import BINARIZE_AT, Pool, find_data_dir, load_pool, pixel_scaling
 
@@ -147,23 +147,8 @@ def epoch_rows(run: RunConfig, split: Split, epoch: int) -> Tensor:
         return split.rows
     random = generator(run.seed, "order", epoch)
     order = torch.randperm(len(split), generator=random)
-    if isinstance(run.training.sampler, ClassClusteredSampler):
-        labels = split.targets[split.rows].cpu()
-        order = _class_blocks(order, labels, run.batch_size // run.training.sampler.classes_per_batch, random)
+    order = run.training.sampler.arrange(order, split.targets[split.rows], run.batch_size, random)
     return split.rows[order[: len(split) - run.dropped_examples].to(split.rows.device)]
-
-
-def _class_blocks(order: Tensor, labels: Tensor, size: int, random: torch.Generator) -> Tensor:
-    """Blocks of `size` examples of one class, shuffled; then what is left of the classes, in the given order."""
-    blocks, rest = list[Tensor](), torch.ones(len(order), dtype=torch.bool)
-    for label in torch.unique(labels):
-        places = (labels[order] == label).nonzero().squeeze(1)
-        places = places[: len(places) - len(places) % size]
-        rest[places] = False
-        blocks.append(order[places].view(-1, size))
-    stacked = torch.cat(blocks)
-    shuffled = stacked[torch.randperm(len(stacked), generator=random)]
-    return torch.cat([shuffled.flatten(), order[rest]])
 
 
 def probe_batch(run: RunConfig, split: Split) -> tuple[Tensor, Tensor]:

@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bncompare.config import RunConfig, one_at_a_time_statistics, validated_with
+from bncompare.config import RunConfig
 from bncompare.norms import BatchFamily, EvalStats, batch_norms
-from bncompare.probes import Measurement
-from bncompare.training.data import Split
+from bncompare.training.data import Dataset, Split
 from bncompare.training.statistics import evaluation_statistics, set_evaluation_mode
 
 EVALUATION_CHUNK = 500  # examples; a few MB of activations, and small enough for the caches
@@ -81,25 +80,23 @@ def evaluation_chunk(run: RunConfig, statistics: EvalStats) -> int:
     return run.batch_size if statistics == "batch" else EVALUATION_CHUNK
 
 
-def other_validations(
-    run: RunConfig, model: nn.Module, train_split: Split, validation: Split, loss_fn: Callable[..., Tensor]
-) -> Iterator[Measurement]:
-    """Validation with other statistics than the run's own, and one example at a time."""
-    norm, wanted = run.model.norm, run.diagnostics
-    if not isinstance(norm, BatchFamily):
-        return
-    for statistics in validated_with(run):
-        with evaluation_statistics(model, train_split, statistics):
-            chunk = evaluation_chunk(run, statistics)
-            for name, value in evaluate(model, validation, loss_fn, "val", chunk).items():
-                yield Measurement("model", f"{name} with {statistics} statistics", value)
-    if wanted.one_at_a_time is not None:
+def validate_otherwise(
+    run: RunConfig,
+    model: nn.Module,
+    dataset: Dataset,
+    loss_fn: Callable[..., Tensor],
+    statistics: EvalStats,
+    one_at_a_time: int | None,
+) -> dict[str, float]:
+    """Validation with other statistics than the run's own: of all examples, or of so many, one at a time."""
+    assert dataset.validation is not None
+    with evaluation_statistics(model, dataset.train, statistics):
+        if one_at_a_time is None:
+            return evaluate(model, dataset.validation, loss_fn, "val", evaluation_chunk(run, statistics))
         # Beside a copy of itself an example has the statistics it has alone, which torch refuses to compute.
-        twins = replace(validation, rows=validation.rows[: wanted.one_at_a_time].repeat_interleave(2))
-        for statistics in one_at_a_time_statistics(norm):
-            with evaluation_statistics(model, train_split, statistics), _first_example_alone(model):
-                for name, value in evaluate(model, twins, loss_fn, "val", chunk=2).items():
-                    yield Measurement("model", f"{name} one at a time with {statistics} statistics", value)
+        twins = replace(dataset.validation, rows=dataset.validation.rows[:one_at_a_time].repeat_interleave(2))
+        with _first_example_alone(model):
+            return evaluate(model, twins, loss_fn, "val", chunk=2)
 
 
 @contextmanager

@@ -4,16 +4,15 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import lr_scheduler
 
-from bncompare.config import EarlyStopping, ReduceOnPlateau, RunConfig, is_better_high
-from bncompare.probes import Measurement, Probe, measure_all
+from bncompare.config import EarlyStopping, RunConfig, is_better_high, plan
+from bncompare.probes import Reading, Subject
 from bncompare.randomness import StepRandomness
 from bncompare.training.data import Dataset, Split, epoch_rows, probe_batch
 from bncompare.training.evaluate import (
@@ -22,10 +21,10 @@ from bncompare.training.evaluate import (
     evaluate,
     evaluation_chunk,
     loss_function,
-    other_validations,
+    validate_otherwise,
 )
 from bncompare.training.model import build_model
-from bncompare.training.optimizer import build_optimizer, build_scheduler
+from bncompare.training.optimizer import build_optimizer
 from bncompare.training.snapshot import load_state
 from bncompare.training.statistics import evaluation_statistics, in_evaluation
 
@@ -55,7 +54,7 @@ class Record:
     """optimizer steps so far"""
     metrics: dict[str, float]
     """`train/…` averaged over the examples since the last evaluation, `val/…`, and `lr` of the last step"""
-    diagnostics: list[Measurement]
+    diagnostics: list[Reading]
     """what the `diagnostics` section asks for"""
     seconds: float
     """wall-clock since the last evaluation, this one included"""
@@ -71,124 +70,201 @@ def train(
     run: RunConfig, dataset: Dataset, device: torch.device, checkpoint: bytes | None = None
 ) -> Iterator[Record]:
     """Train a run, from its beginning or from a record's checkpoint, and yield its evaluations."""
-    training = run.training
-    train_split = dataset.train.to(device)
-    validation = dataset.validation.to(device) if dataset.validation else None
-    model = build_model(run, device)
-    random_layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, StepRandomness)]
-    optimizer = build_optimizer(run, model)
-    scheduler = build_scheduler(run, optimizer)
-    best = _Best(run)
-    patience = _Patience(training.early_stopping) if training.early_stopping else None
-    loss_fn = loss_function(run)
-    chunk = evaluation_chunk(run, eval_stats(run))
-    sums = Sums(run.data.is_classification, device)
-    largest_loss = math.inf  # known after the first batch
-    first_step = 0
+    loop = Loop(run, dataset, device)
     if checkpoint is not None:
-        state = load_state(checkpoint, run, model, optimizer, scheduler, device)
-        first_step, largest_loss = state["step"], state["largest_loss"]
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        best.load_state_dict(state["best"])
-        if scheduler:
-            scheduler.load_state_dict(state["scheduler"])
-        if patience:
-            patience.load_state_dict(state["patience"])
+        loop.load_state_dict(load_state(checkpoint, run, loop.model, loop.optimizer, loop.scheduler, device))
+    for step in range(loop.num_steps, run.total_steps):
+        loop.take(step)
+        if loop.is_evaluated(step):
+            record = loop.evaluate(step)
+            yield record
+            if record.outcome is not None:
+                return
 
-    rows: Tensor | None = None
-    started = time.perf_counter()
-    examples = 0
-    for step in range(first_step, run.total_steps):
-        epoch, position = divmod(step, run.steps_per_epoch)
-        if rows is None or position == 0:
-            rows = epoch_rows(run, train_split, epoch)
-        inputs, targets = train_split.batch(rows[position * run.batch_size : (position + 1) * run.batch_size])
-        for name, layer in random_layers:
-            layer.reseed(run.seed, name, step, device)
-        outputs = model(inputs)
-        loss = loss_fn(outputs, targets)
-        sums.add(loss.detach() * len(targets), outputs.detach(), targets)
-        examples += len(targets)
-        if step == 0 and training.diverged_above is not None:
-            largest_loss = training.diverged_above * loss.item()
+
+class Loop:
+    """A run in training: the model, what trains it, and what decides when it ends."""
+
+    def __init__(self, run: RunConfig, dataset: Dataset, device: torch.device) -> None:
+        self.run, self.device = run, device
+        # The test set is needed at the end alone.
+        validation = dataset.validation and dataset.validation.to(device)
+        self.dataset = replace(dataset, train=dataset.train.to(device), validation=validation)
+        self.model = build_model(run, device)
+        self.random_layers = {
+            n: layer for n, layer in self.model.named_modules() if isinstance(layer, StepRandomness)
+        }
+        self.optimizer = build_optimizer(run, self.model)
+        schedule = run.training.scheduler
+        self.scheduler = schedule.build(self.optimizer, run.training.epochs or run.total_steps)
+        self.watched = schedule.watched
+        self.loss_fn = loss_function(run)
+        self.sums = Sums(run.data.is_classification, device)
+        """over the examples since the last evaluation"""
+        self.examples = 0
+        """their number"""
+        self.num_steps = 0
+        """taken so far"""
+        self.rows: Tensor | None = None
+        """of the training examples, in the order of this epoch"""
+        self.largest_loss = math.inf
+        """that has not diverged; known after the first batch"""
+        self.has_diverged = False
+        self.best = _Best(run)
+        self.patience = _Patience(run.training.early_stopping) if run.training.early_stopping else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes in training, between two steps."""
+        return {
+            "step": self.num_steps,
+            "largest_loss": self.largest_loss,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+            "best": self.best.state_dict(),
+            "patience": self.patience.state_dict() if self.patience else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another loop of the same run was."""
+        self.num_steps, self.largest_loss = state["step"], state["largest_loss"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best.load_state_dict(state["best"])
+        if self.scheduler:
+            self.scheduler.load_state_dict(state["scheduler"])
+        if self.patience:
+            self.patience.load_state_dict(state["patience"])
+
+    def snapshot(self) -> bytes:
+        """`state_dict` as bytes, for `load_state`."""
+        buffer = io.BytesIO()
+        torch.save(self.state_dict(), buffer)
+        return buffer.getvalue()
+
+    # ------------------------------------------------------------ a step
+
+    def take(self, step: int) -> None:
+        """Train on the batch of this step, unless its loss says that the run has diverged."""
+        if self.examples == 0:
+            self.started = time.perf_counter()
+        inputs, targets = self._batch(step)
+        for name, layer in self.random_layers.items():
+            layer.reseed(self.run.seed, name, step, self.device)
+        outputs = self.model(inputs)
+        loss = self.loss_fn(outputs, targets)
+        self.sums.add(loss.detach() * len(targets), outputs.detach(), targets)
+        self.examples += len(targets)
+        if step == 0 and self.run.training.diverged_above is not None:
+            self.largest_loss = self.run.training.diverged_above * loss.item()
         # Reading the loss costs nothing on a CPU; on a GPU it would wait for it, so there an evaluation finds out.
-        diverged = device.type == "cpu" and not (math.isfinite(loss.item()) and loss.item() <= largest_loss)
-        if not diverged:
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            if training.clip_gradient_norm is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), training.clip_gradient_norm)
-            optimizer.step()
+        if self.device.type == "cpu":
+            self.has_diverged = not (math.isfinite(loss.item()) and loss.item() <= self.largest_loss)
+        if not self.has_diverged:
+            self._descend(loss)
+        self.num_steps = step + 1
+        self.lr = self.optimizer.param_groups[0]["lr"]
+        # A scheduler's unit is that of the run's length, unless it watches evaluations.
+        unit = self.run.steps_per_epoch if self.run.training.epochs is not None else 1
+        if self.scheduler and self.watched is None and self.num_steps % unit == 0:
+            self.scheduler.step()
 
-        lr = optimizer.param_groups[0]["lr"]
-        ends_epoch = position == run.steps_per_epoch - 1
-        counts = training.epochs is None or ends_epoch  # the scheduler's unit is that of the run's length
-        if scheduler and counts and not isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
-            scheduler.step()
-        is_last = step + 1 == run.total_steps
-        due = ends_epoch if training.eval_every is None else (step + 1) % training.eval_every == 0
-        if not (due or is_last or diverged):
-            continue
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        epoch, position = divmod(step, self.run.steps_per_epoch)
+        if position == 0 or self.rows is None:
+            self.rows = epoch_rows(self.run, self.dataset.train, epoch)
+        start = position * self.run.batch_size
+        return self.dataset.train.batch(self.rows[start : start + self.run.batch_size])
 
-        metrics = sums.means("train", examples)
-        training_seconds = time.perf_counter() - started
-        diagnostics = list[Measurement]()
-        passed = (step + 1) / run.steps_per_epoch
-        with evaluation_statistics(model, train_split, eval_stats(run)):
-            if validation:
-                metrics |= evaluate(model, validation, loss_fn, "val", chunk)
-            metrics["lr"] = lr
-            diverged = diverged or metrics["train/loss"] > largest_loss
-            diverged = diverged or not all(math.isfinite(value) for value in metrics.values())
-            if not diverged:
+    def _descend(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.run.training.clip_gradient_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.run.training.clip_gradient_norm)
+        self.optimizer.step()
+
+    # ------------------------------------------------------------ an evaluation
+
+    def is_evaluated(self, step: int) -> bool:
+        """Whether an evaluation follows this step, the last one taken."""
+        every = self.run.training.eval_every or self.run.steps_per_epoch
+        return self.has_diverged or (step + 1) % every == 0 or step + 1 == self.run.total_steps
+
+    def evaluate(self, step: int) -> Record:
+        """Evaluate the model after this step, measure what is due, and test it if the run ends here."""
+        metrics = self.sums.means("train", self.examples)
+        training_seconds = time.perf_counter() - self.started
+        epoch = (step + 1) / self.run.steps_per_epoch
+        with evaluation_statistics(self.model, self.dataset.train, eval_stats(self.run)):
+            if self.dataset.validation:
+                metrics |= self._evaluate(self.dataset.validation, "val")
+            metrics["lr"] = self.lr
+            self.has_diverged |= metrics["train/loss"] > self.largest_loss
+            self.has_diverged |= not all(map(math.isfinite, metrics.values()))
+            if not self.has_diverged:
                 # Within the `with`: the weights that are kept hold the statistics that gave the metrics.
-                best.update(passed, step + 1, metrics, model)
-        stop = False
-        if not diverged:
-            stop = patience is not None and patience.update(metrics)
-            if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
-                assert isinstance(training.scheduler, ReduceOnPlateau)
-                scheduler.step(metrics[training.scheduler.monitor or ""])
-        status: Status | None = (
-            "diverged" if diverged else "completed" if is_last else "stopped_early" if stop else None
+                self.best.update(epoch, step + 1, metrics, self.model)
+        status = self._status(step, metrics)
+        readings = self._measure(step, is_last=status is not None) if self._is_measured(step, status) else []
+        outcome = self._outcome(status, {"epoch": epoch, "step": step + 1, **metrics}) if status else None
+        seconds, speed = time.perf_counter() - self.started, self.examples / training_seconds
+        self.sums.reset()
+        self.examples = 0
+        return Record(epoch, step + 1, metrics, readings, seconds, speed, self.snapshot, outcome)
+
+    def _evaluate(self, split: Split, prefix: str) -> dict[str, float]:
+        chunk = evaluation_chunk(self.run, eval_stats(self.run))
+        return evaluate(self.model, split, self.loss_fn, prefix, chunk)
+
+    def _status(self, step: int, metrics: dict[str, float]) -> Status | None:
+        """How the run ends with this evaluation; None if it goes on."""
+        if self.has_diverged:
+            return "diverged"
+        stops = self.patience is not None and self.patience.update(metrics)
+        if self.scheduler and self.watched is not None:
+            self.scheduler.step(metrics[self.watched])
+        return "completed" if step + 1 == self.run.total_steps else "stopped_early" if stops else None
+
+    def _is_measured(self, step: int, status: Status | None) -> bool:
+        """At every so many evaluations and at the last, unless the run diverged."""
+        every = (self.run.training.eval_every or self.run.steps_per_epoch) * self.run.diagnostics.every
+        return status != "diverged" and (status is not None or (step + 1) % every == 0)
+
+    def _measure(self, step: int, *, is_last: bool) -> list[Reading]:
+        """What the wanted probes find in a copy of the model."""
+        run, train_split = self.run, self.dataset.train
+        if not run.diagnostics.wanted:
+            return []
+        subject = Subject(
+            plan(run),
+            self.model,
+            self.optimizer,
+            probe_batch(run, train_split),
+            self.loss_fn,
+            in_evaluation=partial(in_evaluation, train_split=train_split, statistics=eval_stats(run)),
+            validate=partial(validate_otherwise, run, self.model, self.dataset, self.loss_fn),
+            step=step,
+            lr=self.lr,
+            is_last=is_last,
         )
-        evaluation = epoch + 1 if training.eval_every is None else (step + 1) // training.eval_every
-        if not diverged and (status is not None or evaluation % run.diagnostics.every == 0):
-            if run.diagnostics.probes_the_model:
-                evaluating = partial(in_evaluation, train_split=train_split, statistics=eval_stats(run))
-                batch = probe_batch(run, train_split)
-                probe = Probe(run, model, optimizer, batch, loss_fn, evaluating, step, lr)
-                diagnostics += measure_all(probe, is_last=status is not None)
-            if validation:
-                diagnostics += other_validations(run, model, train_split, validation, loss_fn)
+        return [reading for probe in run.diagnostics.wanted for reading in probe.measure(subject)]
 
-        def snapshot(steps: int = step + 1, largest_loss: float = largest_loss) -> bytes:
-            buffer = io.BytesIO()
-            state = {
-                "step": steps,
-                "largest_loss": largest_loss,
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "scheduler": scheduler.state_dict() if scheduler else None,
-                "best": best.state_dict(),
-                "patience": patience.state_dict() if patience else None,
-            }
-            torch.save(state, buffer)
-            return buffer.getvalue()
-
-        outcome = None
-        if status is not None:
-            last = {"epoch": passed, "step": step + 1, **metrics}
-            test = dataset.test and dataset.test.to(device)
-            outcome = _outcome(run, status, best, last, model, train_split, test, loss_fn)
-        seconds = time.perf_counter() - started
-        yield Record(passed, step + 1, metrics, diagnostics, seconds, examples / training_seconds, snapshot, outcome)
-        if status is not None:
-            return
-        sums.reset()
-        examples = 0
-        started = time.perf_counter()
+    def _outcome(self, status: Status, last: dict[str, float]) -> Outcome:
+        """Test the last weights and the best ones."""
+        best, weights = self.best.metrics and dict(self.best.metrics), self.best.weights
+        if self.dataset.test is not None:
+            test, statistics = self.dataset.test.to(self.device), eval_stats(self.run)
+            with evaluation_statistics(self.model, self.dataset.train, statistics):
+                last = last | self._evaluate(test, "test")
+            if best is not None and weights is not None:
+                final = {name: value.clone() for name, value in self.model.state_dict().items()}
+                self.model.load_state_dict(weights)
+                # The population statistics of the best weights are among them.
+                kept = "running" if statistics == "population" else statistics
+                with evaluation_statistics(self.model, self.dataset.train, kept):
+                    best |= self._evaluate(test, "test")
+                self.model.load_state_dict(final)  # the checkpoint of this record holds the last weights
+        return Outcome(status, best, last, weights)
 
 
 class _Best:
@@ -243,30 +319,3 @@ class _Patience:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.reference, self.without_improvement = state["reference"], state["without_improvement"]
-
-
-def _outcome(
-    run: RunConfig,
-    status: Status,
-    best: _Best,
-    last: dict[str, float],
-    model: nn.Module,
-    train_split: Split,
-    test: Split | None,
-    loss_fn: Callable[..., Tensor],
-) -> Outcome:
-    """Test the last weights and the best ones."""
-    best_metrics = best.metrics and dict(best.metrics)
-    if test is not None:
-        statistics = eval_stats(run)
-        chunk = evaluation_chunk(run, statistics)
-        with evaluation_statistics(model, train_split, statistics):
-            last = last | evaluate(model, test, loss_fn, "test", chunk)
-        if best_metrics is not None and best.weights is not None:
-            final = {name: value.clone() for name, value in model.state_dict().items()}
-            model.load_state_dict(best.weights)
-            # The population statistics of the best weights are among them.
-            with evaluation_statistics(model, train_split, "running" if statistics == "population" else statistics):
-                best_metrics |= evaluate(model, test, loss_fn, "test", chunk)
-            model.load_state_dict(final)  # the checkpoint of this record holds the last weights
-    return Outcome(status, best_metrics, last, best.weights)

@@ -4,15 +4,13 @@ hidden.0.linear → hidden.0.norm → hidden.0.activation → hidden.0.dropout �
 conv.0.conv → conv.0.norm → conv.0.activation → conv.0.pool → … → dense.0.linear → … → output.linear
 """
 
-import math
 from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
-from torch.nn import init
 from torch.nn.utils.parametrize import register_parametrization
 
-from bncompare.config import KERNEL_SIZE, POOL_SIZE, AnyInit, Layer, LeNet, RunConfig, layers
+from bncompare.config import KERNEL_SIZE, POOL_SIZE, Layer, LeNet, RunConfig, layers
 from bncompare.errors import UserError
 from bncompare.norms import ActivationNorm, WeightParametrization
 from bncompare.randomness import StepRandomness, derive, generator
@@ -74,13 +72,19 @@ def build_model(run: RunConfig, device: torch.device | str = "cpu") -> nn.Sequen
     Weights are drawn on the CPU, so that they are the same on every device.
     """
     model = _build(run)
-    for name, parameter in model.named_parameters():
-        layer_name, kind = name.rsplit(".", 1)
-        layer = model.get_submodule(layer_name)
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            _initialize(run.model.init, kind, parameter, layer.weight[0].numel(), generator(run.seed, f"init {name}"))
+    _draw(run, model)
     _parametrize(run, model)
     return model.to(device)
+
+
+@torch.no_grad()
+def _draw(run: RunConfig, model: nn.Module) -> None:
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            run.model.init.draw_weight(layer.weight, generator(run.seed, f"init {name}.weight"))
+            if layer.bias is not None:
+                fan_in = layer.weight[0].numel()
+                run.model.init.draw_bias(layer.bias, fan_in, generator(run.seed, f"init {name}.bias"))
 
 
 def count_parameters(run: RunConfig) -> int:
@@ -169,29 +173,6 @@ def _block(run: RunConfig, layer: Layer) -> OrderedDict[str, nn.Module]:
     if isinstance(model, LeNet) and layer.kind == "conv":
         block["pool"] = (nn.AvgPool2d if model.pooling == "avg" else nn.MaxPool2d)(POOL_SIZE)
     return block
-
-
-@torch.no_grad()
-def _initialize(choice: AnyInit, kind: str, parameter: Tensor, fan_in: int, random: torch.Generator) -> None:
-    """Draw the initial values of a `weight` or `bias`."""
-    if kind == "bias":
-        if choice.kind == "torch_default":
-            bound = 1 / math.sqrt(fan_in)
-            parameter.uniform_(-bound, bound, generator=random)
-        else:
-            parameter.zero_()
-    elif choice.kind == "torch_default":
-        init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=random)  # what torch.nn.Linear does
-    elif choice.kind == "normal":
-        parameter.normal_(0, choice.std, generator=random)
-    elif choice.kind == "xavier_uniform":
-        init.xavier_uniform_(parameter, choice.gain, generator=random)
-    elif choice.kind == "xavier_normal":
-        init.xavier_normal_(parameter, choice.gain, generator=random)
-    elif choice.kind == "kaiming_uniform":
-        init.kaiming_uniform_(parameter, nonlinearity="relu", generator=random).mul_(choice.gain)
-    else:
-        init.kaiming_normal_(parameter, nonlinearity="relu", generator=random).mul_(choice.gain)
 
 
 def resolve_device(name: str) -> torch.device:
