@@ -10,7 +10,8 @@ import contextlib
 import glob
 import os
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,10 @@ from bncompare.runs.layout import (
     DIAGNOSTICS_HEADER,
     FILES,
     MAX_TABLE_BYTES,
-    REPLACEABLE,
     TIMING_HEADER,
     State,
 )
-from bncompare.runs.read import read_result, read_run, reason
+from bncompare.runs.read import read_config, read_metrics, read_result, read_run, read_timing, reason
 from bncompare.runs.weights import check_weights
 
 
@@ -50,6 +50,8 @@ class Condition:
     """a line for each file that is lost, damaged or cannot be read, and what follows"""
     checkpoint: Checkpoint | None = None
     """what to go on from"""
+    lost: tuple[str, ...] = ()
+    """files of a finished run to be written again"""
 
 
 class RunStore:
@@ -77,6 +79,11 @@ class Run:
     _lock_descriptor: int | None = None
 
     @property
+    def has_result(self) -> bool:
+        """Whether it may be finished, without a look at its files."""
+        return os.path.lexists(self.path / "result.json")
+
+    @property
     def state(self) -> State:
         """What `examine` finds."""
         return self.examine().state
@@ -92,7 +99,8 @@ class Run:
             result = read_result(self.path)
             if result is not None and result["status"] != "failed":
                 self._check_finished(result)
-                return Condition("finished")
+                lost = self._lost()
+                return Condition("finished", tuple(lost.values()), lost=tuple(lost))
         except MISSING as error:
             spoilt.append(f"{self.path / error.filename}: lost")
         except OSError as error:
@@ -121,7 +129,7 @@ class Run:
 
     def _check_finished(self, result: dict[str, Any]) -> None:
         """Raises OSError, ValueError or UserError if one of the files of a finished run is not as it was written."""
-        if list(read_run(self.path).metrics) != self.config.metrics_header.rstrip().split(","):
+        if list(read_metrics(self.path, result)) != self.config.metrics_header.rstrip().split(","):
             raise ValueError("metrics.csv has other columns than its config asks for")
         if result["status"] != "diverged" and measured(self.config):
             text = read_text(self.path / "diagnostics.csv", MAX_TABLE_BYTES)
@@ -129,6 +137,37 @@ class Run:
                 raise ValueError("diagnostics.csv is cut off")
         if result.get("best") is not None:
             check_weights(self.path / "best.safetensors")
+
+    def _lost(self) -> dict[str, str]:
+        """What is lost or damaged of the replaceable files of a finished run, a line each. Raises OSError."""
+        lost = {}
+        for name, read in REPLACEABLE.items():
+            try:
+                read(self.path)
+            except MISSING:
+                lost[name] = f"{self.path / name}: lost; it is written again"
+            except (ValueError, UserError) as error:
+                lost[name] = f"{self.path / name}: damaged: {reason(error)}; it is written again"
+        return lost
+
+    def write_again(self, names: Iterable[str], draw: Callable[[dict[str, list[float]]], bytes]) -> None:
+        """Write files that a finished run lost, as they were: from its config and its last checkpoint.
+
+        `draw` makes curves.png of metrics.csv. Without the checkpoint nothing is known of times and machine. Raises
+        OSError, ValueError or StorageError.
+        """
+        checkpoint = None
+        with contextlib.suppress(OSError, Damaged, UserError):
+            checkpoint = read_checkpoint(self.path / "checkpoint.pt", self.config)
+        contents = {
+            "config.yaml": lambda: self.config.to_yaml(),
+            "environment.json": lambda: to_json(checkpoint.made_on if checkpoint else {}),
+            "timing.csv": lambda: "".join([TIMING_HEADER, *(checkpoint.tables["timing"] if checkpoint else [])]),
+        }
+        files = {name: contents[name]().encode() for name in names if name in contents}
+        if "curves.png" in names:
+            files["curves.png"] = draw(read_metrics(self.path, None))
+        self._write(files)
 
     def lock(self) -> bool:
         """Become the run's only writer until `unlock`; False if another process is."""
@@ -215,7 +254,10 @@ class Run:
         `extend` goes on from a shorter run that was finished, where there is one. Raises StorageError if a file
         cannot be read.
         """
-        condition = self.examine(extend=extend)
+        return self.go_on(self.examine(extend=extend))
+
+    def go_on(self, condition: Condition) -> Checkpoint | None:
+        """The same from what `examine` found."""
         if condition.state == "unreadable":
             raise StorageError(*condition.problems)
         checkpoint = condition.checkpoint
@@ -303,6 +345,23 @@ class Run:
         for name, content in files.items():
             write_atomic(self.path / name, content, lasting=name not in REPLACEABLE)
         sync_folder(self.path)
+
+
+def _see(path: Path) -> None:
+    """A file that nothing depends on, whatever it is. Raises OSError if there is none, ValueError if it is empty."""
+    found = path.lstat()
+    if stat.S_ISREG(found.st_mode) and not found.st_size:
+        raise ValueError(f"{path.name} is empty")
+
+
+# How to see that they are whole. A finished run that loses one of them is finished, and the same command writes it
+# again: not worth the wait for the disk, which is most of what a tiny run costs.
+REPLACEABLE: dict[str, Callable[[Path], object]] = {
+    "config.yaml": read_config,
+    "environment.json": lambda folder: _see(folder / "environment.json"),
+    "timing.csv": read_timing,
+    "curves.png": lambda folder: _see(folder / "curves.png"),
+}
 
 
 def _unreadable(folder: Path, error: OSError) -> str:

@@ -169,7 +169,30 @@ def _run_folders(path: Path, depth: int, warnings: list[str], links: list[Path])
 
 def read_run(path: Path) -> LoadedRun:
     """One run folder, written here or elsewhere. Raises OSError, ValueError or UserError if it is not one."""
-    config = parse_alike_yaml(read_text(path / "config.yaml", MAX_TEXT_BYTES), "config.yaml")
+    config = read_config(path)
+    variant, result = config["variant"], read_result(path)
+    metrics, timing = read_metrics(path, result), read_timing(path)
+    times = list(accumulate(timing["seconds"]))
+    at_step = dict(zip(timing["step"], times, strict=True))
+    elapsed = [at_step.get(step, math.nan) for step in metrics["step"]]
+    seconds = times[-1] if times else 0.0
+    return LoadedRun(
+        path,
+        config["name"],
+        variant["label"],
+        variant["index"],
+        config["seeds"][0],
+        config,
+        metrics,
+        seconds,
+        result,
+        elapsed,
+    )
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The config.yaml of one run, with what it is called and grouped by. Raises OSError, ValueError or UserError."""
+    config: dict[str, Any] = parse_alike_yaml(read_text(path / "config.yaml", MAX_TEXT_BYTES), "config.yaml")
     try:
         experiment, (seed,), variant = config["name"], config["seeds"], config["variant"]
         label, index = variant["label"], variant["index"]
@@ -185,18 +208,23 @@ def read_run(path: Path) -> LoadedRun:
     settings = variant.get("settings", {})
     if not isinstance(settings, dict) or not all(key.isprintable() for key in settings):
         raise ValueError("config.yaml: the variant's settings are not a mapping of keys")
+    return config
+
+
+def read_metrics(path: Path, result: dict[str, Any] | None) -> dict[str, list[float]]:
+    """The columns of metrics.csv, which end where result.json says. Raises OSError or ValueError."""
     metrics = parse_metrics(read_text(path / "metrics.csv", MAX_TABLE_BYTES))
-    result = read_result(path)
     if result is not None and result["status"] != "failed" and metrics["step"][-1:] != [result.get("steps")]:
         raise ValueError("metrics.csv does not end where result.json does")
+    return metrics
+
+
+def read_timing(path: Path) -> dict[str, list[float]]:
+    """The columns of timing.csv. Raises OSError or ValueError."""
     timing = parse_timing(read_text(path / "timing.csv", MAX_TABLE_BYTES))
-    times = list(accumulate(timing["seconds"]))
-    if not all(map(math.isfinite, times)):
+    if not all(map(math.isfinite, accumulate(timing["seconds"]))):
         raise ValueError("timing.csv: the seconds are not finite")
-    at_step = dict(zip(timing["step"], times, strict=True))
-    elapsed = [at_step.get(step, math.nan) for step in metrics["step"]]
-    seconds = times[-1] if times else 0.0
-    return LoadedRun(path, experiment, label, index, seed, config, metrics, seconds, result, elapsed)
+    return timing
 
 
 def read_result(path: Path) -> dict[str, Any] | None:
