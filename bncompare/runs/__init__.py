@@ -6,7 +6,7 @@ read are `LoadedRun`s, tidy rows with `load_runs`. Imports no torch.
 
 from bncompare.runs.checkpoint import ADVICE, Checkpoint
 from bncompare.runs.experiments import ExperimentRuns, baseline, experiments, settings_of, validates_on_test
-from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_atomic
+from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_output
 from bncompare.runs.folder import Condition, Run, RunStore
 from bncompare.runs.layout import State
 from bncompare.runs.read import LoadedRun, available_metrics, read_run, read_runs
@@ -40,5 +40,5 @@ __all__ = [
     "settings_of",
     "to_json",
     "validates_on_test",
-    "write_atomic",
+    "write_output",
 ]

@@ -79,6 +79,20 @@ def write_atomic(path: Path, content: bytes, *, lasting: bool = True) -> None:
             raise
 
 
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file where a person says: to where a link leads, and into a pipe or a device; raises StorageError."""
+    with storage_errors(path):
+        try:
+            is_regular = stat.S_ISREG(path.stat().st_mode)
+        except FileNotFoundError:
+            is_regular = True
+        if not is_regular:
+            path.write_bytes(content)
+            return
+        target = Path(os.path.realpath(path))
+    write_atomic(target, content)
+
+
 def make_folder(path: Path) -> None:
     """Create a folder, and those above it, unless it is there; raises StorageError."""
     with storage_errors(path):

@@ -95,6 +95,8 @@ class Run:
         which is left as it is until a person has seen to the file. `extend` looks for a shorter run that is finished.
         """
         spoilt: list[str] = []
+        if self.path.is_symlink():
+            return Condition("unreadable", (f"{self.path}: cannot be read: is a link",))
         try:
             result = read_result(self.path)
             if result is not None and result["status"] != "failed":
@@ -176,21 +178,25 @@ class Run:
         # Not through a link, which may lead anywhere.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         make_folder(self.path.parent)
-        with storage_errors(self._lock_path):
-            while True:
+        if self.path.is_symlink():
+            raise StorageError(f"{self.path}: cannot be written: is a link")
+        while True:
+            with storage_errors(self._lock_path):
                 descriptor = os.open(self._lock_path, flags, 0o666)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    if os.fstat(descriptor).st_ino == os.lstat(self._lock_path).st_ino:
-                        self._lock_descriptor = descriptor
-                        return True
-                except BlockingIOError:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(descriptor).st_ino == os.lstat(self._lock_path).st_ino:
+                    self._lock_descriptor = descriptor
+                    return True
+            except BlockingIOError:
+                return False
+            except FileNotFoundError:  # its holder removed it between the opening and the locking: it locks nothing
+                pass
+            except OSError as error:
+                raise StorageError(f"{self._lock_path}: cannot be locked: {error.strerror}") from None
+            finally:
+                if self._lock_descriptor != descriptor:
                     os.close(descriptor)
-                    return False
-                except FileNotFoundError:
-                    pass
-                # Its holder removed the file between the opening and the locking: that lock is worth nothing.
-                os.close(descriptor)
 
     def remove_stale_lock(self) -> None:
         """Remove the file of a lock whose holder was killed; one that is held stays."""
@@ -293,6 +299,8 @@ class Run:
         found: list[tuple[int, Path]] = []
         for path in self.path.parent.glob(f"{glob.escape(self.path.name[: -len(config.digest)])}*"):
             with contextlib.suppress(OSError, ValueError, UserError, KeyError, TypeError):
+                if path.is_symlink():
+                    continue
                 run = read_run(path)
                 theirs = RunConfig.model_validate(run.config).decisive
                 if run.result is None or run.status != "completed" or theirs["training"][length] is None:
