@@ -15,7 +15,7 @@ import pytest
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
-from bncompare.errors import StorageError
+from bncompare.errors import StorageError, UserError
 from bncompare.runs import folder as store
 from bncompare.runs.files import write_atomic, write_output
 from bncompare.runs.folder import Run, RunStore
@@ -462,6 +462,27 @@ def test_an_unfinished_run_is_read(tmp_path: Path, configs: list[RunConfig]) -> 
     assert run.status == "unfinished"
     assert run.best("val/loss") is None
     assert run.metrics["step"] == [3, 6]
+
+
+@pytest.mark.parametrize(
+    ("key", "overrides"),
+    [
+        (None, ["training.epochs=100000"]),
+        ("training.eval_every", ["training.epochs=1000000"]),
+        ("training.eval_every", ["training.epochs=null", "training.steps=1000000", "training.eval_every=1"]),
+        (None, ["training.epochs=1000000", "training.eval_every=100"]),
+        ("diagnostics.every", ["training.epochs=100000", "diagnostics.activations=true"]),
+        (None, ["training.epochs=100000", "diagnostics.activations=true", "diagnostics.every=100"]),
+        ("diagnostics.every", ["model.hidden=[65536, 65536, 65536]", "diagnostics.norm_parameters=true"]),
+    ],
+)
+def test_a_run_whose_tables_would_not_be_read(key: str | None, overrides: list[str]) -> None:
+    """It would be trained for nothing, again and again: the config is refused, with the key that mends it."""
+    if key is None:
+        assert expand(*overrides)
+        return
+    with pytest.raises(UserError, match=rf"{key}: .* evaluations make .*\.csv up to .* no more than 32 are read"):
+        expand(*overrides)
 
 
 # ---------------------------------------------------------------- locks

@@ -197,7 +197,12 @@ class _Sweep:
 
             assert self.cluster is not None
             return ray.execute(
-                jobs, self._again, address=self.cluster, num_jobs=self.num_processes, load=self.datasets.load
+                jobs,
+                self._again,
+                address=self.cluster,
+                num_jobs=self.num_processes,
+                load=self.datasets.load,
+                abandoned=self.abandoned,
             )
         num_processes = self.num_processes
         if num_processes is None:

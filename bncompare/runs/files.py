@@ -46,7 +46,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     with regular_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
-            raise OSError(errno.EFBIG, f"larger than {max_bytes >> 10:,} KiB")
+            raise OSError(errno.EFBIG, f"larger than {-(-max_bytes // 1024):,} KiB")
         return file.read(size)
 
 

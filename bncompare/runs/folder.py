@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bncompare.config import RunConfig, measured
+from bncompare.config import MAX_TABLE_BYTES, RunConfig, measured
 from bncompare.errors import StorageError, UserError
 from bncompare.runs.checkpoint import Checkpoint, Damaged, read_checkpoint
 from bncompare.runs.files import (
@@ -33,7 +33,6 @@ from bncompare.runs.layout import (
     CHECKPOINTS,
     DIAGNOSTICS_HEADER,
     FILES,
-    MAX_TABLE_BYTES,
     TIMING_HEADER,
     State,
 )

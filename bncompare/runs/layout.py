@@ -14,7 +14,6 @@ CHECKPOINTS = ("checkpoint.pt", "checkpoint-before.pt")  # the one before, shoul
 State = Literal["finished", "begun", "extends", "damaged", "new", "unreadable"]
 
 MAX_TEXT_BYTES = MAX_BYTES  # of config.yaml and the JSON files
-MAX_TABLE_BYTES = 32 * 1024 * 1024
 MAX_NUMBER = 1e100  # far beyond float32
 MAX_COLUMNS = 100
 

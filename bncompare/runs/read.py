@@ -11,10 +11,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from bncompare.config import NAME, is_label, parse_alike_yaml
+from bncompare.config import MAX_TABLE_BYTES, NAME, is_label, parse_alike_yaml
 from bncompare.errors import UserError, printable
 from bncompare.runs.files import MISSING, read_text
-from bncompare.runs.layout import COLUMN, MAX_TABLE_BYTES, MAX_TEXT_BYTES, STATUSES
+from bncompare.runs.layout import COLUMN, MAX_TEXT_BYTES, STATUSES
 from bncompare.runs.tables import Diagnostic, parse_metrics, parse_timing, read_diagnostics, within_reach
 
 MAX_SEARCH_DEPTH = 4
