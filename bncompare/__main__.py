@@ -1,6 +1,14 @@
-"""`python -m bncompare` is the same as `bncompare`."""
+"""The entry point: `bncompare` and `python -m bncompare`."""
+
+import signal
+
+if __name__ != "__mp_main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # First of all: Ctrl-C in the middle of an import would be a traceback. Training has a handler of its own.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from bncompare.cli import main
+
+__all__ = ["main"]
 
 if __name__ == "__main__":  # worker processes import it too
     main()

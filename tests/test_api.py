@@ -51,7 +51,7 @@ def test_warnings_of_folders_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "linked").symlink_to(next(EXAMPLE.iterdir()))
     bad, link = load_runs(tmp_path, EXAMPLE).warnings
     assert bad.startswith(f"{tmp_path / 'bad'}: skipped: ")
-    assert link == f"{tmp_path}: skipped: a link to a folder: linked"
+    assert link == f"{tmp_path}: skipped: a link to a run folder: linked"
 
 
 def test_rows() -> None:

@@ -1027,6 +1027,15 @@ def extracted_changed(place: Place) -> None:
     rewrite(place(IMAGE_FILES) / IMAGE_FILES[0], flip)
 
 
+def endless(place: Place) -> None:
+    """A terabyte in place of an archive, and devices in place of the others."""
+    raw = place([])
+    with (raw / ARCHIVES[0]).open("wb") as file:
+        file.truncate(2**40)
+    for name in (*ARCHIVES[1:], *IMAGE_FILES):
+        (raw / name).symlink_to("/dev/zero")
+
+
 def extracted_missing(place: Place) -> None:
     place(IMAGE_FILES[1:])
 
@@ -1043,6 +1052,7 @@ def extracted_missing(place: Place) -> None:
         pytest.param(other_dataset, "data", ARCHIVES, id="other dataset", marks=pytest.mark.data),
         pytest.param(no_raw_folder, "data", ARCHIVES, id="no raw folder", marks=pytest.mark.data),
         pytest.param(raw_is_a_file, "data", [], id="raw is a file"),
+        pytest.param(endless, "data", ARCHIVES, id="files without end", marks=pytest.mark.data),
         pytest.param(truncated_archive, "data", ARCHIVES[:1], id="archive truncated", marks=pytest.mark.data),
         pytest.param(flipped_byte, "data", ARCHIVES[1:2], id="archive with a flipped byte", marks=pytest.mark.data),
         pytest.param(empty_archive, "data", ARCHIVES[:1], id="archive empty", marks=pytest.mark.data),

@@ -77,6 +77,8 @@ def test_csv_of_any_name(tmp_path: Path) -> None:
         ("-1", "'-1"),
         ("@SUM(1)", "'@SUM(1)"),
         ("＝1", "'＝1"),
+        ("a;=1+1", "a;'=1+1"),
+        ("a,@b;-1", "a,'@b;'-1"),
         ("lr=0.1", "lr=0.1"),
         ("a\u202eb\u200bc\u3164", "a\ufffdb\ufffdc\ufffd"),
     ],

@@ -152,23 +152,30 @@ def test_many_runs_are_read_fast(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- nothing outside the folder
 
 
-def test_linked_folders_are_not_followed(tmp_path: Path, folders: list[Path]) -> None:
-    """Links to folders are not gone into, and a line says so: no run twice, no loop, no run of elsewhere."""
+def test_linked_folders(tmp_path: Path, folders: list[Path]) -> None:
+    """A link to a run folder is skipped, and a line says so; one to another folder is followed, into no loop, and no
+    run is there twice."""
     root, elsewhere = tmp_path / "runs", tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "link\x1b").symlink_to(folders[0], target_is_directory=True)
+    (elsewhere / "link").symlink_to(folders[0], target_is_directory=True)
+    (elsewhere / "tiny\x1b").symlink_to(root / "tiny", target_is_directory=True)
     (root / "tiny" / "loop").symlink_to(root, target_is_directory=True)
     (root / "tiny" / "file").symlink_to(folders[0] / "config.yaml")
     loaded, warnings = read_runs([root, elsewhere])
-    assert len(loaded) == 4
+    assert [run.path.parent for run in loaded] == [root / "tiny"] * 4
     assert warnings == [
-        f"{root}: skipped: a link to a folder: tiny/loop",
-        f"{elsewhere}: skipped: a link to a folder: link\N{REPLACEMENT CHARACTER}",
+        f"{elsewhere}: skipped: a folder with the name {'tiny' + chr(27)!r}",
+        f"{elsewhere}: skipped: a link to a run folder: link",
     ]
+    (elsewhere / "tiny\x1b").rename(elsewhere / "tiny")
+    loaded, _ = read_runs([elsewhere])
+    assert [run.path.parent for run in loaded] == [elsewhere / "tiny"] * 4
+    (tmp_path / "all").symlink_to(elsewhere)
+    assert len(read_runs([tmp_path / "all"])[0]) == 4
     for i in range(1000):
         (root / f"link{i:03}").symlink_to(folders[0], target_is_directory=True)
     _, (warning,) = read_runs([root])
-    assert warning.startswith(f"{root}: skipped: 1001 links to folders: link000, link001, ")
+    assert warning.startswith(f"{root}: skipped: 1000 links to run folders: link000, link001, ")
     assert len(warning) < len(str(root)) + 350
 
 

@@ -8,15 +8,16 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
-from bncompare.errors import StorageError
+from bncompare.errors import StorageError, UserError
 from bncompare.runs import folder as store
-from bncompare.runs.files import write_atomic
+from bncompare.runs.files import write_atomic, write_output
 from bncompare.runs.folder import Run, RunStore
 from bncompare.runs.read import read_run
 from bncompare.runs.tables import parse_metrics
@@ -180,6 +181,45 @@ def test_permissions_follow_the_umask(tmp_path: Path, umask: int, mode: int) -> 
     finally:
         assert os.umask(before) == umask
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
+
+
+def a_link(path: Path, target: Path) -> None:
+    target.write_bytes(b"old")
+    path.symlink_to(target)
+
+
+OUTPUTS: dict[str, Callable[[Path, Path], None]] = {
+    "nothing": lambda path, target: None,
+    "a file": lambda path, target: path.write_bytes(b"old") and None,
+    "a link": a_link,
+    "a dangling link": Path.symlink_to,
+    "a pipe": lambda path, target: os.mkfifo(path),
+}
+
+
+@pytest.mark.parametrize("case", OUTPUTS)
+def test_an_output_goes_where_its_name_leads(tmp_path: Path, case: str) -> None:
+    """A file that a person asked for replaces a file; links, pipes and devices stay what they are."""
+    path, target = tmp_path / "out", tmp_path / "target"
+    OUTPUTS[case](path, target)
+    before = stat.S_IFMT(path.lstat().st_mode) if case != "nothing" else stat.S_IFREG
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if case == "a pipe" else None
+    write_output(path, b"new")
+    assert stat.S_IFMT(path.lstat().st_mode) == before
+    assert (os.read(descriptor, 9) if descriptor is not None else path.read_bytes()) == b"new"
+    assert target.exists() == ("link" in case)
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize(("make", "why"), [(Path.mkdir, "Is a directory"), (lambda p: p.symlink_to(p), "is a link")])
+def test_an_output_that_cannot_be_written(tmp_path: Path, make: Callable[[Path], None], why: str) -> None:
+    """It is an error that names it."""
+    path = tmp_path / "out"
+    make(path)
+    with pytest.raises(StorageError) as raised:
+        write_output(path, b"new")
+    assert str(raised.value) == f"{path}: cannot be written: {why}"
 
 
 # ---------------------------------------------------------------- names of folders
@@ -424,6 +464,27 @@ def test_an_unfinished_run_is_read(tmp_path: Path, configs: list[RunConfig]) -> 
     assert run.metrics["step"] == [3, 6]
 
 
+@pytest.mark.parametrize(
+    ("key", "overrides"),
+    [
+        (None, ["training.epochs=100000"]),
+        ("training.eval_every", ["training.epochs=1000000"]),
+        ("training.eval_every", ["training.epochs=null", "training.steps=1000000", "training.eval_every=1"]),
+        (None, ["training.epochs=1000000", "training.eval_every=100"]),
+        ("diagnostics.every", ["training.epochs=100000", "diagnostics.activations=true"]),
+        (None, ["training.epochs=100000", "diagnostics.activations=true", "diagnostics.every=100"]),
+        ("diagnostics.every", ["model.hidden=[65536, 65536, 65536]", "diagnostics.norm_parameters=true"]),
+    ],
+)
+def test_a_run_whose_tables_would_not_be_read(key: str | None, overrides: list[str]) -> None:
+    """It would be trained for nothing, again and again: the config is refused, with the key that mends it."""
+    if key is None:
+        assert expand(*overrides)
+        return
+    with pytest.raises(UserError, match=rf"{key}: .* evaluations make .*\.csv up to .* no more than 32 are read"):
+        expand(*overrides)
+
+
 # ---------------------------------------------------------------- locks
 
 
@@ -437,6 +498,25 @@ def test_one_writer(tmp_path: Path, configs: list[RunConfig]) -> None:
     assert second.lock()
     assert not first.lock()
     second.unlock()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_lock_that_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configs: list[RunConfig], number: int
+) -> None:
+    """A file system without locks is an error about locking, and leaves no file open."""
+    run = RunStore(tmp_path).run(configs[0])
+    descriptors = list[int]()
+
+    def fail(descriptor: int, operation: int) -> None:
+        descriptors.append(descriptor)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(StorageError, match=f"cannot be locked: {os.strerror(number)}"):
+        run.lock()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptors[0])
 
 
 def test_a_lock_that_was_removed_is_none(

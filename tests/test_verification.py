@@ -56,6 +56,7 @@ def test_different(runs: Path) -> None:
         "different": ["metrics.csv from epoch 2 on"],
         "missing": ["best.safetensors"],
         "elsewhere": [],
+        "problem": None,
     }
     table = call("verify", str(changed))
     assert table.code == 1
@@ -98,17 +99,42 @@ def test_nothing_to_verify(runs: Path) -> None:
     assert call("verify", "runs").code == 2
 
 
-def test_a_config_of_another_version(runs: Path) -> None:
-    """A config that is not understood is named, with its line; nothing is trained."""
-    changed = sorted(runs.glob("tiny/none-s0-*"))[0]
+def test_a_file_that_is_lost_is_not_reproduced(runs: Path) -> None:
+    """Whatever the other files say."""
+    name = "best.safetensors"
+    (changed,) = runs.glob("tiny/none-s0-*")
+    (changed / name).unlink()
+    ended = call("verify", str(changed))
+    assert ended.code == 1
+    assert cells(ended.out)[1][1:3] == ["DIFFERENT", name]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("claims: []", "claims: []\nnovelty: 1", "novelty"),
+        ("device: cpu", "device: cuda:7", "device cuda:7: this machine has"),
+        ("hidden: [", "hidden: [65536, 65536, 65536, ", "memory"),
+    ],
+)
+def test_a_run_that_cannot_be_retrained(runs: Path, old: str, new: str, why: str) -> None:
+    """A config of another version, or that asks for more than there is here, is a row that says so; the others are
+    verified."""
+    (changed,) = runs.glob("tiny/none-s0-*")
     text = (changed / "config.yaml").read_text()
-    (changed / "config.yaml").write_text(text + "novelty: 1\n")
+    assert old in text
+    (changed / "config.yaml").write_text(text.replace(old, new, 1))
     assert read_run(changed).status == "completed"
-    ended = call("verify", "runs")
-    assert (ended.code, ended.out) == (2, "")
-    assert "novelty" in ended.err
-    assert str(changed) in ended.err
+    ended = call("verify", "runs", "--json")
+    assert ended.code == 1
     assert "Traceback" not in ended.err
+    left_out, *others = strict(ended.out)["runs"]
+    assert (left_out["path"], left_out["identical"]) == (str(changed), False)
+    assert why in left_out["problem"]
+    assert [item["identical"] for item in others] == [True] * 3
+    alone = call("verify", str(changed))
+    assert (alone.code, alone.out.splitlines()[-1]) == (1, "0 of 1 runs reproduced to the byte")
+    assert "NOT RETRAINED" in alone.out
 
 
 IMAGES = """\

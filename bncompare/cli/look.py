@@ -38,7 +38,7 @@ def plot(
 ) -> None:
     """Draw what the runs contain: curves, differences seed by seed, hyperparameter sweeps, times to a threshold."""
     from bncompare.figures import experiment_figures, render
-    from bncompare.runs import experiments, write_atomic
+    from bncompare.runs import experiments, write_output
 
     runs = runs_at(paths, with_diagnostics=not metric)
     available = list(dict.fromkeys(name for run in runs for name in run.metrics if name not in ("epoch", "step")))
@@ -61,7 +61,7 @@ def plot(
             names = (f"{stem}{'' if number == 1 else f'-{number}'}.{format}" for number in itertools.count(1))
             file = next(target / name for name in names if target / name not in taken)
             taken.add(file)
-            write_atomic(file, render(figure.figure, format))
+            write_output(file, render(figure.figure, format))
             print(printable(str(file)))
 
 
@@ -106,9 +106,9 @@ def report(
     found = sections(runs, metrics=metric, at=at, versus=versus, threshold=threshold)
     if html is not None:
         from bncompare.report import to_html
-        from bncompare.runs import write_atomic
+        from bncompare.runs import write_output
 
-        write_atomic(html, to_html(found).encode())
+        write_output(html, to_html(found).encode())
         print(printable(str(html)), file=sys.stderr if markdown or as_json else sys.stdout)
     if markdown:
         from bncompare.report import to_markdown
@@ -162,7 +162,7 @@ def export(
 ) -> None:
     """Write runs for other tools: a CSV row per run, evaluation and metric, or a TensorBoard run for each run."""
     from bncompare.extras import write_event_files
-    from bncompare.runs import Runs, csv_lines, write_atomic
+    from bncompare.runs import Runs, csv_lines, write_output
 
     runs = Runs(runs_at(paths))
     if to == "tensorboard":
@@ -174,7 +174,7 @@ def export(
     elif output is None:
         sys.stdout.writelines(csv_lines(runs))
     else:
-        write_atomic(output, "".join(csv_lines(runs)).encode())
+        write_output(output, "".join(csv_lines(runs)).encode())
         print(printable(str(output)))
 
 

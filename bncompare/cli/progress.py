@@ -20,10 +20,11 @@ MAX_RUNS_LISTED = 24  # a line for each that ends; of more, a count
 
 def show_progress(planned: Sequence[Planned], events: Iterable[Event], *, quiet: bool) -> int:
     """Train by going through the events, and show them on stderr; returns how many runs failed."""
-    finished = sum(item.state == "finished" for item in planned)
+    tell_problems(item for item in planned if item.state != "unreadable")  # which fails, and says why
+    finished = sum(item.is_done for item in planned)
     if finished and not quiet:
         say(f"{finished} of {len(planned)} runs are finished already")
-    tally = _Tally([item for item in planned if item.state != "finished"])
+    tally = _Tally([item for item in planned if not item.is_done])
     console = Console(stderr=True, highlight=False)
     if quiet or not console.is_terminal:
         _plain(tally, events, quiet)
@@ -34,6 +35,13 @@ def show_progress(planned: Sequence[Planned], events: Iterable[Event], *, quiet:
         for failure in tally.failures:
             say(f"  {failure}")
     return len(tally.failures)
+
+
+def tell_problems(planned: Iterable[Planned]) -> None:
+    """A warning for each file that a run lost, and what follows."""
+    for item in planned:
+        for problem in item.problems:
+            say(f"warning: {problem}")
 
 
 class _Tally:
@@ -144,6 +152,8 @@ def _line(event: Event) -> str:
         said = "another process is training it; waiting"
     elif what == "finished elsewhere":
         said = "finished by another process"
+    elif what == "written again":
+        said = "finished already; what it had lost is written again"
     else:
         assert isinstance(what, Evaluated)
         outcome = what.record.outcome

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import os
-import signal
+import select
 import sys
 from typing import Any, TextIO
 
@@ -22,9 +22,11 @@ class _Results(io.FileIO):
     """stdout, whose errors are told from those of files."""
 
     def write(self, data: Any, /) -> int:
-        """Raises OutputError."""
+        """All that goes in now; waits for a reader that is behind. Raises OutputError."""
         try:
-            return super().write(data)
+            while (written := super().write(data)) is None:  # somebody made it non-blocking, and it is full
+                select.select([], [self], [])
+            return written
         except OSError as error:
             raise OutputError(error) from None
 
@@ -59,9 +61,6 @@ def prepare() -> None:
         from bncompare.execution import silence_libraries
 
         silence_libraries()
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            # An exception in the middle of an import comes out as any other. Training has a handler of its own.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
         # Unbuffered: a signal may come, and be told of, in the middle of a line.
         unbuffered = _BestEffort(2, "wb", closefd=False)
         sys.stderr = io.TextIOWrapper(unbuffered, _encoding(sys.stderr), errors="replace", line_buffering=True)

@@ -78,19 +78,17 @@ def train(
 
     store = RunStore(runs)
     chosen = [run for experiment in experiments for run in experiment.runs][_selection(select)]
-    unfinished = [run for run in chosen if fresh or store.run(run).state != "finished"]
+    unfinished = [run for run in chosen if fresh or not store.run(run).has_result]
     if len(unfinished) > 1 and jobs != 1 and executor == "local" and not dry_run:
         from bncompare.execution import start_forkserver
 
         start_forkserver(unfinished)  # it imports torch while we do
-    from bncompare.cli.progress import show_progress
+    from bncompare.cli.progress import show_progress, tell_problems
     from bncompare.execution import plan_runs, run_experiment
 
     planned = plan_runs(chosen, store, fresh=fresh, elsewhere=cluster is not None)
-    for item in planned:
-        for problem in item.problems if dry_run or item.state != "unreadable" else ():  # which fails, and says why
-            say(f"warning: {problem}")
     if dry_run:
+        tell_problems(planned)
         _print_plan(planned, as_json)
         return
     with _interruptible():

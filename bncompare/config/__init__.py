@@ -4,6 +4,7 @@ Begin with `run.py`: what one run is, and what of it decides the numbers; then `
 from a file to its runs; `problems.py` says what is wrong with one. Nothing here imports torch.
 """
 
+from bncompare.config.checks import MAX_TABLE_BYTES
 from bncompare.config.claims import DIAGNOSTIC, At, Claim
 from bncompare.config.data import Images, RandomRegression
 from bncompare.config.expand import Experiment, load_experiment
@@ -20,6 +21,7 @@ __all__ = [
     "DIAGNOSTIC",
     "KERNEL_SIZE",
     "MAX_BYTES",
+    "MAX_TABLE_BYTES",
     "NAME",
     "POOL_SIZE",
     "At",

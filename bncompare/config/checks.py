@@ -20,6 +20,8 @@ from bncompare.probes import repeated
 Problem = tuple[KeyPath, str]
 
 MAX_RUNS = 10_000
+MAX_TABLE_BYTES = 32 * 1024 * 1024  # of metrics.csv and of diagnostics.csv: a larger one is not read
+NUMBER_BYTES = 25  # of a number and a comma, at most
 
 
 def check_run(run: RunConfig) -> list[Problem]:
@@ -29,7 +31,7 @@ def check_run(run: RunConfig) -> list[Problem]:
         problems.append((("model", "name"), "lenet needs images (mnist, fashion_mnist); use mlp"))
     if not any(map(is_fundamental, problems)):
         planned = layers(run)
-        problems += [*_check_norm(run, planned), *_check_diagnostics(run, planned)]
+        problems += [*_check_norm(run, planned), *_check_diagnostics(run, planned), *_check_tables(run)]
     return problems
 
 
@@ -189,6 +191,28 @@ def _check_diagnostics(run: RunConfig, planned: list[Layer]) -> list[Problem]:
                 problems.append((("diagnostics", "examples"), message))
                 break
     return problems
+
+
+def _check_tables(run: RunConfig) -> list[Problem]:
+    """A run whose tables would be too large to be read would never be finished."""
+    evaluations = -(-run.total_steps // (run.training.eval_every or run.steps_per_epoch))
+    measurements = evaluations // run.diagnostics.every + 1
+    sizes = [len(f"{layer},{quantity},".encode()) + 3 * NUMBER_BYTES for layer, quantity in measured(run)]
+    normalized = [layer for layer in measured_layers(run) if layer.norm and run.diagnostics.norm_parameters]
+    values = sum(2 * math.prod(layer.shape) for layer in normalized)  # of γ and β, each recorded at the end
+    tables: dict[KeyPath, tuple[str, int]] = {
+        ("training", "eval_every"): ("metrics.csv", evaluations * (len(run.metric_names) + 3) * NUMBER_BYTES),
+        ("diagnostics", "every"): ("diagnostics.csv", measurements * sum(sizes) + values * 5 * NUMBER_BYTES),
+    }
+    most = MAX_TABLE_BYTES >> 20
+    return [
+        (
+            path,
+            f"{evaluations:,} evaluations make {name} up to {size >> 20:,} MiB; no more than {most} are read",
+        )
+        for path, (name, size) in tables.items()
+        if size > MAX_TABLE_BYTES
+    ]
 
 
 def _check_norm(run: RunConfig, planned: list[Layer]) -> list[Problem]:

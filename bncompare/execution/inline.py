@@ -76,12 +76,13 @@ def followed(run: RunConfig, records: Iterator[Record], checkpoint: Checkpoint |
         is_last = record.outcome is not None
         due = time.perf_counter() - taken >= SECONDS_BETWEEN_CHECKPOINTS if every is None else i % every == 0
         snapshot = record.checkpoint() if due or is_last else None
-        yield Evaluated(record, snapshot, _draw_curves(run, metrics) if is_last else None)
+        yield Evaluated(record, snapshot, draw_curves(run, metrics) if is_last else None)
         if due:
             taken = time.perf_counter()
 
 
-def _draw_curves(run: RunConfig, metrics: dict[str, list[float]]) -> bytes:
+def draw_curves(run: RunConfig, metrics: dict[str, list[float]]) -> bytes:
+    """The curves.png of a run, from the columns of its metrics.csv."""
     from bncompare.figures import render, run_curves
 
     title = f"{run.name}: {run.variant.label}, seed {run.seed}"

@@ -23,6 +23,11 @@ class Planned:
     fresh: bool = False
     """whether to take nothing from earlier calls"""
 
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing to do: it is finished, and no file is to be written again."""
+        return self.state == "finished" and not self.problems
+
 
 def plan_runs(
     runs: Sequence[RunConfig], store: RunStore, *, fresh: bool = False, elsewhere: bool = False

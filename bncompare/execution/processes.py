@@ -72,18 +72,19 @@ def execute(
                 assert isinstance(ready, Connection)
                 process, attempt = workers[ready]
                 try:
-                    result: Result = pickle.loads(ready.recv_bytes())
-                except (EOFError, ConnectionError):  # the worker is gone
+                    sent = ready.recv_bytes()
+                except (EOFError, OSError):  # the worker is gone, perhaps in the middle of a message
                     del workers[ready]
                     ready.close()
                     process.join()
                     if attempt.has_ended:
                         continue
-                    following, result = attempt.after_death(again, _death(process.exitcode))
+                    following, last = attempt.after_death(again, how_it_ended(process.exitcode))
                     if following:
                         start(following)
-                    yield attempt.job, result
+                    yield attempt.job, last
                     continue
+                result: Result = pickle.loads(sent)
                 attempt.has_ended = is_end(result)
                 yield attempt.job, result
                 if attempt.job.number in abandoned:
@@ -100,9 +101,12 @@ def execute(
                 process.kill()
 
 
-def _death(exit_code: int | None) -> str:
+def how_it_ended(exit_code: int | None) -> str:
+    """The death of a process, from its exit code."""
     if exit_code is not None and exit_code < 0:
-        name = signal.Signals(-exit_code).name
+        number = -exit_code
+        known = {one.value: one.name for one in signal.Signals}  # those of real time have no name
+        name = known.get(number, f"signal {number}")
         memory = ", perhaps for lack of memory" if name == "SIGKILL" else ""
         return f"its process was killed ({name}{memory})"
     return f"its process ended without a result (exit code {exit_code})"

@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Container, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,8 +35,11 @@ def execute(
     address: str,
     num_jobs: int | None,
     load: Callable[[RunConfig], Pool | None],
+    abandoned: Container[int] = (),
 ) -> Generator[tuple[Job, Result], None, None]:
     """Train each job in a task; one whose worker or node dies is started anew, from `again(job)`, up to three times.
+
+    The task of a job whose number is among the abandoned ones is ended.
 
     One that cannot be started on a node (the package is not there, or in a version that cannot read the job) is tried
     on another; a node where that happens twice gets no more runs.
@@ -46,7 +49,7 @@ def execute(
     """
     ray = _connect(address, num_jobs)
     try:
-        yield from _execute(ray, jobs, again, num_jobs, load)
+        yield from _execute(ray, jobs, again, num_jobs, load, abandoned)
     finally:
         ray.shutdown()  # cancels the tasks of this driver; ends a local cluster
 
@@ -104,6 +107,7 @@ def _execute(
     again: Callable[[Job], Job],
     num_jobs: int | None,
     load: Callable[[RunConfig], Pool | None],
+    abandoned: Container[int],
 ) -> Generator[tuple[Job, Result], None, None]:
     waiting = iter(jobs)
     tasks: dict[Any, _Task] = {}  # by the generator of what a task sends
@@ -142,14 +146,10 @@ def _execute(
             attempt = task.attempt
             try:
                 sent = ray.get(next(stream))
-            except StopIteration:
+            except (StopIteration, ray.exceptions.RayError) as error:
                 del tasks[stream]
-                if not attempt.has_ended:
-                    raise RuntimeError(f"run {attempt.job.number} ended without a result") from None
-                continue
-            except ray.exceptions.RayError as error:
-                del tasks[stream]
-                if task.node is not None and not task.has_started:
+                is_over = isinstance(error, StopIteration)
+                if task.node is not None and not task.has_started and not is_over:
                     why = f"{_address(ray, task.node)}: {_reason(error)}"
                     nodes.failed_starts.append((attempt.job.number, task.node, why))
                     result: Result = start(attempt) or Restart(
@@ -158,7 +158,9 @@ def _execute(
                 elif attempt.has_ended:
                     continue
                 else:
-                    following, result = attempt.after_death(again, f"its worker or node died ({_reason(error)})")
+                    death = "its task ended without a result" if is_over else "its worker or node died"
+                    why = "" if is_over else f" ({_reason(error)})"
+                    following, result = attempt.after_death(again, death + why)
                     if following:
                         result = start(following) or result
                 yield attempt.job, result
@@ -170,6 +172,9 @@ def _execute(
             result = pickle.loads(sent)
             attempt.has_ended = is_end(result)
             yield attempt.job, result
+            if attempt.job.number in abandoned:
+                del tasks[stream]
+                ray.cancel(stream, force=True)
 
 
 @dataclass

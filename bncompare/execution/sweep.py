@@ -18,7 +18,7 @@ from bncompare.execution import inline, memory, processes
 from bncompare.execution.forkserver import start_forkserver
 from bncompare.execution.messages import Evaluated, Failure, Job, OnMismatch, Restart, Result, Started, is_end
 from bncompare.execution.plan import Planned
-from bncompare.runs import make_folder
+from bncompare.runs import Condition, make_folder
 from bncompare.training import Datasets, Outcome, Record, resolve_device
 
 SECONDS_BETWEEN_LOOKS = 0.5  # at runs that another process is training
@@ -29,8 +29,9 @@ class Event:
     """Something that happened to a run, already in its folder."""
 
     planned: Planned
-    what: Started | Evaluated | Restart | Failure | Literal["waiting", "finished elsewhere"]
-    """the last two: another process is training it; another process has finished it"""
+    what: Started | Evaluated | Restart | Failure | Literal["waiting", "finished elsewhere", "written again"]
+    """the last three: another process is training it; another process has finished it; it was finished, and has
+    again the files that it had lost"""
     seconds: float = 0.0
     """wall-clock of the run so far"""
 
@@ -42,7 +43,7 @@ class Event:
     @property
     def is_end(self) -> bool:
         """Whether nothing more will be heard of the run."""
-        return self.what == "finished elsewhere" or (not isinstance(self.what, str) and is_end(self.what))
+        return self.what != "waiting" if isinstance(self.what, str) else is_end(self.what)
 
 
 def run_experiment(
@@ -53,7 +54,7 @@ def run_experiment(
     allow_inexact: bool = False,
     cluster: str | None = None,
 ) -> Iterator[Event]:
-    """Train what is not finished, several runs at a time, and keep their folders.
+    """Train what is not finished, several runs at a time, and keep their folders; write again what others lost.
 
     `data_dir` goes before what the configs say. `num_processes` None stands for one a core, or one on a GPU.
     `cluster` is the address of a Ray cluster to train on, or `local` to start one here. A run that another process
@@ -66,8 +67,10 @@ def run_experiment(
     for item in todo:
         sweep.datasets.load(item.run)  # a missing dataset is found before any run folder is made
     for item in planned:
-        if item.state == "finished":
+        if item.is_done:
             item.folder.remove_stale_lock()
+        elif item.state == "finished":
+            yield _write_again(item)
     for folder in dict.fromkeys(item.folder.path.parent for item in todo):
         make_folder(folder)
     try:
@@ -80,6 +83,24 @@ def run_experiment(
     finally:
         for item in todo:
             item.folder.unlock()
+
+
+def _write_again(item: Planned) -> Event:
+    """See that a finished run has all its files."""
+    folder = item.folder
+    try:
+        if not folder.lock():
+            return Event(item, "finished elsewhere")  # and being mended there
+        try:
+            found = folder.examine()
+            if found.state != "finished":
+                return Event(item, Failure("; ".join(found.problems), ""))
+            folder.write_again(found.lost, lambda metrics: inline.draw_curves(item.run, metrics))
+        finally:
+            folder.unlock()
+    except (OSError, ValueError, StorageError) as error:
+        return Event(item, Failure(str(error), ""))
+    return Event(item, "written again")
 
 
 class _Sweep:
@@ -149,16 +170,17 @@ class _Sweep:
             self.was_locked.add(number)
             return None
         # What the plan saw may be of yesterday.
-        state = "new" if item.fresh and number not in self.was_locked else item.folder.state
-        if state == "finished":
+        is_fresh = item.fresh and number not in self.was_locked
+        found = Condition("new") if is_fresh else item.folder.examine(extend=not item.fresh)
+        if found.state == "finished":
             item.folder.unlock()
             self.ended.append(Event(item, "finished elsewhere"))
             return None
-        if state in ("new", "damaged"):
+        if found.state in ("new", "damaged"):
             item.folder.clear()
-        checkpoint = item.folder.resume(extend=not item.fresh)
+        checkpoint = item.folder.go_on(found)
         # A shorter run that was trained elsewhere is no reason to fail.
-        otherwise: OnMismatch = "fail" if state == "begun" else "start over"
+        otherwise: OnMismatch = "fail" if found.state == "begun" else "start over"
         return Job(number, item.run, checkpoint, "go on" if self.allow_inexact else otherwise)
 
     def _again(self, job: Job) -> Job:
@@ -175,7 +197,12 @@ class _Sweep:
 
             assert self.cluster is not None
             return ray.execute(
-                jobs, self._again, address=self.cluster, num_jobs=self.num_processes, load=self.datasets.load
+                jobs,
+                self._again,
+                address=self.cluster,
+                num_jobs=self.num_processes,
+                load=self.datasets.load,
+                abandoned=self.abandoned,
             )
         num_processes = self.num_processes
         if num_processes is None:

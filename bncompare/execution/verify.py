@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from bncompare.config import Images, RunConfig, load_experiment
+from bncompare.errors import UserError
 from bncompare.execution.environment import differences
 from bncompare.execution.plan import Planned, plan_runs
 from bncompare.execution.sweep import Event, run_experiment
 from bncompare.runs import MISSING, LoadedRun, RunStore, regular_file
+from bncompare.training import resolve_device
 
 COMPARED = ("metrics.csv", "diagnostics.csv", "best.safetensors", "result.json")
 
@@ -29,16 +31,18 @@ class Verified:
     """files that the repetition has and the run has not (or no longer), or that cannot be read: `NAME (why)`"""
     elsewhere: list[str]
     """how the machine and the versions differ from those of the run, which may be why"""
+    problem: str | None = None
+    """why it could not be retrained, if so"""
 
     @property
     def is_identical(self) -> bool:
         """Whether the numbers are those of the run, to the bit."""
-        return "metrics.csv" in self.same and not self.different
+        return "metrics.csv" in self.same and not self.different and not self.missing
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON and tables."""
-        lists = {name: getattr(self, name) for name in ("same", "different", "missing", "elsewhere")}
-        return {"path": str(self.run.path), "identical": self.is_identical, **lists}
+        found = {name: getattr(self, name) for name in ("same", "different", "missing", "elsewhere", "problem")}
+        return {"path": str(self.run.path), "identical": self.is_identical, **found}
 
 
 def choose(runs: Sequence[LoadedRun], sample: int | None) -> list[LoadedRun]:
@@ -60,16 +64,27 @@ def verify_runs(
     """Retrain runs in a temporary folder and compare; `show` goes through the events of the training.
 
     Images are looked for in `data_dir`, else as by `find_data_dir`, but never where a run folder says, which may be
-    somebody else's: what is missing is downloaded. Raises UserError if a config.yaml is not one that this version
-    understands.
+    somebody else's: what is missing is downloaded. A run whose config this version does not understand, or that this
+    machine cannot train, is left out with the reason. Raises UserError if a dataset is not to be had.
     """
-    configs = [_with_our_data(load_experiment(run.path / "config.yaml").runs[0]) for run in runs]
     with tempfile.TemporaryDirectory(prefix="bncompare-verify-") as folder:
         # Each in a place of its own: two copies of a run have the same name.
-        planned = [plan_runs([config], RunStore(Path(folder, str(i))))[0] for i, config in enumerate(configs)]
-        show(planned, run_experiment(planned, data_dir=data_dir, num_processes=num_processes))
-        for run, item in zip(runs, planned, strict=True):
-            yield _compare(run, item)
+        found = [_plan(run, Path(folder, str(i))) for i, run in enumerate(runs)]
+        planned = [item for item in found if isinstance(item, Planned)]
+        if planned:
+            show(planned, run_experiment(planned, data_dir=data_dir, num_processes=num_processes))
+        for run, item in zip(runs, found, strict=True):
+            yield _compare(run, item) if isinstance(item, Planned) else Verified(run, [], [], [], [], item)
+
+
+def _plan(run: LoadedRun, folder: Path) -> Planned | str:
+    """A repetition, or why there can be none."""
+    try:
+        config = _with_our_data(load_experiment(run.path / "config.yaml").runs[0])
+        resolve_device(config.training.device)
+        return plan_runs([config], RunStore(folder))[0]
+    except UserError as error:
+        return "; ".join(error.problems)
 
 
 def _with_our_data(run: RunConfig) -> RunConfig:

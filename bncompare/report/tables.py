@@ -93,8 +93,10 @@ def print_verified(verified: Sequence[dict[str, Any]]) -> None:
         notes = [f"not compared: {', '.join(item['missing'])}"] if item["missing"] else []
         if item["elsewhere"]:
             notes.append(f"trained elsewhere: {'; '.join(item['elsewhere'])}")
-        verdict = "identical" if item["identical"] else "DIFFERENT"
-        files = item["same"] if item["identical"] else item["different"] or ["it failed"]
+        verdict = "identical" if item["identical"] else "NOT RETRAINED" if item["problem"] else "DIFFERENT"
+        if item["problem"]:
+            notes.append(item["problem"])
+        files = item["same"] if item["identical"] or item["problem"] else item["different"] or item["missing"]
         rows.append([item["path"], verdict, ", ".join(files), "; ".join(notes)])
     print_table(["run", "", "files", "notes"], rows)
     identical = sum(item["identical"] for item in verified)

@@ -13,7 +13,7 @@ from bncompare.runs.experiments import (
     settings_of,
     validates_on_test,
 )
-from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_atomic
+from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_output
 from bncompare.runs.folder import Condition, Run, RunStore
 from bncompare.runs.layout import State
 from bncompare.runs.read import LoadedRun, available_metrics, read_run, read_runs
@@ -48,5 +48,5 @@ __all__ = [
     "settings_of",
     "to_json",
     "validates_on_test",
-    "write_atomic",
+    "write_output",
 ]

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 
-from bncompare.config import KERNEL_SIZE, RunConfig, layers
+from bncompare.config import KERNEL_SIZE, MAX_TABLE_BYTES, RunConfig, layers
 from bncompare.errors import UserError, printable
 from bncompare.runs.files import read_bytes
-from bncompare.runs.layout import DIAGNOSTICS_HEADER, MAX_TABLE_BYTES, TIMING_HEADER
+from bncompare.runs.layout import DIAGNOSTICS_HEADER, TIMING_HEADER
 from bncompare.runs.tables import parse_diagnostics, parse_metrics, parse_timing
 
 CHECKSUM_BYTES = 32

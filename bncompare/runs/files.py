@@ -46,7 +46,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     with regular_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
-            raise OSError(errno.EFBIG, f"larger than {max_bytes >> 10:,} KiB")
+            raise OSError(errno.EFBIG, f"larger than {-(-max_bytes // 1024):,} KiB")
         return file.read(size)
 
 
@@ -77,6 +77,20 @@ def write_atomic(path: Path, content: bytes, *, lasting: bool = True) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file where a person says: to where a link leads, and into a pipe or a device; raises StorageError."""
+    with storage_errors(path):
+        try:
+            is_regular = stat.S_ISREG(path.stat().st_mode)
+        except FileNotFoundError:
+            is_regular = True
+        if not is_regular:
+            path.write_bytes(content)
+            return
+        target = Path(os.path.realpath(path))
+    write_atomic(target, content)
 
 
 def make_folder(path: Path) -> None:

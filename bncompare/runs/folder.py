@@ -10,12 +10,13 @@ import contextlib
 import glob
 import os
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bncompare.config import RunConfig, measured
+from bncompare.config import MAX_TABLE_BYTES, RunConfig, measured
 from bncompare.errors import StorageError, UserError
 from bncompare.runs.checkpoint import Checkpoint, Damaged, read_checkpoint
 from bncompare.runs.files import (
@@ -32,12 +33,10 @@ from bncompare.runs.layout import (
     CHECKPOINTS,
     DIAGNOSTICS_HEADER,
     FILES,
-    MAX_TABLE_BYTES,
-    REPLACEABLE,
     TIMING_HEADER,
     State,
 )
-from bncompare.runs.read import read_result, read_run, reason
+from bncompare.runs.read import read_config, read_metrics, read_result, read_run, read_timing, reason
 from bncompare.runs.weights import check_weights
 
 
@@ -50,6 +49,8 @@ class Condition:
     """a line for each file that is lost, damaged or cannot be read, and what follows"""
     checkpoint: Checkpoint | None = None
     """what to go on from"""
+    lost: tuple[str, ...] = ()
+    """files of a finished run to be written again"""
 
 
 class RunStore:
@@ -77,6 +78,11 @@ class Run:
     _lock_descriptor: int | None = None
 
     @property
+    def has_result(self) -> bool:
+        """Whether it may be finished, without a look at its files."""
+        return os.path.lexists(self.path / "result.json")
+
+    @property
     def state(self) -> State:
         """What `examine` finds."""
         return self.examine().state
@@ -88,11 +94,14 @@ class Run:
         which is left as it is until a person has seen to the file. `extend` looks for a shorter run that is finished.
         """
         spoilt: list[str] = []
+        if self.path.is_symlink():
+            return Condition("unreadable", (f"{self.path}: cannot be read: is a link",))
         try:
             result = read_result(self.path)
             if result is not None and result["status"] != "failed":
                 self._check_finished(result)
-                return Condition("finished")
+                lost = self._lost()
+                return Condition("finished", tuple(lost.values()), lost=tuple(lost))
         except MISSING as error:
             spoilt.append(f"{self.path / error.filename}: lost")
         except OSError as error:
@@ -121,7 +130,7 @@ class Run:
 
     def _check_finished(self, result: dict[str, Any]) -> None:
         """Raises OSError, ValueError or UserError if one of the files of a finished run is not as it was written."""
-        if list(read_run(self.path).metrics) != self.config.metrics_header.rstrip().split(","):
+        if list(read_metrics(self.path, result)) != self.config.metrics_header.rstrip().split(","):
             raise ValueError("metrics.csv has other columns than its config asks for")
         if result["status"] != "diverged" and measured(self.config):
             text = read_text(self.path / "diagnostics.csv", MAX_TABLE_BYTES)
@@ -130,6 +139,37 @@ class Run:
         if result.get("best") is not None:
             check_weights(self.path / "best.safetensors")
 
+    def _lost(self) -> dict[str, str]:
+        """What is lost or damaged of the replaceable files of a finished run, a line each. Raises OSError."""
+        lost = {}
+        for name, read in REPLACEABLE.items():
+            try:
+                read(self.path)
+            except MISSING:
+                lost[name] = f"{self.path / name}: lost; it is written again"
+            except (ValueError, UserError) as error:
+                lost[name] = f"{self.path / name}: damaged: {reason(error)}; it is written again"
+        return lost
+
+    def write_again(self, names: Iterable[str], draw: Callable[[dict[str, list[float]]], bytes]) -> None:
+        """Write files that a finished run lost, as they were: from its config and its last checkpoint.
+
+        `draw` makes curves.png of metrics.csv. Without the checkpoint nothing is known of times and machine. Raises
+        OSError, ValueError or StorageError.
+        """
+        checkpoint = None
+        with contextlib.suppress(OSError, Damaged, UserError):
+            checkpoint = read_checkpoint(self.path / "checkpoint.pt", self.config)
+        contents = {
+            "config.yaml": lambda: self.config.to_yaml(),
+            "environment.json": lambda: to_json(checkpoint.made_on if checkpoint else {}),
+            "timing.csv": lambda: "".join([TIMING_HEADER, *(checkpoint.tables["timing"] if checkpoint else [])]),
+        }
+        files = {name: contents[name]().encode() for name in names if name in contents}
+        if "curves.png" in names:
+            files["curves.png"] = draw(read_metrics(self.path, None))
+        self._write(files)
+
     def lock(self) -> bool:
         """Become the run's only writer until `unlock`; False if another process is."""
         import fcntl  # not on Windows, where the commands that train nothing work all the same
@@ -137,21 +177,25 @@ class Run:
         # Not through a link, which may lead anywhere.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         make_folder(self.path.parent)
-        with storage_errors(self._lock_path):
-            while True:
+        if self.path.is_symlink():
+            raise StorageError(f"{self.path}: cannot be written: is a link")
+        while True:
+            with storage_errors(self._lock_path):
                 descriptor = os.open(self._lock_path, flags, 0o666)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    if os.fstat(descriptor).st_ino == os.lstat(self._lock_path).st_ino:
-                        self._lock_descriptor = descriptor
-                        return True
-                except BlockingIOError:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(descriptor).st_ino == os.lstat(self._lock_path).st_ino:
+                    self._lock_descriptor = descriptor
+                    return True
+            except BlockingIOError:
+                return False
+            except FileNotFoundError:  # its holder removed it between the opening and the locking: it locks nothing
+                pass
+            except OSError as error:
+                raise StorageError(f"{self._lock_path}: cannot be locked: {error.strerror}") from None
+            finally:
+                if self._lock_descriptor != descriptor:
                     os.close(descriptor)
-                    return False
-                except FileNotFoundError:
-                    pass
-                # Its holder removed the file between the opening and the locking: that lock is worth nothing.
-                os.close(descriptor)
 
     def remove_stale_lock(self) -> None:
         """Remove the file of a lock whose holder was killed; one that is held stays."""
@@ -215,7 +259,10 @@ class Run:
         `extend` goes on from a shorter run that was finished, where there is one. Raises StorageError if a file
         cannot be read.
         """
-        condition = self.examine(extend=extend)
+        return self.go_on(self.examine(extend=extend))
+
+    def go_on(self, condition: Condition) -> Checkpoint | None:
+        """The same from what `examine` found."""
         if condition.state == "unreadable":
             raise StorageError(*condition.problems)
         checkpoint = condition.checkpoint
@@ -251,6 +298,8 @@ class Run:
         found: list[tuple[int, Path]] = []
         for path in self.path.parent.glob(f"{glob.escape(self.path.name[: -len(config.digest)])}*"):
             with contextlib.suppress(OSError, ValueError, UserError, KeyError, TypeError):
+                if path.is_symlink():
+                    continue
                 run = read_run(path)
                 theirs = RunConfig.model_validate(run.config).decisive
                 if run.result is None or run.status != "completed" or theirs[length] is None:
@@ -303,6 +352,23 @@ class Run:
         for name, content in files.items():
             write_atomic(self.path / name, content, lasting=name not in REPLACEABLE)
         sync_folder(self.path)
+
+
+def _see(path: Path) -> None:
+    """A file that nothing depends on, whatever it is. Raises OSError if there is none, ValueError if it is empty."""
+    found = path.lstat()
+    if stat.S_ISREG(found.st_mode) and not found.st_size:
+        raise ValueError(f"{path.name} is empty")
+
+
+# How to see that they are whole. A finished run that loses one of them is finished, and the same command writes it
+# again: not worth the wait for the disk, which is most of what a tiny run costs.
+REPLACEABLE: dict[str, Callable[[Path], object]] = {
+    "config.yaml": read_config,
+    "environment.json": lambda folder: _see(folder / "environment.json"),
+    "timing.csv": read_timing,
+    "curves.png": lambda folder: _see(folder / "curves.png"),
+}
 
 
 def _unreadable(folder: Path, error: OSError) -> str:

@@ -9,14 +9,11 @@ FILES = (  # result.json first: a folder that loses files is not finished
     *("result.json", "checkpoint.pt", "checkpoint-before.pt", "config.yaml", "environment.json"),
     *("metrics.csv", "timing.csv", "diagnostics.csv", "curves.png", "best.safetensors"),
 )
-# The same command writes a lost one again: not worth the wait for the disk, which is most of what a tiny run costs.
-REPLACEABLE = ("config.yaml", "environment.json", "timing.csv", "curves.png")
 CHECKPOINTS = ("checkpoint.pt", "checkpoint-before.pt")  # the one before, should the last be damaged
 
 State = Literal["finished", "begun", "extends", "damaged", "new", "unreadable"]
 
 MAX_TEXT_BYTES = MAX_BYTES  # of config.yaml and the JSON files
-MAX_TABLE_BYTES = 32 * 1024 * 1024
 MAX_NUMBER = 1e100  # far beyond float32
 MAX_COLUMNS = 100
 

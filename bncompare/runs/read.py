@@ -11,10 +11,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from bncompare.config import NAME, is_label, parse_alike_yaml
+from bncompare.config import MAX_TABLE_BYTES, NAME, is_label, parse_alike_yaml
 from bncompare.errors import UserError, printable
 from bncompare.runs.files import MISSING, read_text
-from bncompare.runs.layout import COLUMN, MAX_TABLE_BYTES, MAX_TEXT_BYTES, STATUSES
+from bncompare.runs.layout import COLUMN, MAX_TEXT_BYTES, STATUSES
 from bncompare.runs.tables import Diagnostic, parse_metrics, parse_timing, read_diagnostics, within_reach
 
 MAX_SEARCH_DEPTH = 4
@@ -111,11 +111,14 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[LoadedRun], list[str]]:
     runs: dict[Path, LoadedRun] = {}
     warnings: list[str] = []
     for path in paths:
-        if not path.is_dir():
-            raise UserError(f"{path}: {'is a file, not a run folder' if path.exists() else 'no such folder'}")
+        try:
+            if not path.is_dir():
+                raise UserError(f"{path}: {'is a file, not a run folder' if path.exists() else 'no such folder'}")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
         found = False
         links: list[Path] = []
-        for folder in _run_folders(path, MAX_SEARCH_DEPTH, warnings, links):
+        for folder in _run_folders(path, MAX_SEARCH_DEPTH, warnings, links, set()):
             found = True
             try:
                 runs.setdefault(folder.resolve(), read_run(folder))
@@ -131,10 +134,10 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[LoadedRun], list[str]]:
 
 
 def _skipped_links(path: Path, links: Sequence[Path]) -> str:
-    """The one line that links cost: what they lead to may be elsewhere, or here twice."""
+    """The one line that links to run folders cost: `train` does not write through them either."""
     names = printable(", ".join(str(link.relative_to(path)) for link in links))
     shown = names if len(names) <= MAX_WARNING_LENGTH else f"{names[:MAX_WARNING_LENGTH]}…"
-    what = "a link to a folder" if len(links) == 1 else f"{len(links)} links to folders"
+    what = "a link to a run folder" if len(links) == 1 else f"{len(links)} links to run folders"
     return f"{path}: skipped: {what}: {shown}"
 
 
@@ -146,30 +149,71 @@ def reason(error: Exception) -> str:
     return printable((text.splitlines() or [type(error).__name__])[0])[:MAX_WARNING_LENGTH]
 
 
-def _run_folders(path: Path, depth: int, warnings: list[str], links: list[Path]) -> Iterator[Path]:
+def _run_folders(path: Path, depth: int, warnings: list[str], links: list[Path], seen: set[Path]) -> Iterator[Path]:
+    """Run folders at or below one; a link to another folder is followed, unless that was `seen`."""
     try:
         names = sorted(os.listdir(path))
-    except OSError as error:
-        warnings.append(f"{path}: skipped: {error.strerror}")
+        place = path.resolve()
+    except (OSError, RuntimeError) as error:
+        warnings.append(f"{path}: skipped: {error.strerror if isinstance(error, OSError) else error}")
         return
     if "metrics.csv" in names or "result.json" in names:
-        yield path
+        if depth < MAX_SEARCH_DEPTH and path.is_symlink():
+            links.append(path)
+        else:
+            yield path
         return
-    for name in names if depth > 0 else []:
+    if place in seen:
+        return
+    seen.add(place)
+    for child in _folders(path, names, warnings) if depth > 0 else []:
+        yield from _run_folders(child, depth - 1, warnings, links, seen)
+
+
+def _folders(path: Path, names: Sequence[str], warnings: list[str]) -> list[Path]:
+    """The folders among the entries of one, links to folders last."""
+    found = list[Path]()
+    for name in names:
         child = path / name
-        if name.startswith(".") or not child.is_dir():
+        try:
+            if name.startswith(".") or not child.is_dir():
+                continue
+        except OSError as error:  # what it is cannot be told
+            warnings.append(f"{child}: skipped: {error.strerror}")
             continue
-        if child.is_symlink():
-            links.append(child)
-        elif name.isprintable():
-            yield from _run_folders(child, depth - 1, warnings, links)
+        if name.isprintable():
+            found.append(child)
         else:  # it would go to the terminal
             warnings.append(f"{path}: skipped: a folder with the name {name!r}"[:MAX_WARNING_LENGTH])
+    return sorted(found, key=Path.is_symlink)
 
 
 def read_run(path: Path) -> LoadedRun:
     """One run folder, written here or elsewhere. Raises OSError, ValueError or UserError if it is not one."""
-    config = parse_alike_yaml(read_text(path / "config.yaml", MAX_TEXT_BYTES), "config.yaml")
+    config = read_config(path)
+    variant, result = config["variant"], read_result(path)
+    metrics, timing = read_metrics(path, result), read_timing(path)
+    times = list(accumulate(timing["seconds"]))
+    at_step = dict(zip(timing["step"], times, strict=True))
+    elapsed = [at_step.get(step, math.nan) for step in metrics["step"]]
+    seconds = times[-1] if times else 0.0
+    return LoadedRun(
+        path,
+        config["name"],
+        variant["label"],
+        variant["index"],
+        config["seeds"][0],
+        config,
+        metrics,
+        seconds,
+        result,
+        elapsed,
+    )
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The config.yaml of one run, with what it is called and grouped by. Raises OSError, ValueError or UserError."""
+    config: dict[str, Any] = parse_alike_yaml(read_text(path / "config.yaml", MAX_TEXT_BYTES), "config.yaml")
     try:
         experiment, (seed,), variant = config["name"], config["seeds"], config["variant"]
         label, index = variant["label"], variant["index"]
@@ -185,18 +229,23 @@ def read_run(path: Path) -> LoadedRun:
     settings = variant.get("settings", {})
     if not isinstance(settings, dict) or not all(key.isprintable() for key in settings):
         raise ValueError("config.yaml: the variant's settings are not a mapping of keys")
+    return config
+
+
+def read_metrics(path: Path, result: dict[str, Any] | None) -> dict[str, list[float]]:
+    """The columns of metrics.csv, which end where result.json says. Raises OSError or ValueError."""
     metrics = parse_metrics(read_text(path / "metrics.csv", MAX_TABLE_BYTES))
-    result = read_result(path)
     if result is not None and result["status"] != "failed" and metrics["step"][-1:] != [result.get("steps")]:
         raise ValueError("metrics.csv does not end where result.json does")
+    return metrics
+
+
+def read_timing(path: Path) -> dict[str, list[float]]:
+    """The columns of timing.csv. Raises OSError or ValueError."""
     timing = parse_timing(read_text(path / "timing.csv", MAX_TABLE_BYTES))
-    times = list(accumulate(timing["seconds"]))
-    if not all(map(math.isfinite, times)):
+    if not all(map(math.isfinite, accumulate(timing["seconds"]))):
         raise ValueError("timing.csv: the seconds are not finite")
-    at_step = dict(zip(timing["step"], times, strict=True))
-    elapsed = [at_step.get(step, math.nan) for step in metrics["step"]]
-    seconds = times[-1] if times else 0.0
-    return LoadedRun(path, experiment, label, index, seed, config, metrics, seconds, result, elapsed)
+    return timing
 
 
 def read_result(path: Path) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -97,7 +98,8 @@ def load_runs(*paths: str | Path) -> Runs:
 
 
 COLUMNS = ["experiment", "variant", "seed", "status", "epoch", "step", "metric", "value"]
-FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # how text begins that a spreadsheet would execute
+# How text begins that a spreadsheet would execute; also after what it may take for the end of a cell.
+FORMULA = re.compile(r"(^|[;,\t])(?=[=+\-@＝＋－＠])")
 
 
 def csv_lines(runs: Runs) -> Iterator[str]:
@@ -119,5 +121,4 @@ def _cell(value: Any) -> Any:
     """Text that shows all it holds, which may go to a terminal, and that no spreadsheet takes for a formula."""
     if not isinstance(value, str):
         return value
-    text = printable(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return FORMULA.sub(r"\1'", printable(value))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bncompare.config import MAX_TABLE_BYTES
 from bncompare.runs.files import MISSING, read_text
-from bncompare.runs.layout import COLUMN, DIAGNOSTICS_HEADER, MAX_COLUMNS, MAX_NUMBER, MAX_TABLE_BYTES, MEASURED
+from bncompare.runs.layout import COLUMN, DIAGNOSTICS_HEADER, MAX_COLUMNS, MAX_NUMBER, MEASURED
 
 
 def parse_metrics(text: str) -> dict[str, list[float]]:

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from bncompare.config import MAX_TABLE_BYTES
 from bncompare.errors import UserError
 from bncompare.runs.files import MISSING, regular_file
-from bncompare.runs.layout import MAX_TABLE_BYTES
 
 MAX_HEADER_BYTES = 4 * 1024 * 1024  # of best.safetensors: tens of thousands of tensors
+ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
 FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}  # of safetensors, as NumPy calls them
 
 
@@ -64,7 +65,7 @@ def _tensors(file: BinaryIO) -> dict[str, tuple[str, list[int], int, int]]:
             dtype, shape, (begin, end) = tensor["dtype"], tensor["shape"], tensor["data_offsets"]
             if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
                 raise ValueError
-            if math.prod(shape) * int(FLOATS.get(dtype, "0")[-1]) not in (0, end - begin):
+            if dtype in ITEM_BYTES and math.prod(shape) * ITEM_BYTES[dtype] != end - begin:
                 raise ValueError
             found[name] = dtype, shape, start + begin, start + end
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):

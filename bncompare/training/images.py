@@ -21,6 +21,7 @@ from bncompare.randomness import generator
 
 BINARIZE_AT = 128
 DOWNLOAD_TIMEOUT_SECONDS = 30
+MAX_FILE_BYTES = 64 * 1024 * 1024  # the largest that was published has 47 MB
 
 
 @dataclass(frozen=True)
@@ -120,14 +121,12 @@ def _prepare(published: Any, data_dir: Path) -> None:
     `published` is torchvision.datasets.MNIST or FashionMNIST: it knows the addresses, checksums and layout, and
     does the work in a scratch folder, from which only verified files are moved to their names. Raises UserError.
     """
-    from torchvision.datasets.utils import check_integrity
-
     name = published.__name__
     folder = data_dir / name / "raw"
     expected = EXTRACTED_MD5[name]
-    if all(check_integrity(folder / file, checksum) for file, checksum in expected.items()):
+    if all(_is_whole(folder / file, checksum) for file, checksum in expected.items()):
         return
-    archives = [file for file, checksum in published.resources if check_integrity(folder / file, checksum)]
+    archives = [file for file, checksum in published.resources if _is_whole(folder / file, checksum)]
     if not data_dir.is_dir() and (data_dir.exists() or data_dir.is_symlink()):
         raise UserError(f"{data_dir}: cannot hold {name}: is not a folder, or a link to nowhere")
     new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -141,7 +140,7 @@ def _prepare(published: Any, data_dir: Path) -> None:
             _download(published, Path(scratch), folder)
             folder.mkdir(parents=True, exist_ok=True)
             for file, checksum in expected.items():
-                if not check_integrity(raw / file, checksum):
+                if not _is_whole(raw / file, checksum):
                     raise UserError(f"{folder / file}: cannot be extracted: is the disk full?")
             for path in raw.iterdir():
                 path.replace(folder / path.name)
@@ -154,10 +153,15 @@ def _prepare(published: Any, data_dir: Path) -> None:
                 path.rmdir()
 
 
-def _download(published: Any, scratch: Path, folder: Path) -> None:
-    """Download the archives that are not in `scratch` yet, verify and extract all. Raises UserError."""
+def _is_whole(path: Path, checksum: str) -> bool:
+    """Whether a file, or what a link leads to, has this MD5 sum; what cannot be one of those files is not read."""
     from torchvision.datasets.utils import check_integrity
 
+    return path.is_file() and path.stat().st_size <= MAX_FILE_BYTES and check_integrity(path, checksum)
+
+
+def _download(published: Any, scratch: Path, folder: Path) -> None:
+    """Download the archives that are not in `scratch` yet, verify and extract all. Raises UserError."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
     try:
@@ -166,12 +170,12 @@ def _download(published: Any, scratch: Path, folder: Path) -> None:
         wanted = [
             f"  {file} ({'damaged' if (folder / file).exists() else 'missing'}; MD5 {checksum})"
             for file, checksum in published.resources
-            if not check_integrity(scratch / published.__name__ / "raw" / file, checksum)
+            if not _is_whole(scratch / published.__name__ / "raw" / file, checksum)
         ]
         damaged = [
             f"{folder / file} is there, but is not what was published."
             for file, checksum in EXTRACTED_MD5[published.__name__].items()
-            if (folder / file).exists() and not check_integrity(folder / file, checksum)
+            if (folder / file).exists() and not _is_whole(folder / file, checksum)
         ]
         cause = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise UserError(

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from harness import call, content, finish, one_run, unreadable
 
+from bncompare.cli.progress import show_progress
 from bncompare.execution.messages import Failure, Started
 from bncompare.execution.plan import plan_runs
 from bncompare.execution.sweep import run_experiment
-from bncompare.runs.folder import RunStore
+from bncompare.runs.folder import REPLACEABLE, RunStore
+from bncompare.runs.read import read_run
 
 
 def spoil(path: Path) -> Iterator[str]:
@@ -67,19 +69,23 @@ def test_the_checkpoint_before_a_damaged_one(begun: Path, tmp_path: Path) -> Non
 
 
 def test_damage_to_a_finished_run(whole: Path, tmp_path: Path) -> None:
-    """A damaged file of a finished run is never a traceback: the run is trained again, or left as it is."""
+    """A damaged file of a finished run is never a traceback: the run is trained again, or the file written again, or
+    left as it is."""
     runs = one_run(tmp_path)
     folder = tmp_path / "runs"
     shutil.copytree(whole, folder)
     path = RunStore(folder).run(runs[0]).path
+    good = {file: file.read_bytes() for file in path.iterdir()}
     for name in sorted(path.name for path in path.iterdir()):
         for what in spoil(path / name):
             before = {file: file.read_bytes() for file in path.iterdir()}
-            trained = [event for event in finish(runs, folder) if isinstance(event.what, Started)]
-            if trained:
+            events = finish(runs, folder)
+            after = {file: file.read_bytes() for file in path.iterdir()}
+            if any(isinstance(event.what, Started) for event in events):
+                assert name not in REPLACEABLE, what
                 assert content(folder) == content(whole), what
             else:
-                assert {file: file.read_bytes() for file in path.iterdir()} == before, what
+                assert after == (good if events else before), what
         shutil.rmtree(folder)
         shutil.copytree(whole, folder)
 
@@ -224,7 +230,7 @@ def test_commands_end_whatever_a_file_is(whole: Path, tmp_path: Path, kind: str)
             assert all(line.isprintable() for line in err.splitlines())
 
 
-@pytest.mark.parametrize("name", ["best.safetensors", "diagnostics.csv", "metrics.csv", "timing.csv", "config.yaml"])
+@pytest.mark.parametrize("name", ["best.safetensors", "diagnostics.csv", "metrics.csv"])
 def test_a_finished_run_that_lost_a_file(whole: Path, tmp_path: Path, name: str) -> None:
     """It is said, and the run is trained again to the same bytes."""
     runs = one_run(tmp_path)
@@ -239,6 +245,56 @@ def test_a_finished_run_that_lost_a_file(whole: Path, tmp_path: Path, name: str)
     assert (code, err.splitlines()[0]) == (0, f"warning: {planned.problems[0]}")
     assert content(path) == content(RunStore(whole).run(runs[0]).path)
     assert call(*command) == (0, "2 of 2 runs are finished already\n")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff"])
+@pytest.mark.parametrize("name", REPLACEABLE)
+def test_a_finished_run_that_lost_what_is_written_again(
+    whole: Path, tmp_path: Path, name: str, content: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said, and the file written again, to the byte; nothing is trained. A file that is never read is left as
+    it is, unless it is lost or empty."""
+
+    def train() -> tuple[int, str]:
+        planned = plan_runs(runs, RunStore(root))
+        return show_progress(planned, run_experiment(planned, data_dir=None), quiet=False), capsys.readouterr().err
+
+    runs = one_run(tmp_path)
+    root = tmp_path / "runs"
+    shutil.copytree(whole, root)
+    path = RunStore(root).run(runs[0]).path
+    good = {file: file.read_bytes() for file in path.iterdir()}
+    (path / name).unlink()
+    if content is not None:
+        (path / name).write_bytes(content)
+    if content and name in ("environment.json", "curves.png"):
+        assert train() == (0, "1 of 1 runs are finished already\n")
+        return
+    code, err = train()
+    warning, ended = err.splitlines()
+    what = f"{path / name}: {'lost' if content is None else 'damaged: '}"
+    assert code == 0
+    assert warning.startswith(f"warning: {what}")
+    assert warning.endswith("; it is written again")
+    assert ended.startswith("[1/1] tiny batch seed 0: finished already; what it had lost is written again")
+    assert {file: file.read_bytes() for file in path.iterdir()} == good
+    assert train() == (0, "1 of 1 runs are finished already\n")
+
+
+def test_a_finished_run_without_times_and_checkpoint(whole: Path, tmp_path: Path) -> None:
+    """What is not known any more is left out; the numbers are there."""
+    runs = one_run(tmp_path)
+    root = tmp_path / "runs"
+    shutil.copytree(whole, root)
+    path = RunStore(root).run(runs[0]).path
+    for name in ("timing.csv", "checkpoint.pt", "environment.json", "config.yaml"):
+        (path / name).unlink()
+    (event,) = finish(runs, root)
+    assert event.what == "written again"
+    run, before = read_run(path), read_run(RunStore(whole).run(runs[0]).path)
+    assert (run.metrics, run.result, run.config) == (before.metrics, before.result, before.config)
+    assert (run.seconds, run.environment) == (0, {})
+    assert finish(runs, root) == []
 
 
 @pytest.mark.parametrize(
@@ -272,6 +328,27 @@ def test_a_finished_run_with_a_damaged_file(whole: Path, tmp_path: Path, name: s
     assert why in problem
     finish(runs, root)
     assert content(root) == content(whole)
+
+
+def test_a_checkpoint_is_read_once_for_the_plan_and_once_to_go_on(begun: Path, tmp_path: Path) -> None:
+    """As it may be large, and every byte of it is checked."""
+    (run,) = one_run(tmp_path)
+    path = RunStore(tmp_path / "runs").run(run).path / "checkpoint.pt"
+    shutil.copytree(begun, tmp_path / "runs")
+    opened: list[str] = []
+    real = os.open
+
+    def count(name: str, *arguments: int, **keywords: int) -> int:
+        opened.append(os.fspath(name))
+        return real(name, *arguments, **keywords)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", count)
+        code, _ = call(
+            "train", str(tmp_path / "tiny.yaml"), "--seeds", "1", "--jobs", "1", "--runs", str(tmp_path / "runs")
+        )
+    assert code == 0
+    assert opened.count(str(path)) == 2
 
 
 # ---------------------------------------------------------------- disks

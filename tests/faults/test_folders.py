@@ -18,6 +18,7 @@ from bncompare.execution.messages import Attempt, Evaluated, Failure, Job, Start
 from bncompare.execution.plan import plan_runs
 from bncompare.execution.sweep import run_experiment
 from bncompare.runs.folder import RunStore
+from bncompare.runs.read import read_runs
 
 
 def a_file(path: Path) -> None:
@@ -34,6 +35,12 @@ def a_dangling_link(path: Path) -> None:
 
 def a_loop(path: Path) -> None:
     path.symlink_to(path.name)
+
+
+def a_link(path: Path) -> None:
+    elsewhere = path.parents[2] / "elsewhere"
+    elsewhere.mkdir()
+    path.symlink_to(elsewhere)
 
 
 def a_folder(path: Path) -> None:
@@ -53,6 +60,7 @@ FAILING = {
     "a pipe": a_pipe,
     "a dangling link": a_dangling_link,
     "a link to itself": a_loop,
+    "a link to a folder": a_link,
     "a folder config.yaml": a_folder_in_it("config.yaml"),
     "a folder environment.json": a_folder_in_it("environment.json"),
     "a folder curves.png": a_folder_in_it("curves.png"),
@@ -94,6 +102,7 @@ def test_a_run_whose_folder_cannot_be_written(tmp_path: Path, runs: list[RunConf
     assert (good / "result.json").is_file()
     assert before <= everything(root)
     assert not (root / "tiny" / "nowhere").exists()
+    assert not any(tmp_path.glob("elsewhere/*"))
 
 
 def test_what_a_person_put_into_the_folder_stays(tmp_path: Path, runs: list[RunConfig]) -> None:
@@ -123,7 +132,7 @@ def test_a_run_that_cannot_be_kept_is_not_trained_on(tmp_path: Path, num_process
     """A run whose folder vanishes while it trains fails there, once, however long it would have taken; the others
     finish."""
     short = tiny(tmp_path, seeds="1")
-    changes = ["training.epochs=1000000", "training.early_stopping=null"]
+    changes = ["training.epochs=200000", "training.early_stopping=null"]
     endless = load_experiment(tmp_path / "tiny.yaml", overrides=changes, seeds="1").runs[0]
     root = tmp_path / "runs"
     path = RunStore(root).run(endless).path
@@ -237,6 +246,23 @@ def test_a_finished_run_without_permission(ordinary: Path, name: str) -> None:
     assert as_ordinary(ordinary, train) == 0
     hidden.chmod(0o700)
     assert before.items() <= content(root).items()
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o400])
+def test_a_folder_that_cannot_be_searched(ordinary: Path, mode: int) -> None:
+    """It is a warning, whether its names can be read or not; the other runs are there."""
+    root = ordinary / "runs"
+    finish(tiny(ordinary, seeds="1"), root)
+    (root / "closed" / "experiment").mkdir(parents=True)
+    (root / "closed").chmod(mode)
+
+    def look() -> None:
+        loaded, (warning,) = read_runs([root])
+        assert len(loaded) == 2
+        assert warning.startswith(f"{root / 'closed'}")
+        assert warning.endswith(": skipped: Permission denied")
+
+    assert as_ordinary(ordinary, look) == 0
 
 
 def test_a_read_only_folder(ordinary: Path) -> None:

@@ -1,12 +1,14 @@
 """Faults: stdin, stdout and stderr that are closed, full, or have no reader, for every kind of command."""
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,6 +191,43 @@ def test_interrupted_while_it_loads(tmp_path: Path, seconds: float) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode in (130, -signal.SIGINT, 0)
     assert [line for line in err.splitlines() if not line.startswith(("[", "interrupted"))] == []
+
+
+@pytest.mark.parametrize(
+    "entry", ["import runpy; runpy.run_module('bncompare', run_name='__main__')", "from MODULE import main; main()"]
+)
+def test_interrupted_in_the_first_import(entry: str) -> None:
+    """Ctrl-C before anything else is there, with `python -m bncompare` and with the script that pip installs."""
+    scripts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]
+    interrupt = """if True:
+        import os, signal, sys
+        class Interrupt:
+            def find_spec(self, name, *_):
+                if name == "bncompare.cli":
+                    os.kill(os.getpid(), signal.SIGINT)
+        sys.meta_path.insert(0, Interrupt())
+        """
+    code = interrupt + entry.replace("MODULE", scripts["bncompare"].partition(":")[0])
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
+
+
+def test_a_reader_that_is_behind() -> None:
+    """A pipe that somebody made non-blocking is waited for when it is full; nothing is lost."""
+    command = [sys.executable, "-m", "bncompare", "schema"]
+    expected = subprocess.run(command, capture_output=True, check=True).stdout
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    room = fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    assert len(expected) > 2 * room
+    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE) as process, open(ours, "rb") as reader:
+        os.close(theirs)
+        received = b""
+        while part := reader.read1(room):
+            received += part
+        assert process.stderr is not None
+        assert (process.stderr.read(), process.wait()) == (b"", 0)
+    assert received == expected
 
 
 def test_more_jobs_than_files_may_be_open(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bncompare.config.expand import load_experiment
-from bncompare.execution import forkserver, processes
+from bncompare.execution import processes, start_forkserver
 from bncompare.execution.messages import Evaluated, Failure, Job
 from bncompare.execution.plan import plan_runs
 from bncompare.execution.sweep import run_experiment
@@ -65,7 +65,7 @@ def test_a_death_costs_its_own_run_alone() -> None:
         return job
 
     results = []
-    forkserver.start([doomed, short])
+    start_forkserver([doomed, short])
     for job, result in processes.execute(jobs, again, num_processes=1, data_dir=None, device=torch.device("cpu")):
         results.append((job.number, result))
         if job.number == 0 and isinstance(result, Evaluated) and result.record.step == 20:
@@ -79,6 +79,54 @@ def test_a_death_costs_its_own_run_alone() -> None:
         3,
     ]
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "said"),
+    [
+        (0, "its process ended without a result (exit code 0)"),
+        (1, "its process ended without a result (exit code 1)"),
+        (-signal.SIGKILL, "its process was killed (SIGKILL, perhaps for lack of memory)"),
+        (-signal.SIGSEGV, "its process was killed (SIGSEGV)"),
+        (-40, "its process was killed (signal 40)"),
+        (None, "its process ended without a result (exit code None)"),
+    ],
+)
+def test_how_a_process_ended(exit_code: int | None, said: str) -> None:
+    """In words, whatever the signal."""
+    assert processes.how_it_ended(exit_code) == said
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+
+
+@needs_proc
+def test_a_death_in_the_middle_of_a_message() -> None:
+    """A worker that is killed while it sends more than a pipe holds starts again as any other."""
+    settings = ["model.hidden=[300, 300]", "training.epochs=3", "training.checkpoint_every=1", "claims=[]"]
+    (run,) = load_experiment(CONFIGS / "regression.yaml", overrides=settings, seeds="1").runs[:1]
+    start_forkserver([run])
+    results, kinds = (
+        processes.execute(
+            [Job(0, run, None)], lambda job: job, num_processes=1, data_dir=None, device=torch.device("cpu")
+        ),
+        list[str](),
+    )
+    for _, result in results:
+        kinds.append(type(result).__name__)
+        if kinds == ["Started", "Evaluated"]:
+            child = only_child()
+            deadline = time.monotonic() + 20
+            while state_of(child) != "S":  # it waits for a reader of its second evaluation
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            os.kill(child, signal.SIGKILL)
+    assert kinds == ["Started", "Evaluated", "Restart", "Started", "Evaluated", "Evaluated", "Evaluated"]
+
+
+def state_of(process: int) -> str:
+    """`R` while it computes, `S` while it waits."""
+    return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
 def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,9 +188,6 @@ def assert_all_end(driver: subprocess.Popen[bytes]) -> None:
     while session_of(driver.pid):
         assert time.monotonic() < deadline, session_of(driver.pid)
         time.sleep(0.1)
-
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 
 
 @needs_proc

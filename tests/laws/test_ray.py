@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bncompare.config.expand import load_experiment
+from bncompare.execution.messages import Evaluated, Failure, Started
 from bncompare.execution.plan import plan_runs
 from bncompare.execution.ray import Nodes
 from bncompare.execution.sweep import run_experiment
@@ -235,3 +237,21 @@ def readable(address: str) -> str:
     if len(words) == 4:
         return socket.inet_ntop(socket.AF_INET, words)
     return f"[{socket.inet_ntop(socket.AF_INET6, words)}]"
+
+
+def test_a_run_that_cannot_be_kept_is_not_trained_on(tmp_path: Path) -> None:
+    """A run whose folder vanishes fails, its task ends, and the CPU that it had is the next run's."""
+    settings = ["training.epochs=100000", "training.checkpoint_every=1", "training.early_stopping=null", "claims=[]"]
+    runs = [
+        load_experiment(CONFIGS / "regression.yaml", overrides=overrides, seeds="1").runs[0]
+        for overrides in (settings, ["training.epochs=1", "claims=[]"])
+    ]
+    planned = plan_runs(runs, RunStore(tmp_path))
+    ended = []
+    for event in run_experiment(planned, data_dir=None, num_processes=1, cluster="local"):
+        if isinstance(event.what, Started) and event.planned is planned[0]:
+            shutil.rmtree(planned[0].folder.path)
+            planned[0].folder.path.write_text("mine")
+        if event.is_end:
+            ended.append((event.planned, type(event.what)))
+    assert ended == [(planned[0], Failure), (planned[1], Evaluated)]
