@@ -52,9 +52,9 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *cells]) + "\n"
 
 
-def summary(path: Path) -> str:
-    """The first line of a module's docstring."""
-    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").splitlines()[0]
+def docstring(path: Path) -> str:
+    """The head of a module."""
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
 # --- the config reference, from the JSON Schema ---------------------------------------------------------------------
@@ -227,9 +227,7 @@ def command_reference() -> str:
         for option in command.params:
             if not option.opts[0].startswith("-") or option.name == "help":
                 continue
-            choices = [
-                c for hint in (hints[option.name], *typing.get_args(hints[option.name])) for c in literals(hint)
-            ]
+            choices = literals(hints[option.name])
             value = "" if option.is_flag else f" {option.metavar or '|'.join(choices) or option.name.upper()}"
             tells = option.default is None or option.is_flag or "[default" in option.help
             default = "" if tells else f" [default: {option.default}]"
@@ -250,14 +248,14 @@ def norm_table() -> str:
     rows = []
     for kind, norm in json.loads(output("norms", "--json")).items():
         options = ", ".join(f"{name} {default}" for name, default, _ in norm["options"] if name not in placed)
-        rows.append([f"`{kind}`", norm["summary"], norm["formula"].replace("|", r"\|"), norm["axes"], options])
+        rows.append([f"`{kind}`", norm["summary"], norm["formula"], norm["axes"], options])
     return table(["kind", "what", "formula", "statistics over", "options"], rows)
 
 
 def rooms() -> str:
     """The packages, from the top floor to the ground, by the heads of their faces."""
-    lines = [f"{room + '/':15}{summary(PACKAGE / room / '__init__.py')}" for room in ROOMS]
-    lines += [f"{path.name:15}{summary(path)}" for path in sorted(PACKAGE.glob("[!_]*.py"))]
+    lines = [f"{room + '/':15}{docstring(PACKAGE / room / '__init__.py').splitlines()[0]}" for room in ROOMS]
+    lines += [f"{path.name:15}{docstring(path).splitlines()[0]}" for path in sorted(PACKAGE.glob("[!_]*.py"))]
     return "\n".join(["```", *lines, "```", ""])
 
 
@@ -265,8 +263,7 @@ def rules_of(path: str) -> Callable[[], str]:
     """The head of a module, where the rules stand that its code follows."""
 
     def quoted() -> str:
-        head = ast.get_docstring(ast.parse((PACKAGE / path).read_text(encoding="utf-8"))) or ""
-        return head.replace("|", r"\|") + "\n"
+        return docstring(PACKAGE / path) + "\n"
 
     return quoted
 
