@@ -10,6 +10,7 @@ import ast
 import difflib
 import json
 import re
+import runpy
 import subprocess
 import sys
 import typing
@@ -26,7 +27,6 @@ PACKAGE = ROOT / "bncompare"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 COMMANDS = "train verify reproduce plot report check export list show norms explain graph init schema".split()  # noqa: SIM905
-ROOMS = "cli extras execution report figures comparison training runs probes config norms".split()  # noqa: SIM905
 LARGE = 1e9  # bounds above are there against typing errors, and say nothing
 
 # Six of the published results, for the README.
@@ -186,7 +186,7 @@ def config_reference() -> str:
     return "\n".join(map(reference.chapter, reference.chapters))
 
 
-# --- commands, norms, rooms, rules, results -------------------------------------------------------------------------
+# --- commands, norms, packages, rules, results ----------------------------------------------------------------------
 
 
 def commands() -> dict[str, Any]:
@@ -231,7 +231,7 @@ def command_reference() -> str:
             value = "" if option.is_flag else f" {option.metavar or '|'.join(choices) or option.name.upper()}"
             tells = option.default is None or option.is_flag or "[default" in option.help
             default = "" if tells else f" [default: {option.default}]"
-            rows.append([f"`{', '.join(option.opts)}{value}`", option.help + default])
+            rows.append([f"`{', '.join(option.opts)}{value}`", (option.help or "") + default])
         lines += [table(["option", "meaning"], rows)] if rows else []
     return "\n".join(lines)
 
@@ -252,11 +252,19 @@ def norm_table() -> str:
     return table(["kind", "what", "formula", "statistics over", "options"], rows)
 
 
-def rooms() -> str:
-    """The packages, from the top floor to the ground, by the heads of their faces."""
-    lines = [f"{room + '/':15}{docstring(PACKAGE / room / '__init__.py').splitlines()[0]}" for room in ROOMS]
-    lines += [f"{path.name:15}{docstring(path).splitlines()[0]}" for path in sorted(PACKAGE.glob("[!_]*.py"))]
-    return "\n".join(["```", *lines, "```", ""])
+def packages() -> str:
+    """The packages, from the top floor to the ground, by the first lines of their faces."""
+    floors = runpy.run_path(str(ROOT / "tests" / "test_imports.py"))["FLOORS"]
+    faces = {f"{floor}/": PACKAGE / floor / "__init__.py" for floor in reversed(floors)}
+    faces |= {f"{floor}.py": PACKAGE / f"{floor}.py" for floor in reversed(floors)}
+    return "\n".join(
+        ["```", *(f"{name:15}{head_of(path)}" for name, path in faces.items() if path.exists()), "```", ""]
+    )
+
+
+def head_of(path: Path) -> str:
+    """The first line of a module."""
+    return docstring(path).splitlines()[0]
 
 
 def rules_of(path: str) -> Callable[[], str]:
@@ -292,7 +300,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "command reference": command_reference,
     "commands": command_table,
     "norms": norm_table,
-    "packages": rooms,
+    "packages": packages,
     "rules of verdicts": rules_of("comparison/verdicts.py"),
     "rules of claims": rules_of("comparison/claims.py"),
     "report of the example": example_report,
@@ -335,6 +343,8 @@ def main(arguments: list[str]) -> int:
     old = {page: page.read_text(encoding="utf-8") for page in PAGES}
     new = {page: generate(text) for page, text in old.items()}
     problems = [problem for page, text in new.items() for problem in broken_links(page, text, new)]
+    unclosed = [page for page, text in old.items() if text.count(": generated -->") != len(PART.findall(text))]
+    problems += [f"{page.relative_to(ROOT)}: a generated part has no end" for page in unclosed]
     for page, text in new.items():
         name = str(page.relative_to(ROOT))
         if text != old[page] and arguments:
