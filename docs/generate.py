@@ -323,16 +323,17 @@ def slug(heading: str) -> str:
 
 
 def broken_links(page: Path, text: str, texts: dict[Path, str]) -> Iterator[str]:
-    """Links of a page to a file or a heading that is not there."""
-    prose = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
-    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
-        if "://" in target:
-            continue
+    """Links of a page to a file or a heading that is not there, and modules it names that are not."""
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", prose)):
         path, _, anchor = target.partition("#")
         file = (page.parent / path).resolve() if path else page
         headings = re.findall(r"^#+ (.*)$", texts.get(file, ""), re.MULTILINE)
-        if not file.exists() or (anchor and anchor not in map(slug, headings)):
+        if "://" not in target and (not file.exists() or (anchor and anchor not in map(slug, headings))):
             yield f"{page.relative_to(ROOT)}: the link to {target} leads nowhere"
+    for name in re.findall(r"`((?:\w+/)+\w+\.py)`", prose):
+        if not any((folder / name).exists() for folder in (ROOT, PACKAGE)):
+            yield f"{page.relative_to(ROOT)}: there is no {name}"
 
 
 def main(arguments: list[str]) -> int:

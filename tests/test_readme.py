@@ -35,9 +35,12 @@ def test_the_tool_of_the_pages_finds_what_is_wrong() -> None:
     text = page.read_text(encoding="utf-8")
     assert tool["generate"](text.replace("seed by seed", "at a glance")).count("at a glance") == 1
     links = "[a](none.md) [b](#claims) [c](#none) [d](../README.md#commands) [e](../README.md#none)"
+    links += " `norms/base.py` `norms/no.py`"
     texts = {page: text, README: README.read_text(encoding="utf-8")}
     broken = list(tool["broken_links"](page, links, texts))
-    assert [line.split()[-3] for line in broken] == ["none.md", "#none", "../README.md#none"]
+    words = [line.removeprefix("docs/statistics.md: ") for line in broken]
+    assert words[:-1] == [f"the link to {link} leads nowhere" for link in ("none.md", "#none", "../README.md#none")]
+    assert words[-1] == "there is no norms/no.py"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
