@@ -198,7 +198,8 @@ def _check_tables(run: RunConfig) -> list[Problem]:
     evaluations = -(-run.total_steps // (run.training.eval_every or run.steps_per_epoch))
     measurements = evaluations // run.diagnostics.every + 1
     sizes = [len(f"{layer},{quantity},".encode()) + 3 * NUMBER_BYTES for layer, quantity in measured(run)]
-    normalized = [layer for layer in measured_layers(run) if layer.norm and run.diagnostics.norm_parameters]
+    chosen = plan(run).chosen if run.diagnostics.norm_parameters else ()
+    normalized = [layer for layer in layers(run) if layer.norm and layer.name in chosen]
     values = sum(2 * math.prod(layer.shape) for layer in normalized)  # of γ and β, each recorded at the end
     tables: dict[KeyPath, tuple[str, int]] = {
         ("training", "eval_every"): ("metrics.csv", evaluations * (len(run.metric_names) + 3) * NUMBER_BYTES),
