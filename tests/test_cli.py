@@ -50,7 +50,7 @@ training:
   device: cpu
   optimizer: {name: adam, lr: 0.01}
   scheduler: {name: cosine}
-  early_stopping: {patience: 59}
+  early_stopping: {patience: 58}
 """
 FILES = ["best.safetensors", "checkpoint.pt", "config.yaml", "curves.png", "environment.json"]
 FILES += ["metrics.csv", "result.json", "timing.csv"]

@@ -37,9 +37,10 @@ training:
   batch_size: 8
   device: cpu
   checkpoint_every: 1
-  optimizer: {name: sgd, lr: 0.1, momentum: 0.9}
+  optimizer: {name: sgd, lr: 0.02, momentum: 0.9}
   scheduler: {name: reduce_on_plateau, patience: 0, threshold: 0.5}
-  early_stopping: {monitor: val/loss, patience: 2, min_delta: 0.01}
+  monitor: val/loss
+  early_stopping: {monitor: train/loss, patience: 1}
 diagnostics: {eval_stats: [batch]}
 compare: {model.norm: [none, batch]}
 """
