@@ -89,7 +89,7 @@ def write_output(path: Path, content: bytes) -> None:
         if not is_regular:
             path.write_bytes(content)
             return
-        target = Path(os.path.realpath(path))
+        target = Path(os.path.realpath(path)) if path.is_symlink() else path
     write_atomic(target, content)
 
 
