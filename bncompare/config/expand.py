@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bncompare.config.checks import MAX_RUNS, check_claims, check_run, doubts, is_fundamental, unjudgeable
+from bncompare.config.checks import MAX_RUNS, check_run, is_fundamental
+from bncompare.config.claim_checks import check_claims, unjudgeable
+from bncompare.config.doubts import doubts
 from bncompare.config.keys import SHORTHANDS, KeyPath, dotted, key_path, setting_label
 from bncompare.config.problems import describe, did_you_mean, line, shown
 from bncompare.config.run import LABEL_RULE, MAX_LABEL_LENGTH, RunConfig, Variant, is_label, looks_of_label

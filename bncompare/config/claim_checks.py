@@ -1,0 +1,158 @@
+"""Claims that no runs could answer, and bounds that any runs would meet, or none."""
+
+import itertools
+import math
+from typing import Any
+
+from bncompare.config.checks import Problem
+from bncompare.config.claims import At, Claim
+from bncompare.config.keys import KeyPath, selects
+from bncompare.config.measured import measured
+from bncompare.config.run import RunConfig
+from bncompare.config.yaml import selector_text
+
+
+def check_claims(claims: list[Claim]) -> list[Problem]:
+    """What is wrong with claims whatever is trained: with their bounds, and with how these fit the metric."""
+    problems = list[Problem]()
+    for i, claim in enumerate(claims):
+        path: KeyPath = ("claims", i)
+        if claim.problem:
+            problems.append((path, claim.problem))
+        else:
+            problems += [((*path, key), message) for key, message in _check_bounds(claim)]
+        if claim.metric == "diverged" and claim.versus is not None:
+            problems.append(((*path, "versus"), "diverged is claimed of one variant: leave out versus"))
+        if message := _check_form_of_at(claim):
+            problems.append(((*path, "at"), message))
+    return problems
+
+
+def _check_form_of_at(claim: Claim) -> str | None:
+    at = claim.at
+    if claim.metric == "diverged":  # the config.yaml of a run writes out the default
+        return None if at == "best" else "diverged is said of a whole run: leave out at"
+    if not isinstance(at, str) and (at.epoch is None) == (at.step is None):
+        return "give epoch or step"
+    if claim.metric.startswith("test/") and at not in ("best", "last"):
+        return "must be best or last: the test set is evaluated at the end alone"
+    return None
+
+
+def _check_bounds(claim: Claim) -> list[tuple[str, str]]:
+    """A bound that no value meets, or every one, says nothing; nor do two that no interval meets together."""
+    problems = []
+    for name, bound in claim.bounds.items():
+        low, high, what = _range(claim.metric, is_difference=name.startswith("difference"))
+        if not low < bound < high:
+            every = f"from {low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more"
+            limits = f"between {low:g} and {high:g}" if math.isfinite(high) else f"above {low:g}"
+            problems.append((name, f"must be {limits}, as every {what} is {every}, not {bound:g}"))
+    least = {name: -v if name.endswith("within") else v for name, v in claim.bounds.items() if "at_most" not in name}
+    most = {name: bound for name, bound in claim.bounds.items() if "at_least" not in name}
+    if least and most:
+        lower, upper = max(least, key=least.__getitem__), min(most, key=most.__getitem__)
+        if least[lower] >= most[upper]:
+            how = "contradicts" if least[lower] > most[upper] else "leaves nothing between it and"
+            problems.append((upper, f"{most[upper]:g} {how} {lower}: {claim.bounds[lower]:g}"))
+    return problems
+
+
+def _range(metric: str, *, is_difference: bool) -> tuple[float, float, str]:
+    """The least and the greatest value there can be, and what it is a value of."""
+    what, low, high = "value", -math.inf, math.inf
+    if "/loss" in metric:  # and `diagnostics/model/val/loss with batch statistics`
+        what, low = "loss", 0
+    elif metric == "diverged" or "/accuracy" in metric:
+        what, low, high = "share of runs" if metric == "diverged" else "accuracy", 0, 1
+    elif metric.startswith("diagnostics/") and metric.endswith((" norm", " ratio", " distance", " std")):
+        what, low = metric.rpartition("/")[2], 0
+    return (low - high, high - low, f"difference in {what}") if is_difference else (low, high, what)
+
+
+def unjudgeable(variants: list[RunConfig]) -> list[Problem]:
+    """What claims are about and these variants will not have: a variant, a metric, an evaluation."""
+    config, problems = variants[0], list[Problem]()
+    metrics = [*config.metric_names]
+    if config.data.test_size > 0:
+        metrics += [f"test/{name.split('/')[1]}" for name in metrics if name.startswith("train/")]
+    metrics.append("diverged")
+    resolved = [variant.model_dump(exclude={"claims"}) for variant in variants] if config.claims else []
+    for i, claim in enumerate(config.claims):
+        path: KeyPath = ("claims", i)
+        chosen = {
+            key: [variant for variant, plain in zip(variants, resolved, strict=True) if selects(selector, plain)]
+            for key, selector in _selectors(claim).items()
+        }
+        if claim.diagnostic is not None:
+            problems += [((*path, "metric"), message) for message in _check_diagnostic(claim, chosen)]
+        elif claim.metric not in metrics:
+            problems.append(((*path, "metric"), f"{claim.metric} will not exist; valid: {', '.join(metrics)}"))
+        problems += [((*path, key), message) for key, message in _check_selectors(claim, chosen, variants)]
+        if not _check_form_of_at(claim) and (absent := _check_at(claim, variants)):
+            problems.append(((*path, "at"), absent))
+    return problems
+
+
+def _selectors(claim: Claim) -> dict[str, dict[str, Any]]:
+    return {"variant": claim.variant} | ({"versus": claim.versus} if claim.versus is not None else {})
+
+
+def _check_diagnostic(claim: Claim, chosen: dict[str, list[RunConfig]]) -> list[str]:
+    """A diagnostic is measured in the variants that a claim is about."""
+    assert claim.diagnostic is not None
+    layer, quantity = claim.diagnostic
+    for variant in itertools.chain(*chosen.values()):
+        rows = measured(variant)
+        if any(row[1] == quantity and layer in (row[0], "*") for row in rows):
+            continue
+        valid = ", ".join(dict.fromkeys(f"{name}/{what}" for name, what in rows)) or "none: see diagnostics"
+        return [f"{claim.metric} will not be measured in {variant.variant.label}; valid: {valid}"]
+    return []
+
+
+def _check_selectors(
+    claim: Claim, chosen: dict[str, list[RunConfig]], variants: list[RunConfig]
+) -> list[tuple[str, str]]:
+    """Each names one variant, and another than the other does; (key, what is wrong)."""
+    problems, selected = [], list[str]()
+    for key, selector in _selectors(claim).items():
+        found, what = [variant.variant.label for variant in chosen[key]], selector_text(selector)
+        if not found:
+            labels = ", ".join(variant.variant.label for variant in variants)
+            problems.append((key, f"{what} is none of the variants; they are: {labels}"))
+        elif len(found) > 1:
+            message = f"{what} is {len(found)} variants, not one: {', '.join(found)}"
+            problems.append((key, f"{message}; add a key that tells them apart, or give a label"))
+        elif found == selected:
+            problems.append((key, f"{what} is the variant itself, {found[0]}"))
+        selected = found
+    return problems
+
+
+def _check_at(claim: Claim, variants: list[RunConfig]) -> str | None:
+    """Whether there will be a value where a claim is about; what is wrong."""
+    at, every = claim.at, variants[0].diagnostics.every
+    if claim.metric == "diverged":
+        return None
+    is_measured = at != "best" and (isinstance(at, str) or all(run.is_measured(_step(at, run)) for run in variants))
+    if claim.diagnostic is not None and every > 1 and not is_measured:
+        return f"diagnostics are measured once in {every} evaluations and at the last: perhaps not there"
+    if isinstance(at, str):
+        return None
+    if at.epoch is not None:
+        longest = max(config.total_steps / config.steps_per_epoch for config in variants)
+        asked, is_after, end = f"epoch {at.epoch}", at.epoch > longest, f"epoch {longest:g}"
+    else:
+        last = max(config.total_steps for config in variants)
+        asked, is_after, end = f"step {at.step}", (at.step or 0) > last, f"step {last}"
+    if is_after:
+        return f"{asked} is after the end, {end}"
+    if not any(run.is_evaluated(_step(at, run)) for run in variants):
+        every_step = variants[0].training.eval_every or variants[0].steps_per_epoch
+        return f"{asked} is not evaluated: there is an evaluation every {every_step} steps, and at the end"
+    return None
+
+
+def _step(at: At, run: RunConfig) -> int:
+    return at.step if at.step is not None else (at.epoch or 0) * run.steps_per_epoch
