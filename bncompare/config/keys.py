@@ -72,11 +72,8 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def without(flat: dict[str, Any], left_out: Collection[str]) -> dict[str, Any]:
     """The values by dotted key but for some keys and what is below them."""
-    return {
-        key: value
-        for key, value in flat.items()
-        if not any(key == part or key.startswith(f"{part}.") for part in left_out)
-    }
+    keys, sections = frozenset(left_out), tuple(f"{key}." for key in left_out)
+    return {key: value for key, value in flat.items() if key not in keys and not key.startswith(sections)}
 
 
 def lookup(config: dict[str, Any], key: str) -> Any:
