@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from bncompare.config.keys import KeyPath, dotted
-from bncompare.errors import UserError
+from bncompare.errors import UserError, printable
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
@@ -279,4 +279,4 @@ def selector_text(selector: dict[str, Any]) -> str:
     text = yaml.dump(
         selector, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=math.inf
     )
-    return text.strip().removeprefix("{").removesuffix("}")
+    return printable(" ".join(text.split()).removeprefix("{").removesuffix("}"))
