@@ -8,8 +8,6 @@ from pydantic_core import PydanticCustomError
 
 from bncompare.options import PositiveInt, Section, must_be
 
-Scalar = str | bool | int | float | None
-
 
 class At(Section):
     """An evaluation, by its epoch or its step."""

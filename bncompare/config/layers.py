@@ -32,6 +32,12 @@ class Layer:
         return (self.out_features, self.size, self.size) if self.kind == "conv" else (self.out_features,)
 
     @property
+    def num_weights(self) -> int:
+        """Numbers in its weight, without the bias."""
+        kernel = KERNEL_SIZE**2 if self.kind == "conv" else 1
+        return self.in_features * self.out_features * kernel
+
+    @property
     def is_output(self) -> bool:
         """The output layer has no activation."""
         return self.name == "output"

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from bncompare.config import KERNEL_SIZE, Images, Layer, RandomRegression, RunConfig, layers
+from bncompare.config import Images, Layer, RandomRegression, RunConfig, layers
 from bncompare.norms import GhostBatchNorm, WeightParametrization
 
 FLOAT, INDEX = 4, 8  # bytes
@@ -79,9 +79,8 @@ def _model(run: RunConfig, planned: list[Layer]) -> int:
 
 
 def _num_weights(layer: Layer) -> int:
-    kernel = KERNEL_SIZE**2 if layer.kind == "conv" else 1
     of_norm = 4 * math.prod(layer.shape) if layer.norm else 0  # γ, β and running statistics, at most
-    return (layer.in_features * kernel + 1) * layer.out_features + of_norm
+    return layer.num_weights + layer.out_features + of_norm
 
 
 def _batch(run: RunConfig, planned: list[Layer]) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 
-from bncompare.config import KERNEL_SIZE, MAX_TABLE_BYTES, RunConfig, layers
+from bncompare.config import MAX_TABLE_BYTES, RunConfig, layers
 from bncompare.errors import UserError, printable
 from bncompare.runs.files import read_bytes
 from bncompare.runs.layout import DIAGNOSTICS_HEADER, TIMING_HEADER
@@ -66,8 +66,7 @@ def _max_bytes(run: RunConfig) -> int:
     """More than a checkpoint of this model can take: weights, the best ones, two moments, what norms keep, tables."""
     values = 0
     for layer in layers(run):
-        weight = layer.in_features * layer.out_features * (KERNEL_SIZE**2 if layer.kind == "conv" else 1)
-        values += weight + layer.out_features * (layer.out_features + layer.size**2)
+        values += layer.num_weights + layer.out_features * (layer.out_features + layer.size**2)
     return 64 * values + 4 * MAX_TABLE_BYTES
 
 
