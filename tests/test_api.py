@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import EXAMPLE
 
 import bncompare
 from bncompare.comparison.comparison import compare
@@ -13,8 +14,6 @@ from bncompare.config.expand import load_experiment
 from bncompare.errors import UserError
 from bncompare.runs.folder import RunStore
 from bncompare.runs.rows import Runs, load_runs
-
-EXAMPLE = Path(__file__).parents[1] / "runs" / "example"
 
 
 def test_load_runs() -> None:

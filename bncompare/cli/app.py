@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
 import typer
@@ -19,12 +20,15 @@ app = typer.Typer(
 )
 
 
-def main() -> NoReturn:
-    """The entry point: a UserError becomes a message and exit code 2, a full disk exit code 1."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The entry point: a UserError becomes a message and exit code 2, a full disk exit code 1.
+
+    `arguments` are by default those of the command line.
+    """
     streams.prepare()
     try:
         try:
-            app()
+            app(arguments, prog_name="bncompare")
         finally:
             sys.stdout.flush()
     except UserError as error:

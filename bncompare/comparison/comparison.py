@@ -11,7 +11,7 @@ from bncompare.comparison.claims import claims_of
 from bncompare.comparison.grid import Sensitivity, pairs_at_equal_settings, pairs_of, sensitivity_of
 from bncompare.comparison.measures import Measure, area, at_evaluation, spread, time_to
 from bncompare.comparison.verdicts import MeasureComparison, compare_by
-from bncompare.config import is_better_high
+from bncompare.config import Metric
 from bncompare.errors import UserError
 from bncompare.runs import ExperimentRuns, LoadedRun, available_metrics, experiments, validates_on_test
 
@@ -186,7 +186,7 @@ def _convergence(
     if metric is None or not ended:
         return None
     is_given = threshold is not None
-    best, worst = (max, min) if is_better_high(metric) else (min, max)
+    best, worst = (max, min) if Metric(metric).higher_is_better else (min, max)
     if threshold is None:
         threshold = worst(best(_finite(run, metric)) for run in ended)
     first, last = max(run.metrics["epoch"][0] for run in ended), min(run.metrics["epoch"][-1] for run in ended)

@@ -7,7 +7,7 @@ from typing import Any
 
 from bncompare.comparison.measures import Measure, at_evaluation
 from bncompare.comparison.verdicts import VariantSummary, compare_by
-from bncompare.config import flatten, is_better_high, setting_label
+from bncompare.config import Metric, flatten, setting_label
 from bncompare.runs import LoadedRun, baseline, settings_of, validates_on_test
 
 MAX_VARIANTS_IN_ALL_PAIRS = 4  # 6 pairs; more variants are compared with the baseline alone
@@ -92,7 +92,7 @@ def sensitivity_of(runs: Sequence[LoadedRun], measure: Measure) -> Sensitivity |
     chosen = []
     for norm in dict.fromkeys(norms.values()) if is_fair else ():
         members = [variant for variant in norms if norms[variant] == norm]
-        best = min(members, key=lambda variant: _rank(results[variant], is_better_high(measure.metric)))
+        best = min(members, key=lambda variant: _rank(results[variant], Metric(measure.metric).higher_is_better))
         chosen.append(best)
         words = ", ".join(setting_label(key, settings[best][key]) for key in others)
         notes.append(f"{norm}: {words} chosen of {len(members)} by {measure.name}")

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from bncompare.config import DIAGNOSTIC, At, is_better_high
+from bncompare.config import DIAGNOSTIC, At, Metric
 from bncompare.runs import LoadedRun
 
 
@@ -56,7 +56,7 @@ def at_evaluation(metric: str, at: Literal["best", "last", "mean"] | At) -> Meas
     """
     if metric == "diverged":
         return Measure("diverged (1 or 0)", metric, False, _has_diverged)
-    higher = is_better_high(metric)
+    higher = Metric(metric).higher_is_better
 
     def value(run: LoadedRun) -> float | None:
         if run.status == "diverged":
@@ -101,7 +101,7 @@ def time_to(metric: str, threshold: float, unit: Literal["epoch", "step", "secon
 
     A run that diverged after it got there did not stay, and so never got there.
     """
-    higher = is_better_high(metric)
+    higher = Metric(metric).higher_is_better
 
     def value(run: LoadedRun) -> float | None:
         positions = run.elapsed if unit == "second" else run.metrics[unit]
@@ -120,7 +120,7 @@ def area(metric: str, first: float, last: float) -> Measure:
 
     By the trapezoidal rule over the evaluations, so in the metric's own unit.
     """
-    higher = is_better_high(metric)
+    higher = Metric(metric).higher_is_better
 
     def value(run: LoadedRun) -> float | None:
         if run.status == "diverged":

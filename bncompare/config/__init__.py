@@ -11,10 +11,12 @@ from bncompare.config.expand import Experiment, load_experiment
 from bncompare.config.keys import flatten, lookup, selects, setting_label, without
 from bncompare.config.layers import KERNEL_SIZE, POOL_SIZE, Layer, layers
 from bncompare.config.measured import measured, plan
+from bncompare.config.metrics import Metric
 from bncompare.config.model import LeNet
 from bncompare.config.problems import did_you_mean
 from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
-from bncompare.config.training import EarlyStopping, is_better_high
+from bncompare.config.status import Status
+from bncompare.config.training import EarlyStopping
 from bncompare.config.yaml import MAX_BYTES, dump_yaml, parse_alike_yaml
 
 __all__ = [
@@ -32,13 +34,14 @@ __all__ = [
     "Images",
     "Layer",
     "LeNet",
+    "Metric",
     "RandomRegression",
     "RunConfig",
+    "Status",
     "decisive",
     "did_you_mean",
     "dump_yaml",
     "flatten",
-    "is_better_high",
     "is_label",
     "layers",
     "load_experiment",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from bncompare.config.metrics import Metric
 from bncompare.config.model import Probability
 from bncompare.options import MAX_NUMBER, Count, NonNegative, Positive, PositiveInt, Section, must_be, shorthand
 
@@ -11,12 +12,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-Metric = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
-
-
-def is_better_high(metric: str) -> bool:
-    """Accuracy is better high, a loss low."""
-    return metric.endswith("/accuracy")
+MonitorName = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
 
 
 class SGD(Section):
@@ -175,7 +171,7 @@ class ReduceOnPlateau(Schedule):
 
     name: Literal["reduce_on_plateau"]
     """the scheduler"""
-    monitor: Metric | None = None
+    monitor: MonitorName | None = None
     """the metric; null = training.monitor"""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """factor"""
@@ -195,7 +191,7 @@ class ReduceOnPlateau(Schedule):
         """See torch.optim.lr_scheduler.ReduceLROnPlateau."""
         from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-        mode: Literal["min", "max"] = "max" if is_better_high(self.monitor or "") else "min"
+        mode: Literal["min", "max"] = "max" if Metric(self.monitor or "").higher_is_better else "min"
         options = self.model_dump(include={"factor", "patience", "threshold", "min_lr"})
         return ReduceLROnPlateau(optimizer, mode, **options)
 
@@ -207,7 +203,7 @@ Scheduler = Annotated[_Schedulers, Field(discriminator="name"), shorthand("name"
 class EarlyStopping(Section):
     """Stop when the monitored metric has not improved for `patience` evaluations."""
 
-    monitor: Metric | None = None
+    monitor: MonitorName | None = None
     """the metric; null = training.monitor"""
     patience: PositiveInt
     """evaluations in a row without improvement after which the run stops"""
@@ -279,7 +275,7 @@ class Training(Section):
     diverged_above: Annotated[float, Field(gt=1, le=MAX_NUMBER)] | None = None
     """a training loss above this multiple of the first batch's counts as diverged, beside NaN and infinity; null =
     these alone"""
-    monitor: Metric | None = None
+    monitor: MonitorName | None = None
     """the metric that decides which evaluation is the best; null = what early stopping monitors, else val/loss,
     else train/loss"""
     early_stopping: EarlyStopping | None = None

@@ -19,6 +19,5 @@ MAX_COLUMNS = 100
 
 TIMING_HEADER = "epoch,step,seconds,examples_per_second\n"
 DIAGNOSTICS_HEADER = "epoch,step,layer,quantity,value\n"
-STATUSES = ("completed", "stopped_early", "diverged", "failed")
 MEASURED = re.compile(r"[ -~αβγσ‖]{1,120}")  # a layer or a quantity, which goes to the terminal
 COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}(/[A-Za-z0-9_]{1,40})?")  # becomes a file name

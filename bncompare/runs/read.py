@@ -11,10 +11,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from bncompare.config import MAX_TABLE_BYTES, NAME, is_label, parse_alike_yaml
+from bncompare.config import MAX_TABLE_BYTES, NAME, Status, is_label, parse_alike_yaml
 from bncompare.errors import UserError, printable
 from bncompare.runs.files import MISSING, read_text
-from bncompare.runs.layout import COLUMN, MAX_TEXT_BYTES, STATUSES
+from bncompare.runs.layout import COLUMN, MAX_TEXT_BYTES
 from bncompare.runs.tables import Diagnostic, parse_metrics, parse_timing, read_diagnostics, within_reach
 
 MAX_SEARCH_DEPTH = 4
@@ -41,9 +41,9 @@ class LoadedRun:
     """seconds from the start to each row of metrics.csv; NaN where timing.csv lacks it"""
 
     @property
-    def status(self) -> str:
-        """completed, stopped_early, diverged, failed, or unfinished."""
-        return str(self.result["status"]) if self.result else "unfinished"
+    def status(self) -> Status:
+        """How it ended, if it has."""
+        return Status(self.result["status"]) if self.result else Status.UNFINISHED
 
     def best(self, metric: str) -> float | None:
         """A metric at the best evaluation; None if there is none or it was not finite."""
@@ -254,7 +254,7 @@ def read_result(path: Path) -> dict[str, Any] | None:
         result = _read_json(path / "result.json")
     except MISSING:
         return None
-    if result.get("status") not in STATUSES:
+    if result.get("status") not in [status for status in Status if status is not Status.UNFINISHED]:
         raise ValueError("result.json has no status")
     for key in ("best", "last", "test"):
         values = result.get(key)

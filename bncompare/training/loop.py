@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from bncompare.config import EarlyStopping, RunConfig, is_better_high, plan
+from bncompare.config import EarlyStopping, Metric, RunConfig, plan
 from bncompare.probes import Reading, Subject
 from bncompare.randomness import StepRandomness
 from bncompare.training.data import Dataset, Split, epoch_rows, probe_batch
@@ -281,7 +281,7 @@ class _Best:
         value = metrics[self.monitor]
         if self.metrics is not None:
             before = self.metrics[self.monitor]
-            if not (value > before if is_better_high(self.monitor) else value < before):
+            if not (value > before if Metric(self.monitor).higher_is_better else value < before):
                 return
         self.metrics = {"epoch": epoch, "step": step, **metrics}
         # state_dict() alone is an alias of the weights that training goes on to change.
@@ -306,7 +306,7 @@ class _Patience:
         """Count an evaluation; True if training should stop."""
         assert self.choice.monitor is not None, "resolved with the config"
         value = metrics[self.choice.monitor]
-        sign = 1 if is_better_high(self.choice.monitor) else -1
+        sign = 1 if Metric(self.choice.monitor).higher_is_better else -1
         if self.reference is None or sign * (value - self.reference) > self.choice.min_delta:
             self.reference = value
             self.without_improvement = 0

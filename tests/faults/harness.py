@@ -1,7 +1,6 @@
 """Sweeps that are interfered with: drivers in processes of their own, and files that fail or end the process."""
 
 import contextlib
-import io
 import itertools
 import os
 import random
@@ -18,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from bncompare import cli
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.execution.plan import plan_runs
@@ -70,17 +68,6 @@ def content(folder: Path) -> dict[str, bytes]:
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in NOT_BYTES]
     files = [path for path in files if path.suffix != ".lock"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
-def call(*arguments: str) -> tuple[int, str]:
-    """`bncompare …` in this process: exit code and stderr."""
-    err = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(err):
-        patch.setattr(sys, "argv", ["bncompare", *arguments])
-        with contextlib.redirect_stdout(io.StringIO()), pytest.raises(SystemExit) as ended:
-            cli.main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, err.getvalue()
 
 
 def assert_readable(folder: Path, runs: list[RunConfig]) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from harness import call, one_run
+from harness import one_run
+from kit import call
 
 from bncompare.runs.folder import RunStore
 
@@ -158,7 +159,8 @@ def test_a_hostile_checkpoint(begun: Path, tmp_path: Path, monkeypatch: pytest.M
     hostile = rewritten(checkpoint.read_bytes(), *CASES[case])
     checkpoint.write_bytes(hostile)
     command = ("train", "tiny.yaml", "--seeds", "1", "--jobs", "1", "--set", "compare.model.norm=[batch]")
-    code, err = call(*command)
+    ended = call(*command)
+    code, err = ended.code, ended.err
     (line,) = [line for line in err.splitlines() if not line.startswith("warning: ")]
     assert (code, line.isprintable()) == (1, True), line
     assert line.startswith("[1/1] tiny batch seed 0: FAILED: ")
@@ -178,11 +180,11 @@ def test_a_rewritten_checkpoint_is_a_checkpoint(begun: Path, whole: Path, tmp_pa
     (path / "checkpoint.pt").write_bytes(rewritten(content, keep, keep))
     command = ("train", str(tmp_path / "tiny.yaml"), "--seeds", "1", "--jobs", "1", "--runs", str(tmp_path / "runs"))
     command += ("--set", "compare.model.norm=[batch]")
-    assert call(*command)[0] == 0
+    assert call(*command).code == 0
     good = (RunStore(whole).run(run).path / "metrics.csv").read_bytes()
     assert (path / "metrics.csv").read_bytes() == good
     (path / "result.json").unlink()
     (path / "checkpoint.pt").write_bytes(rewritten(content, lambda header: [], keep))
-    assert call(*command)[0] == 1
-    assert call(*command, "--fresh")[0] == 0
+    assert call(*command).code == 1
+    assert call(*command, "--fresh").code == 0
     assert (path / "metrics.csv").read_bytes() == good

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import call, content, finish, one_run, unreadable
+from harness import content, finish, one_run, unreadable
+from kit import call
 
 from bncompare.cli.progress import show_progress
 from bncompare.execution.messages import Failure, Started
@@ -224,10 +225,10 @@ def test_commands_end_whatever_a_file_is(whole: Path, tmp_path: Path, kind: str)
         for command in (("train", config, "--dry-run", "--runs"), ("list",), ("show",), ("verify", "--jobs", "1")):
             if command[0] == "verify" and name not in ("best.safetensors", "diagnostics.csv"):
                 continue  # the others are read as by `list`
-            code, err = call(*command, str(root))
-            assert code in (0, 1, 2)
-            assert "Traceback" not in err
-            assert all(line.isprintable() for line in err.splitlines())
+            ended = call(*command, str(root))
+            assert ended.code in (0, 1, 2)
+            assert "Traceback" not in ended.err
+            assert all(line.isprintable() for line in ended.err.splitlines())
 
 
 @pytest.mark.parametrize("name", ["best.safetensors", "diagnostics.csv", "metrics.csv"])
@@ -241,10 +242,11 @@ def test_a_finished_run_that_lost_a_file(whole: Path, tmp_path: Path, name: str)
     (planned,) = plan_runs(runs, RunStore(root))
     assert (planned.state, planned.problems) == ("damaged", (f"{path / name}: lost; the run starts over",))
     command = ("train", str(tmp_path / "tiny.yaml"), "--seeds", "1", "--jobs", "1", "--runs", str(root))
-    code, err = call(*command)
+    ended = call(*command)
+    code, err = ended.code, ended.err
     assert (code, err.splitlines()[0]) == (0, f"warning: {planned.problems[0]}")
     assert content(path) == content(RunStore(whole).run(runs[0]).path)
-    assert call(*command) == (0, "2 of 2 runs are finished already\n")
+    assert call(*command).err == "2 of 2 runs are finished already\n"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff"])
@@ -344,10 +346,10 @@ def test_a_checkpoint_is_read_once_for_the_plan_and_once_to_go_on(begun: Path, t
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "open", count)
-        code, _ = call(
+        ended = call(
             "train", str(tmp_path / "tiny.yaml"), "--seeds", "1", "--jobs", "1", "--runs", str(tmp_path / "runs")
         )
-    assert code == 0
+    assert ended.code == 0
     assert opened.count(str(path)) == 2
 
 
@@ -386,7 +388,8 @@ def test_a_full_disk(small_disk: Path, whole: Path, tmp_path: Path) -> None:
         "1",
     )
     command += ("--set", "compare.model.norm=[batch]", "--json")
-    code, err = call(*command)
+    ended = call(*command)
+    code, err = ended.code, ended.err
     (line,) = err.splitlines()
     assert code == 1
     path = RunStore(small_disk / "runs").run(runs[0]).path

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import call, content, finish, fork, tiny, unreadable, wait
+from harness import content, finish, fork, tiny, unreadable, wait
+from kit import call
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
@@ -90,7 +91,8 @@ def test_a_run_whose_folder_cannot_be_written(tmp_path: Path, runs: list[RunConf
     odd.parent.mkdir(parents=True)
     FAILING[case](odd)
     before = everything(root)
-    code, err = call("train", str(tmp_path / "tiny.yaml"), "--seeds", "1", "--jobs", "1", "--runs", str(root))
+    ended = call("train", str(tmp_path / "tiny.yaml"), "--seeds", "1", "--jobs", "1", "--runs", str(root))
+    code, err = ended.code, ended.err
     lines = err.splitlines()
     assert code == 1
     (line,) = [line for line in lines if "FAILED" in line]
@@ -271,7 +273,8 @@ def test_a_read_only_folder(ordinary: Path) -> None:
     (ordinary / "runs").mkdir(mode=0o500)
 
     def train() -> None:
-        code, err = call("train", str(ordinary / "tiny.yaml"), "--runs", str(ordinary / "runs"), "--jobs", "1")
+        ended = call("train", str(ordinary / "tiny.yaml"), "--runs", str(ordinary / "runs"), "--jobs", "1")
+        code, err = ended.code, ended.err
         assert code == 1
         (line,) = err.splitlines()
         assert line.startswith(f"error: {ordinary / 'runs'}")

@@ -62,7 +62,7 @@ FAULTS: dict[str, dict[int, Fault]] = {
 }
 
 
-def call(arguments: list[str], folder: Path, faults: dict[int, Fault]) -> Ended:
+def call_with_faults(arguments: list[str], folder: Path, faults: dict[int, Fault]) -> Ended:
     """Run a command in a process whose standard streams are as a shell hands them over, and are then opened as
     Python opens them when it starts."""
 
@@ -122,7 +122,7 @@ COMMANDS = {
 def test_what_is_said_where(folder: Path, command: str) -> None:
     """Without a fault: results on stdout, warnings and errors on stderr."""
     code, out, err = COMMANDS[command]
-    ended = call(command.split(), folder, {})
+    ended = call_with_faults(command.split(), folder, {})
     assert ended.code == code
     assert (ended.out[:1], ended.err[:1]) == (out[:1], err[:1])
     assert ended.out.startswith(out)
@@ -138,7 +138,7 @@ def test_a_stream_at_fault(folder: Path, fault: str, command: str) -> None:
     code, out, err = COMMANDS[command]
     lost = {full: (1, "error: output: No space left on device\n"), unread: (141, "")}
     code, complaint = lost.get(faults.get(1, closed), (code, "")) if out else (code, "")
-    ended = call(command.split(), folder, faults)
+    ended = call_with_faults(command.split(), folder, faults)
     assert ended.code == code
     assert ended.out.startswith(out) if 1 not in faults else ended.out == ""
     if 2 in faults:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from kit import CONFIGS
 from safetensors.torch import load_file
 
 from bncompare.config.data import Images
@@ -22,7 +23,6 @@ from bncompare.training.images import load_pool
 from bncompare.training.loop import Record, train
 from bncompare.training.model import build_model
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 CPU = torch.device("cpu")
 
 MLP = "model={name: mlp, hidden: [16, 16], dropout: {p: 0.3}}"

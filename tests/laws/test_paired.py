@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from kit import CONFIGS
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
@@ -11,7 +12,6 @@ from bncompare.training.data import epoch_rows, load_dataset
 from bncompare.training.images import load_pool
 from bncompare.training.model import Dropout, build_model
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 EVERY_NORM = "[none, batch, batch_from_scratch, layer, group, {kind: batch, placement: after}]"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from kit import CONFIGS
 
 from bncompare.config.expand import load_experiment
 from bncompare.execution import processes, start_forkserver
@@ -18,7 +19,6 @@ from bncompare.execution.plan import plan_runs
 from bncompare.execution.sweep import run_experiment
 from bncompare.runs.folder import RunStore
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 LONG = ["training.epochs=20000", "training.eval_every=20", "data.samples=200", "claims=[]"]
 TIMED = ("timing.csv", "environment.json", "checkpoint.pt")
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from kit import CONFIGS
 
 from bncompare.config.expand import load_experiment
 from bncompare.execution.messages import Evaluated, Failure, Started
@@ -22,7 +23,6 @@ from bncompare.runs.folder import RunStore
 from bncompare.runs.read import read_runs
 
 pytest.importorskip("ray")
-CONFIGS = Path(__file__).parents[2] / "configs"
 TIMED = ("timing.csv", "environment.json", "checkpoint.pt")
 # Some seconds each, on images, which travel to the nodes.
 SETTINGS = ["compare.model.norm=[none, batch]", "training.epochs=60", "training.checkpoint_every=1"]

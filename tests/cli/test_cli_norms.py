@@ -4,44 +4,28 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kit import CONFIGS, Ended, call
 
-from bncompare import cli
 from bncompare.norms.base import NORMS
 
-CONFIGS = Path(__file__).parents[1] / "configs"
-Call = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run a command in this process: exit code, stdout, stderr."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bncompare", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return run
-
-
-def test_norms_lists_every_kind(call: Call) -> None:
+def test_norms_lists_every_kind() -> None:
     """`norms` has a row for each kind with its formula; `--json` says the same."""
-    code, out, err = call("norms")
+    ended = call("norms")
+    code, out, err = ended.code, ended.out, ended.err
     assert (code, err) == (0, "")
     assert [kind for kind in NORMS if re.search(rf"^  {kind} ", out, re.MULTILINE)] == list(NORMS)
-    document = json.loads(call("norms", "--json")[1])
+    document = json.loads(call("norms", "--json").out)
     assert {kind: entry["formula"] for kind, entry in document.items()} == {k: n.formula for k, n in NORMS.items()}
 
 
-def test_one_norm(call: Call) -> None:
+def test_one_norm() -> None:
     """`norms KIND` says what it is, its formula, its axes, and each option with default and meaning."""
-    code, out, err = call("norms", "ghost_batch")
+    ended = call("norms", "ghost_batch")
+    code, out, err = ended.code, ended.out, ended.err
     lines = out.splitlines()
     assert (code, err) == (0, "")
     assert lines[:5] == [
@@ -58,16 +42,18 @@ def test_one_norm(call: Call) -> None:
 
 
 @pytest.mark.parametrize("command", ["norms", "explain"])
-def test_unknown_kind(call: Call, command: str) -> None:
+def test_unknown_kind(command: str) -> None:
     """A kind that does not exist is answered with those that do."""
-    code, out, err = call(command, "bacth")
+    ended = call(command, "bacth")
+    code, out, err = ended.code, ended.out, ended.err
     assert (code, out) == (2, "")
     assert err == f"error: bacth: no such norm; valid: {', '.join(NORMS)}; did you mean 'batch'?\n"
 
 
-def test_explain(call: Call) -> None:
+def test_explain() -> None:
     """`explain` shows the axes, both steps beside the update rule, evaluation, and the difference to torch.nn."""
-    code, out, err = call("explain", "batch", "--shape", "2,2", "--steps", "2", "--momentum", "0.5", "--seed", "3")
+    ended = call("explain", "batch", "--shape", "2,2", "--steps", "2", "--momentum", "0.5", "--seed", "3")
+    code, out, err = ended.code, ended.out, ended.err
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "batch: y = γ·(x − mean)/√(var + eps) + β"
@@ -83,27 +69,29 @@ def test_explain(call: Call) -> None:
             if line.startswith(f"  running {name} = "):
                 assert lines[i + 1].replace("  by the update rule", f"running {name}").strip() == line.strip()
     assert float(lines[-1].removeprefix("largest difference between our formula and torch.nn: ")) < 1e-12
-    report = json.loads(call("explain", "batch", "--shape", "2,2", "--momentum", "0.5", "--seed", "3", "--json")[1])
+    report = json.loads(call("explain", "batch", "--shape", "2,2", "--momentum", "0.5", "--seed", "3", "--json").out)
     x = report["steps"][0]["input"]
     assert report["steps"][0]["statistics"]["mean"] == pytest.approx([(x[0][c] + x[1][c]) / 2 for c in (0, 1)])
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NORMS if kind != "none"])
-def test_explain_without_options(call: Call, kind: str) -> None:
+def test_explain_without_options(kind: str) -> None:
     """Every kind is explained by its name alone, on a tensor that shows what it does."""
-    code, out, err = call("explain", kind)
+    ended = call("explain", kind)
+    code, out, err = ended.code, ended.out, ended.err
     assert (code, err) == (0, "")
     assert out.startswith(f"{kind}: ")
-    for step in json.loads(call("explain", kind, "--json")[1]).get("steps", []):
+    for step in json.loads(call("explain", kind, "--json").out).get("steps", []):
         assert step["normalized"] != step["input"]
 
 
-def test_explain_ghost_batches_of_unequal_size(call: Call) -> None:
+def test_explain_ghost_batches_of_unequal_size() -> None:
     """Five examples are virtual batches of three and two, with so many values and statistics of their own."""
-    code, out, _ = call("explain", "ghost_batch", "--shape", "5,1,2", "--steps", "1")
+    ended = call("explain", "ghost_batch", "--shape", "5,1,2", "--steps", "1")
+    code, out = ended.code, ended.out
     assert code == 0
     assert "here: axes 0, 2 of a tensor of shape (5, 1, 2), 6 or 4 values at a time" in out.splitlines()
-    report = json.loads(call("explain", "ghost_batch", "--shape", "5,1,2", "--steps", "1", "--json")[1])
+    report = json.loads(call("explain", "ghost_batch", "--shape", "5,1,2", "--steps", "1", "--json").out)
     assert report["values_averaged"] == [6, 4]
     (step,) = report["steps"]
     parts = (step["input"][:3], step["input"][3:])
@@ -119,15 +107,16 @@ def test_explain_ghost_batches_of_unequal_size(call: Call) -> None:
         (("none",), "error: none: there is nothing to explain: y = x\n"),
     ],
 )
-def test_explain_errors(call: Call, arguments: tuple[str, ...], message: str) -> None:
+def test_explain_errors(arguments: tuple[str, ...], message: str) -> None:
     """What `explain` can't show is answered in one line."""
-    assert call("explain", *arguments) == (2, "", message)
+    assert call("explain", *arguments) == Ended(2, "", message)
 
 
-def test_graph(call: Call, tmp_path: Path) -> None:
+def test_graph(tmp_path: Path) -> None:
     """`graph` prints a table per variant with totals, and draws one; `--json` has the same numbers."""
     config = str(CONFIGS / "mnist-mlp.yaml")
-    code, out, err = call("graph", config, "-o", str(tmp_path / "model.dot"), "--variant", "batch")
+    ended = call("graph", config, "-o", str(tmp_path / "model.dot"), "--variant", "batch")
+    code, out, err = ended.code, ended.out, ended.err
     assert (code, err) == (0, f"{tmp_path / 'model.dot'}\n")
     rows = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if line.strip()]
     assert rows[0] == ["mnist-mlp: batch"]
@@ -139,16 +128,17 @@ def test_graph(call: Call, tmp_path: Path) -> None:
         ["output.linear", "Linear", "10", "1,290", "1,280"],
         ["total", "101,898", "101,632"],
     ]
-    document = json.loads(call("graph", config, "--json")[1])
+    document = json.loads(call("graph", config, "--json").out)
     assert list(document) == ["none", "batch"]
     assert sum(row["parameters"] for row in document["batch"]) == 101_898
 
 
-def test_graph_of_what_is_trained(call: Call, tmp_path: Path) -> None:
+def test_graph_of_what_is_trained(tmp_path: Path) -> None:
     """Where less than all is trained, `graph` has a column for it, and the drawing says so."""
     settings = ["--set", "model.hidden=[8]", "--set", "training.trainable=random"]
     settings += ["--set", "compare.model.norm=[batch]", "-o", str(tmp_path / "model.dot")]
-    code, out, _ = call("graph", str(CONFIGS / "mnist-mlp.yaml"), *settings)
+    ended = call("graph", str(CONFIGS / "mnist-mlp.yaml"), *settings)
+    code, out = ended.code, ended.out
     rows = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if line.strip()]
     assert (code, rows[1]) == (0, ["layer", "kind", "output", "parameters", "trained", "multiply-adds"])
     assert rows[4:6] == [
@@ -159,11 +149,12 @@ def test_graph_of_what_is_trained(call: Call, tmp_path: Path) -> None:
     assert "6,272 parameters\n16 trained" in (tmp_path / "model.dot").read_text()
 
 
-def test_graph_errors(call: Call) -> None:
+def test_graph_errors() -> None:
     """An unknown variant, or a drawing of several, is answered with the variants there are."""
     config = str(CONFIGS / "mnist-mlp.yaml")
-    assert call("graph", config, "--variant", "x") == (2, "", "error: --variant x: valid: none, batch\n")
-    code, _, err = call("graph", config, "-o", "x.svg")
+    assert call("graph", config, "--variant", "x") == Ended(2, "", "error: --variant x: valid: none, batch\n")
+    ended = call("graph", config, "-o", "x.svg")
+    code, err = ended.code, ended.err
     assert (code, err) == (2, "error: -o x.svg: draws one variant; choose with --variant: none, batch\n")
 
 

@@ -1,18 +1,16 @@
 """Models: their layers, names, sizes, initial weights and the place of each norm."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
+from kit import CONFIGS
 from torch import nn
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.layers import layers
 from bncompare.config.run import RunConfig
 from bncompare.training.model import Dropout, build_model, count_parameters
-
-CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def run_of(model: str, norm: str = "none", config: str = "smoke.yaml") -> RunConfig:

@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from kit import CONFIGS
 
 from bncompare.config.data import Images
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.training.data import Dataset, load_dataset
 from bncompare.training.images import Pool, find_data_dir, load_pool
-
-CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def run_of(config: str, *overrides: str) -> RunConfig:

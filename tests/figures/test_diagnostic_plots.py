@@ -2,11 +2,11 @@
 
 import json
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from kit import ROOT
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection, QuadMesh
 from matplotlib.figure import Figure
@@ -299,23 +299,22 @@ def test_curves() -> None:
 # ---------------------------------------------------------------- commands
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["bncompare", *arguments])
+def command(*arguments: str) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        cli.main(arguments)
     assert ended.value.code == 0
 
 
-def test_plot_and_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plot_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`plot` draws what was measured beside the curves, `show` lists the last values; damage is a warning."""
     settings = ["compare.model.norm=[batch]", "training.epochs=3", "claims=[]"]
     settings.append("diagnostics={gradients: true, norm_parameters: true, layers: [hidden.0]}")
-    config = Path(__file__).parents[1] / "configs" / "regression.yaml"
+    config = ROOT / "configs" / "regression.yaml"
     experiment = load_experiment(config, overrides=settings, seeds="1")
     planned = plan_runs(experiment.runs, RunStore(tmp_path))
     for _ in run_experiment(planned, data_dir=None):
         pass
-    command(monkeypatch, "plot", str(tmp_path / "regression"))
+    command("plot", str(tmp_path / "regression"))
     drawn = {Path(line).name for line in capsys.readouterr().out.splitlines()}
     names = ("gradient-norm", "update-ratio", "gamma-mean", "beta-mean", "norm-parameters")
     maps = {f"diagnostics-{name}.png" for name in names}
@@ -323,9 +322,9 @@ def test_plot_and_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert all((tmp_path / "regression" / name).exists() for name in drawn)
 
     folder = planned[0].folder.path
-    command(monkeypatch, "show", str(folder))
+    command("show", str(folder))
     shown = [line.split() for line in capsys.readouterr().out.split("diagnostics, last")[1].splitlines()[2:]]
-    command(monkeypatch, "show", str(folder), "--json")
+    command("show", str(folder), "--json")
     last = json.loads(capsys.readouterr().out)["diagnostics"]
     assert last["hidden.0/gamma[0]"] != 1
     assert [row for row in shown if row] == [
@@ -333,9 +332,9 @@ def test_plot_and_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     ]
 
     (folder / "diagnostics.csv").write_text("epoch,step,layer\n")
-    command(monkeypatch, "show", str(folder))
+    command("show", str(folder))
     message = f"warning: {folder / 'diagnostics.csv'}: left out: diagnostics.csv does not start with epoch,step,"
     assert message in capsys.readouterr().err
     for arguments in (["plot"], ["report", "--html", str(tmp_path / "x.html")]):
-        command(monkeypatch, *arguments, str(tmp_path / "regression"))
+        command(*arguments, str(tmp_path / "regression"))
         assert capsys.readouterr().err.count(message) == 1

@@ -3,15 +3,15 @@
 import dataclasses
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
+import kit
 import numpy as np
 import pytest
+from kit import CONFIGS
 from scipy import stats
 
-from bncompare import cli
 from bncompare.comparison.claims import Finding, claims_of, judge, to_plain
 from bncompare.comparison.measures import at_evaluation
 from bncompare.comparison.verdicts import compare_by
@@ -21,8 +21,6 @@ from bncompare.errors import UserError
 from bncompare.report.tables import reproduced_cells
 from bncompare.runs.folder import RunStore
 from bncompare.runs.read import LoadedRun
-
-CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def run(norm: str, seed: int, value: float | None, status: str = "completed", **config: Any) -> LoadedRun:
@@ -489,17 +487,14 @@ def test_check(
     strict_code: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """`check` prints each claim with its verdict and exits with 3 if one is not supported (or, strict, undecided)."""
     write(tmp_path, {"batch": [0.30, 0.31, 0.29, 0.30], "none": [0.72, 0.70, 0.73, 0.71]}, difference)
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["bncompare", "check", "runs", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return int(ended.value.code or 0), capsys.readouterr().out
+        ended = kit.call("check", "runs", *arguments)
+        return ended.code, ended.out
 
     got, out = call()
     lines = out.splitlines()
@@ -513,31 +508,23 @@ def test_check(
     assert (got, finding["verdict"], finding["n"]) == (code, verdict, 4)
 
 
-def test_check_without_claims(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_without_claims(tmp_path: Path) -> None:
     """Where no claim is made `check` says so and exits with 2."""
     write(tmp_path, {"batch": [0.3] * 4, "none": [0.7] * 4}, 0)
     for path in tmp_path.rglob("config.yaml"):
         text = path.read_text()
         path.write_text(text[: text.index("claims:")])
-    monkeypatch.setattr(sys, "argv", ["bncompare", "check", str(tmp_path / "runs")])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == f"error: {tmp_path / 'runs'}: the experiments there make no claims\n"
+    ended = kit.call("check", tmp_path / "runs")
+    assert ended.code == 2
+    assert ended.err == f"error: {tmp_path / 'runs'}: the experiments there make no claims\n"
 
 
-def test_train_ends_with_the_claims(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_train_ends_with_the_claims(tmp_path: Path) -> None:
     """The end of `train` holds the config's claims against its runs."""
     settings = ["--set", "training.epochs=100", "--seeds", "2", "--runs", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["bncompare", "train", str(CONFIGS / "regression.yaml"), *settings])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 0
-    out = capsys.readouterr().out
+    ended = kit.call("train", CONFIGS / "regression.yaml", *settings)
+    assert ended.code == 0
+    out = ended.out
     assert out.count("The tutorial: BatchNorm trains faster") == 2
     assert "train/loss at epoch 50, difference " in out
 

@@ -5,16 +5,14 @@ import io
 import json
 import re
 import shutil
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import EXAMPLE, Ended, call
 
-from bncompare import cli
 from bncompare.config.expand import load_experiment
 from bncompare.config.yaml import dump_yaml, parse_yaml
 from bncompare.errors import printable
@@ -25,7 +23,6 @@ from bncompare.report.terminal import print_report
 from bncompare.runs.folder import RunStore
 from bncompare.runs.read import read_run, read_runs
 
-EXAMPLE = Path(__file__).parents[1] / "runs" / "example"
 CONFIG = """\
 name: x
 seeds: 4
@@ -68,24 +65,6 @@ def write(
         result = {"status": status, "steps": 2, "best": end, "last": end, "synthetic_data": synthetic}
         run_folder.finish(result, None, b"", b"")
     return folder / "runs"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What a call left."""
-
-    code: int
-    out: str
-    err: str
-
-
-def call(*arguments: str | Path) -> Ended:
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr(sys, "argv", ["bncompare", "report", *map(str, arguments)])
-        with pytest.raises(SystemExit) as raised:
-            cli.main()
-    return Ended(int(raised.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def stripped(text: str) -> str:
@@ -264,7 +243,7 @@ def test_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables first, then what to mind, the claims, and the verdict where one looks: at the end."""
     write(tmp_path)
     monkeypatch.chdir(tmp_path)
-    ended = call("runs")
+    ended = call("report", "runs")
     assert (ended.code, ended.err) == (0, "")
     assert stripped(ended.out) == TERMINAL
 
@@ -291,7 +270,7 @@ def test_markdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Verdict and claims first, the tables below, the longer ones folded away."""
     write(tmp_path)
     monkeypatch.chdir(tmp_path)
-    ended = call("runs", "--markdown")
+    ended = call("report", "runs", "--markdown")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == MARKDOWN
 
@@ -299,7 +278,7 @@ def test_markdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_json(tmp_path: Path) -> None:
     """One document: for each experiment verdicts, claims, the whole comparison, and the config to train it again."""
     runs = write(tmp_path)
-    ended = call(runs, "--json")
+    ended = call("report", runs, "--json")
     (experiment,) = json.loads(ended.out)["experiments"]
     assert (ended.code, ended.err) == (0, "")
     assert list(experiment) == [
@@ -387,7 +366,7 @@ def assert_inert(page: Page) -> None:
 
 def page_of(runs: Path) -> Page:
     page = runs.parent / "page.html"
-    ended = call(runs, "--html", page)
+    ended = call("report", runs, "--html", page)
     assert (ended.code, ended.out, ended.err) == (0, f"{page}\n", "")
     return Page(page.read_text(encoding="utf-8"))
 
@@ -481,9 +460,9 @@ def test_hostile_names_are_text_on_the_page(tmp_path: Path) -> None:
 def test_hostile_names_in_a_terminal_and_markdown(tmp_path: Path) -> None:
     """No control characters reach the terminal; in Markdown a name is neither markup nor HTML nor a mention."""
     runs = hostile(tmp_path)
-    text = call(runs).out
+    text = call("report", runs).out
     assert all(character.isprintable() or character == "\n" for character in text)
-    markdown = call(runs, "--markdown").out
+    markdown = call("report", runs, "--markdown").out
     tags = set(Page(re.sub(r"`[^`\n]*`", "", markdown)).tags)
     assert tags <= {"details", "summary"}
     assert re.search(r"(?<!\\)[`$]", markdown) is None
@@ -578,7 +557,7 @@ def test_one_seed_and_the_same_seed_twice(tmp_path: Path) -> None:
         "several runs of the same variant and seed, of which the first counts: none seed 0",
         "one seed alone: no interval and no verdict",
     ]
-    assert "batch and none share one seed: no interval, so no verdict" in call(runs).out
+    assert "batch and none share one seed: no interval, so no verdict" in call("report", runs).out
 
 
 # ---------------------------------------------------------------- several experiments, options, errors
@@ -628,8 +607,8 @@ def test_several_experiments(tmp_path: Path) -> None:
     example = next(section for section in sections(read_runs([runs])[0]) if section.experiment.name == "example")
     assert example.headline.startswith("2 of 2 claims not supported; ")
     assert example.headline in page.text
-    assert call(runs, "--markdown").out.count("\n## ") == 1
-    assert [e["name"] for e in json.loads(call(runs, "--json").out)["experiments"]] == ["example", "x"]
+    assert call("report", runs, "--markdown").out.count("\n## ") == 1
+    assert [e["name"] for e in json.loads(call("report", runs, "--json").out)["experiments"]] == ["example", "x"]
 
 
 @pytest.mark.parametrize("first", ["val/loss", "test/loss"])
@@ -685,7 +664,9 @@ def test_options(tmp_path: Path) -> None:
     """The metric, the evaluation, the baseline and the threshold may be chosen."""
     runs = write(tmp_path)
     document = json.loads(
-        call(runs, "--json", "--metric", "test/loss", "--at", "last", "--versus", "batch", "--threshold", "1").out
+        call(
+            "report", runs, "--json", "--metric", "test/loss", "--at", "last", "--versus", "batch", "--threshold", "1"
+        ).out
     )
     comparison = document["experiments"][0]["comparison"]
     assert [measure["name"] for measure in comparison["measures"]] == ["test/loss at the last evaluation"]
@@ -708,12 +689,12 @@ def test_errors(options: list[str], error: str, tmp_path: Path, monkeypatch: pyt
     """A metric or variant that is not there is an error with those that are."""
     write(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert call("runs", *options) == Ended(2, "", error)
+    assert call("report", "runs", *options) == Ended(2, "", error)
 
 
 def test_html_to_nowhere(tmp_path: Path) -> None:
     """A page that cannot be written is exit code 1, and says why."""
-    ended = call(write(tmp_path), "--html", tmp_path / "none" / "page.html")
+    ended = call("report", write(tmp_path), "--html", tmp_path / "none" / "page.html")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith(f"error: {tmp_path / 'none' / 'page.html'}: cannot be written: ")
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from kit import ROOT
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
@@ -15,7 +16,7 @@ from bncompare.execution.plan import plan_runs
 from bncompare.execution.sweep import run_experiment
 from bncompare.runs.folder import RunStore
 
-CONFIG = Path(__file__).parents[1] / "configs" / "regression.yaml"
+CONFIG = ROOT / "configs" / "regression.yaml"
 SMALL = ("claims=[]", "compare.model.norm=[none]", "model.hidden=[4]", "training.epochs=1", "training.batch_size=16")
 GHOSTS = "{kind: ghost_batch, virtual_batch_size: 2}"
 LARGE = f"model.hidden={[65_536] * 40}"

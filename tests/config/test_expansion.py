@@ -15,6 +15,7 @@ from annotated_types import Le, Lt
 from fuzz import fuzz, problem_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit import ROOT
 from pydantic import BaseModel, ValidationError
 
 from bncompare.config.checks import check_run
@@ -30,7 +31,7 @@ from bncompare.errors import UserError
 from bncompare.options import Section
 from bncompare.runs import LoadedRun, experiments
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 
 BASE = """\
 name: base

@@ -1,7 +1,6 @@
 """The commands from outside: what they print where, the files they leave, the codes they exit with."""
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -11,12 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from kit import TINY, Ended, call, cells, spawn, strict
 from safetensors.numpy import save as save_tensors
 
 from bncompare import cli
@@ -25,14 +24,6 @@ from bncompare.report.tables import print_summary
 from bncompare.runs.read import LoadedRun, read_run, read_runs
 from bncompare.runs.weights import read_norm_parameters
 
-TINY = """\
-name: tiny
-seeds: 2
-data: {name: random_regression, samples: 32, test_samples: 16, features: 3, validation: 8}
-model: {name: mlp, hidden: [4]}
-training: {epochs: 2, batch_size: 8, device: cpu, optimizer: {name: adam, lr: 0.01}}
-compare: {model.norm: [none, batch]}
-"""
 DIVERGING = """\
 name: wild
 data: {name: random_regression, samples: 32, test_samples: 16, features: 3}
@@ -74,32 +65,6 @@ SUMMARY = [
 ]
 
 
-@dataclass(frozen=True)
-class Ended:
-    """What a call left."""
-
-    code: int
-    out: str
-    err: str
-
-
-def call(*arguments: str) -> Ended:
-    """Run a command in this process, with neither stdout nor stderr a terminal."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr(sys, "argv", ["bncompare", *arguments])
-        with pytest.raises(SystemExit) as raised:
-            cli.main()
-    assert raised.value.code is None or isinstance(raised.value.code, int)
-    return Ended(raised.value.code or 0, out.getvalue(), err.getvalue())
-
-
-def spawn(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as people do."""
-    command = [sys.executable, "-m", "bncompare", *arguments]
-    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Each test works in a folder of its own, where the configs are; paths in outputs are relative to it."""
@@ -136,21 +101,6 @@ def content(root: Path) -> dict[str, tuple[bytes, int]]:
     """Every file below a folder: its bytes and when it was written."""
     files = (path for path in root.rglob("*") if path.is_file())
     return {str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
-
-
-def cells(text: str) -> list[list[str]]:
-    """The cells of each line of a table; widths and the line under the header left out."""
-    lines = [line.strip() for line in text.splitlines()]
-    return [re.split(r" {2,}", line) for line in lines if line and set(line) != {"─"}]
-
-
-def strict(text: str) -> Any:
-    """The one JSON document in a text, without the NaN and Infinity that only Python reads."""
-
-    def reject(constant: str) -> None:
-        raise AssertionError(f"{constant} is not JSON")
-
-    return json.loads(text, parse_constant=reject)
 
 
 def mean_sd(values: list[float], digits: int) -> str:

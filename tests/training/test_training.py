@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from kit import CONFIGS
 
 from bncompare.config.data import Images
 from bncompare.config.expand import load_experiment
@@ -16,7 +17,6 @@ from bncompare.training.images import load_pool
 from bncompare.training.loop import Record, train
 from bncompare.training.model import build_model, resolve_device
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 CPU = torch.device("cpu")
 MLP = "model={name: mlp, hidden: [16]}"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from kit import CONFIGS
 from safetensors.torch import load_file
 from torch import nn
 
@@ -23,7 +24,6 @@ from bncompare.training.loop import train
 from bncompare.training.model import build_model, count_parameters, trainable_parameters
 from bncompare.training.statistics import evaluation_statistics, set_evaluation_mode
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 CPU = torch.device("cpu")
 FAMILY = ["batch", "batch_from_scratch", "ghost_batch", "batch_renorm", "noisy_batch", "variance_only_batch"]
 

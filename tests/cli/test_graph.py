@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from kit import CONFIGS
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
@@ -12,8 +13,6 @@ from bncompare.errors import UserError
 from bncompare.extras.drawing import draw, layer_table
 from bncompare.norms.base import NORMS
 from bncompare.training.model import count_parameters
-
-CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def run_of(norm: str, model: str = "{name: lenet}") -> RunConfig:

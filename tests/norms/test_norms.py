@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit import CONFIGS
 from numpy.typing import NDArray
 from torch import nn
 
@@ -25,7 +26,6 @@ from bncompare.training.loop import train
 from bncompare.training.model import build_model
 
 Array = NDArray[np.float64]
-CONFIGS = Path(__file__).parents[1] / "configs"
 TORCH_BATCH_NORM = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 SHAPES = [(8, 3), (5, 3, 7), (4, 3, 5, 6), (3, 3, 2, 4, 5)]
 

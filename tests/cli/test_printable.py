@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_cli import call
+from kit import call
 
 from bncompare.errors import printable
 

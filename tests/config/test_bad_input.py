@@ -7,7 +7,6 @@ import io
 import os
 import re
 import shutil
-import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -82,9 +81,8 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.delenv("BNCOMPARE_DATA", raising=False)
 
     def run(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["bncompare", "train", *arguments])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            cli.main(["train", *arguments])
         captured = capsys.readouterr()
         return Ended(ended.value.code, captured.out, captured.err)
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_cli import TINY, call, cells, strict
+from kit import TINY, call, cells, strict
 
 from bncompare.execution.verify import choose
 from bncompare.runs.read import read_run, read_runs

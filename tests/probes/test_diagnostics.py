@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from kit import CONFIGS
 from numpy.typing import NDArray
 from torch import nn
 
@@ -35,7 +36,6 @@ from bncompare.training.loop import Record, train
 from bncompare.training.model import build_model
 from bncompare.training.statistics import in_evaluation, set_evaluation_mode
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 CPU = torch.device("cpu")
 NORMS = [
     *("none", "batch", "batch_from_scratch", "layer", "group", "rms", "local_response", "weight", "spectral"),

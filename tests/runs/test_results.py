@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save as save_tensors
 
+from bncompare.config import Status
 from bncompare.errors import UserError
 from bncompare.figures.catalogue import experiment_figures
 from bncompare.runs import read as results
@@ -430,7 +431,7 @@ JSON = st.recursive(
 )
 RESULTS = JSON | st.fixed_dictionaries(
     {
-        "status": st.sampled_from([*results.STATUSES, "?"]) | JSON,
+        "status": st.sampled_from([*Status, "?"]) | JSON,
         "best": JSON | st.dictionaries(st.sampled_from(["loss", "val/loss", "\x1b"]), JSON),
         "error": JSON,
         "steps": st.sampled_from([0, 1, 3]),
@@ -467,7 +468,7 @@ def test_hostile_values_cost_a_warning(
         assert len(loaded) + len(warnings) == 1
         assert all(warning.isprintable() for warning in warnings)
         for run in loaded:
-            assert run.status in results.STATUSES
+            assert run.status in Status
             assert (run.result or {}).get("error", "").isprintable()
             assert len(run.elapsed) == len(run.metrics["step"])
             for value in (run.best("val/loss"), run.last("loss")):

@@ -1,0 +1,67 @@
+"""A metric: its machine name, the words people use, its unit, and which end of it is good."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of metrics.csv, or a metric of the test set."""
+
+    name: str
+    """as in files and configs: `val/loss`, `lr`"""
+    is_classification: bool = True
+    """else the loss is a squared error"""
+
+    @property
+    def split(self) -> str:
+        """`val` of `val/loss`; empty for the learning rate."""
+        return self.name.partition("/")[0] if "/" in self.name else ""
+
+    @property
+    def quantity(self) -> str:
+        """`loss` of `val/loss`."""
+        return self.name.partition("/")[2] or self.name
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether it is a fraction, which people read in percent."""
+        return self.quantity == "accuracy"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Accuracy is better high, a loss low."""
+        return self.is_accuracy
+
+    @property
+    def words(self) -> str:
+        """`validation loss`, `learning rate`."""
+        if self.name == "lr":
+            return "learning rate"
+        return f"{SPLITS.get(self.split, self.split)} {self.quantity}".strip()
+
+    @property
+    def unit(self) -> str:
+        """Of its values as people read them; empty for the learning rate."""
+        if self.is_accuracy:
+            return "%"
+        if self.quantity != "loss":
+            return ""
+        return "cross-entropy, nats" if self.is_classification else "mean squared error"
+
+    @property
+    def unit_of_differences(self) -> str:
+        """Differences of percentages are in points."""
+        return "percentage points" if self.is_accuracy else self.unit
+
+    @property
+    def label(self) -> str:
+        """Words and unit, for an axis: `validation loss (cross-entropy, nats)`."""
+        return f"{self.words} ({self.unit})" if self.unit else self.words
+
+    def shown(self, value: float, sign: Literal["", "+"] = "") -> str:
+        """A value for people, or with a sign a difference: three digits; an accuracy in percent."""
+        text = f"{100 * value:{sign}.{2 if sign else 1}f}" if self.is_accuracy else f"{value:{sign}.3g}"
+        return text.replace("-", "−")
