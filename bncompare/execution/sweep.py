@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 
-from bncompare.config import Images
+from bncompare.config import MNIST
 from bncompare.errors import StorageError
 from bncompare.execution import inline, memory, processes
 from bncompare.execution.forkserver import start_forkserver
@@ -283,7 +283,7 @@ def _result(item: Planned, record: Record, outcome: Outcome) -> dict[str, Any]:
         "test": test,
         "parameters": item.num_parameters,
         "dropped_examples_per_epoch": item.run.dropped_examples,
-        "synthetic_data": isinstance(item.run.data, Images) and item.run.data.synthetic,
+        "synthetic_data": isinstance(item.run.data, MNIST) and item.run.data.synthetic,
     }
 
 
