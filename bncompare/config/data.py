@@ -133,18 +133,16 @@ class MNIST(Images):
     """the dataset"""
     dir: str | None = None
     """folder with torchvision's layout (MNIST/raw/…); null = BNCOMPARE_DATA or a cache; --data-dir goes first"""
-    synthetic: bool = False
-    """made-up images of the same shape (2,000 and 500) in place of the real ones; what --smoke uses"""
 
     @property
     def pool_size(self) -> int:
         """Examples before validation is held out."""
-        return 2_000 if self.synthetic else 60_000
+        return 60_000
 
     @property
     def test_size(self) -> int:
         """Examples in the test set."""
-        return 500 if self.synthetic else 10_000
+        return 10_000
 
     @property
     def side(self) -> int:

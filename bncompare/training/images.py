@@ -17,7 +17,6 @@ from torch import Tensor
 
 from bncompare.config import MNIST, Digits, Images
 from bncompare.errors import UserError
-from bncompare.randomness import generator
 from bncompare.training.digits import read_digits
 
 BINARIZE_AT = 128
@@ -61,8 +60,6 @@ def load_pool(data: MNIST | Digits, data_dir: Path) -> Pool:
     """The images of a dataset; downloads, verifies and extracts what is missing. Raises UserError."""
     if isinstance(data, Digits):
         return Pool(*read_digits(data))
-    if data.synthetic:
-        return _synthetic_pool(data)
     from torchvision import datasets  # 2.3 s: not for random regression
 
     published = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[data.name]
@@ -83,21 +80,6 @@ def find_data_dir(option: Path | None, data: MNIST, environment: Mapping[str, st
     if data.dir is not None:
         return Path(data.dir).expanduser()
     return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bncompare"
-
-
-def _synthetic_pool(data: MNIST) -> Pool:
-    """Ten blurred random patterns, one a class, under noise: learnable, and the same for every seed."""
-
-    def draw(part: str, num_examples: int) -> tuple[Tensor, Tensor]:
-        random = generator(0, f"synthetic {data.name} {part}")
-        labels = torch.randint(10, (num_examples,), generator=random)
-        noise = torch.randn(num_examples, 1, 28, 28, generator=random)
-        images = patterns[labels] + 0.5 * noise
-        return (images * 64 + 96).clamp(0, 255).to(torch.uint8), labels
-
-    coarse = torch.randn(10, 1, 7, 7, generator=generator(0, f"synthetic {data.name} patterns"))
-    patterns = torch.nn.functional.interpolate(coarse, size=28, mode="bilinear")
-    return Pool(*draw("train", data.pool_size), *draw("test", data.test_size))
 
 
 # MD5 sums of the extracted files. torchvision has those of the archives only, so it reads a copy that was cut
