@@ -3,9 +3,9 @@
 import math
 from collections import Counter
 
-from bncompare.config.data import RandomRegression
+from bncompare.config.data import Images
 from bncompare.config.keys import KeyPath
-from bncompare.config.layers import Layer, layers
+from bncompare.config.layers import POOL_SIZE, Layer, layers
 from bncompare.config.measured import measured, plan
 from bncompare.config.model import LeNet
 from bncompare.config.run import RunConfig
@@ -23,8 +23,7 @@ NUMBER_BYTES = 25  # of a number and a comma, at most
 def check_run(run: RunConfig) -> list[Problem]:
     """Every problem of one run, as (path of the key, what is wrong)."""
     problems = [*_check_seeds(run), *_check_data(run), *_check_training(run), *_check_monitors(run)]
-    if isinstance(run.model, LeNet) and isinstance(run.data, RandomRegression):
-        problems.append((("model", "name"), "lenet needs images (mnist, fashion_mnist); use mlp"))
+    problems += _check_lenet(run)
     if not any(map(is_fundamental, problems)):
         planned = layers(run)
         problems += [*_check_norm(run, planned), *_check_diagnostics(run, planned), *_check_tables(run)]
@@ -35,6 +34,17 @@ def is_fundamental(problem: Problem) -> bool:
     """Whether it leaves the layers, the batches or the length of a run unknown, on which other checks rely."""
     path, _ = problem
     return path[0] == "data" or path in (("model", "name"), ("training", "epochs"))
+
+
+def _check_lenet(run: RunConfig) -> list[Problem]:
+    if not isinstance(run.model, LeNet):
+        return []
+    if not isinstance(run.data, Images):
+        return [(("model", "name"), "lenet needs images (mnist, fashion_mnist, digits); use mlp")]
+    if any(layer.kind == "conv" and layer.size < POOL_SIZE for layer in layers(run)):
+        side = run.data.side
+        return [(("data", "resize"), f"missing: lenet's convolutions leave nothing of {side}×{side}; give 28")]
+    return []
 
 
 def _check_seeds(run: RunConfig) -> list[Problem]:

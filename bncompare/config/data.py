@@ -98,33 +98,22 @@ class RandomRegression(DataSection):
 
 
 class Images(DataSection):
-    """28×28 grey images of ten classes: 60,000 to train on and 10,000 to test."""
+    """What every dataset of images has: one grey channel, ten classes."""
 
-    name: Literal["mnist", "fashion_mnist"]
-    """the dataset"""
-    dir: str | None = None
-    """folder with torchvision's layout (MNIST/raw/…); null = BNCOMPARE_DATA or a cache; --data-dir goes first"""
     scaling: Literal["none", "unit", "standardize"] = "unit"
     """pixel values: 0…255, 0…1, or mean 0 and standard deviation 1 over the training examples"""
     binarize: bool = False
     """set pixels of 128 and more to the largest value and the rest to 0, before scaling"""
-    synthetic: bool = False
-    """made-up images of the same shape (2,000 and 500) in place of the real ones; what --smoke uses"""
 
     @property
-    def pool_size(self) -> int:
-        """Examples before validation is held out."""
-        return 2_000 if self.synthetic else 60_000
-
-    @property
-    def test_size(self) -> int:
-        """Examples in the test set."""
-        return 500 if self.synthetic else 10_000
+    def side(self) -> int:
+        """Pixels in a row of an image, and in a column."""
+        raise NotImplementedError
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(channels, height, width)"""
-        return (1, 28, 28)
+        return (1, self.side, self.side)
 
     @property
     def num_outputs(self) -> int:
@@ -137,4 +126,52 @@ class Images(DataSection):
         return True
 
 
-Data = Annotated[RandomRegression | Images, Field(discriminator="name")]
+class MNIST(Images):
+    """28×28 grey images of ten classes: 60,000 to train on and 10,000 to test."""
+
+    name: Literal["mnist", "fashion_mnist"]
+    """the dataset"""
+    dir: str | None = None
+    """folder with torchvision's layout (MNIST/raw/…); null = BNCOMPARE_DATA or a cache; --data-dir goes first"""
+
+    @property
+    def pool_size(self) -> int:
+        """Examples before validation is held out."""
+        return 60_000
+
+    @property
+    def test_size(self) -> int:
+        """Examples in the test set."""
+        return 10_000
+
+    @property
+    def side(self) -> int:
+        """Pixels in a row of an image, and in a column."""
+        return 28
+
+
+class Digits(Images):
+    """8×8 grey images of handwritten digits, 1,437 to train on and 360 to test: real, and in the package."""
+
+    name: Literal["digits"]
+    """the dataset"""
+    resize: Literal[28] | None = None
+    """enlarge the images, by bilinear interpolation, to the 28×28 pixels that lenet takes; null = 8×8"""
+
+    @property
+    def pool_size(self) -> int:
+        """Examples before validation is held out."""
+        return 1_437
+
+    @property
+    def test_size(self) -> int:
+        """36 a class: what knows nothing is right in a tenth."""
+        return 360
+
+    @property
+    def side(self) -> int:
+        """Pixels in a row of an image, and in a column."""
+        return self.resize or 8
+
+
+Data = Annotated[RandomRegression | MNIST | Digits, Field(discriminator="name")]

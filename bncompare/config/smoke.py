@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bncompare.config.data import Images
+from bncompare.config.data import MNIST, Digits, Images, RandomRegression
 from bncompare.config.run import RunConfig
 from bncompare.config.training import ClassClusteredSampler
 
@@ -14,11 +14,12 @@ SMOKE_SEEDS = 2
 
 
 def shrink(config: RunConfig) -> RunConfig:
-    """The same experiment in seconds and without a download: a few made-up examples, a few steps."""
+    """The same experiment in seconds and without a download: a few examples, a few steps."""
     data, training = config.data, config.training
-    if isinstance(data, Images):
-        data = data.model_copy(update={"synthetic": True})
-    else:
+    if isinstance(data, MNIST):
+        shared = data.model_dump(include={*Images.model_fields})
+        data = Digits(name="digits", resize=28, **shared)
+    elif isinstance(data, RandomRegression):
         sizes = {
             "samples": min(data.samples, 2 * SMOKE_EXAMPLES),
             "test_samples": min(data.test_samples, SMOKE_EXAMPLES),

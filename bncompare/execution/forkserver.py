@@ -7,7 +7,7 @@ import resource
 import signal
 from collections.abc import Iterable
 
-from bncompare.config import Images, RunConfig
+from bncompare.config import MNIST, RunConfig
 
 # An optimizer step imports _dynamo.
 PRELOAD = [
@@ -23,7 +23,7 @@ PRELOAD = [
 def start_forkserver(runs: Iterable[RunConfig]) -> None:
     """Start the server, unless it runs already, and return at once."""
     _raise_limit_of_files()
-    needs_torchvision = any(isinstance(run.data, Images) and not run.data.synthetic for run in runs)
+    needs_torchvision = any(isinstance(run.data, MNIST) for run in runs)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*PRELOAD, *(["torchvision.datasets"] if needs_torchvision else [])])
     # Ctrl-C reaches the server too, which would end in the middle of an import; its first act when ready is to ignore

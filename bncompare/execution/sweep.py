@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import torch
 
-from bncompare.config import Images
 from bncompare.errors import StorageError
 from bncompare.execution import inline, memory, processes
 from bncompare.execution.forkserver import start_forkserver
@@ -283,7 +282,6 @@ def _result(item: Planned, record: Record, outcome: Outcome) -> dict[str, Any]:
         "test": test,
         "parameters": item.num_parameters,
         "dropped_examples_per_epoch": item.run.dropped_examples,
-        "synthetic_data": isinstance(item.run.data, Images) and item.run.data.synthetic,
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bncompare.config import Images, RunConfig, load_experiment
+from bncompare.config import MNIST, RunConfig, load_experiment
 from bncompare.errors import UserError
 from bncompare.execution.environment import differences
 from bncompare.execution.plan import Planned, plan_runs
@@ -88,7 +88,7 @@ def _plan(run: LoadedRun, folder: Path) -> Planned | str:
 
 
 def _with_our_data(run: RunConfig) -> RunConfig:
-    if not isinstance(run.data, Images):
+    if not isinstance(run.data, MNIST):
         return run
     return run.model_copy(update={"data": run.data.model_copy(update={"dir": None})})
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bncompare.config import Images, RandomRegression, RunConfig
+from bncompare.config import MNIST, Images, RandomRegression, RunConfig
 from bncompare.randomness import generator
 from bncompare.training.images import BINARIZE_AT, Pool, find_data_dir, load_pool, pixel_scaling
 
@@ -19,7 +19,7 @@ class Split:
     """Some rows of a pool of examples."""
 
     inputs: Tensor
-    """(N, features) float32, or (N, 1, 28, 28) uint8"""
+    """(N, features) float32, or (N, 1, height, width) uint8"""
     targets: Tensor
     """(N, targets) float32, or (N,) int64 classes"""
     rows: Tensor
@@ -124,14 +124,14 @@ class Datasets:
 
     def __init__(self, data_dir: Path | None) -> None:
         self.data_dir = data_dir
-        self.pools: dict[tuple[str, bool, Path], Pool] = {}
+        self.pools: dict[tuple[str, int, Path], Pool] = {}
 
     def load(self, run: RunConfig) -> Pool | None:
         """The images of a run; None for random regression. Raises UserError."""
         if not isinstance(run.data, Images):
             return None
-        data_dir = find_data_dir(self.data_dir, run.data)
-        key = (run.data.name, run.data.synthetic, data_dir)
+        data_dir = find_data_dir(self.data_dir, run.data) if isinstance(run.data, MNIST) else Path()
+        key = (run.data.name, run.data.side, data_dir)
         if key not in self.pools:
             self.pools[key] = load_pool(run.data, data_dir)
         return self.pools[key]

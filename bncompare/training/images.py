@@ -1,4 +1,4 @@
-"""Published images: found, downloaded, verified, held as tensors."""
+"""Published images: in this package, or found, downloaded, verified, held as tensors."""
 
 import contextlib
 import os
@@ -15,9 +15,9 @@ from urllib.error import URLError
 import torch
 from torch import Tensor
 
-from bncompare.config import Images
+from bncompare.config import MNIST, Digits, Images
 from bncompare.errors import UserError
-from bncompare.randomness import generator
+from bncompare.training.digits import read_digits
 
 BINARIZE_AT = 128
 DOWNLOAD_TIMEOUT_SECONDS = 30
@@ -26,10 +26,10 @@ MAX_FILE_BYTES = 64 * 1024 * 1024  # the largest that was published has 47 MB
 
 @dataclass(frozen=True)
 class Pool:
-    """Images before they are split: the training and the test set as published."""
+    """Images before they are split: the training and the test set."""
 
     train_images: Tensor
-    """(N, 1, 28, 28) uint8"""
+    """(N, 1, height, width) uint8"""
     train_labels: Tensor
     """(N,) int64"""
     test_images: Tensor
@@ -56,10 +56,10 @@ def pixel_scaling(data: Images, images: Tensor, rows: Tensor) -> tuple[float, fl
     return 1 / std, -mean.item() / std
 
 
-def load_pool(data: Images, data_dir: Path) -> Pool:
+def load_pool(data: MNIST | Digits, data_dir: Path) -> Pool:
     """The images of a dataset; downloads, verifies and extracts what is missing. Raises UserError."""
-    if data.synthetic:
-        return _synthetic_pool(data)
+    if isinstance(data, Digits):
+        return Pool(*read_digits(data))
     from torchvision import datasets  # 2.3 s: not for random regression
 
     published = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[data.name]
@@ -71,7 +71,7 @@ def load_pool(data: Images, data_dir: Path) -> Pool:
     return Pool(*parts)
 
 
-def find_data_dir(option: Path | None, data: Images, environment: Mapping[str, str] = os.environ) -> Path:
+def find_data_dir(option: Path | None, data: MNIST, environment: Mapping[str, str] = os.environ) -> Path:
     """--data-dir, else BNCOMPARE_DATA, else data.dir, else a cache folder."""
     if option is not None:
         return option
@@ -80,21 +80,6 @@ def find_data_dir(option: Path | None, data: Images, environment: Mapping[str, s
     if data.dir is not None:
         return Path(data.dir).expanduser()
     return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bncompare"
-
-
-def _synthetic_pool(data: Images) -> Pool:
-    """Ten blurred random patterns, one a class, under noise: learnable, and the same for every seed."""
-
-    def draw(part: str, num_examples: int) -> tuple[Tensor, Tensor]:
-        random = generator(0, f"synthetic {data.name} {part}")
-        labels = torch.randint(10, (num_examples,), generator=random)
-        noise = torch.randn(num_examples, 1, 28, 28, generator=random)
-        images = patterns[labels] + 0.5 * noise
-        return (images * 64 + 96).clamp(0, 255).to(torch.uint8), labels
-
-    coarse = torch.randn(10, 1, 7, 7, generator=generator(0, f"synthetic {data.name} patterns"))
-    patterns = torch.nn.functional.interpolate(coarse, size=28, mode="bilinear")
-    return Pool(*draw("train", data.pool_size), *draw("test", data.test_size))
 
 
 # MD5 sums of the extracted files. torchvision has those of the archives only, so it reads a copy that was cut

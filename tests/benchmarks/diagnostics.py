@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from bncompare.config.data import Images
+from bncompare.config.data import MNIST
 from bncompare.config.expand import load_experiment
 from bncompare.training.data import load_dataset
 from bncompare.training.images import Pool, find_data_dir, load_pool
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = Images(name="mnist")
+    data = MNIST(name="mnist")
     pool = load_pool(data, find_data_dir(options.data_dir, data, os.environ))
     print(f"{options.rounds} rounds after a warm-up, 1 thread; median (range)")
     for kind in ("none", "batch"):

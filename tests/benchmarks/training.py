@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
-from bncompare.config.data import Images
+from bncompare.config.data import MNIST, Images
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.config.training import SGD
@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data_dir = find_data_dir(options.data_dir, Images(name="mnist"), os.environ)
+    data_dir = find_data_dir(options.data_dir, MNIST(name="mnist"), os.environ)
     print(f"{options.rounds} rounds after a warm-up, 1 thread; median (range)")
     for name in options.names:
         for kind in ("none", "batch"):

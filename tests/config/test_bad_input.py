@@ -16,7 +16,7 @@ from urllib.error import URLError
 import pytest
 
 from bncompare import cli
-from bncompare.config.data import Images
+from bncompare.config.data import MNIST
 from bncompare.errors import UserError
 
 BASE = """\
@@ -39,7 +39,6 @@ CLAIM = """\
 name: claim
 data:
   name: mnist
-  synthetic: true
   validation: 200
 model:
   name: lenet
@@ -298,7 +297,7 @@ CHOICE_ERRORS = [
     bad(
         "dataset",
         base("random_regression", "fashion-mnist"),
-        "config.yaml:4: data.name: …random_regression, mnist, fashion_mnist, not 'fashion-mnist'…'fashion_mnist'?",
+        "config.yaml:4: data.name: …random_regression, mnist, fashion_mnist, digits, not…'fashion_mnist'?",
     ),
     bad("model", base("name: mlp", "name: lent"), "config.yaml:8: model.name: …mlp, lenet, not 'lent'…'lenet'?"),
     bad(
@@ -1162,7 +1161,7 @@ def pool_sizes() -> Callable[[Path], list[tuple[int, ...]]]:
     def load(data_dir: Path) -> list[tuple[int, ...]]:
         from bncompare.training.images import load_pool
 
-        pool = load_pool(Images(name="mnist"), data_dir)
+        pool = load_pool(MNIST(name="mnist"), data_dir)
         return [tuple(part.shape) for part in vars(pool).values()]
 
     return load

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from bncompare.config.checks import check_run
 from bncompare.config.claims import Claim
-from bncompare.config.data import Images
+from bncompare.config.data import MNIST
 from bncompare.config.expand import Experiment, load_experiment, parse_seeds
 from bncompare.config.keys import flatten, lookup, selects
 from bncompare.config.model import LeNet
@@ -568,7 +568,6 @@ def test_digest_is_of_one_seed(expand: Expand) -> None:
         "data.train_size=1000",
         "data.scaling=none",
         "data.binarize=true",
-        "data.synthetic=true",
         "training.sampler={name: class_clustered, classes_per_batch: 2}",
         "training.diverged_above=1000",
         "diagnostics.eval_stats=[batch]",
@@ -585,7 +584,7 @@ def test_digest_changes(expand: Expand, override: str) -> None:
 
 MANY_KEYS = [
     BASE,
-    "name: many\ndata: {name: mnist, validation: 200, synthetic: true}\nmodel: {name: lenet, norm: batch_renorm}\n"
+    "name: many\ndata: {name: mnist, validation: 200}\nmodel: {name: lenet, norm: batch_renorm}\n"
     "training: {steps: 9, eval_every: 3, optimizer: {name: adam, lr: 0.1}, early_stopping: {patience: 1},"
     " sampler: {name: class_clustered, classes_per_batch: 2}, scheduler: {name: reduce_on_plateau, patience: 0}}\n"
     "diagnostics: {gradients: true, landscape: [0.5, 4]}\n",
@@ -808,7 +807,7 @@ def test_a_warning_is_said_once_for_all_variants(expand: Expand) -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_smoke_shrinks_every_shipped_config(path: Path) -> None:
-    """--smoke keeps the variants and bounds the rest: made-up data, few examples, few steps, no claims."""
+    """--smoke keeps the variants and bounds the rest: no download, few examples, few steps, no claims."""
     full, smoke = load_experiment(path), load_experiment(path, smoke=True)
     assert smoke.name == f"{full.name}-smoke"
     assert {run.variant.label for run in smoke.runs} == {run.variant.label for run in full.runs}
@@ -820,7 +819,7 @@ def test_smoke_shrinks_every_shipped_config(path: Path) -> None:
         assert run.total_steps <= 32
         assert run.data.num_train <= 512
         assert run.data.pool_size + run.data.test_size <= 2_500
-        assert not isinstance(run.data, Images) or run.data.synthetic
+        assert not isinstance(run.data, MNIST)
         assert check_run(run) == []
 
 

@@ -139,7 +139,7 @@ def test_a_run_that_cannot_be_retrained(runs: Path, old: str, new: str, why: str
 
 IMAGES = """\
 name: images
-data: {name: mnist, synthetic: true, dir: theirs, train_size: 64, validation: 32}
+data: {name: digits, train_size: 64, validation: 32}
 model: {name: mlp, hidden: [4]}
 training: {epochs: 1, batch_size: 32, device: cpu, optimizer: {name: sgd, lr: 0.1}}
 """
@@ -156,7 +156,9 @@ def test_no_folder_that_a_run_names_is_written(tmp_path: Path, monkeypatch: pyte
     Path("theirs").write_text("likewise")
     assert call("train", "images.yaml", "--seeds", "1").code == 0
     (config,) = Path("runs").rglob("config.yaml")
-    config.write_text(config.read_text().replace("synthetic: true", "synthetic: false"))
+    config.write_text(
+        config.read_text().replace("name: digits", "name: mnist").replace("resize: null", "dir: theirs")
+    )
     ended = call("verify", "runs")
     assert (ended.code, ended.out) == (2, "")
     assert (

@@ -16,7 +16,7 @@ from kit import CONFIGS
 from numpy.typing import NDArray
 from torch import nn
 
-from bncompare.config.data import Images
+from bncompare.config.data import Digits
 from bncompare.config.expand import load_experiment
 from bncompare.config.measured import measured, plan
 from bncompare.config.run import RunConfig
@@ -70,7 +70,7 @@ def records(run: RunConfig) -> list[Record]:
     return list(train(run, load_dataset(run, POOL), CPU))
 
 
-POOL = load_pool(Images(name="fashion_mnist", synthetic=True), Path())
+POOL = load_pool(Digits(name="digits", resize=28), Path())
 
 
 @pytest.fixture(autouse=True, scope="module")

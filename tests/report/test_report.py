@@ -46,7 +46,6 @@ def write(
     values: Sequence[Sequence[float | None]] = (NONE, BATCH),
     config: str = CONFIG,
     environment: dict[str, Any] | None = None,
-    synthetic: bool = False,
 ) -> Path:
     """Run folders of a config, with a best validation loss for each variant and seed; None diverged."""
     (folder / "x.yaml").write_text(config)
@@ -62,7 +61,7 @@ def write(
         run_folder.append(2.0, 2, dict.fromkeys(names, float("nan") if value is None else loss), 0.5, 1.0)
         end = {"epoch": 2.0, "step": 2, "train/loss": loss, "val/loss": loss, "test/loss": loss + 0.01}
         status = "completed" if value is not None else "diverged"
-        result = {"status": status, "steps": 2, "best": end, "last": end, "synthetic_data": synthetic}
+        result = {"status": status, "steps": 2, "best": end, "last": end}
         run_folder.finish(result, None, b"", b"")
     return folder / "runs"
 
@@ -523,8 +522,8 @@ def test_nothing_to_warn_of(tmp_path: Path) -> None:
 
 
 def test_warnings(tmp_path: Path) -> None:
-    """Diverged, unfinished and missing runs, made-up data and mixed versions are said, by name."""
-    runs = write(tmp_path, (NONE, [None, *BATCH[1:]]), synthetic=True)
+    """Diverged, unfinished and missing runs and mixed versions are said, by name."""
+    runs = write(tmp_path, (NONE, [None, *BATCH[1:]]))
     none = sorted(runs.glob("x/none-*"))
     (none[1] / "result.json").unlink()
     shutil.rmtree(none[3])
@@ -535,7 +534,6 @@ def test_warnings(tmp_path: Path) -> None:
         "1 of 7 runs (batch seed 0) diverged: they are in no mean, and count as worse than any value",
         "1 of 7 runs (none seed 1) unfinished: they are left out until the same command has finished them",
         "variants have different seeds, of which only shared ones are compared: none lacks 3",
-        "the images are made up (--smoke or data.synthetic): the numbers mean nothing",
         "runs were made with different versions.torch: 2.10.0, 2.9.0; small differences may come from it",
     ]
 

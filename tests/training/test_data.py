@@ -8,7 +8,7 @@ import pytest
 import torch
 from kit import CONFIGS
 
-from bncompare.config.data import Images
+from bncompare.config.data import MNIST, Images
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.training.data import Dataset, load_dataset
@@ -83,14 +83,14 @@ def test_teacher_signal() -> None:
 def test_splits(validation: str) -> None:
     """Training and validation examples are disjoint and of the sizes asked for; 0 means none, test the test set."""
     dataset, pool = images(f"data.validation={validation}", "data.train_size=null", "training.early_stopping=null")
-    expected = {"0.25": 500, "500": 500, "0": 0, "test": 500}[validation]
+    expected = {"0.25": 359, "500": 500, "0": 0, "test": 360}[validation]
     assert (len(dataset.validation) if dataset.validation else 0) == expected
     if validation == "test":
         assert dataset.validation is not None
         assert dataset.validation.inputs is pool.test_images
-        assert len(dataset.train) == 2000
+        assert len(dataset.train) == 1437
     elif dataset.validation:
-        assert sorted([*dataset.train.rows.tolist(), *dataset.validation.rows.tolist()]) == list(range(2000))
+        assert sorted([*dataset.train.rows.tolist(), *dataset.validation.rows.tolist()]) == list(range(1437))
 
 
 def test_train_sizes_are_nested() -> None:
@@ -129,7 +129,7 @@ def test_images_stay_bytes() -> None:
 
 def test_order_of_data_directories(tmp_path: Path) -> None:
     """--data-dir goes before BNCOMPARE_DATA, that before data.dir, that before the cache."""
-    plain, configured = Images(name="mnist"), Images(name="mnist", dir="/configured")
+    plain, configured = MNIST(name="mnist"), MNIST(name="mnist", dir="/configured")
     environment = {"BNCOMPARE_DATA": "/environment", "XDG_CACHE_HOME": "/cache"}
     assert find_data_dir(tmp_path, configured, environment) == tmp_path
     assert find_data_dir(None, configured, environment) == Path("/environment")
@@ -144,7 +144,7 @@ def test_order_of_data_directories(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "mean", "std"), [("mnist", 0.1307, 0.3081), ("fashion_mnist", 0.2860, 0.3530)])
 def test_real_images(name: str, mean: float, std: float) -> None:
     """The real datasets have their published sizes, class counts, and mean and standard deviation."""
-    pool = load_pool(Images(name=name), find_data_dir(None, Images(name=name)))  # type: ignore[arg-type]
+    pool = load_pool(MNIST(name=name), find_data_dir(None, MNIST(name=name)))  # type: ignore[arg-type]
     assert pool.train_images.shape == (60000, 1, 28, 28)
     assert pool.test_images.shape == (10000, 1, 28, 28)
     pixels = pool.train_images.to(torch.float64) / 255
