@@ -12,11 +12,13 @@ import pytest
 from kit import CONFIGS
 from scipy import stats
 
-from bncompare.comparison.claims import Finding, claims_of, judge, to_plain
-from bncompare.comparison.measures import at_evaluation
+from bncompare.comparison.claims import Finding, claims_of, judge
+from bncompare.comparison.measures import metric_at
+from bncompare.comparison.plain import to_plain
 from bncompare.comparison.verdicts import compare_by
 from bncompare.config.claims import Claim
 from bncompare.config.expand import load_experiment
+from bncompare.config.metrics import Metric
 from bncompare.errors import UserError
 from bncompare.report.tables import reproduced_cells
 from bncompare.runs.folder import RunStore
@@ -259,11 +261,11 @@ def test_too_little_to_say() -> None:
     )
     apart = judge(versus(difference_at_most=0.0), [*CLEAR[:2], *CLEAR[6:]])
     assert apart.reasons == ["no seed has a value on every side"]
-    assert judge(versus(difference_at_most=0.0), CLEAR[:4]).reasons == ["{'model.norm': 'none'} selects no run"]
+    assert judge(versus(difference_at_most=0.0), CLEAR[:4]).reasons == ["model.norm: none selects no run"]
     itself = judge(claim(versus={"label": "batch"}, difference_at_least=-0.1), CLEAR)
-    assert (itself.verdict, itself.reasons) == ("inconclusive", ["{'label': 'batch'} is the variant itself"])
+    assert (itself.verdict, itself.reasons) == ("inconclusive", ["label: batch is the variant itself"])
     several = judge(claim(variant={"model.activation": "relu"}, at_most=1.0), CLEAR)
-    assert several.reasons == ["{'model.activation': 'relu'} selects 2 variants: batch, none"]
+    assert several.reasons == ["model.activation: relu selects 2 variants: batch, none"]
 
 
 def test_at_an_epoch_or_a_step() -> None:
@@ -422,7 +424,7 @@ def test_copies_of_a_run_count_once() -> None:
     copies = [run("none", 3, 0.1), run("batch", 0, None, "diverged")]
     finding = judge(versus(difference_at_most=-0.2), [*CLEAR, *copies])
     assert finding == judge(versus(difference_at_most=-0.2), CLEAR)
-    measure = at_evaluation("val/loss", "best")
+    measure = metric_at(Metric("val/loss"), "best")
     assert compare_by(measure, [*CLEAR, *copies], [("batch", "none")]) == compare_by(
         measure, CLEAR, [("batch", "none")]
     )

@@ -11,10 +11,11 @@ import pytest
 
 from bncompare.comparison.claims import judge
 from bncompare.comparison.comparison import compare
-from bncompare.comparison.measures import at_evaluation
+from bncompare.comparison.measures import metric_at
 from bncompare.comparison.statistics import seeds_needed
 from bncompare.comparison.verdicts import compare_by, rounded, verdict_lines
 from bncompare.config.claims import Claim
+from bncompare.config.metrics import Metric
 from bncompare.errors import UserError
 from bncompare.runs.experiments import compared_keys, experiments
 from bncompare.runs.read import LoadedRun
@@ -332,7 +333,7 @@ def test_a_single_variant() -> None:
 def test_false_verdicts_are_rare(n: int) -> None:
     """Of experiments in which two variants are the same but for noise, at most 5 % call one better."""
     random = np.random.default_rng(n)
-    measure = at_evaluation("val/loss", "best")
+    measure = metric_at(Metric("val/loss"), "best")
     false = 0
     for _ in range(2000):
         shared = random.normal(1, 0.3, n)  # what the seed does to both
@@ -345,7 +346,7 @@ def test_false_verdicts_are_rare(n: int) -> None:
 def test_false_verdicts_among_six_pairs_are_rare() -> None:
     """Of experiments with four variants that are the same, at most 5 % call any of the six pairs different."""
     random = np.random.default_rng(4)
-    measure = at_evaluation("val/loss", "best")
+    measure = metric_at(Metric("val/loss"), "best")
     pairs = [(a, b) for i, a in enumerate("abcd") for b in "abcd"[:i]]
     false = 0
     for _ in range(1000):
@@ -359,7 +360,7 @@ def test_false_verdicts_among_six_pairs_are_rare() -> None:
 def test_false_verdicts_with_diverged_runs_are_rare(rate: float) -> None:
     """Of experiments with three variants that are the same, and diverge as often, at most 5 % tell any pair."""
     random = np.random.default_rng(6)
-    measure = at_evaluation("val/loss", "best")
+    measure = metric_at(Metric("val/loss"), "best")
     false = 0
     for _ in range(400):
         values = np.where(random.uniform(size=(3, 8)) < rate, math.nan, random.normal(1, 0.1, (3, 8)))
@@ -373,7 +374,7 @@ def test_false_verdicts_with_diverged_runs_are_rare(rate: float) -> None:
 def test_real_differences_are_found() -> None:
     """A difference of 1.5 standard deviations is found with 6 seeds in about 80 %, the power it was computed for."""
     random = np.random.default_rng(5)
-    measure = at_evaluation("val/loss", "best")
+    measure = metric_at(Metric("val/loss"), "best")
     found = 0
     for _ in range(500):
         none = random.normal(1, 0.3, 6)
@@ -551,7 +552,7 @@ def test_an_edited_variant_has_one_answer(order: int) -> None:
         judge(Claim.model_validate(claimed | {"variant": variant}), experiment.runs)
         for variant in ({"label": "plain"}, {LR: 0.1, NORM: "none"}, {LR: 0.2, NORM: "none"})
     ]
-    assert by_label.reasons[0].startswith("{'label': 'plain'} selects 2 variants: plain (lr=0.")
+    assert by_label.reasons[0].startswith("label: plain selects 2 variants: plain (lr=0.")
     assert [finding.verdict for finding in by_settings] == ["not supported", "supported"]
 
 
@@ -732,7 +733,7 @@ def test_convergence() -> None:
     comparison = compare(curves(none=slow, batch=fast), "val/loss")
     speed = comparison.convergence
     assert speed is not None
-    assert (speed.metric, speed.threshold, speed.threshold_is_given) == ("val/loss", 2.5, False)
+    assert (speed.metric.name, speed.threshold, speed.threshold_is_given) == ("val/loss", 2.5, False)
     assert [v.values for v in speed.epochs.variants] == [{0: 4.0, 1: 4.0}, {0: 2.0, 1: 3.0}]
     assert [v.values for v in speed.steps.variants] == [{0: 40.0, 1: 40.0}, {0: 20.0, 1: 30.0}]
     assert [v.values for v in speed.seconds.variants] == [{0: 2.0, 1: 2.0}, {0: 1.0, 1: 1.5}]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from kit import EXAMPLE, Ended, call
 
+from bncompare.comparison.ask import Ask
 from bncompare.config.expand import load_experiment
 from bncompare.config.yaml import dump_yaml, parse_yaml
 from bncompare.errors import printable
@@ -620,7 +621,7 @@ def test_the_headline_is_of_the_first_measure(first: str, tmp_path: Path) -> Non
         result["best"]["test/loss"] -= 0.4
         path.write_text(json.dumps(result))
     metrics = dict.fromkeys([first, "val/loss", "test/loss"])
-    (section,) = sections(read_runs([runs])[0], metrics=list(metrics))
+    (section,) = sections(read_runs([runs])[0], Ask(list(metrics)))
     told = {"val/loss": "no difference between batch and none can be told", "test/loss": "batch is better than none"}
     assert section.headline.startswith(told[first])
 
