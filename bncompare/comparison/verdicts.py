@@ -28,24 +28,29 @@ from typing import Literal
 import numpy as np
 
 from bncompare.comparison.measures import Measure, Missing, Outcome
+from bncompare.comparison.seed_test import (
+    ALPHA,
+    Outcomes,
+    SeedTest,
+    corrected,
+    differences_of,
+    shared_outcomes,
+    test_of,
+    wins_and_losses,
+)
 from bncompare.comparison.statistics import (
     Adjusted,
     Paired,
     Summary,
     compare_paired,
-    difference,
     probability_better,
     seeds_needed,
-    sign_test_p,
     smallest_n,
     summarize,
-    t_test_p,
-    tarone_holm,
 )
 from bncompare.config import Metric
 from bncompare.runs import LoadedRun
 
-ALPHA = 0.05
 MAX_SENTENCES = 6  # of pairs, one by one
 
 Verdict = Literal["better", "worse", "undecided", "not judged"]
@@ -71,40 +76,14 @@ class VariantSummary:
 
 
 @dataclass(frozen=True)
-class SeedTest:
-    """The test that decides about a pair, with two seeds or more."""
-
-    kind: Literal["t-test", "sign test"]
-    n: int
-    wins: int
-    losses: int
-    """the seeds with which a is better, and worse"""
-    is_ahead: bool
-    """whether a is the better one, if they differ"""
-    p: float
-
-    def p_with(self, n: int) -> float:
-        """That of a t-test as it is; of a sign test with n seeds, of which the same share is on each side."""
-        return self.p if self.kind == "t-test" else sign_test_p(*self._sides(n))
-
-    def least_p_with(self, n: int) -> float:
-        """The smallest p that the test can give with n seeds."""
-        return 0.0 if self.kind == "t-test" else sign_test_p(sum(self._sides(n)), 0)
-
-    def _sides(self, n: int) -> tuple[int, int]:
-        """Wins and losses."""
-        return round(n * self.wins / self.n), round(n * self.losses / self.n)
-
-
-@dataclass(frozen=True)
 class Pair:
     """Two variants by a measure, over the seeds they share; differences are a − b."""
 
     measure: Measure
     a: str
     b: str
-    outcomes: dict[int, tuple[float, float]]
-    """of a and b by seed, where both have one: a value, or ±inf for a run that diverged or never got there"""
+    outcomes: Outcomes
+    """with the seeds that have one of both"""
     test: SeedTest | None
     """None with fewer than two seeds"""
     adjusted: Adjusted | None
@@ -120,7 +99,7 @@ class Pair:
     @cached_property
     def differences(self) -> dict[int, float]:
         """By seed, where both have a value."""
-        return _differences(self.outcomes)
+        return differences_of(self.outcomes)
 
     @cached_property
     def paired(self) -> Paired | None:
@@ -134,7 +113,7 @@ class Pair:
     @property
     def probability_better(self) -> float | None:
         """Of a over b, ties as half; a run that diverged or never got there is worse than any other."""
-        wins, losses = _wins_and_losses(self.measure, self.outcomes)
+        wins, losses = wins_and_losses(self.outcomes, higher_is_better=self.measure.higher_is_better)
         return probability_better(wins, self.n - wins - losses, self.n) if self.n else None
 
     @property
@@ -289,8 +268,8 @@ def compare_by(measure: Measure, runs: Sequence[LoadedRun], pairs: Sequence[tupl
     for run in runs:
         by_variant.setdefault(run.variant, []).append(run)
     outcomes = {variant: measure.outcomes(members) for variant, members in by_variant.items()}
-    shared = [_shared(outcomes[a], outcomes[b]) for a, b in pairs]
-    tests = [_test(measure, both) if len(both) >= 2 else None for both in shared]
+    shared = [shared_outcomes(outcomes[a], outcomes[b]) for a, b in pairs]
+    tests = [test_of(both, higher_is_better=measure.higher_is_better) if len(both) >= 2 else None for both in shared]
     among = [test for test in tests if test]
     adjusted = iter(corrected(among))
     judged = [
@@ -306,43 +285,6 @@ def _summary(variant: str, outcomes: dict[int, Outcome]) -> VariantSummary:
     return VariantSummary(
         variant, len(outcomes), values, summarize(list(values.values())) if values else None, dict(missing)
     )
-
-
-def _shared(of_a: dict[int, Outcome], of_b: dict[int, Outcome]) -> dict[int, tuple[float, float]]:
-    """The outcomes of both, by seed."""
-    return {
-        seed: (x, y)
-        for seed in sorted(of_a.keys() & of_b.keys())
-        if (x := of_a[seed].value) is not None and (y := of_b[seed].value) is not None
-    }
-
-
-def _differences(outcomes: dict[int, tuple[float, float]]) -> dict[int, float]:
-    """a − b by seed, where both have a value."""
-    return {seed: difference(*both) for seed, both in outcomes.items() if all(map(math.isfinite, both))}
-
-
-def _wins_and_losses(measure: Measure, outcomes: dict[int, tuple[float, float]]) -> tuple[int, int]:
-    """With how many seeds a is better, and b."""
-    gaps = [difference(*both) for both in outcomes.values()]
-    above, below = sum(gap > 0 for gap in gaps), sum(gap < 0 for gap in gaps)
-    return (above, below) if measure.higher_is_better else (below, above)
-
-
-def _test(measure: Measure, outcomes: dict[int, tuple[float, float]]) -> SeedTest:
-    """Of two seeds or more: a t-test where all have values and these differences a spread, else a sign test."""
-    n, (wins, losses) = len(outcomes), _wins_and_losses(measure, outcomes)
-    gaps = list(_differences(outcomes).values())
-    if len(gaps) == n and (summary := summarize(gaps)).has_spread:
-        is_ahead = (summary.mean > 0) == measure.higher_is_better
-        return SeedTest("t-test", n, wins, losses, is_ahead, t_test_p(summary))
-    return SeedTest("sign test", n, wins, losses, wins > losses, sign_test_p(wins, losses))
-
-
-def corrected(tests: Sequence[SeedTest], n: int | None = None) -> list[Adjusted]:
-    """The p of each test among the others, with the seeds there are or with n."""
-    numbers = [(test, n or test.n) for test in tests]
-    return tarone_holm([test.p_with(m) for test, m in numbers], [test.least_p_with(m) for test, m in numbers], ALPHA)
 
 
 def rounded(value: float, spread: float) -> str:

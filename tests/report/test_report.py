@@ -583,7 +583,7 @@ def test_a_variant_that_was_edited(tmp_path: Path) -> None:
         ("bn", "plain (lr=0.1)", "better"),
         ("plain (lr=0.2)", "plain (lr=0.1)", "better"),
     ]
-    assert section.findings[0].reasons == ["{'label': 'plain'} selects 2 variants: plain (lr=0.1), plain (lr=0.2)"]
+    assert section.findings[0].reasons == ["label: plain selects 2 variants: plain (lr=0.1), plain (lr=0.2)"]
 
 
 def test_sections_with_keys_of_their_own(tmp_path: Path) -> None:
