@@ -27,17 +27,17 @@ from typing import Literal
 
 import numpy as np
 
-from bncompare.comparison.measures import Measure, Missing, Outcome
-from bncompare.comparison.seed_test import (
+from bncompare.comparison.deciding import (
     ALPHA,
     Outcomes,
     SeedTest,
     corrected,
+    deciding_test,
     differences_of,
     shared_outcomes,
-    test_of,
     wins_and_losses,
 )
+from bncompare.comparison.measures import Measure, Missing, Outcome
 from bncompare.comparison.statistics import (
     Adjusted,
     Paired,
@@ -269,7 +269,9 @@ def compare_by(measure: Measure, runs: Sequence[LoadedRun], pairs: Sequence[tupl
         by_variant.setdefault(run.variant, []).append(run)
     outcomes = {variant: measure.outcomes(members) for variant, members in by_variant.items()}
     shared = [shared_outcomes(outcomes[a], outcomes[b]) for a, b in pairs]
-    tests = [test_of(both, higher_is_better=measure.higher_is_better) if len(both) >= 2 else None for both in shared]
+    tests = [
+        deciding_test(both, higher_is_better=measure.higher_is_better) if len(both) >= 2 else None for both in shared
+    ]
     among = [test for test in tests if test]
     adjusted = iter(corrected(among))
     judged = [

@@ -1,6 +1,7 @@
 """The comparison: verdicts on experiments whose truth is known, and the rules for what has no value."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from kit import loaded_run, variants
 from bncompare.comparison.claims import judge
 from bncompare.comparison.comparison import compare
 from bncompare.comparison.measures import metric_at
+from bncompare.comparison.plain import to_plain
 from bncompare.comparison.statistics import seeds_needed
 from bncompare.comparison.verdicts import compare_by, rounded, verdict_lines
 from bncompare.config.claims import Claim
@@ -29,6 +31,16 @@ def pair_of(runs: list[LoadedRun], metric: str = "val/loss") -> Any:
     (measure,) = compare(runs, metric).measures
     (pair,) = measure.pairs
     return pair
+
+
+def there(part: Any) -> Any:
+    """What a comparison may lack, and this one has."""
+    assert part is not None
+    return part
+
+
+def convergence_of(runs: list[LoadedRun], *metric: str, **options: Any) -> Any:
+    return there(compare(runs, *metric, **options).convergence)
 
 
 # ---------------------------------------------------------------- verdicts
@@ -238,12 +250,9 @@ def test_holm_can_open_a_verdict() -> None:
     runs = variants(**{name: column.tolist() for name, column in values.items()})
     (measure,) = compare(runs, "val/loss").measures
     pair = measure.pairs[0]
-    assert pair.paired is not None
-    assert pair.paired.difference.high < 0
-    assert pair.p is not None
-    assert pair.holm_p is not None
-    assert pair.p < 0.05 < pair.holm_p
-    difference = pair.paired.difference
+    assert there(pair.paired).difference.high < 0
+    assert there(pair.p) < 0.05 < there(pair.holm_p)
+    difference = there(pair.paired).difference
     assert pair.seeds_needed == seeds_needed(difference.mean, difference.sd, alpha=0.05 / 6)
     assert pair.statement.startswith("no difference between a and none can be told among 6 pairs: a − none is -0.08")
 
@@ -415,9 +424,7 @@ def test_wrong_arguments(options: dict[str, Any], words: str) -> None:
 
 def test_numbers_of_numpy_are_numbers() -> None:
     """Threshold and window may be NumPy's."""
-    speed = compare(variants(none=NONE), threshold=np.float32(0.5), window=np.int64(2)).convergence  # type: ignore[arg-type]
-    assert speed is not None
-    assert speed.threshold == 0.5
+    assert convergence_of(variants(none=NONE), threshold=np.float32(0.5), window=np.int64(2)).threshold == 0.5
 
 
 # ---------------------------------------------------------------- experiments
@@ -549,20 +556,20 @@ def test_chosen_on_validation() -> None:
     """Each norm stands with its best learning rate by validation; a diverged run makes its own the worst."""
     comparison = compare(grid(GRID), "test/accuracy")
     assert comparison.variants == ["none lr=0.1", "batch lr=1.0"]
-    assert comparison.sensitivity is not None
-    assert comparison.sensitivity.is_fair
-    assert comparison.sensitivity.keys == ["training.optimizer.lr"]
-    assert comparison.sensitivity.notes == [
+    chosen = there(comparison.sensitivity)
+    assert chosen.is_fair
+    assert chosen.keys == ["training.optimizer.lr"]
+    assert chosen.notes == [
         "none: lr=0.1 chosen of 3 by val/loss at the best evaluation",
         "batch: lr=1.0 chosen of 3 by val/loss at the best evaluation",
     ]
-    assert comparison.sensitivity.warnings == ["batch: lr=1.0 is the end of the grid, so a wider one may do better"]
-    table = [(c.norm, c.setting["training.optimizer.lr"], c.is_chosen) for c in comparison.sensitivity.candidates]
+    assert chosen.warnings == ["batch: lr=1.0 is the end of the grid, so a wider one may do better"]
+    table = [(c.norm, c.setting["training.optimizer.lr"], c.is_chosen) for c in chosen.candidates]
     assert table == [
         *[("none", 0.01, False), ("none", 0.1, True), ("none", 1.0, False)],
         *[("batch", 0.01, False), ("batch", 0.1, False), ("batch", 1.0, True)],
     ]
-    assert comparison.sensitivity.candidates[2].result.missing == {"diverged": 1}
+    assert chosen.candidates[2].result.missing == {"diverged": 1}
     (pair,) = comparison.measures[0].pairs
     assert (pair.a, pair.b) == ("batch lr=1.0", "none lr=0.1")
     assert {v.variant for v in comparison.measures[0].variants} == {"none lr=0.1", "batch lr=1.0"}
@@ -573,8 +580,8 @@ def test_chosen_by_the_metric_that_training_monitors() -> None:
     runs = [dataclasses.replace(r, config=r.config | {"training": {"monitor": "val/accuracy"}}) for r in grid(GRID)]
     comparison = compare(runs)
     assert comparison.variants == ["none lr=0.1", "batch lr=1.0"]
-    assert comparison.sensitivity is not None
-    assert comparison.sensitivity.measure == "val/accuracy at the best evaluation"
+    chosen = there(comparison.sensitivity)
+    assert chosen.measure == "val/accuracy at the best evaluation"
 
 
 def test_the_test_set_never_chooses() -> None:
@@ -609,8 +616,7 @@ def test_what_chose_does_not_judge_first() -> None:
     long = {"epoch": [1.0, 2.0, 3.0, 4.0], "step": [1.0, 2.0, 3.0, 4.0]}
     long |= {f"val/{name}": [0.9, 0.5, 0.5, 0.4] for name in ("loss", "accuracy")}
     comparison = compare([dataclasses.replace(run, metrics=long) for run in runs])
-    speed = comparison.convergence
-    assert speed is not None
+    speed = there(comparison.convergence)
     others = [speed.epochs, speed.steps, speed.seconds, speed.area, comparison.stability]
     assert [measure is not None and measure.chosen_on for measure in others] == [True] * 5
 
@@ -625,11 +631,11 @@ def test_what_chose_does_not_judge_first() -> None:
 def test_no_fair_choice(validation: Any, why: str) -> None:
     """Without a validation set of its own nothing is chosen: norms are compared at equal learning rates."""
     comparison = compare(grid(GRID, validation=validation), "train/loss")
-    assert comparison.sensitivity is not None
-    assert not comparison.sensitivity.is_fair
-    assert not any(candidate.is_chosen for candidate in comparison.sensitivity.candidates)
-    (warning,) = comparison.sensitivity.warnings
-    assert comparison.sensitivity.notes == []
+    chosen = there(comparison.sensitivity)
+    assert not chosen.is_fair
+    assert not any(candidate.is_chosen for candidate in chosen.candidates)
+    (warning,) = chosen.warnings
+    assert chosen.notes == []
     assert warning.startswith(f"no fair choice is possible: {why}")
     assert [(pair.a, pair.b) for pair in comparison.measures[0].pairs] == [
         (f"batch lr={lr}", f"none lr={lr}") for lr in (0.01, 0.1, 1.0)
@@ -650,9 +656,9 @@ def test_a_sweep_without_norms() -> None:
     runs = [loaded_run(f"lr={lr}", seed, (9.0, lr), settings={LR: lr}) for lr in (0.1, 0.2) for seed in range(3)]
     comparison = compare(runs)
     assert comparison.variants == ["lr=0.1", "lr=0.2"]
-    assert comparison.sensitivity is not None
-    assert (comparison.sensitivity.is_fair, comparison.sensitivity.notes) == (False, [])
-    assert comparison.sensitivity.candidates[0].norm == ""
+    chosen = there(comparison.sensitivity)
+    assert (chosen.is_fair, chosen.notes) == (False, [])
+    assert chosen.candidates[0].norm == ""
 
 
 # ---------------------------------------------------------------- convergence and stability
@@ -667,25 +673,21 @@ def test_convergence() -> None:
     slow = [[8.0, 6.0, 4.0, 2.0], [8.0, 6.0, 4.0, 2.5]]
     fast = [[4.0, 2.0, 1.0, 1.0], [4.0, 2.6, 2.4, 1.0]]
     comparison = compare(curves(none=slow, batch=fast), "val/loss")
-    speed = comparison.convergence
-    assert speed is not None
+    speed = there(comparison.convergence)
     assert (speed.metric.name, speed.threshold, speed.threshold_is_given) == ("val/loss", 2.5, False)
     assert [v.values for v in speed.epochs.variants] == [{0: 4.0, 1: 4.0}, {0: 2.0, 1: 3.0}]
     assert [v.values for v in speed.steps.variants] == [{0: 40.0, 1: 40.0}, {0: 20.0, 1: 30.0}]
     assert [v.values for v in speed.seconds.variants] == [{0: 2.0, 1: 2.0}, {0: 1.0, 1: 1.5}]
-    assert speed.area is not None
-    assert speed.area.variants[0].values[0] == pytest.approx((7 + 5 + 3) / 3)
+    assert there(speed.area).variants[0].values[0] == pytest.approx((7 + 5 + 3) / 3)
     assert speed.epochs.pairs[0].differences == {0: -2.0, 1: -1.0}
-    assert comparison.stability is not None
-    assert comparison.stability.name == "sd of val/accuracy over the last 2 evaluations"
+    assert there(comparison.stability).name == "sd of val/accuracy over the last 2 evaluations"
 
 
 def test_never_reached() -> None:
     """A run that never gets there is counted as such, is in no mean, and is slower than any other."""
     curve = [4.0, 2.0, 1.0, 1.0]
     comparison = compare(curves(none=[[8.0, 6.0, 4.0, 3.0]] * 6, batch=[curve] * 6), "val/loss", threshold=2.0)
-    speed = comparison.convergence
-    assert speed is not None
+    speed = there(comparison.convergence)
     assert speed.threshold_is_given
     none, batch = speed.epochs.variants
     assert (none.missing, none.summary, batch.missing) == ({"never reached": 6}, None, {})
@@ -701,8 +703,7 @@ def test_diverging_after_the_threshold_is_not_fast() -> None:
         dataclasses.replace(r, result={"status": "diverged", "best": {}, "last": {}}) if r.variant == "batch" else r
         for r in steady
     ]
-    speed = compare(runs, "val/loss", threshold=5.0).convergence
-    assert speed is not None
+    speed = convergence_of(runs, "val/loss", threshold=5.0)
     assert speed.epochs.variants[1].missing == {"diverged": 6}
     assert speed.epochs.pairs[0].verdict == "worse"
 
@@ -712,27 +713,42 @@ def test_diverged_runs_do_not_set_the_threshold() -> None:
     good = curves(none=[[8.0, 4.0, 2.0]], batch=[[4.0, 2.0, 1.0]])
     wild = dataclasses.replace(good[0], seed=1, result={"status": "diverged", "best": {}, "last": {}})
     wild = dataclasses.replace(wild, metrics=good[0].metrics | {"val/loss": [8.0, 9.0, math.nan]})
-    speed = compare([*good, wild], "val/loss").convergence
-    assert speed is not None
+    speed = convergence_of([*good, wild], "val/loss")
     assert speed.threshold == 2.0
     assert speed.epochs.variants[0].missing == {"diverged": 1}
-    assert speed.area is not None
-    assert speed.area.variants[0].missing == {"diverged": 1}
+    assert there(speed.area).variants[0].missing == {"diverged": 1}
 
 
 def test_early_stopping_bounds_the_area() -> None:
     """The area is over the epochs that all runs have, so that a run that stopped early is not flattered."""
-    speed = compare(curves(none=[[8.0, 6.0, 4.0, 3.0]], batch=[[4.0, 2.0]]), "val/loss").convergence
-    assert speed is not None
-    assert speed.area is not None
-    assert speed.area.name == "mean val/loss over epochs 1 to 2"
-    assert [v.values[0] for v in speed.area.variants] == [7.0, 3.0]
+    speed = convergence_of(curves(none=[[8.0, 6.0, 4.0, 3.0]], batch=[[4.0, 2.0]]), "val/loss")
+    assert there(speed.area).name == "mean val/loss over epochs 1 to 2"
+    assert [v.values[0] for v in there(speed.area).variants] == [7.0, 3.0]
 
 
 def test_nothing_to_tell_of_speed() -> None:
     """Runs that have not ended have no convergence and no stability."""
     comparison = compare(variants(none=["unfinished"], batch=["unfinished"]))
     assert (comparison.convergence, comparison.stability) == (None, None)
+
+
+# ---------------------------------------------------------------- as a document
+
+
+def test_a_document_has_machine_names() -> None:
+    """In JSON a metric is its name, and a pair its numbers, verdict and words; what is None stays so."""
+    document = json.loads(json.dumps(to_plain(compare(grid(GRID)))))
+    first = document["measures"][0]
+    assert (first["metric"], first["higher_is_better"], first["chosen_on"]) == ("test/accuracy", True, False)
+    assert document["convergence"]["metric"] == document["sensitivity"]["metric"] == "val/loss"
+    assert document["convergence"]["epochs"]["higher_is_better"] is False
+    (pair,) = first["pairs"]
+    assert list(pair) == [
+        *("a", "b", "n", "differences", "paired", "probability_better", "decided_by", "p", "holm_p"),
+        *("seeds_needed", "verdict", "statement", "evidence"),
+    ]
+    assert document["sensitivity"]["candidates"][2]["result"]["missing"] == {"diverged": 1}
+    assert to_plain(compare(variants(none=["unfinished"])))["convergence"] is None
 
 
 # ---------------------------------------------------------------- numbers as text

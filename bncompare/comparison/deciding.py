@@ -60,7 +60,7 @@ def wins_and_losses(outcomes: Outcomes, *, higher_is_better: bool) -> tuple[int,
     return (above, below) if higher_is_better else (below, above)
 
 
-def test_of(outcomes: Outcomes, *, higher_is_better: bool) -> SeedTest:
+def deciding_test(outcomes: Outcomes, *, higher_is_better: bool) -> SeedTest:
     """Of two seeds or more: a t-test where all have values and these differences a spread, else a sign test."""
     n, (wins, losses) = len(outcomes), wins_and_losses(outcomes, higher_is_better=higher_is_better)
     gaps = list(differences_of(outcomes).values())
