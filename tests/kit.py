@@ -3,10 +3,12 @@
 import contextlib
 import io
 import json
+import math
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 
 from bncompare import cli
 from bncompare.config import RunConfig, load_experiment
+from bncompare.runs import LoadedRun
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -73,3 +76,67 @@ def strict(text: str) -> Any:
         raise AssertionError(f"{constant} is not JSON")
 
     return json.loads(text, parse_constant=reject)
+
+
+def loaded_run(
+    variant: str = "none",
+    seed: int = 0,
+    losses: Sequence[float] = (9.0, 0.5),
+    status: str = "completed",
+    *,
+    every: int = 1,
+    settings: dict[str, Any] | None = None,
+    validation: float | str = 0.2,
+    **config: Any,
+) -> LoadedRun:
+    """A run with an evaluation `every` so many epochs, of ten steps and half a second each.
+
+    Training and validation loss are the same, the accuracy of validation is 1 − loss, and the test's are 0.01 worse.
+    The best evaluation is that of the least loss; a loss that is not finite leaves none. Without `settings` the
+    variant is that of a norm.
+    """
+    numbers = range(1, len(losses) + 1)
+    metrics = {"epoch": [float(every * i) for i in numbers], "step": [10.0 * every * i for i in numbers]}
+    metrics["train/loss"] = list(losses)
+    if validation != 0:
+        metrics |= {"val/loss": list(losses), "val/accuracy": [1 - x for x in losses]}
+
+    def end(i: int) -> dict[str, float]:
+        if not all(map(math.isfinite, losses)):
+            return {}
+        test = {"test/loss": losses[i] + 0.01, "test/accuracy": 0.99 - losses[i]}
+        return {name: column[i] for name, column in metrics.items()} | test
+
+    result = {"status": status, "best": end(list(losses).index(min(losses))), "last": end(-1)}
+    settings = {"model.norm": variant} if settings is None else settings
+    resolved: dict[str, Any] = {
+        "name": "x",
+        "variant": {"label": variant, "settings": settings, "index": 0},
+        "seeds": [seed],
+        "data": {"name": "mnist", "validation": validation},
+        "model": {"norm": {"kind": str(settings.get("model.norm", "none"))}, "activation": "relu"},
+        "training": {"optimizer": {"lr": settings.get("training.optimizer.lr", 0.1)}, "monitor": "val/loss"},
+    }
+    return LoadedRun(
+        Path(f"runs/x/{variant}-{seed}"),
+        "x",
+        variant,
+        0,
+        seed,
+        resolved | config,
+        metrics,
+        1.0,
+        result if status != "unfinished" else None,
+        [0.5 * epoch for epoch in metrics["epoch"]],
+    )
+
+
+def variants(**of: Sequence[float | str]) -> list[LoadedRun]:
+    """Runs of several norms: for each seed its loss at the end, or how it ended without one."""
+    return [
+        loaded_run(name, seed, (9.0, math.nan), value)
+        if isinstance(value, str)
+        else loaded_run(name, seed, (9.0, value))
+        for name, values in of.items()
+        for seed, value in enumerate(values)
+    ]

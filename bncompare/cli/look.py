@@ -100,10 +100,11 @@ def report(
         raise UserError("--markdown and --json: one or the other")
     if threshold is not None and not math.isfinite(threshold):
         raise UserError(f"--threshold {threshold}: must be finite")
+    from bncompare.comparison import Ask
     from bncompare.report import document, sections
 
     runs = runs_at(paths, with_diagnostics=html is not None)
-    found = sections(runs, metrics=metric, at=at, versus=versus, threshold=threshold)
+    found = sections(runs, Ask(metric, at, versus, threshold))
     if html is not None:
         from bncompare.report import to_html
         from bncompare.runs import write_output

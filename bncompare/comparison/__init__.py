@@ -4,17 +4,22 @@ Begin with `measures.py`, then the rules at the head of `verdicts.py`. In go loa
 sentences; no file is read, nothing is drawn.
 """
 
-from bncompare.comparison.claims import Finding, claims_of, judge, to_plain
+from bncompare.comparison.ask import Ask
+from bncompare.comparison.claims import Finding, claims_of, judge
 from bncompare.comparison.comparison import Comparison, Convergence, compare, compare_experiment
 from bncompare.comparison.grid import Sensitivity
+from bncompare.comparison.measures import Missing
+from bncompare.comparison.plain import to_plain
 from bncompare.comparison.statistics import Summary, summarize
 from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary, rounded, verdict_lines
 
 __all__ = [
+    "Ask",
     "Comparison",
     "Convergence",
     "Finding",
     "MeasureComparison",
+    "Missing",
     "Pair",
     "Sensitivity",
     "Summary",

@@ -33,30 +33,26 @@ supported in 27 %, though false.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
 
-from bncompare.comparison.measures import Measure, at_evaluation
+from bncompare.comparison.bounds import Bound, Judgement, judge_all, percent
+from bncompare.comparison.measures import Measure, metric_at
 from bncompare.comparison.statistics import (
     MAX_EXACT_SEEDS,
-    MAX_SEEDS_NEEDED,
     ROUNDING,
     Summary,
     difference,
     proportion_interval,
-    seeds_needed,
-    seeds_needed_within,
     sign_flip_p,
-    smallest_n,
     summarize,
     t_interval,
 )
-from bncompare.config import Claim, selects
+from bncompare.config import Claim, Metric, Status, selector_text, selects
 from bncompare.runs import LoadedRun
 
-Verdict = Literal["supported", "not supported", "inconclusive"]
 NO_VALUE = "no seed has a value on every side"
 
 
@@ -65,10 +61,10 @@ class Finding:
     """What the runs say about a claim."""
 
     claim: Claim
-    verdict: Verdict
+    verdict: Judgement
     reasons: list[str]
     """the numbers that decide it, a line each"""
-    summary: Summary | None
+    summary: Summary | None = None
     """of the values, or of the differences; its interval is the one that decides, NaN where the sign test does; None
     where there are no values"""
     missing: list[str] = field(default_factory=list)
@@ -95,19 +91,15 @@ def claims_of(runs: Sequence[LoadedRun]) -> list[Claim]:
 def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     """Hold a claim against the runs of its experiment, by the rules at the top of this module."""
     if claim.problem:
-        return Finding(claim, "inconclusive", [claim.problem], None)
-    selectors = {"variant": claim.variant} | ({"versus": claim.versus} if claim.versus is not None else {})
-    measure = at_evaluation(claim.metric, claim.at)
+        return Finding(claim, "inconclusive", [claim.problem])
+    measure = metric_at(Metric(claim.metric), claim.at)
     sides = []
-    for key, selector in selectors.items():
-        chosen = [run for run in runs if selects(selector, run.config)]
-        labels = list(dict.fromkeys(run.variant for run in chosen))
-        if key == "versus" and chosen and all(selects(claim.variant, run.config) for run in chosen):
-            return Finding(claim, "inconclusive", [f"{selector} is the variant itself"], None)
-        if len(labels) != 1:
-            which = f"selects {len(labels)} variants: {', '.join(labels)}" if labels else "selects no run"
-            return Finding(claim, "inconclusive", [f"{selector} {which}"], None)
-        sides.append(_side(claim, measure, chosen, is_claimed_bad=_is_claimed_bad(claim, key, measure)))
+    for key, selector in {"variant": claim.variant, "versus": claim.versus}.items():
+        if selector is not None:
+            chosen = [run for run in runs if selects(selector, run.config)]
+            if problem := _problem_of(claim, key, chosen):
+                return Finding(claim, "inconclusive", [f"{selector_text(selector)} {problem}"])
+            sides.append(_side(claim, measure, chosen, is_claimed_bad=_is_claimed_bad(claim, key, measure)))
     missing = [side.missing for side in sides if side.missing]
     outcomes = _by_seed([side.values for side in sides])
     values = [outcome for outcome in outcomes if math.isfinite(outcome)]
@@ -116,19 +108,20 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     if len(outcomes) < 2:
         reason = f"{what} {summary.mean:.4g} with one seed, which has no interval" if summary else NO_VALUE
         return Finding(claim, "inconclusive", [*missing, reason], summary, missing)
-    has_interval = summary is not None and (summary.has_spread or _is_proportion(claim))
-    if len(values) == len(outcomes) and has_interval:
-        finding = _by_interval(claim, what, values)
-    else:
-        size = max((abs(x) for side in sides for x in side.values.values() if math.isfinite(x)), default=0.0)
-        finding = _by_sign_test(claim, what, outcomes, summary, rounding=ROUNDING * size)
-        decides = finding.verdict == "not supported" or any(side.speaks_for_it for side in sides)
-        if has_interval and not decides:
-            finding = _by_interval(claim, what, values)
-    verdict = finding.verdict
+    verdict, reasons, summary, confidence = _decide(claim, what, outcomes, sides)
     if verdict == "supported" and not all(side.speaks_for_it for side in sides if side.missing):
         verdict = "inconclusive"
-    return replace(finding, verdict=verdict, reasons=[*finding.reasons, *missing], missing=missing)
+    return Finding(claim, verdict, [*reasons, *missing], summary, missing, confidence)
+
+
+def _problem_of(claim: Claim, key: str, chosen: Sequence[LoadedRun]) -> str | None:
+    """Why the runs that a selector chose are not those of one variant, and of another one than the claim's."""
+    labels = list(dict.fromkeys(run.variant for run in chosen))
+    if key == "versus" and chosen and all(selects(claim.variant, run.config) for run in chosen):
+        return "is the variant itself"
+    if len(labels) > 1:
+        return f"selects {len(labels)} variants: {', '.join(labels)}"
+    return None if labels else "selects no run"
 
 
 @dataclass(frozen=True)
@@ -155,7 +148,7 @@ def _side(claim: Claim, measure: Measure, runs: Sequence[LoadedRun], *, is_claim
     if not without:
         return _Side(values, "", False)
     statuses = sorted({outcome.status for outcome in without})
-    counts = statuses == ["diverged"] and is_claimed_bad
+    counts = statuses == [Status.DIVERGED] and is_claimed_bad
     missing = f"{runs[0].variant}: {len(without)} of {len(outcomes)} have no value ({', '.join(statuses)})"
     return _Side(values, missing + (", which counts for the claim" if counts else ""), counts)
 
@@ -168,174 +161,81 @@ def _by_seed(sides: Sequence[dict[int, float]]) -> list[float]:
 
 def _is_claimed_bad(claim: Claim, side: str, measure: Measure) -> bool:
     """Whether every bound says that the variant of this side is bad, or worse than the other."""
-    if claim.diagnostic is not None or any(_is_within(name) for name in claim.bounds):
+    if claim.diagnostic is not None or any(bound.is_within for bound in _bounds(claim)):
         return False
-    says_variant_is_bad = {name.endswith("at_most") == measure.higher_is_better for name in claim.bounds}
+    says_variant_is_bad = {bound.is_upper == measure.higher_is_better for bound in _bounds(claim)}
     return says_variant_is_bad == {side == "variant"}
 
 
-def _is_within(name: str) -> bool:
-    return name.endswith("within")
+def _bounds(claim: Claim) -> list[Bound]:
+    return [Bound(*item) for item in claim.bounds.items()]
 
 
 def _is_proportion(claim: Claim) -> bool:
     return claim.metric == "diverged" and claim.versus is None
 
 
-def _confidence(name: str) -> float:
-    """Of the interval that decides about a bound."""
-    return 0.90 if _is_within(name) else 0.95
+class _Judged(NamedTuple):
+    """Of a claim: as in a finding."""
+
+    verdict: Judgement
+    reasons: list[str]
+    summary: Summary | None
+    confidence: float
 
 
-def _percent(confidence: float) -> str:
-    return f"{100 * confidence:.0f} %"
+def _decide(claim: Claim, what: str, outcomes: Sequence[float], sides: Sequence[_Side]) -> _Judged:
+    """By the interval of the mean; by all seeds where there is none, or runs that diverged speak for the claim."""
+    values = [outcome for outcome in outcomes if math.isfinite(outcome)]
+    has_interval = bool(values) and (_is_proportion(claim) or summarize(values).has_spread)
+    if len(values) < len(outcomes) or not has_interval:
+        size = max((abs(x) for side in sides for x in side.values.values() if math.isfinite(x)), default=0.0)
+        by_sign_test = _by_sign_test(claim, what, outcomes, rounding=ROUNDING * size)
+        speaks = any(side.speaks_for_it for side in sides)
+        if speaks or by_sign_test.verdict == "not supported" or not has_interval:
+            return by_sign_test
+    return _by_interval(claim, what, values)
 
 
-def _overall(verdicts: Sequence[Verdict]) -> Verdict:
-    """Of the bounds of a claim."""
-    if "not supported" in verdicts:
-        return "not supported"
-    return "supported" if set(verdicts) == {"supported"} else "inconclusive"
-
-
-def _claimed(name: str, bound: float) -> str:
-    return f"claimed {name.removeprefix('difference_').replace('_', ' ')} {bound:g}"
-
-
-# ---------------------------------------------------------------- by the interval of the mean
-
-
-def _by_interval(claim: Claim, what: str, values: Sequence[float]) -> Finding:
+def _by_interval(claim: Claim, what: str, values: Sequence[float]) -> _Judged:
     """Where the t-interval of the mean, or the exact one of a proportion, lies beside each bound."""
-    summary = summarize(values)
+    bounds, summary, is_proportion = _bounds(claim), summarize(values), _is_proportion(claim)
     intervals = {
         confidence: proportion_interval(round(sum(values)), summary.n, confidence)
-        if _is_proportion(claim)
+        if is_proportion
         else t_interval(summary, confidence)
-        for confidence in sorted({_confidence(name) for name in claim.bounds}, reverse=True)
+        for confidence in sorted({bound.confidence for bound in bounds}, reverse=True)
     }
-    verdicts, bounds = [], []
-    for name, bound in claim.bounds.items():
-        confidence = _confidence(name)
-        verdict = _hold(name, bound, *intervals[confidence])
-        more = ""
-        if verdict == "inconclusive" and _is_proportion(claim):
-            more = _seeds_for_share(name, bound, summary.mean, summary.n, confidence)
-        elif verdict == "inconclusive":
-            more = _seeds_for_mean(name, bound, summary)
-        verdicts.append(verdict)
-        bounds.append(f"{_claimed(name, bound)}: {verdict}{more}")
-    shown = ", ".join(
-        f"{_percent(level)} interval {low:.4g} to {high:.4g}" for level, (low, high) in intervals.items()
-    )
-    first = f"{what} {summary.mean:.4g}, {shown}, n = {summary.n}"
+
+    def judged(bound: Bound) -> tuple[Judgement, str]:
+        verdict = bound.judge(*intervals[bound.confidence])
+        if verdict != "inconclusive":
+            return verdict, ""
+        if is_proportion:
+            return verdict, bound.seeds_for_share(summary.mean, summary.n, bound.confidence)
+        return verdict, bound.seeds_for_mean(summary)
+
+    verdict, reasons = judge_all(bounds, judged)
+    shown = [f"{percent(level)} interval {low:.4g} to {high:.4g}" for level, (low, high) in intervals.items()]
+    first = f"{what} {summary.mean:.4g}, {', '.join(shown)}, n = {summary.n}"
     if claim.versus is not None:
         p, exact = sign_flip_p(values, np.random.default_rng(0)), "exact " if summary.n <= MAX_EXACT_SEEDS else ""
         first += f"; {exact}sign-flip p {p:.2g}, at best {2.0 ** (1 - summary.n):.2g} with {summary.n} seeds"
     confidence, (low, high) = next(iter(intervals.items()))
-    summary = replace(summary, low=low, high=high)
-    return Finding(claim, _overall(verdicts), [first, *bounds], summary, confidence=confidence)
+    return _Judged(verdict, [first, *reasons], replace(summary, low=low, high=high), confidence)
 
 
-def _hold(name: str, bound: float, low: float, high: float) -> Verdict:
-    if _is_within(name):
-        if -bound <= low and high <= bound:
-            return "supported"
-        return "not supported" if low > bound or high < -bound else "inconclusive"
-    if name.endswith("at_most"):
-        low, high, bound = -high, -low, -bound
-    return "supported" if low >= bound else "not supported" if high < bound else "inconclusive"
-
-
-def _seeds_for_mean(name: str, bound: float, summary: Summary) -> str:
-    mean, sd = summary.mean, summary.sd
-    if not _is_within(name):
-        needed = seeds_needed(mean - bound, sd)
-    elif abs(mean) < bound:
-        needed = seeds_needed_within(mean, sd, bound)
-    else:
-        needed = seeds_needed(abs(mean) - bound, sd, alpha=0.10)
-    if needed is None:
-        return f"; it would take more than {MAX_SEEDS_NEEDED:,} seeds to decide it, if the spread stays ({sd:.2g})"
-    return f"; about {max(needed, summary.n + 1)} seeds would decide it, if the spread stays ({sd:.2g})"
-
-
-def _seeds_for_share(name: str, bound: float, share: float, n: int, confidence: float) -> str:
-    """More than n with which the exact interval of a share would lie beside a bound."""
-
-    def is_decided(more: int) -> bool:
-        return _hold(name, bound, *proportion_interval(round(share * more), more, confidence)) != "inconclusive"
-
-    needed = smallest_n(is_decided, above=n)
-    if needed is None:
-        return f"; it would take more than {MAX_SEEDS_NEEDED:,} seeds to decide it, if the proportion stays"
-    return f"; about {needed} seeds would decide it, if the proportion stays"
-
-
-# ---------------------------------------------------------------- by the sign test
-
-
-def _by_sign_test(
-    claim: Claim, what: str, outcomes: Sequence[float], summary: Summary | None, *, rounding: float
-) -> Finding:
-    """Whether more than half of the seeds are on the claimed side of each bound; `summary` is of the finite ones.
+def _by_sign_test(claim: Claim, what: str, outcomes: Sequence[float], *, rounding: float) -> _Judged:
+    """Whether more than half of the seeds are on the claimed side of each bound.
 
     Outcomes no further than `rounding` from a bound are on it.
     """
-    n = len(outcomes)
-    verdicts, bounds = [], []
-    for name, bound in claim.bounds.items():
-        verdict, words = _count(name, bound, outcomes, rounding)
-        verdicts.append(verdict)
-        bounds.append(f"{_claimed(name, bound)}: {verdict}{words}")
-    if summary is None:
-        first = f"{what}: none of {n} seeds has a value"
-    elif summary.n < n:
+    n, values = len(outcomes), [outcome for outcome in outcomes if math.isfinite(outcome)]
+    verdict, reasons = judge_all(_bounds(claim), lambda bound: bound.count(outcomes, rounding))
+    if not values:
+        return _Judged(verdict, [f"{what}: none of {n} seeds has a value", *reasons], None, 0.95)
+    summary = replace(summarize(values), low=math.nan, high=math.nan)
+    first = f"{what} {summary.mean:.4g} with each of {n} seeds, which leaves no spread to judge by"
+    if summary.n < n:
         first = f"{what} {summary.mean:.4g} over the {summary.n} of {n} seeds that have a value"
-    else:
-        first = f"{what} {summary.mean:.4g} with each of {n} seeds, which leaves no spread to judge by"
-    summary = summary and replace(summary, low=math.nan, high=math.nan)
-    return Finding(claim, _overall(verdicts), [first, *bounds], summary)
-
-
-def _count(name: str, bound: float, outcomes: Sequence[float], rounding: float) -> tuple[Verdict, str]:
-    """The verdict on one bound, and how many seeds are on the claimed side of it."""
-    on_side = [_is_on_side(name, bound, outcome, rounding) for outcome in outcomes]
-    k, n = on_side.count(True), len(on_side) - on_side.count(None)
-    if n == 0:
-        return "inconclusive", "; no seed is on either side of it"
-    confidence = _confidence(name)
-    low, high = proportion_interval(k, n, confidence)
-    left_out = f" ({len(on_side) - n} on neither side)" if n < len(on_side) else ""
-    words = f"; {k} of {n} seeds are{left_out}, {_percent(confidence)} interval of that share {low:.2g} to {high:.2g}"
-    verdict = _hold("at_least", 0.5, low, high)
-    if verdict == "inconclusive":
-        words += _seeds_for_share("at_least", 0.5, k / n, n, confidence)
-    return verdict, words
-
-
-def _is_on_side(name: str, bound: float, outcome: float, rounding: float) -> bool | None:
-    """Whether an outcome is on the claimed side of a bound; None on the bound, and where both runs diverged."""
-    value = abs(outcome) if _is_within(name) else outcome
-    if math.isnan(value) or math.isclose(value, bound, rel_tol=1e-9, abs_tol=rounding):
-        return None
-    return value > bound if name.endswith("at_least") else value < bound
-
-
-def to_plain(finding: Finding) -> dict[str, Any]:
-    """For JSON."""
-    summary = finding.summary
-    return {
-        "statement": finding.claim.statement,
-        "metric": finding.claim.metric,
-        "published": finding.claim.published,
-        "is_difference": finding.claim.versus is not None,
-        "verdict": finding.verdict,
-        "reasons": finding.reasons,
-        "missing": finding.missing,
-        "n": summary.n if summary else 0,
-        "mean": summary.mean if summary else None,
-        "low": summary.low if summary and math.isfinite(summary.low) else None,
-        "high": summary.high if summary and math.isfinite(summary.high) else None,
-        "confidence": finding.confidence,
-    }
+    return _Judged(verdict, [first, *reasons], summary, 0.95)

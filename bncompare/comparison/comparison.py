@@ -1,26 +1,27 @@
 """The comparison: what the runs of an experiment say about its variants, as numbers and in plain words."""
 
 import math
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Literal
 
+from bncompare.comparison.ask import Ask
 from bncompare.comparison.claims import claims_of
 from bncompare.comparison.grid import Sensitivity, pairs_at_equal_settings, pairs_of, sensitivity_of
-from bncompare.comparison.measures import Measure, area, at_evaluation, spread, time_to
+from bncompare.comparison.measures import Measure, area, metric_at, spread, time_to
 from bncompare.comparison.verdicts import MeasureComparison, compare_by
 from bncompare.config import Metric
 from bncompare.errors import UserError
-from bncompare.runs import ExperimentRuns, LoadedRun, available_metrics, experiments, validates_on_test
+from bncompare.runs import ExperimentRuns, LoadedRun, experiments, validates_on_test
+
+LOSSES, TESTS = ("val/loss", "train/loss"), ("test/accuracy", "test/loss")  # of which the first there is counts
 
 
 @dataclass(frozen=True)
 class Convergence:
     """How soon each variant got to a value of a metric, and how it did on the way."""
 
-    metric: str
+    metric: Metric
     threshold: float
     threshold_is_given: bool
     """else it is the best value that every run reached that did not diverge"""
@@ -78,118 +79,96 @@ def compare(
     if len(found) != 1:
         titles = ", ".join(experiment.title for experiment in found)
         raise UserError(f"the runs are of {len(found)} experiments, not one: {titles}")
-    return compare_experiment(found[0], metric, at=at, versus=versus, threshold=threshold, window=window)
-
-
-def compare_experiment(
-    experiment: ExperimentRuns,
-    metric: str | Sequence[str] | None = None,
-    *,
-    at: Literal["best", "last"] | None = None,
-    versus: str | None = None,
-    threshold: float | None = None,
-    window: int = 5,
-) -> Comparison:
-    """`compare` for runs that are known to be of one experiment."""
-    runs = experiment.runs
-    _check_options(at, threshold, window)
     metrics = [metric] if isinstance(metric, str) else metric
-    measures = _measures(runs, metrics, at)
-    sensitivity = sensitivity_of(runs, measures[0])
-    variants = list(dict.fromkeys(run.variant for run in runs))
+    return compare_experiment(found[0], Ask(metrics, at, versus, threshold, window))
+
+
+def compare_experiment(found: ExperimentRuns, ask: Ask) -> Comparison:
+    """`compare` for runs that are known to be of one experiment."""
+    measures = _measures(found, ask)
+    sensitivity = sensitivity_of(found, measures[0])
+    variants = list(dict.fromkeys(run.variant for run in found.runs))
     chosen = [candidate.variant for candidate in sensitivity.candidates if candidate.is_chosen] if sensitivity else []
     if chosen:
         variants = chosen
-        measures = _test_first(measures, runs, at, adds_test=metrics is None)
-    if versus is not None and versus not in variants:
-        raise UserError(f"{versus or repr(versus)}: no such variant; valid: {', '.join(variants)}")
+        measures = _test_first(measures, found, ask)
+    if ask.versus is not None and ask.versus not in variants:
+        raise UserError(f"{ask.versus or repr(ask.versus)}: no such variant; valid: {', '.join(variants)}")
     if sensitivity is not None and sensitivity.has_norms and not sensitivity.is_fair:
-        pairs = pairs_at_equal_settings(sensitivity, runs, versus)
+        pairs = pairs_at_equal_settings(sensitivity, found.runs, ask.versus)
     else:
-        pairs = pairs_of(variants, runs, versus)
-    runs = [run for run in runs if run.variant in variants]
+        pairs = pairs_of(variants, found.runs, ask.versus)
+    compared = replace(found, runs=[run for run in found.runs if run.variant in variants])
 
     def by(measure: Measure) -> MeasureComparison:
-        return replace(compare_by(measure, runs, pairs), chosen_on=bool(chosen) and "val/" in measure.metric)
+        chosen_on = bool(chosen) and measure.metric.split == "val"
+        return replace(compare_by(measure, compared.runs, pairs), chosen_on=chosen_on)
 
     return Comparison(
-        experiment.name,
+        found.name,
         variants,
         [by(measure) for measure in measures],
-        _convergence(runs, by, metrics or [measure.metric for measure in measures], threshold),
-        _stability(runs, by, window),
+        _convergence(compared, by, ask.metrics or [measure.metric.name for measure in measures], ask.threshold),
+        _stability(compared, by, ask.window),
         sensitivity,
     )
 
 
-def _check_options(at: Any, threshold: Any, window: Any) -> None:
-    """Raise UserError for what is none of the choices."""
-    problems = []
-    if at not in (None, "best", "last"):
-        problems.append(f"at={at!r}: no such evaluation; valid: best, last")
-    if isinstance(threshold, int) and abs(threshold) > sys.float_info.max:
-        problems.append(f"threshold: must be a finite number, at most {sys.float_info.max:.2g} in size")
-    elif threshold is not None and (
-        isinstance(threshold, bool) or not isinstance(threshold, Real) or not math.isfinite(threshold)
-    ):
-        problems.append(f"threshold={threshold!r}: must be a finite number")
-    if isinstance(window, bool) or not isinstance(window, Integral) or window < 2:
-        problems.append(f"window={window!r}: must be a whole number of evaluations, at least 2")
-    if problems:
-        raise UserError(*problems)
+def _first(names: Sequence[str], there: Collection[str]) -> str | None:
+    return next((name for name in names if name in there), None)
 
 
-def _measures(
-    runs: Sequence[LoadedRun], metrics: Sequence[str] | None, at: Literal["best", "last"] | None
-) -> list[Measure]:
+def _measures(found: ExperimentRuns, ask: Ask) -> list[Measure]:
     """What the experiment is about, or the metrics asked for."""
-    available = list(dict.fromkeys(name for run in runs for name in available_metrics(run)))
-    default = at or ("last" if validates_on_test(runs) else "best")
-    if metrics is not None:
-        if not isinstance(metrics, Sequence) or isinstance(metrics, bytes) or not metrics:
-            raise UserError(f"metric={metrics!r}: must be a metric or several; valid: {', '.join(available)}")
-        for name in metrics:
-            if name not in available:
-                raise UserError(f"{name or repr(name)}: no run has this metric; valid: {', '.join(available)}")
-        return [at_evaluation(name, default) for name in dict.fromkeys(metrics)]
-    claims = [claim for claim in claims_of(runs) if claim.metric in available]
+    available = found.metric_names
+    default: Literal["best", "last"] = ask.at or ("last" if validates_on_test(found.runs) else "best")
+    if ask.metrics is not None:
+        names = _checked(ask.metrics, available)
+        return [metric_at(found.metric(name), default) for name in dict.fromkeys(names)]
+    claims = [claim for claim in claims_of(found.runs) if claim.metric in available]
     if claims:
-        measures = [at_evaluation(claim.metric, at or claim.at) for claim in claims]
+        measures = [metric_at(found.metric(claim.metric), ask.at or claim.at) for claim in claims]
         return list({measure.name: measure for measure in measures}.values())
-    loss = "val/loss" if "val/loss" in available else "train/loss"
-    test = "test/accuracy" if "test/accuracy" in available else "test/loss"
-    return [at_evaluation(name, default) for name in (loss, test) if name in (*available, "train/loss")]
+    default_names = (_first(LOSSES, available) or LOSSES[-1], _first(TESTS, available))
+    return [metric_at(found.metric(name), default) for name in default_names if name]
 
 
-def _test_first(
-    measures: Sequence[Measure], runs: Sequence[LoadedRun], at: Literal["best", "last"] | None, *, adds_test: bool
-) -> list[Measure]:
+def _checked(metrics: object, available: Sequence[str]) -> Sequence[str]:
+    """The metrics asked for. Raises UserError if they are none, or not there."""
+    if not isinstance(metrics, Sequence) or isinstance(metrics, bytes) or not metrics:
+        raise UserError(f"metric={metrics!r}: must be a metric or several; valid: {', '.join(available)}")
+    for name in metrics:
+        if name not in available:
+            raise UserError(f"{name or repr(name)}: no run has this metric; valid: {', '.join(available)}")
+    return metrics
+
+
+def _test_first(measures: Sequence[Measure], found: ExperimentRuns, ask: Ask) -> list[Measure]:
     """Measures of the test set before the others; one is added where the claims are about others alone."""
-    tests = [measure for measure in measures if measure.metric.startswith("test/")]
+    tests = [measure for measure in measures if measure.metric.split == "test"]
     others = [measure for measure in measures if measure not in tests]
-    if adds_test and not tests:
-        available = {name for run in runs for name in available_metrics(run)}
-        names = [name for name in ("test/accuracy", "test/loss") if name in available]
-        tests = [at_evaluation(name, at or "best") for name in names[:1]]
+    name = _first(TESTS, found.metric_names)
+    if ask.metrics is None and not tests and name:
+        tests = [metric_at(found.metric(name), ask.at or "best")]
     return [*tests, *others]
 
 
 def _convergence(
-    runs: Sequence[LoadedRun],
+    found: ExperimentRuns,
     by: Callable[[Measure], MeasureComparison],
     metrics: Sequence[str],
     threshold: float | None,
 ) -> Convergence | None:
-    columns = {name for run in runs for name in run.metrics}
-    metric = next((name for name in (*metrics, "val/loss", "train/loss") if name in columns), None)
-    ended = [run for run in runs if run.status in ("completed", "stopped_early") and _finite(run, metric or "")]
-    if metric is None or not ended:
+    name = _first((*metrics, *LOSSES), found.columns)
+    ended = [run for run in found.runs if run.status.has_value and _finite_values(run, name or "")]
+    if name is None or not ended:
         return None
-    is_given = threshold is not None
-    best, worst = (max, min) if Metric(metric).higher_is_better else (min, max)
+    metric, is_given = found.metric(name), threshold is not None
+    best, worst = (max, min) if metric.higher_is_better else (min, max)
     if threshold is None:
-        threshold = worst(best(_finite(run, metric)) for run in ended)
-    first, last = max(run.metrics["epoch"][0] for run in ended), min(run.metrics["epoch"][-1] for run in ended)
+        threshold = worst(best(_finite_values(run, name)) for run in ended)
+    first = max(run.metrics["epoch"][0] for run in ended)
+    last = min(run.metrics["epoch"][-1] for run in ended)
     return Convergence(
         metric,
         threshold,
@@ -201,18 +180,17 @@ def _convergence(
     )
 
 
-def _finite(run: LoadedRun, metric: str) -> list[float]:
+def _finite_values(run: LoadedRun, metric: str) -> list[float]:
     return [value for value in run.metrics.get(metric, []) if math.isfinite(value)]
 
 
 def _stability(
-    runs: Sequence[LoadedRun], by: Callable[[Measure], MeasureComparison], window: int
+    found: ExperimentRuns, by: Callable[[Measure], MeasureComparison], window: int
 ) -> MeasureComparison | None:
     """Over the last `window` evaluations, but no more than the second half of the shortest run; of 2 at least."""
-    columns = {name for run in runs for name in run.metrics}
-    metric = next((name for name in ("val/accuracy", "val/loss", "train/loss") if name in columns), None)
-    lengths = [len(run.metrics["step"]) for run in runs if run.status in ("completed", "stopped_early")]
+    name = _first(("val/accuracy", *LOSSES), found.columns)
+    lengths = [len(run.metrics["step"]) for run in found.runs if run.status.has_value]
     window = min([window, *(length // 2 for length in lengths)])
-    if metric is None or not lengths or window < 2:
+    if name is None or not lengths or window < 2:
         return None
-    return by(spread(metric, window))
+    return by(spread(found.metric(name), window))

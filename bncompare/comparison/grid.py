@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bncompare.comparison.measures import Measure, at_evaluation
+from bncompare.comparison.measures import Measure, metric_at
 from bncompare.comparison.verdicts import VariantSummary, compare_by
 from bncompare.config import Metric, flatten, setting_label
-from bncompare.runs import LoadedRun, baseline, settings_of, validates_on_test
+from bncompare.runs import ExperimentRuns, LoadedRun, baseline, settings_of, validates_on_test
 
 MAX_VARIANTS_IN_ALL_PAIRS = 4  # 6 pairs; more variants are compared with the baseline alone
+AT_EQUAL = "norms are compared at equal hyperparameters"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Sensitivity:
     keys: list[str]
     """the hyperparameters, as dotted keys"""
     measure: str
-    metric: str
+    metric: Metric
     candidates: list[Candidate]
     is_fair: bool
     """whether the validation set could choose; if not, norms are compared at equal hyperparameters"""
@@ -58,13 +59,14 @@ def pairs_of(variants: Sequence[str], runs: Sequence[LoadedRun], versus: str | N
     return pairs
 
 
-def sensitivity_of(runs: Sequence[LoadedRun], measure: Measure) -> Sensitivity | None:
+def sensitivity_of(found: ExperimentRuns, measure: Measure) -> Sensitivity | None:
     """The grid of hyperparameters, if the variants are one: all set the same keys, some of them not of the norm.
 
     The choice, among the variants of equal norm, is of the one with the best mean over the seeds on the validation
     set at the best evaluation, where a run without a value (diverged, unfinished) counts as worse than any. Without
     a validation set of its own, or with a single norm, the table is of `measure` and nothing is chosen.
     """
+    runs = found.runs
     settings = {run.variant: settings_of(run) for run in runs}
     keys = list(next(iter(settings.values())))
     if any(set(of_variant) != set(keys) for of_variant in settings.values()):
@@ -74,42 +76,49 @@ def sensitivity_of(runs: Sequence[LoadedRun], measure: Measure) -> Sensitivity |
     norms = {variant: " ".join(setting_label(key, of[key]) for key in norm_keys) for variant, of in settings.items()}
     if not others or len(set(norms.values())) == len(norms):
         return None
-    columns = {name for run in runs for name in run.metrics}
-    notes, warnings, is_fair = [], [], False
-    if len(set(norms.values())) > 1:
-        why_not = "there is no validation set to choose on" if "val/loss" not in columns else None
-        if validates_on_test(runs):
-            why_not = "the validation set is the test set, on which nothing may be chosen"
-        if why_not is None:
-            is_fair = True
-            monitor = flatten(runs[0].config).get("training.monitor")
-            measure = at_evaluation(
-                monitor if monitor in columns & {"val/loss", "val/accuracy"} else "val/loss", "best"
-            )
-        else:
-            warnings.append(f"no fair choice is possible: {why_not}; norms are compared at equal hyperparameters")
+    hyperparameters = {variant: {key: of[key] for key in others} for variant, of in settings.items()}
+    several = len(set(norms.values())) > 1
+    why_not = _why_unfair(found) if several else None
+    is_fair = several and why_not is None
+    warnings = [] if why_not is None else [f"no fair choice is possible: {why_not}; {AT_EQUAL}"]
+    if is_fair:
+        measure = metric_at(_monitored(found), "best")
     results = {result.variant: result for result in compare_by(measure, runs, []).variants}
-    chosen = []
+    chosen, notes = [], []
     for norm in dict.fromkeys(norms.values()) if is_fair else ():
         members = [variant for variant in norms if norms[variant] == norm]
-        best = min(members, key=lambda variant: _rank(results[variant], Metric(measure.metric).higher_is_better))
+        best = min(members, key=lambda variant: _rank(results[variant], measure))
         chosen.append(best)
-        words = ", ".join(setting_label(key, settings[best][key]) for key in others)
+        words = ", ".join(setting_label(key, value) for key, value in hyperparameters[best].items())
         notes.append(f"{norm}: {words} chosen of {len(members)} by {measure.name}")
         values = [settings[variant][others[0]] for variant in members]
         if len(others) == 1 and _is_end(settings[best][others[0]], values):
             warnings.append(f"{norm}: {words} is the end of the grid, so a wider one may do better")
     candidates = [
-        Candidate(variant, norms[variant], {key: of[key] for key in others}, results[variant], variant in chosen)
-        for variant, of in settings.items()
+        Candidate(variant, norms[variant], of, results[variant], variant in chosen)
+        for variant, of in hyperparameters.items()
     ]
     return Sensitivity(others, measure.name, measure.metric, candidates, is_fair, notes, warnings)
 
 
-def _rank(result: VariantSummary, higher_is_better: bool) -> tuple[int, float]:
+def _why_unfair(found: ExperimentRuns) -> str | None:
+    """Why the validation set cannot choose."""
+    if validates_on_test(found.runs):
+        return "the validation set is the test set, on which nothing may be chosen"
+    return None if "val/loss" in found.columns else "there is no validation set to choose on"
+
+
+def _monitored(found: ExperimentRuns) -> Metric:
+    """The metric of the validation set that training monitors, by default the loss."""
+    monitor = flatten(found.runs[0].config).get("training.monitor")
+    is_accuracy = monitor == "val/accuracy" and monitor in found.columns
+    return found.metric("val/accuracy" if is_accuracy else "val/loss")
+
+
+def _rank(result: VariantSummary, measure: Measure) -> tuple[int, float]:
     """For sorting, best first."""
     mean = result.summary.mean if result.summary else math.inf
-    return sum(result.missing.values()), -mean if higher_is_better else mean
+    return sum(result.missing.values()), -mean if measure.higher_is_better else mean
 
 
 def _is_end(value: Any, values: Sequence[Any]) -> bool:

@@ -3,36 +3,23 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
 
 import numpy as np
 
-from bncompare.config import DIAGNOSTIC, At, Metric
+from bncompare.config import DIAGNOSTIC, At, Metric, Status
 from bncompare.runs import LoadedRun
 
 
-@dataclass(frozen=True)
-class Measure:
-    """A number of each run, and which end of it is good."""
+class Missing(StrEnum):
+    """Why a run has no number."""
 
-    name: str
-    metric: str
-    """the column of metrics.csv, or the test metric, that it is made from"""
-    higher_is_better: bool
-    value: Callable[[LoadedRun], float | None]
-    """finite; ±inf, the bad end, for a run that diverged or never got there; None where there is nothing to say"""
-    better: str = "better"
-    """the comparative: better, faster, steadier"""
-    at_bad_end: tuple[str, str] = ("diverged", "diverged")
-    """what became of a run at the bad end: to count it, and as a verb"""
-
-    def outcomes(self, runs: Sequence[LoadedRun]) -> dict[int, "Outcome"]:
-        """Of runs of one variant, by seed; of copies of a run the first counts."""
-        found: dict[int, Outcome] = {}
-        for run in runs:
-            if run.seed not in found:
-                found[run.seed] = Outcome(self.value(run), run.status)
-        return found
+    DIVERGED = Status.DIVERGED
+    NEVER_REACHED = "never reached"
+    FAILED = Status.FAILED
+    UNFINISHED = Status.UNFINISHED
+    NO_VALUE = "no value"
 
 
 @dataclass(frozen=True)
@@ -41,31 +28,75 @@ class Outcome:
 
     value: float | None
     """that of `Measure.value`"""
-    status: str
+    status: Status
 
     @property
     def is_finite(self) -> bool:
         """Whether there is a number to take a mean of."""
         return self.value is not None and math.isfinite(self.value)
 
+    @property
+    def missing(self) -> Missing | None:
+        """Why there is no number; None if there is one."""
+        if self.is_finite:
+            return None
+        if not self.status.has_value:
+            return Missing(self.status)
+        return Missing.NO_VALUE if self.value is None else Missing.NEVER_REACHED
 
-def at_evaluation(metric: str, at: Literal["best", "last", "mean"] | At) -> Measure:
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of each run, and which end of it is good."""
+
+    name: str
+    metric: Metric
+    """that it is made from"""
+    kind: Literal["value", "time", "spread"]
+    value: Callable[[LoadedRun], float | None]
+    """finite; ±inf, the bad end, for a run that diverged or never got there; None where there is nothing to say"""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Times and spreads are better low, whatever the metric."""
+        return self.kind == "value" and self.metric.higher_is_better
+
+    @property
+    def better(self) -> str:
+        """The comparative."""
+        return {"value": "better", "time": "faster", "spread": "steadier"}[self.kind]
+
+    @property
+    def at_bad_end(self) -> str:
+        """What became of a run at the bad end."""
+        return "never got there" if self.kind == "time" else "diverged"
+
+    def outcomes(self, runs: Sequence[LoadedRun]) -> dict[int, Outcome]:
+        """Of runs of one variant, by seed; of copies of a run the first counts."""
+        found: dict[int, Outcome] = {}
+        for run in runs:
+            if run.seed not in found:
+                found[run.seed] = Outcome(self.value(run), run.status)
+        return found
+
+
+def metric_at(metric: Metric, at: Literal["best", "last", "mean"] | At) -> Measure:
     """A metric at the best or the last evaluation, at that of an epoch or a step, or its mean over all evaluations.
 
-    `metric` may be `diverged`, which is 1 or 0, or `diagnostics/LAYER/QUANTITY`, as in a claim.
+    The metric may be `diverged`, which is 1 or 0, or `diagnostics/LAYER/QUANTITY`, as in a claim.
     """
-    if metric == "diverged":
-        return Measure("diverged (1 or 0)", metric, False, _has_diverged)
-    higher = Metric(metric).higher_is_better
+    name = metric.name
+    if name == "diverged":
+        return Measure("diverged (1 or 0)", metric, "value", _has_diverged)
 
     def value(run: LoadedRun) -> float | None:
-        if run.status == "diverged":
-            return -math.inf if higher else math.inf
-        if run.status == "failed":
+        if run.status is Status.DIVERGED:
+            return metric.worst
+        if run.status is Status.FAILED:
             return None
-        if isinstance(at, str) and at != "mean" and not metric.startswith("diagnostics/"):
-            return _finite(run.best(metric) if at == "best" else run.last(metric))
-        series = _series(run, metric)
+        if isinstance(at, str) and at != "mean" and not DIAGNOSTIC.fullmatch(name):
+            return _finite(run.best(name) if at == "best" else run.last(name))
+        series = _series(run, name)
         if isinstance(at, At):
             series = {place: v for place, v in series.items() if at.epoch in (None, place[0])}
             values = [v for (_, step), v in series.items() if at.step in (None, step)]
@@ -75,11 +106,11 @@ def at_evaluation(metric: str, at: Literal["best", "last", "mean"] | At) -> Meas
             values = list(series.values()) if at == "mean" else [*series.values()][-1:]
         return _finite(sum(values) / len(values)) if values else None
 
-    return Measure(f"{metric} {_words(at)}", metric, higher, value)
+    return Measure(f"{name} {_words(at)}", metric, "value", value)
 
 
 def _has_diverged(run: LoadedRun) -> float | None:
-    return None if run.status in ("failed", "unfinished") else float(run.status == "diverged")
+    return float(run.status is Status.DIVERGED) if run.status.has_ended else None
 
 
 def _series(run: LoadedRun, metric: str) -> dict[tuple[float, float], float]:
@@ -96,56 +127,53 @@ def _series(run: LoadedRun, metric: str) -> dict[tuple[float, float], float]:
     return {place: sum(values) / len(values) for place, values in found.items()}
 
 
-def time_to(metric: str, threshold: float, unit: Literal["epoch", "step", "second"]) -> Measure:
+def time_to(metric: Metric, threshold: float, unit: Literal["epoch", "step", "second"]) -> Measure:
     """Epochs, steps or wall-clock to the first evaluation at which a metric is at least as good as the threshold.
 
     A run that diverged after it got there did not stay, and so never got there.
     """
-    higher = Metric(metric).higher_is_better
 
     def value(run: LoadedRun) -> float | None:
         positions = run.elapsed if unit == "second" else run.metrics[unit]
-        numbers = run.metrics.get(metric, []) if run.status != "diverged" else []
+        numbers = run.metrics.get(metric.name, []) if run.status is not Status.DIVERGED else []
         for position, number in zip(positions, numbers, strict=False):
-            if number >= threshold if higher else number <= threshold:
+            if number >= threshold if metric.higher_is_better else number <= threshold:
                 return _finite(position)
-        return math.inf if run.status not in ("unfinished", "failed") and metric in run.metrics else None
+        return math.inf if run.status.has_ended and metric.name in run.metrics else None
 
-    name = f"{unit}s to {metric} {threshold:.4g}"
-    return Measure(name, metric, False, value, "faster", ("never reached", "never got there"))
+    return Measure(f"{unit}s to {metric.name} {threshold:.4g}", metric, "time", value)
 
 
-def area(metric: str, first: float, last: float) -> Measure:
+def area(metric: Metric, first: float, last: float) -> Measure:
     """Area under a metric's curve from one epoch to another over the distance between: its mean there.
 
     By the trapezoidal rule over the evaluations, so in the metric's own unit.
     """
-    higher = Metric(metric).higher_is_better
 
     def value(run: LoadedRun) -> float | None:
-        if run.status == "diverged":
-            return -math.inf if higher else math.inf
-        rows = zip(run.metrics["epoch"], run.metrics.get(metric, []), strict=False)
+        if run.status is Status.DIVERGED:
+            return metric.worst
+        rows = zip(run.metrics["epoch"], run.metrics.get(metric.name, []), strict=False)
         x, y = np.array([row for row in rows if first <= row[0] <= last], dtype=np.float64).reshape(-1, 2).T
         if len(x) < 2 or x[0] != first or x[-1] != last:
             return None
         return _finite(float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2) / (last - first)))
 
-    return Measure(f"mean {metric} over epochs {first:g} to {last:g}", metric, higher, value)
+    return Measure(f"mean {metric.name} over epochs {first:g} to {last:g}", metric, "value", value)
 
 
-def spread(metric: str, window: int) -> Measure:
+def spread(metric: Metric, window: int) -> Measure:
     """Standard deviation of a metric over a run's last evaluations: how much it swings from one to the next."""
 
     def value(run: LoadedRun) -> float | None:
-        if run.status == "diverged":
+        if run.status is Status.DIVERGED:
             return math.inf
-        numbers = run.metrics.get(metric, [])[-window:]
-        if run.status in ("unfinished", "failed") or len(numbers) < window:
+        numbers = run.metrics.get(metric.name, [])[-window:]
+        if not run.status.has_value or len(numbers) < window:
             return None
         return _finite(float(np.std(numbers, ddof=1)))
 
-    return Measure(f"sd of {metric} over the last {window} evaluations", metric, False, value, better="steadier")
+    return Measure(f"sd of {metric.name} over the last {window} evaluations", metric, "spread", value)
 
 
 def _finite(value: float | None) -> float | None:

@@ -17,7 +17,7 @@ from bncompare.config.problems import did_you_mean
 from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
 from bncompare.config.status import Status
 from bncompare.config.training import EarlyStopping
-from bncompare.config.yaml import MAX_BYTES, dump_yaml, parse_alike_yaml
+from bncompare.config.yaml import MAX_BYTES, dump_yaml, parse_alike_yaml, selector_text
 
 __all__ = [
     "DIAGNOSTIC",
@@ -51,6 +51,7 @@ __all__ = [
     "measured",
     "parse_alike_yaml",
     "plan",
+    "selector_text",
     "selects",
     "setting_label",
     "without",

@@ -1,5 +1,6 @@
 """A metric: its machine name, the words people use, its unit, and which end of it is good."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +35,11 @@ class Metric:
     def higher_is_better(self) -> bool:
         """Accuracy is better high, a loss low."""
         return self.is_accuracy
+
+    @property
+    def worst(self) -> float:
+        """The bad end, where a run that diverged is."""
+        return -math.inf if self.higher_is_better else math.inf
 
     @property
     def words(self) -> str:

@@ -13,6 +13,7 @@ from bncompare.comparison import (
     Comparison,
     Convergence,
     MeasureComparison,
+    Missing,
     Sensitivity,
     VariantSummary,
     compare,
@@ -88,7 +89,7 @@ def _compared(
     for measure in comparison.measures:
         if any(len(pair.differences) >= 2 for pair in measure.pairs):
             yield _differences(measure, title, is_classification)
-    if comparison.sensitivity is not None and (metrics is None or comparison.sensitivity.metric in metrics):
+    if comparison.sensitivity is not None and (metrics is None or comparison.sensitivity.metric.name in metrics):
         yield from _sweeps(comparison.sensitivity, title, is_classification)
     if comparison.convergence is not None and _times_differ(comparison.convergence):
         yield _times(comparison, comparison.convergence, x, title)
@@ -129,7 +130,7 @@ def _differences(measure: MeasureComparison, title: str, is_classification: bool
         [PairedDifferences(f"{p.a} − {p.b}", p.differences, p.n - len(p.differences)) for p in pairs[:MAX_ROWS]],
         title=title,
         note=note,
-        metric=measure.metric,
+        metric=measure.metric.name,
         is_classification=is_classification,
         higher_is_better=measure.higher_is_better,
     )
@@ -153,15 +154,15 @@ def _sweeps(table: Sensitivity, title: str, is_classification: bool) -> Iterator
         value = _value(candidate.setting[swept])
         if (row, value) not in cells:
             result = candidate.result
-            diverged = result.missing.get("diverged", 0)
+            diverged = result.missing.get(Missing.DIVERGED, 0)
             cells[row, value] = Cell(list(result.values.values()), diverged, candidate.is_chosen)
     rows = list(dict.fromkeys(str(row) for row, _ in cells))
     if len(values[swept]) < 2:
         return
     hyperparameter = swept.removeprefix("training.").removeprefix("optimizer.")
-    name = f"{_slug(table.metric)}-by-{_slug(hyperparameter)}"
+    name = f"{_slug(table.metric.name)}-by-{_slug(hyperparameter)}"
     hyperparameter = {"lr": "learning rate", "batch_size": "batch size"}.get(hyperparameter, hyperparameter)
-    quantity = _quantity(table.metric, is_classification)
+    quantity = _quantity(table.metric.name, is_classification)
     chosen = [candidate.variant for candidate in table.candidates if candidate.is_chosen]
     diverged = sum(cell.diverged for cell in cells.values())
     caption = f"{quantity} of {_listed(rows)} by {hyperparameter}"
@@ -180,7 +181,7 @@ def _sweeps(table: Sensitivity, title: str, is_classification: bool) -> Iterator
             title=title,
             note=note,
             hyperparameter=hyperparameter,
-            metric=table.metric,
+            metric=table.metric.name,
             is_classification=is_classification,
         )
         yield NamedFigure(f"sensitivity-{name}", f"{caption}.", figure)
@@ -191,7 +192,7 @@ def _sweeps(table: Sensitivity, title: str, is_classification: bool) -> Iterator
             title=title,
             note=note,
             columns=hyperparameter,
-            metric=table.metric,
+            metric=table.metric.name,
             is_classification=is_classification,
         )
         yield NamedFigure(f"heat-map-{name}", f"{caption}; as a heat map.", figure)
@@ -205,7 +206,7 @@ def _times_differ(convergence: Convergence) -> bool:
 
 
 def _never(result: VariantSummary) -> int:
-    return result.missing.get("never reached", 0) + result.missing.get("diverged", 0)
+    return result.num_at_bad_end
 
 
 def _times(comparison: Comparison, convergence: Convergence, x: str, title: str) -> NamedFigure:
@@ -217,8 +218,8 @@ def _times(comparison: Comparison, convergence: Convergence, x: str, title: str)
         ]
         for unit, measure in by_unit.items()
     }
-    sign = "≥" if convergence.metric.endswith("accuracy") else "≤"
-    goal = f"{convergence.metric} {sign} {convergence.threshold:.4g}"
+    sign = "≥" if convergence.metric.higher_is_better else "≤"
+    goal = f"{convergence.metric.name} {sign} {convergence.threshold:.4g}"
     given = "" if convergence.threshold_is_given else ", which every run reached that did not diverge"
     figure = times_to_threshold(panels, title=title, note=f"time to {goal}{given}: a dot a run, the median as a bar")
     told = []
@@ -229,7 +230,9 @@ def _times(comparison: Comparison, convergence: Convergence, x: str, title: str)
         told.append(words + (f", never in {entry.never} of {total} runs" if entry.never else ""))
     if len(told) > MAX_NAMED:
         told = [f"{len(told)} variants"]
-    return NamedFigure(f"{x}s-to-{_slug(convergence.metric)}", f"Time to {goal}, median: {'; '.join(told)}.", figure)
+    return NamedFigure(
+        f"{x}s-to-{_slug(convergence.metric.name)}", f"Time to {goal}, median: {'; '.join(told)}.", figure
+    )
 
 
 def _value(setting: object) -> Value:

@@ -4,9 +4,18 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from bncompare.comparison import Comparison, Finding, claims_of, compare_experiment, judge, to_plain, verdict_lines
+from bncompare.comparison import (
+    Ask,
+    Comparison,
+    Finding,
+    claims_of,
+    compare_experiment,
+    judge,
+    to_plain,
+    verdict_lines,
+)
 from bncompare.config import dump_yaml, lookup
 from bncompare.errors import UserError
 from bncompare.report.sections import (
@@ -53,28 +62,15 @@ class Section:
         return "; ".join([*parts, told[0] if told else self.verdicts[0][1][0][0]])
 
 
-def sections(
-    runs: Sequence[LoadedRun],
-    *,
-    metrics: Sequence[str] | None = None,
-    at: Literal["best", "last"] | None = None,
-    versus: str | None = None,
-    threshold: float | None = None,
-) -> list[Section]:
-    """A section for each experiment among the runs; the options are those of `compare`."""
-    return [_section(found, metrics, at, versus, threshold) for found in experiments(runs)]
+def sections(runs: Sequence[LoadedRun], ask: Ask | None = None) -> list[Section]:
+    """A section for each experiment among the runs."""
+    return [_section(found, ask or Ask()) for found in experiments(runs)]
 
 
-def _section(
-    found: ExperimentRuns,
-    metrics: Sequence[str] | None,
-    at: Literal["best", "last"] | None,
-    versus: str | None,
-    threshold: float | None,
-) -> Section:
+def _section(found: ExperimentRuns, ask: Ask) -> Section:
     runs = found.runs
     try:
-        comparison = compare_experiment(found, metrics, at=at, versus=versus, threshold=threshold)
+        comparison = compare_experiment(found, ask)
     except UserError as error:
         raise UserError(*(f"{found.place}: {problem}" for problem in error.problems)) from None
     speed = comparison.convergence
@@ -122,7 +118,7 @@ def document(found: Sequence[Section]) -> dict[str, Any]:
                 ],
                 "warnings": section.warnings,
                 "claims": [to_plain(finding) for finding in section.findings],
-                "comparison": dataclasses.asdict(section.comparison),
+                "comparison": to_plain(section.comparison),
                 "environment": dict(section.environment.groups[0][1]) if section.environment else {},
                 "command": section.command,
                 "config": section.config,

@@ -99,9 +99,9 @@ def sensitivity_table(grid: Sensitivity) -> Table:
 def speed_notes(speed: Convergence, runs: Sequence[LoadedRun]) -> list[str]:
     """What the times are to, and the area under."""
     why = "as asked" if speed.threshold_is_given else "the best value that every run reached that did not diverge"
-    notes = [f"threshold of {speed.metric}: {speed.threshold:.4g}, {why}; counted to the first evaluation there"]
+    notes = [f"threshold of {speed.metric.name}: {speed.threshold:.4g}, {why}; counted to the first evaluation there"]
     if is_trivial(speed, runs):
-        notes = [f"every run is at {speed.metric} {speed.threshold:.4g}, {why}, from its first evaluation on"]
+        notes = [f"every run is at {speed.metric.name} {speed.threshold:.4g}, {why}, from its first evaluation on"]
     if speed.area:
         notes.append(f"{speed.area.name} is the area under the curve over its length, by the trapezoidal rule")
     return notes

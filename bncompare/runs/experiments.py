@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bncompare.config import decisive, flatten, lookup, setting_label, without
-from bncompare.runs.read import LoadedRun
+from bncompare.config import Metric, decisive, flatten, lookup, setting_label, without
+from bncompare.runs.read import LoadedRun, available_metrics
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,20 @@ class ExperimentRuns:
     def place(self) -> str:
         """The folder, likewise."""
         return str(self.folder) + self._suffix
+
+    @property
+    def columns(self) -> list[str]:
+        """Of metrics.csv: all that some run has."""
+        return list(dict.fromkeys(name for run in self.runs for name in run.metrics))
+
+    @property
+    def metric_names(self) -> list[str]:
+        """Those of them that are metrics, and the metrics of the test."""
+        return list(dict.fromkeys(name for run in self.runs for name in available_metrics(run)))
+
+    def metric(self, name: str) -> Metric:
+        """A metric as these runs have it: of classification if they measure an accuracy."""
+        return Metric(name, is_classification="train/accuracy" in self.columns)
 
     @property
     def _suffix(self) -> str:

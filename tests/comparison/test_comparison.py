@@ -1,69 +1,28 @@
 """The comparison: verdicts on experiments whose truth is known, and the rules for what has no value."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from kit import loaded_run, variants
 
 from bncompare.comparison.claims import judge
 from bncompare.comparison.comparison import compare
-from bncompare.comparison.measures import at_evaluation
+from bncompare.comparison.measures import metric_at
+from bncompare.comparison.plain import to_plain
 from bncompare.comparison.statistics import seeds_needed
 from bncompare.comparison.verdicts import compare_by, rounded, verdict_lines
 from bncompare.config.claims import Claim
+from bncompare.config.metrics import Metric
 from bncompare.errors import UserError
 from bncompare.runs.experiments import compared_keys, experiments
 from bncompare.runs.read import LoadedRun
 
-Value = float | None | str  # a loss; no value; a status
-
-
-def run(
-    variant: str,
-    seed: int,
-    value: Value,
-    *,
-    curve: Sequence[float] | None = None,
-    settings: dict[str, Any] | None = None,
-    validation: Any = 0.2,
-    **config: Any,
-) -> LoadedRun:
-    """A run with a validation loss, its accuracy 1 − loss, and the test's, which is 0.01 worse."""
-    status = value if isinstance(value, str) else "completed"
-    loss = value if isinstance(value, float) else None
-    losses = list(curve) if curve is not None else [9.0, math.nan if loss is None else loss]
-    metrics = {"epoch": [i + 1.0 for i in range(len(losses))], "step": [10.0 * (i + 1) for i in range(len(losses))]}
-    metrics |= {"train/loss": losses}
-    if validation != 0:
-        metrics |= {"val/loss": losses, "val/accuracy": [1 - x for x in losses]}
-    end = {} if loss is None else {"train/loss": loss, "test/loss": loss + 0.01, "test/accuracy": 0.99 - loss}
-    if validation != 0 and loss is not None:
-        end |= {"val/loss": loss, "val/accuracy": 1 - loss}
-    result = {"status": status, "best": end, "last": end} if status != "unfinished" else None
-    settings = {"model.norm": variant} if settings is None else settings
-    resolved: dict[str, Any] = {
-        "name": "x",
-        "variant": {"label": variant, "settings": settings, "index": 0},
-        "seeds": [seed],
-        "data": {"name": "mnist", "validation": validation},
-        "model": {"norm": {"kind": str(settings.get("model.norm", "none"))}},
-        "training": {"optimizer": {"lr": settings.get("training.optimizer.lr", 0.1)}, "monitor": "val/loss"},
-    }
-    elapsed = [0.5 * x for x in metrics["epoch"]]
-    return LoadedRun(
-        Path(f"runs/x/{variant}-{seed}"), "x", variant, 0, seed, resolved | config, metrics, 1.0, result, elapsed
-    )
-
-
-def variants(**values: Sequence[Value]) -> list[LoadedRun]:
-    """Runs of several variants, a value for each seed."""
-    return [run(name, seed, value) for name, of in values.items() for seed, value in enumerate(of)]
-
-
+LR, NORM = "training.optimizer.lr", "model.norm"
 NONE = [0.72, 0.70, 0.73, 0.71, 0.70, 0.72]
 BATCH = [0.30, 0.31, 0.29, 0.30, 0.31, 0.30]
 
@@ -72,6 +31,16 @@ def pair_of(runs: list[LoadedRun], metric: str = "val/loss") -> Any:
     (measure,) = compare(runs, metric).measures
     (pair,) = measure.pairs
     return pair
+
+
+def there(part: Any) -> Any:
+    """What a comparison may lack, and this one has."""
+    assert part is not None
+    return part
+
+
+def convergence_of(runs: list[LoadedRun], *metric: str, **options: Any) -> Any:
+    return there(compare(runs, *metric, **options).convergence)
 
 
 # ---------------------------------------------------------------- verdicts
@@ -99,56 +68,65 @@ def test_worse_names_the_winner_first() -> None:
     assert pair.statement == "none is better than batch by 0.412"
 
 
-def test_no_difference_can_be_told() -> None:
-    """Where the interval holds 0 the verdict is open, and says how many seeds would tell such a difference."""
-    pair = pair_of(variants(none=[0.4, 0.45, 0.5, 0.25], batch=[0.3, 0.5, 0.4, 0.2]))
-    assert pair.verdict == "undecided"
-    assert pair.sentence == (
-        "no difference between batch and none can be told: batch − none is -0.05 "
-        "(95 % interval -0.16 to 0.06, n = 4, sign-flip p = 0.38; "
-        "about 18 seeds would tell a difference of this size)"
-    )
-    assert pair.seeds_needed == 18
-    assert pair.probability_better == 0.75
+@pytest.mark.parametrize(
+    ("none", "batch", "verdict", "sentence"),
+    [
+        (
+            *([0.4, 0.45, 0.5, 0.25], [0.3, 0.5, 0.4, 0.2], "undecided"),
+            "no difference between batch and none can be told: batch − none is -0.05 (95 % interval -0.16 to 0.06, "
+            "n = 4, sign-flip p = 0.38; about 18 seeds would tell a difference of this size)",
+        ),
+        (  # the least p is said
+            *(NONE[:3], BATCH[:3], "better"),
+            "batch is better than none by 0.417 (95 % interval 0.354 to 0.479, "
+            "n = 3, sign-flip p = 0.25, the least that 3 seeds can give)",
+        ),
+        (NONE, NONE, "undecided", "batch and none are equal with all 6 seeds"),
+        (  # the same difference with every seed, but for rounding, is no spread to judge by
+            *(NONE, [x - 0.25 for x in NONE], "better"),
+            "batch is better than none with 6 of 6 seeds "
+            "(batch − none is -0.25 with each; n = 6, exact sign test p = 0.031)",
+        ),
+        (
+            *([0.5] * 4, [0.25] * 4, "undecided"),
+            "no difference between batch and none can be told: 4 of 4 seeds to 0 (batch − none is -0.25 with each; "
+            "n = 4, exact sign test p = 0.12; 6 seeds would decide it, if the share stays)",
+        ),
+        (
+            *([0.7], [0.3], "not judged"),
+            "batch and none share one seed: no interval, so no verdict (batch − none is -0.4 with it)",
+        ),
+        (  # good survivors do not win
+            *(NONE, ["diverged", "diverged", "diverged", *BATCH[3:]], "undecided"),
+            "no difference between batch and none can be told: 3 of 6 seeds to 3 "
+            "(batch diverged with 3; n = 6, exact sign test p = 1)",
+        ),
+        (  # 10 seeds to 2 is p = .039
+            *(NONE, ["diverged", *BATCH[1:]], "undecided"),
+            "no difference between batch and none can be told: 5 of 6 seeds to 1 "
+            "(batch diverged with 1; n = 6, exact sign test p = 0.22; 12 seeds would decide it, if the share stays)",
+        ),
+    ],
+)
+def test_a_verdict_in_plain_words(none: list[Any], batch: list[Any], verdict: str, sentence: str) -> None:
+    """What is told, what cannot be, the numbers, and how many seeds would do."""
+    pair = pair_of(variants(none=none, batch=batch))
+    assert (pair.verdict, pair.sentence) == (verdict, sentence)
 
 
-def test_few_seeds_say_the_least_p() -> None:
-    """With three seeds the sign-flip p cannot be below 0.25, and the sentence says so."""
-    pair = pair_of(variants(none=NONE[:3], batch=BATCH[:3]))
-    assert pair.verdict == "better"
-    assert pair.evidence.endswith("n = 3, sign-flip p = 0.25, the least that 3 seeds can give")
-
-
-def test_equal_with_all_seeds() -> None:
-    """Variants that are the same to the last digit are equal, not a matter of chance."""
-    pair = pair_of(variants(none=NONE, batch=NONE))
-    assert (pair.verdict, pair.sentence) == ("undecided", "batch and none are equal with all 6 seeds")
-
-
-def test_differences_without_spread() -> None:
-    """The same difference with every seed, as of whole epochs, is no spread to judge by: the sign test decides."""
-    pair = pair_of(variants(none=[0.5] * 4, batch=[0.25] * 4))
-    assert (pair.verdict, pair.decided_by, pair.p) == ("undecided", "sign test", 0.125)
-    pair = pair_of(variants(none=NONE, batch=[x - 0.25 for x in NONE]))  # but for rounding
-    assert pair.verdict == "better"
-    assert pair.sentence == (
-        "batch is better than none with 6 of 6 seeds "
-        "(batch − none is -0.25 with each; n = 6, exact sign test p = 0.031)"
-    )
-
-
-def test_one_seed_has_no_verdict() -> None:
-    """One seed: the difference is shown, but no interval and no verdict."""
-    pair = pair_of(variants(none=[0.7], batch=[0.3]))
-    assert (pair.verdict, pair.p, pair.n) == ("not judged", None, 1)
-    assert pair.sentence == (
-        "batch and none share one seed: no interval, so no verdict (batch − none is -0.4 with it)"
-    )
+def test_seeds_needed_and_the_share_of_wins() -> None:
+    """Beside the sentence they are numbers; where no number of seeds would do there is none."""
+    open_ = pair_of(variants(none=[0.4, 0.45, 0.5, 0.25], batch=[0.3, 0.5, 0.4, 0.2]))
+    assert (open_.seeds_needed, open_.probability_better) == (18, 0.75)
+    even = pair_of(variants(none=NONE, batch=["diverged"] * 3 + BATCH[3:]))
+    assert (even.seeds_needed, even.probability_better) == (None, 0.5)
+    one = pair_of(variants(none=[0.7], batch=[0.3]))
+    assert (one.p, one.n, one.probability_better) == (None, 1, 1.0)
 
 
 def test_no_shared_seed() -> None:
     """Seeds of one variant alone are in its summary and in no pair."""
-    runs = [*variants(none=NONE), *(run("batch", 10 + i, value) for i, value in enumerate(BATCH))]
+    runs = [*variants(none=NONE), *(loaded_run("batch", 10 + i, (9.0, value)) for i, value in enumerate(BATCH))]
     pair = pair_of(runs)
     assert (pair.verdict, pair.n, pair.paired) == ("not judged", 0, None)
     assert pair.sentence == "batch and none cannot be compared: no seed has a value for both"
@@ -156,9 +134,8 @@ def test_no_shared_seed() -> None:
 
 def test_pairs_by_seed() -> None:
     """Only shared seeds count, each with its own partner, whatever the order of the runs."""
-    runs = [run("none", seed, 0.1 * seed) for seed in range(8)] + [
-        run("batch", seed, 0.1 * seed - 0.01 - 0.001 * (seed % 2)) for seed in (7, 3, 5, 2)
-    ]
+    runs = variants(none=[0.1 * seed for seed in range(8)])
+    runs += [loaded_run("batch", seed, (9.0, 0.1 * seed - 0.01 - 0.001 * (seed % 2))) for seed in (7, 3, 5, 2)]
     pair = pair_of(runs[::-1])
     assert pair.verdict == "better"
     assert list(pair.differences) == [2, 3, 5, 7]
@@ -179,17 +156,6 @@ def test_a_diverged_run_counts_as_worst() -> None:
     assert (pair.p, pair.probability_better) == (0.03125, 1.0)
     assert pair.sentence == (
         "batch is better than none with 6 of 6 seeds (none diverged with 1; n = 6, exact sign test p = 0.031)"
-    )
-
-
-def test_good_survivors_do_not_win() -> None:
-    """A variant whose survivors are much better has not won where half of its runs diverged."""
-    runs = variants(none=NONE, batch=["diverged", "diverged", "diverged", *BATCH[3:]])
-    pair = pair_of(runs)
-    assert (pair.verdict, pair.probability_better) == ("undecided", 0.5)
-    assert pair.sentence == (
-        "no difference between batch and none can be told: 3 of 6 seeds to 3 "
-        "(batch diverged with 3; n = 6, exact sign test p = 1)"
     )
 
 
@@ -234,7 +200,9 @@ def test_a_dead_variant_among_several(num_layers: int, num_pairs: int, dead: str
 
     def pair(n: int) -> Any:
         random = np.random.default_rng(1)
-        columns: dict[str, Sequence[Value]] = {name: (0.5 + random.normal(0, 0.1, n)).tolist() for name in alive}
+        columns: dict[str, Sequence[float | str]] = {
+            name: (0.5 + random.normal(0, 0.1, n)).tolist() for name in alive
+        }
         (measure,) = compare(variants(**columns, **{dead: ["diverged"] * n}), "val/loss").measures
         return next(pair for pair in measure.pairs if dead in (pair.a, pair.b))
 
@@ -273,13 +241,6 @@ def test_a_sign_test_of_too_few_seeds_among_many() -> None:
     )
 
 
-def test_a_share_that_decides_nothing() -> None:
-    """A sign test of as many wins as losses names no number of seeds; one of 5 to 1 does: 10 to 2 is p = .039."""
-    assert pair_of(variants(none=NONE, batch=["diverged"] * 3 + BATCH[3:])).seeds_needed is None
-    few = pair_of(variants(none=NONE, batch=["diverged", *BATCH[1:]]))
-    assert few.sentence.endswith("exact sign test p = 0.22; 12 seeds would decide it, if the share stays)")
-
-
 def test_holm_can_open_a_verdict() -> None:
     """An interval that leaves out 0 on its own may not among many pairs, and the sentence says among how many."""
     random = np.random.default_rng(3)
@@ -289,12 +250,9 @@ def test_holm_can_open_a_verdict() -> None:
     runs = variants(**{name: column.tolist() for name, column in values.items()})
     (measure,) = compare(runs, "val/loss").measures
     pair = measure.pairs[0]
-    assert pair.paired is not None
-    assert pair.paired.difference.high < 0
-    assert pair.p is not None
-    assert pair.holm_p is not None
-    assert pair.p < 0.05 < pair.holm_p
-    difference = pair.paired.difference
+    assert there(pair.paired).difference.high < 0
+    assert there(pair.p) < 0.05 < there(pair.holm_p)
+    difference = there(pair.paired).difference
     assert pair.seeds_needed == seeds_needed(difference.mean, difference.sd, alpha=0.05 / 6)
     assert pair.statement.startswith("no difference between a and none can be told among 6 pairs: a − none is -0.08")
 
@@ -332,7 +290,7 @@ def test_a_single_variant() -> None:
 def test_false_verdicts_are_rare(n: int) -> None:
     """Of experiments in which two variants are the same but for noise, at most 5 % call one better."""
     random = np.random.default_rng(n)
-    measure = at_evaluation("val/loss", "best")
+    measure = metric_at(Metric("val/loss"), "best")
     false = 0
     for _ in range(2000):
         shared = random.normal(1, 0.3, n)  # what the seed does to both
@@ -345,7 +303,7 @@ def test_false_verdicts_are_rare(n: int) -> None:
 def test_false_verdicts_among_six_pairs_are_rare() -> None:
     """Of experiments with four variants that are the same, at most 5 % call any of the six pairs different."""
     random = np.random.default_rng(4)
-    measure = at_evaluation("val/loss", "best")
+    measure = metric_at(Metric("val/loss"), "best")
     pairs = [(a, b) for i, a in enumerate("abcd") for b in "abcd"[:i]]
     false = 0
     for _ in range(1000):
@@ -359,7 +317,7 @@ def test_false_verdicts_among_six_pairs_are_rare() -> None:
 def test_false_verdicts_with_diverged_runs_are_rare(rate: float) -> None:
     """Of experiments with three variants that are the same, and diverge as often, at most 5 % tell any pair."""
     random = np.random.default_rng(6)
-    measure = at_evaluation("val/loss", "best")
+    measure = metric_at(Metric("val/loss"), "best")
     false = 0
     for _ in range(400):
         values = np.where(random.uniform(size=(3, 8)) < rate, math.nan, random.normal(1, 0.1, (3, 8)))
@@ -373,7 +331,7 @@ def test_false_verdicts_with_diverged_runs_are_rare(rate: float) -> None:
 def test_real_differences_are_found() -> None:
     """A difference of 1.5 standard deviations is found with 6 seeds in about 80 %, the power it was computed for."""
     random = np.random.default_rng(5)
-    measure = at_evaluation("val/loss", "best")
+    measure = metric_at(Metric("val/loss"), "best")
     found = 0
     for _ in range(500):
         none = random.normal(1, 0.3, 6)
@@ -396,9 +354,9 @@ def test_default_metrics() -> None:
     assert names(runs) == ["val/loss at the best evaluation", "test/accuracy at the best evaluation"]
     assert names(runs, at="last") == ["val/loss at the last evaluation", "test/accuracy at the last evaluation"]
     assert names(runs, metric=["val/loss", "val/loss"]) == ["val/loss at the best evaluation"]
-    without = [run(name, 0, 0.5, validation=0) for name in ("none", "batch")]
+    without = [loaded_run(name, 0, validation=0) for name in ("none", "batch")]
     assert names(without)[0] == "train/loss at the best evaluation"
-    on_test = [run(name, 0, 0.5, validation="test") for name in ("none", "batch")]
+    on_test = [loaded_run(name, 0, validation="test") for name in ("none", "batch")]
     assert names(on_test)[1] == "test/accuracy at the last evaluation"  # the best was chosen on it
     unfinished = variants(none=["unfinished"], batch=["unfinished"])
     assert names(unfinished) == ["val/loss at the best evaluation"]
@@ -413,7 +371,7 @@ def test_claims_say_what_it_is_about() -> None:
         about | {"metric": "test/accuracy", "at_most": 0.7},
         about | {"metric": "nonsense"},
     ]
-    runs = [run(name, seed, 0.5, claims=claims) for name in ("none", "batch") for seed in range(2)]
+    runs = [loaded_run(name, seed, (9.0, 0.5), claims=claims) for name in ("none", "batch") for seed in range(2)]
     assert names(runs) == ["train/loss at epoch 1", "test/accuracy at the best evaluation"]
     assert names(runs, at="last") == ["train/loss at the last evaluation", "test/accuracy at the last evaluation"]
     assert names(runs, metric="val/loss") == ["val/loss at the best evaluation"]
@@ -440,7 +398,10 @@ def test_unknown_metric() -> None:
         ({"versus": ""}, "'': no such variant; valid: none, batch"),
         ({"metric": ""}, "'': no run has this metric; valid: train/loss, "),
         ({"metric": b"val/loss"}, "metric=b'val/loss': must be a metric or several; valid: train/loss, "),
-        ({"runs": run("none", 0, 0.5)}, "runs/x/none-0: is a single run; compare takes several, as load_runs gives"),
+        (
+            {"runs": loaded_run()},
+            "runs/x/none-0: is a single run; compare takes several, as load_runs gives",
+        ),
         ({"window": 0}, "window=0: must be a whole number of evaluations, at least 2"),
         ({"window": 2.5}, "window=2.5: must be a whole number of evaluations, at least 2"),
         ({"versus": 3}, "3: no such variant; valid: none, batch"),
@@ -463,9 +424,7 @@ def test_wrong_arguments(options: dict[str, Any], words: str) -> None:
 
 def test_numbers_of_numpy_are_numbers() -> None:
     """Threshold and window may be NumPy's."""
-    speed = compare(variants(none=NONE), threshold=np.float32(0.5), window=np.int64(2)).convergence  # type: ignore[arg-type]
-    assert speed is not None
-    assert speed.threshold == 0.5
+    assert convergence_of(variants(none=NONE), threshold=np.float32(0.5), window=np.int64(2)).threshold == 0.5
 
 
 # ---------------------------------------------------------------- experiments
@@ -473,8 +432,8 @@ def test_numbers_of_numpy_are_numbers() -> None:
 
 def test_experiments_are_told_apart() -> None:
     """Runs of other settings than those compared are another experiment, named by what differs."""
-    runs = [run("none", 0, 0.5), run("batch", 0, 0.4)]
-    again = [run(name, 0, 0.3, extra={"epochs": 9, "same": 1}) for name in ("none", "batch")]
+    runs = [loaded_run("none", 0), loaded_run("batch", 0, (9.0, 0.4))]
+    again = [loaded_run(name, 0, (9.0, 0.3), extra={"epochs": 9, "same": 1}) for name in ("none", "batch")]
     first = [dataclasses.replace(r, config=r.config | {"extra": {"epochs": 5, "same": 1}}) for r in runs]
     found = experiments([*first, *again])
     assert [(e.title, e.place, len(e.runs)) for e in found] == [
@@ -488,16 +447,16 @@ def test_experiments_are_told_apart() -> None:
 
 def test_what_does_not_set_experiments_apart() -> None:
     """Seed, claims, device, the folder of the data and what the variants set are no reason."""
-    runs = [run("none", 0, 0.5), run("batch", 1, 0.4, settings={"model.norm": "batch", "training.optimizer.lr": 1})]
-    other = run("batch", 2, 0.4)
+    runs = [
+        loaded_run("none", 0),
+        loaded_run("batch", 1, (9.0, 0.4), settings={"model.norm": "batch", "training.optimizer.lr": 1}),
+    ]
+    other = loaded_run("batch", 2, (9.0, 0.4))
     other.config["claims"] = [1]
     other.config["data"] = {**other.config["data"], "dir": "/elsewhere"}
     other.config["training"] = {**other.config["training"], "device": "cuda"}
     (found,) = experiments([*runs, other])
     assert found.title == "x"
-
-
-LR, NORM = "training.optimizer.lr", "model.norm"
 
 
 @pytest.mark.parametrize(
@@ -513,8 +472,8 @@ LR, NORM = "training.optimizer.lr", "model.norm"
 )
 def test_a_variant_is_a_label_with_its_settings(settings: list[dict[str, Any]], found: list[str]) -> None:
     """One label with several settings is told apart by the keys that differ; one with the same is a copy."""
-    runs = [run("x", 0, 0.5, settings=of) for of in settings]
-    (experiment,) = experiments([*runs, run("other", 0, 0.5)])
+    runs = [loaded_run("x", 0, settings=of) for of in settings]
+    (experiment,) = experiments([*runs, loaded_run("other", 0)])
     assert [r.variant for r in experiment.runs] == [*found, "other"]
     (again,) = experiments(experiment.runs)
     assert again.runs == experiment.runs
@@ -524,7 +483,7 @@ def test_one_label_is_told_apart_by_its_options() -> None:
     """By the kind of norm where that does, else by every option that one of them has."""
 
     def names_of(*norms: dict[str, Any]) -> list[str]:
-        runs = [run("x", 0, 0.5, settings={NORM: norm}, model={"norm": norm}) for norm in norms]
+        runs = [loaded_run("x", 0, settings={NORM: norm}, model={"norm": norm}) for norm in norms]
         (experiment,) = experiments(runs)
         return [r.variant for r in experiment.runs]
 
@@ -538,8 +497,10 @@ def test_one_label_is_told_apart_by_its_options() -> None:
 def test_an_edited_variant_has_one_answer(order: int) -> None:
     """Claims and verdicts are about the same runs, whatever their order."""
     losses = {0.1: NONE, 0.2: BATCH}
-    plain = [run("plain", i, x, settings={LR: lr}) for lr, of in losses.items() for i, x in enumerate(of)]
-    batch = [run("bn", i, 0.5 + 0.001 * i, settings={NORM: "batch"}) for i in range(6)]
+    plain = [
+        loaded_run("plain", i, (9.0, x), settings={LR: lr}) for lr, of in losses.items() for i, x in enumerate(of)
+    ]
+    batch = [loaded_run("bn", i, (9.0, 0.5 + 0.001 * i), settings={NORM: "batch"}) for i in range(6)]
     (experiment,) = experiments([*plain, *batch][::order])
     (measure,) = compare(experiment.runs, "val/loss", versus="bn").measures
     assert {(pair.a, pair.verdict) for pair in measure.pairs} == {
@@ -551,7 +512,7 @@ def test_an_edited_variant_has_one_answer(order: int) -> None:
         judge(Claim.model_validate(claimed | {"variant": variant}), experiment.runs)
         for variant in ({"label": "plain"}, {LR: 0.1, NORM: "none"}, {LR: 0.2, NORM: "none"})
     ]
-    assert by_label.reasons[0].startswith("{'label': 'plain'} selects 2 variants: plain (lr=0.")
+    assert by_label.reasons[0].startswith("label: plain selects 2 variants: plain (lr=0.")
     assert [finding.verdict for finding in by_settings] == ["not supported", "supported"]
 
 
@@ -559,36 +520,33 @@ def test_a_section_whose_kind_is_compared_is_compared_whole() -> None:
     """Two optimizers with keys of their own, and a norm by its kind, are one experiment."""
     sections = {"sgd": {"name": "sgd", "momentum": 0.9}, "adam": {"name": "adam", "betas": [0.9, 0.99]}}
     runs = [
-        run(name, 0, 0.5, settings={"training.optimizer.name": name}, training={"optimizer": section})
+        loaded_run(name, 0, settings={"training.optimizer.name": name}, training={"optimizer": section})
         for name, section in sections.items()
     ]
     (found,) = experiments(runs)
     assert [r.variant for r in found.runs] == ["sgd", "adam"]
     assert compared_keys(runs) == ["training.optimizer"]
-    both = run("x", 0, 0.5, settings={"model.norm.eps": 1, "model.norm.kind": "batch", LR: 1, "name": "y"})
+    both = loaded_run("x", 0, settings={"model.norm.eps": 1, "model.norm.kind": "batch", LR: 1, "name": "y"})
     assert compared_keys([both]) == ["model.norm", LR, "name"]
 
 
 # ---------------------------------------------------------------- hyperparameters
 
 
-def grid(values: dict[str, dict[float, Sequence[Value]]], validation: Any = 0.2) -> list[LoadedRun]:
+def grid(values: dict[str, dict[float, Sequence[float | str]]], **options: Any) -> list[LoadedRun]:
     """Runs of a grid norm × learning rate."""
     return [
-        run(
-            f"{norm} lr={lr}",
-            seed,
-            value,
-            settings={"model.norm": norm, "training.optimizer.lr": lr},
-            validation=validation,
+        loaded_run(
+            f"{norm} lr={lr}", x.seed, x.metrics["train/loss"], x.status, settings={NORM: norm, LR: lr}, **options
         )
         for norm, by_lr in values.items()
-        for lr, of in by_lr.items()
-        for seed, value in enumerate(of)
+        for lr, ends in by_lr.items()
+        for of in ({NORM: norm, LR: lr},)
+        for x in variants(x=ends)
     ]
 
 
-GRID: dict[str, dict[float, Sequence[Value]]] = {
+GRID: dict[str, dict[float, Sequence[float | str]]] = {
     "none": {0.01: [0.9, 0.8], 0.1: [0.5, 0.52], 1.0: ["diverged", 0.1]},
     "batch": {0.01: [0.7, 0.6], 0.1: [0.4, 0.41], 1.0: [0.3, 0.32]},
 }
@@ -598,20 +556,20 @@ def test_chosen_on_validation() -> None:
     """Each norm stands with its best learning rate by validation; a diverged run makes its own the worst."""
     comparison = compare(grid(GRID), "test/accuracy")
     assert comparison.variants == ["none lr=0.1", "batch lr=1.0"]
-    assert comparison.sensitivity is not None
-    assert comparison.sensitivity.is_fair
-    assert comparison.sensitivity.keys == ["training.optimizer.lr"]
-    assert comparison.sensitivity.notes == [
+    chosen = there(comparison.sensitivity)
+    assert chosen.is_fair
+    assert chosen.keys == ["training.optimizer.lr"]
+    assert chosen.notes == [
         "none: lr=0.1 chosen of 3 by val/loss at the best evaluation",
         "batch: lr=1.0 chosen of 3 by val/loss at the best evaluation",
     ]
-    assert comparison.sensitivity.warnings == ["batch: lr=1.0 is the end of the grid, so a wider one may do better"]
-    table = [(c.norm, c.setting["training.optimizer.lr"], c.is_chosen) for c in comparison.sensitivity.candidates]
+    assert chosen.warnings == ["batch: lr=1.0 is the end of the grid, so a wider one may do better"]
+    table = [(c.norm, c.setting["training.optimizer.lr"], c.is_chosen) for c in chosen.candidates]
     assert table == [
         *[("none", 0.01, False), ("none", 0.1, True), ("none", 1.0, False)],
         *[("batch", 0.01, False), ("batch", 0.1, False), ("batch", 1.0, True)],
     ]
-    assert comparison.sensitivity.candidates[2].result.missing == {"diverged": 1}
+    assert chosen.candidates[2].result.missing == {"diverged": 1}
     (pair,) = comparison.measures[0].pairs
     assert (pair.a, pair.b) == ("batch lr=1.0", "none lr=0.1")
     assert {v.variant for v in comparison.measures[0].variants} == {"none lr=0.1", "batch lr=1.0"}
@@ -622,8 +580,8 @@ def test_chosen_by_the_metric_that_training_monitors() -> None:
     runs = [dataclasses.replace(r, config=r.config | {"training": {"monitor": "val/accuracy"}}) for r in grid(GRID)]
     comparison = compare(runs)
     assert comparison.variants == ["none lr=0.1", "batch lr=1.0"]
-    assert comparison.sensitivity is not None
-    assert comparison.sensitivity.measure == "val/accuracy at the best evaluation"
+    chosen = there(comparison.sensitivity)
+    assert chosen.measure == "val/accuracy at the best evaluation"
 
 
 def test_the_test_set_never_chooses() -> None:
@@ -654,12 +612,11 @@ def test_what_chose_does_not_judge_first() -> None:
     claimed = [dataclasses.replace(run, config=run.config | {"claims": [claim]}) for run in runs]
     assert titles(claimed) == [test, "val/loss at the last evaluation" + mark]
     last = ["val/loss at the last evaluation", "test/accuracy at the last evaluation"]
-    assert titles(grid(GRID, "test")) == last  # nothing was chosen
+    assert titles(grid(GRID, validation="test")) == last  # nothing was chosen
     long = {"epoch": [1.0, 2.0, 3.0, 4.0], "step": [1.0, 2.0, 3.0, 4.0]}
     long |= {f"val/{name}": [0.9, 0.5, 0.5, 0.4] for name in ("loss", "accuracy")}
     comparison = compare([dataclasses.replace(run, metrics=long) for run in runs])
-    speed = comparison.convergence
-    assert speed is not None
+    speed = there(comparison.convergence)
     others = [speed.epochs, speed.steps, speed.seconds, speed.area, comparison.stability]
     assert [measure is not None and measure.chosen_on for measure in others] == [True] * 5
 
@@ -673,12 +630,12 @@ def test_what_chose_does_not_judge_first() -> None:
 )
 def test_no_fair_choice(validation: Any, why: str) -> None:
     """Without a validation set of its own nothing is chosen: norms are compared at equal learning rates."""
-    comparison = compare(grid(GRID, validation), "train/loss")
-    assert comparison.sensitivity is not None
-    assert not comparison.sensitivity.is_fair
-    assert not any(candidate.is_chosen for candidate in comparison.sensitivity.candidates)
-    (warning,) = comparison.sensitivity.warnings
-    assert comparison.sensitivity.notes == []
+    comparison = compare(grid(GRID, validation=validation), "train/loss")
+    chosen = there(comparison.sensitivity)
+    assert not chosen.is_fair
+    assert not any(candidate.is_chosen for candidate in chosen.candidates)
+    (warning,) = chosen.warnings
+    assert chosen.notes == []
     assert warning.startswith(f"no fair choice is possible: {why}")
     assert [(pair.a, pair.b) for pair in comparison.measures[0].pairs] == [
         (f"batch lr={lr}", f"none lr={lr}") for lr in (0.01, 0.1, 1.0)
@@ -687,42 +644,28 @@ def test_no_fair_choice(validation: Any, why: str) -> None:
 
 def test_named_variants_are_no_grid() -> None:
     """Variants that set different keys, or one of each norm, are compared as they stand."""
-    runs = [
-        *(
-            run("plain", seed, 0.5, settings={"model.norm": "none", "training.optimizer.lr": 0.9})
-            for seed in range(2)
-        ),
-        *(
-            run("with BN", seed, 0.4, settings={"model.norm": "batch", "training.optimizer.lr": 1.0})
-            for seed in range(2)
-        ),
-    ]
+    named = {"plain": {NORM: "none", LR: 0.9}, "with BN": {NORM: "batch", LR: 1.0}}
+    runs = [loaded_run(name, seed, settings=of) for name, of in named.items() for seed in range(2)]
     assert compare(runs).sensitivity is None
-    padded = [run("padded", seed, 0.4, settings={"model.norm": "none", "model.padding": 2}) for seed in range(2)]
+    padded = [loaded_run("padded", seed, settings={NORM: "none", "model.padding": 2}) for seed in range(2)]
     assert compare([*runs, *padded]).sensitivity is None
 
 
 def test_a_sweep_without_norms() -> None:
     """A hyperparameter swept alone is what is compared: every value, and the table of sensitivity."""
-    runs = [
-        run(f"lr={lr}", seed, lr, settings={"training.optimizer.lr": lr}) for lr in (0.1, 0.2) for seed in range(3)
-    ]
+    runs = [loaded_run(f"lr={lr}", seed, (9.0, lr), settings={LR: lr}) for lr in (0.1, 0.2) for seed in range(3)]
     comparison = compare(runs)
     assert comparison.variants == ["lr=0.1", "lr=0.2"]
-    assert comparison.sensitivity is not None
-    assert (comparison.sensitivity.is_fair, comparison.sensitivity.notes) == (False, [])
-    assert comparison.sensitivity.candidates[0].norm == ""
+    chosen = there(comparison.sensitivity)
+    assert (chosen.is_fair, chosen.notes) == (False, [])
+    assert chosen.candidates[0].norm == ""
 
 
 # ---------------------------------------------------------------- convergence and stability
 
 
 def curves(**of: Sequence[Sequence[float]]) -> list[LoadedRun]:
-    return [
-        run(name, seed, float(min(curve)), curve=curve)
-        for name, many in of.items()
-        for seed, curve in enumerate(many)
-    ]
+    return [loaded_run(name, seed, curve) for name, many in of.items() for seed, curve in enumerate(many)]
 
 
 def test_convergence() -> None:
@@ -730,25 +673,21 @@ def test_convergence() -> None:
     slow = [[8.0, 6.0, 4.0, 2.0], [8.0, 6.0, 4.0, 2.5]]
     fast = [[4.0, 2.0, 1.0, 1.0], [4.0, 2.6, 2.4, 1.0]]
     comparison = compare(curves(none=slow, batch=fast), "val/loss")
-    speed = comparison.convergence
-    assert speed is not None
-    assert (speed.metric, speed.threshold, speed.threshold_is_given) == ("val/loss", 2.5, False)
+    speed = there(comparison.convergence)
+    assert (speed.metric.name, speed.threshold, speed.threshold_is_given) == ("val/loss", 2.5, False)
     assert [v.values for v in speed.epochs.variants] == [{0: 4.0, 1: 4.0}, {0: 2.0, 1: 3.0}]
     assert [v.values for v in speed.steps.variants] == [{0: 40.0, 1: 40.0}, {0: 20.0, 1: 30.0}]
     assert [v.values for v in speed.seconds.variants] == [{0: 2.0, 1: 2.0}, {0: 1.0, 1: 1.5}]
-    assert speed.area is not None
-    assert speed.area.variants[0].values[0] == pytest.approx((7 + 5 + 3) / 3)
+    assert there(speed.area).variants[0].values[0] == pytest.approx((7 + 5 + 3) / 3)
     assert speed.epochs.pairs[0].differences == {0: -2.0, 1: -1.0}
-    assert comparison.stability is not None
-    assert comparison.stability.name == "sd of val/accuracy over the last 2 evaluations"
+    assert there(comparison.stability).name == "sd of val/accuracy over the last 2 evaluations"
 
 
 def test_never_reached() -> None:
     """A run that never gets there is counted as such, is in no mean, and is slower than any other."""
     curve = [4.0, 2.0, 1.0, 1.0]
     comparison = compare(curves(none=[[8.0, 6.0, 4.0, 3.0]] * 6, batch=[curve] * 6), "val/loss", threshold=2.0)
-    speed = comparison.convergence
-    assert speed is not None
+    speed = there(comparison.convergence)
     assert speed.threshold_is_given
     none, batch = speed.epochs.variants
     assert (none.missing, none.summary, batch.missing) == ({"never reached": 6}, None, {})
@@ -764,8 +703,7 @@ def test_diverging_after_the_threshold_is_not_fast() -> None:
         dataclasses.replace(r, result={"status": "diverged", "best": {}, "last": {}}) if r.variant == "batch" else r
         for r in steady
     ]
-    speed = compare(runs, "val/loss", threshold=5.0).convergence
-    assert speed is not None
+    speed = convergence_of(runs, "val/loss", threshold=5.0)
     assert speed.epochs.variants[1].missing == {"diverged": 6}
     assert speed.epochs.pairs[0].verdict == "worse"
 
@@ -775,27 +713,42 @@ def test_diverged_runs_do_not_set_the_threshold() -> None:
     good = curves(none=[[8.0, 4.0, 2.0]], batch=[[4.0, 2.0, 1.0]])
     wild = dataclasses.replace(good[0], seed=1, result={"status": "diverged", "best": {}, "last": {}})
     wild = dataclasses.replace(wild, metrics=good[0].metrics | {"val/loss": [8.0, 9.0, math.nan]})
-    speed = compare([*good, wild], "val/loss").convergence
-    assert speed is not None
+    speed = convergence_of([*good, wild], "val/loss")
     assert speed.threshold == 2.0
     assert speed.epochs.variants[0].missing == {"diverged": 1}
-    assert speed.area is not None
-    assert speed.area.variants[0].missing == {"diverged": 1}
+    assert there(speed.area).variants[0].missing == {"diverged": 1}
 
 
 def test_early_stopping_bounds_the_area() -> None:
     """The area is over the epochs that all runs have, so that a run that stopped early is not flattered."""
-    speed = compare(curves(none=[[8.0, 6.0, 4.0, 3.0]], batch=[[4.0, 2.0]]), "val/loss").convergence
-    assert speed is not None
-    assert speed.area is not None
-    assert speed.area.name == "mean val/loss over epochs 1 to 2"
-    assert [v.values[0] for v in speed.area.variants] == [7.0, 3.0]
+    speed = convergence_of(curves(none=[[8.0, 6.0, 4.0, 3.0]], batch=[[4.0, 2.0]]), "val/loss")
+    assert there(speed.area).name == "mean val/loss over epochs 1 to 2"
+    assert [v.values[0] for v in there(speed.area).variants] == [7.0, 3.0]
 
 
 def test_nothing_to_tell_of_speed() -> None:
     """Runs that have not ended have no convergence and no stability."""
     comparison = compare(variants(none=["unfinished"], batch=["unfinished"]))
     assert (comparison.convergence, comparison.stability) == (None, None)
+
+
+# ---------------------------------------------------------------- as a document
+
+
+def test_a_document_has_machine_names() -> None:
+    """In JSON a metric is its name, and a pair its numbers, verdict and words; what is None stays so."""
+    document = json.loads(json.dumps(to_plain(compare(grid(GRID)))))
+    first = document["measures"][0]
+    assert (first["metric"], first["higher_is_better"], first["chosen_on"]) == ("test/accuracy", True, False)
+    assert document["convergence"]["metric"] == document["sensitivity"]["metric"] == "val/loss"
+    assert document["convergence"]["epochs"]["higher_is_better"] is False
+    (pair,) = first["pairs"]
+    assert list(pair) == [
+        *("a", "b", "n", "differences", "paired", "probability_better", "decided_by", "p", "holm_p"),
+        *("seeds_needed", "verdict", "statement", "evidence"),
+    ]
+    assert document["sensitivity"]["candidates"][2]["result"]["missing"] == {"diverged": 1}
+    assert to_plain(compare(variants(none=["unfinished"])))["convergence"] is None
 
 
 # ---------------------------------------------------------------- numbers as text

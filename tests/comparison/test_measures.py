@@ -1,43 +1,44 @@
 """Measures: a number of one run, by hand, and what is said of runs that have none."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import loaded_run
 
-from bncompare.comparison.measures import area, at_evaluation, spread, time_to
+from bncompare.comparison.measures import area, metric_at, spread, time_to
 from bncompare.config.claims import At
+from bncompare.config.metrics import Metric
 from bncompare.runs.read import LoadedRun
 
+LOSS, ACCURACY, NONE = Metric("val/loss"), Metric("val/accuracy"), Metric("train/accuracy")  # which no run has
 
-def run(losses: list[float], status: str = "completed", *, accuracies: list[float] | None = None) -> LoadedRun:
-    """A run with an evaluation every second epoch, ten steps and half a second each."""
-    n = len(losses)
-    metrics = {"epoch": [2.0 * (i + 1) for i in range(n)], "step": [10.0 * (i + 1) for i in range(n)]}
-    metrics |= {"val/loss": losses, **({"val/accuracy": accuracies} if accuracies else {})}
-    best = {"val/loss": min(losses), "test/loss": 7.0} if n else {}
-    last = {"val/loss": losses[-1], "test/loss": 8.0} if n else {}
-    result: dict[str, Any] | None = {"status": status, "best": best, "last": last}
-    if status == "unfinished":
-        result = None
-    elapsed = [0.5 * (i + 1) for i in range(n)]
-    return LoadedRun(Path("x"), "x", "none", 0, 0, {"variant": {}}, metrics, n * 0.5, result, elapsed)
+
+def run(losses: list[float], status: str = "completed") -> LoadedRun:
+    return loaded_run(losses=losses, status=status, every=2)
 
 
 LOSSES = [4.0, 2.0, 1.0, 1.5]
 
 
-def test_at_an_evaluation() -> None:
+@pytest.mark.parametrize(
+    ("metric", "at", "value"),
+    [
+        ("val/loss", "best", 1.0),
+        ("val/loss", "last", 1.5),
+        ("val/loss", "mean", 2.125),
+        ("test/loss", "best", 1.01),
+        ("test/accuracy", "last", -0.51),
+        ("val/loss", At(epoch=4), 2.0),
+        ("val/loss", At(step=20), 4.0),
+        ("val/loss", At(epoch=3), None),
+        ("train/accuracy", "best", None),
+    ],
+)
+def test_at_an_evaluation(metric: str, at: Any, value: float | None) -> None:
     """Best and last come from the result, an epoch or a step from its row; what is not there is None."""
-    assert at_evaluation("val/loss", "best").value(run(LOSSES)) == 1.0
-    assert at_evaluation("val/loss", "last").value(run(LOSSES)) == 1.5
-    assert at_evaluation("test/loss", "best").value(run(LOSSES)) == 7.0
-    assert at_evaluation("val/loss", At(epoch=4)).value(run(LOSSES)) == 2.0
-    assert at_evaluation("val/loss", At(step=10)).value(run(LOSSES)) == 4.0
-    assert at_evaluation("val/loss", At(epoch=3)).value(run(LOSSES)) is None
-    assert at_evaluation("test/accuracy", "best").value(run(LOSSES)) is None
-    assert at_evaluation("val/loss", At(step=10)).value(run([math.nan])) is None
+    assert metric_at(Metric(metric), at).value(run(LOSSES)) == value
+    assert metric_at(Metric(metric), At(step=20)).value(run([math.nan])) is None
 
 
 @pytest.mark.parametrize(
@@ -46,11 +47,11 @@ def test_at_an_evaluation() -> None:
 )
 def test_runs_without_a_value(status: str, of_loss: float | None, of_accuracy: float | None) -> None:
     """A diverged run is at the bad end of the metric; a failed or unfinished one says nothing."""
-    ended = run(LOSSES, status, accuracies=[0.1, 0.2, 0.3, 0.4])
-    assert at_evaluation("val/loss", "best").value(ended) == of_loss
-    assert at_evaluation("val/accuracy", "last").value(ended) == of_accuracy
-    assert area("val/loss", 2, 8).value(ended) == (of_loss if status == "diverged" else area_by_hand())
-    assert spread("val/accuracy", 2).value(ended) == of_loss
+    ended = run(LOSSES, status)
+    assert metric_at(LOSS, "best").value(ended) == of_loss
+    assert metric_at(ACCURACY, "last").value(ended) == of_accuracy
+    assert area(LOSS, 2, 8).value(ended) == (of_loss if status == "diverged" else area_by_hand())
+    assert spread(ACCURACY, 2).value(ended) == of_loss
 
 
 def area_by_hand() -> float:
@@ -59,53 +60,53 @@ def area_by_hand() -> float:
 
 def test_area() -> None:
     """Trapezoids over epochs, divided by the distance: the mean of the metric, whatever the spacing."""
-    assert area("val/loss", 2, 8).value(run(LOSSES)) == pytest.approx(area_by_hand())
-    assert area("val/loss", 4, 6).value(run(LOSSES)) == pytest.approx(1.5)
-    assert area("val/loss", 2, 8).value(run([3.0] * 4)) == pytest.approx(3.0)
-    assert area("val/loss", 2, 10).value(run(LOSSES)) is None  # which ended before
-    assert area("val/loss", 2, 8).value(run([4.0, math.nan, 1.0, 1.0])) is None
-    assert area("val/accuracy", 2, 8).value(run(LOSSES)) is None
+    assert area(LOSS, 2, 8).value(run(LOSSES)) == pytest.approx(area_by_hand())
+    assert area(LOSS, 4, 6).value(run(LOSSES)) == pytest.approx(1.5)
+    assert area(LOSS, 2, 8).value(run([3.0] * 4)) == pytest.approx(3.0)
+    assert area(LOSS, 2, 10).value(run(LOSSES)) is None  # which ended before
+    assert area(LOSS, 2, 8).value(run([4.0, math.nan, 1.0, 1.0])) is None
+    assert area(NONE, 2, 8).value(run(LOSSES)) is None
 
 
 def test_time_to_a_threshold() -> None:
     """The first evaluation at least as good, in epochs, steps or seconds; never is the bad end, also for accuracy."""
-    units = {unit: time_to("val/loss", 2.0, unit).value(run(LOSSES)) for unit in ("epoch", "step", "second")}  # type: ignore[arg-type]
-    assert units == {"epoch": 4.0, "step": 20.0, "second": 1.0}
-    assert time_to("val/loss", 0.9, "epoch").value(run(LOSSES)) == math.inf
-    rising = run(LOSSES, accuracies=[0.2, 0.6, 0.5, 0.7])
-    assert time_to("val/accuracy", 0.6, "epoch").value(rising) == 4.0
-    assert time_to("val/accuracy", 0.9, "epoch").value(rising) == math.inf
+    units = {unit: time_to(LOSS, 2.0, unit).value(run(LOSSES)) for unit in ("epoch", "step", "second")}  # type: ignore[arg-type]
+    assert units == {"epoch": 4.0, "step": 40.0, "second": 2.0}
+    assert time_to(LOSS, 0.9, "epoch").value(run(LOSSES)) == math.inf
+    rising = run([0.8, 0.4, 0.5, 0.3])
+    assert time_to(ACCURACY, 0.6, "epoch").value(rising) == 4.0
+    assert time_to(ACCURACY, 0.9, "epoch").value(rising) == math.inf
 
 
 def test_time_of_runs_that_did_not_end() -> None:
     """A run that diverged never got there, whatever it crossed before; one that is not finished may yet."""
     for status in ("failed", "unfinished"):
-        assert time_to("val/loss", 2.0, "epoch").value(run(LOSSES, status)) == 4.0
-    assert time_to("val/loss", 2.0, "epoch").value(run([4.0, 1.0, math.nan], "diverged")) == math.inf
-    assert time_to("val/loss", 0.5, "epoch").value(run([4.0, math.nan], "diverged")) == math.inf
-    assert time_to("val/loss", 0.5, "epoch").value(run(LOSSES, "unfinished")) is None
-    assert time_to("val/loss", 0.5, "epoch").value(run(LOSSES, "failed")) is None
-    assert time_to("val/accuracy", 0.5, "epoch").value(run(LOSSES)) is None
-    assert time_to("val/accuracy", 0.5, "epoch").value(run(LOSSES, "diverged")) is None
+        assert time_to(LOSS, 2.0, "epoch").value(run(LOSSES, status)) == 4.0
+    assert time_to(LOSS, 2.0, "epoch").value(run([4.0, 1.0, math.nan], "diverged")) == math.inf
+    assert time_to(LOSS, 0.5, "epoch").value(run([4.0, math.nan], "diverged")) == math.inf
+    assert time_to(LOSS, 0.5, "epoch").value(run(LOSSES, "unfinished")) is None
+    assert time_to(LOSS, 0.5, "epoch").value(run(LOSSES, "failed")) is None
+    assert time_to(NONE, 0.5, "epoch").value(run(LOSSES)) is None
+    assert time_to(NONE, 0.5, "epoch").value(run(LOSSES, "diverged")) is None
 
 
 def test_spread() -> None:
     """The sample standard deviation of the last evaluations; None where there are too few."""
-    assert spread("val/loss", 2).value(run(LOSSES)) == pytest.approx(0.5 / math.sqrt(2))
-    assert spread("val/loss", 4).value(run(LOSSES)) == pytest.approx(1.3149778198382918)
-    assert spread("val/loss", 5).value(run(LOSSES)) is None
-    assert spread("val/loss", 2).value(run([1.0, math.nan])) is None
+    assert spread(LOSS, 2).value(run(LOSSES)) == pytest.approx(0.5 / math.sqrt(2))
+    assert spread(LOSS, 4).value(run(LOSSES)) == pytest.approx(1.3149778198382918)
+    assert spread(LOSS, 5).value(run(LOSSES)) is None
+    assert spread(LOSS, 2).value(run([1.0, math.nan])) is None
 
 
 def test_names_and_directions() -> None:
     """Each measure says what it is, which end is good and by which word."""
     measures = [
-        at_evaluation("test/accuracy", "best"),
-        at_evaluation("train/loss", At(epoch=50)),
-        at_evaluation("train/loss", At(step=50)),
-        time_to("val/accuracy", 0.91234, "step"),
-        area("val/accuracy", 1, 20),
-        spread("val/accuracy", 5),
+        metric_at(Metric("test/accuracy"), "best"),
+        metric_at(Metric("train/loss"), At(epoch=50)),
+        metric_at(Metric("train/loss"), At(step=50)),
+        time_to(ACCURACY, 0.91234, "step"),
+        area(ACCURACY, 1, 20),
+        spread(ACCURACY, 5),
     ]
     assert [(m.name, m.higher_is_better, m.better) for m in measures] == [
         ("test/accuracy at the best evaluation", True, "better"),

@@ -44,6 +44,8 @@ def test_interval_is_students(values: list[float], confidence: float) -> None:
     assert summary.n == n
     numbers = (summary.mean, summary.sd, summary.low, summary.high)
     assert numbers == pytest.approx((mean, sd, mean - half, mean + half), rel=1e-12)
+    assert t_interval(summarize(values), confidence) == pytest.approx(numbers[2:], rel=1e-12)
+    assert summarize(values) == summarize(values, 0.95)
 
 
 def test_two_values_by_hand() -> None:
@@ -53,11 +55,6 @@ def test_two_values_by_hand() -> None:
     assert (summary.mean, summary.sd) == (2.0, pytest.approx(math.sqrt(2)))
     assert (summary.low, summary.high) == pytest.approx((2 - half, 2 + half), rel=1e-9)
     assert half == pytest.approx(12.7062, abs=1e-4)
-
-
-def test_the_default_is_95_percent() -> None:
-    """Without a confidence the interval is the one of 95 %."""
-    assert summarize([1.0, 2.0, 4.0]) == summarize([1.0, 2.0, 4.0], 0.95)
 
 
 def test_equal_values_have_an_interval_of_no_width() -> None:
@@ -207,6 +204,7 @@ def test_compare_paired() -> None:
     assert accuracy.smallest_p == 0.125
     loss = compare_paired(a, b, higher_is_better=False)
     assert (loss.difference, loss.probability_better) == (accuracy.difference, 0.375)
+    assert [probability_better(3, 1, 4), probability_better(0, 5, 5)] == [0.875, 0.5]
     with pytest.raises(ValueError, match="cannot be paired"):
         compare_paired([1.0], [1.0, 2.0], higher_is_better=True)
 
@@ -248,12 +246,6 @@ def test_t_test_without_spread() -> None:
         assert not summary.has_spread
         assert math.isnan(t_test_p(summary))
     assert summarize([0.1, 0.1001]).has_spread
-
-
-def test_probability_better() -> None:
-    """Ties count half."""
-    assert probability_better(3, 1, 4) == 0.875
-    assert probability_better(0, 5, 5) == 0.5
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -429,10 +421,3 @@ def test_smallest_n() -> None:
     assert smallest_n(lambda n: n >= 17) == 17
     assert smallest_n(lambda n: True, above=6) == 7
     assert smallest_n(lambda n: False) is None
-
-
-def test_t_interval_at_90_percent() -> None:
-    """The 90 % interval is that of scipy.stats."""
-    values = [0.3, 0.5, 0.45, 0.2]
-    expected = stats.t.interval(0.9, 3, np.mean(values), stats.sem(values))
-    assert t_interval(summarize(values), 0.9) == pytest.approx(expected)

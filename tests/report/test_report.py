@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from kit import EXAMPLE, Ended, call
 
+from bncompare.comparison.ask import Ask
 from bncompare.config.expand import load_experiment
 from bncompare.config.yaml import dump_yaml, parse_yaml
 from bncompare.errors import printable
@@ -580,7 +581,7 @@ def test_a_variant_that_was_edited(tmp_path: Path) -> None:
         ("bn", "plain (lr=0.1)", "better"),
         ("plain (lr=0.2)", "plain (lr=0.1)", "better"),
     ]
-    assert section.findings[0].reasons == ["{'label': 'plain'} selects 2 variants: plain (lr=0.1), plain (lr=0.2)"]
+    assert section.findings[0].reasons == ["label: plain selects 2 variants: plain (lr=0.1), plain (lr=0.2)"]
 
 
 def test_sections_with_keys_of_their_own(tmp_path: Path) -> None:
@@ -618,7 +619,7 @@ def test_the_headline_is_of_the_first_measure(first: str, tmp_path: Path) -> Non
         result["best"]["test/loss"] -= 0.4
         path.write_text(json.dumps(result))
     metrics = dict.fromkeys([first, "val/loss", "test/loss"])
-    (section,) = sections(read_runs([runs])[0], metrics=list(metrics))
+    (section,) = sections(read_runs([runs])[0], Ask(list(metrics)))
     told = {"val/loss": "no difference between batch and none can be told", "test/loss": "batch is better than none"}
     assert section.headline.startswith(told[first])
 

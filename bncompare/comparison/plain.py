@@ -1,0 +1,53 @@
+"""Comparisons and findings for JSON."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from bncompare.comparison.claims import Finding
+from bncompare.comparison.verdicts import MeasureComparison, Pair
+from bncompare.config import Metric
+
+# What a document holds of these; of other dataclasses the fields.
+_NAMES: dict[type, tuple[str, ...]] = {
+    MeasureComparison: ("name", "metric", "higher_is_better", "variants", "pairs", "chosen_on"),
+    Pair: (
+        *("a", "b", "n", "differences", "paired", "probability_better", "decided_by", "p", "holm_p"),
+        *("seeds_needed", "verdict", "statement", "evidence"),
+    ),
+}
+
+
+def to_plain(value: Any) -> Any:
+    """A comparison, a finding or a part of one as mappings, lists, texts and numbers; a metric by its name."""
+    if isinstance(value, Metric):
+        return value.name
+    if isinstance(value, Finding):
+        return _finding(value)
+    if is_dataclass(value):
+        names = _NAMES.get(type(value)) or [field.name for field in fields(value)]
+        return {name: to_plain(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    return [to_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    """Its interval only where that decides."""
+    summary = finding.summary
+    has_interval = summary is not None and math.isfinite(summary.low)
+    return {
+        "statement": finding.claim.statement,
+        "metric": finding.claim.metric,
+        "published": finding.claim.published,
+        "is_difference": finding.claim.versus is not None,
+        "verdict": finding.verdict,
+        "reasons": finding.reasons,
+        "missing": finding.missing,
+        "n": summary.n if summary else 0,
+        "mean": summary.mean if summary else None,
+        "low": summary.low if summary and has_interval else None,
+        "high": summary.high if summary and has_interval else None,
+        "confidence": finding.confidence,
+    }
