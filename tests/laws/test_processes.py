@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,11 @@ import torch
 from kit import CONFIGS
 
 from bncompare.config.expand import load_experiment
-from bncompare.execution import processes, start_forkserver
-from bncompare.execution.messages import Evaluated, Failure, Job
+from bncompare.execution.forkserver import start_forkserver
+from bncompare.execution.messages import Evaluated, Failure, Restart
 from bncompare.execution.plan import plan_runs
-from bncompare.execution.sweep import run_experiment
+from bncompare.execution.processes import Processes, how_it_ended
+from bncompare.execution.sweep import Event, Sweep, run_experiment
 from bncompare.runs.folder import RunStore
 
 LONG = ["training.epochs=20000", "training.eval_every=20", "data.samples=200", "claims=[]"]
@@ -51,33 +54,28 @@ def only_child() -> int:
     return child.pid
 
 
-def test_a_death_costs_its_own_run_alone() -> None:
+def sweep(folder: Path, *settings: Sequence[str]) -> Iterator[tuple[int, Event]]:
+    """Train runs of configs/regression.yaml in one process after the other, and tell which each event is of."""
+    runs = [load_experiment(CONFIGS / "regression.yaml", overrides=s, seeds="1").runs[0] for s in settings]
+    planned = plan_runs(runs, RunStore(folder))
+    with closing(Processes(1, None, torch.device("cpu"))) as place:
+        start_forkserver(runs)
+        for event in Sweep(planned, [(place, list(range(len(runs))))], allow_inexact=False).train():
+            yield planned.index(event.planned), event
+
+
+def test_a_death_costs_its_own_run_alone(tmp_path: Path) -> None:
     """A worker that is killed starts again, three times in all; then its run has failed, and the next one trains."""
-    doomed, short = (
-        load_experiment(CONFIGS / "regression.yaml", overrides=overrides, seeds="1").runs[0]
-        for overrides in (LONG, ["training.epochs=3", "claims=[]"])
-    )
-    jobs = [Job(0, doomed, None), Job(1, short, None)]
-    restarted: list[int] = []
-
-    def again(job: Job) -> Job:
-        restarted.append(job.number)
-        return job
-
-    results = []
-    start_forkserver([doomed, short])
-    for job, result in processes.execute(jobs, again, num_processes=1, data_dir=None, device=torch.device("cpu")):
-        results.append((job.number, result))
-        if job.number == 0 and isinstance(result, Evaluated) and result.record.step == 20:
+    told = []
+    for number, event in sweep(tmp_path, LONG, ["training.epochs=3", "claims=[]"]):
+        told.append((number, event.what))
+        if number == 0 and event.record is not None and event.record.step == 20:
             os.kill(only_child(), signal.SIGKILL)
-    assert restarted == [0, 0]
-    (failure,) = [result for _, result in results if isinstance(result, Failure)]
+    assert [type(what) for number, what in told if number == 0].count(Restart) == 2
+    (failure,) = [what for _, what in told if isinstance(what, Failure)]
     assert failure.message == "its process was killed (SIGKILL, perhaps for lack of memory); given up after 3 starts"
-    assert [result.record.step for number, result in results if number == 1 and isinstance(result, Evaluated)] == [
-        1,
-        2,
-        3,
-    ]
+    steps = [what.record.step for number, what in told if number == 1 and isinstance(what, Evaluated)]
+    assert steps == [1, 2, 3]
     assert multiprocessing.active_children() == []
 
 
@@ -94,26 +92,19 @@ def test_a_death_costs_its_own_run_alone() -> None:
 )
 def test_how_a_process_ended(exit_code: int | None, said: str) -> None:
     """In words, whatever the signal."""
-    assert processes.how_it_ended(exit_code) == said
+    assert how_it_ended(exit_code) == said
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 
 
 @needs_proc
-def test_a_death_in_the_middle_of_a_message() -> None:
+def test_a_death_in_the_middle_of_a_message(tmp_path: Path) -> None:
     """A worker that is killed while it sends more than a pipe holds starts again as any other."""
     settings = ["model.hidden=[300, 300]", "training.epochs=3", "training.checkpoint_every=1", "claims=[]"]
-    (run,) = load_experiment(CONFIGS / "regression.yaml", overrides=settings, seeds="1").runs[:1]
-    start_forkserver([run])
-    results, kinds = (
-        processes.execute(
-            [Job(0, run, None)], lambda job: job, num_processes=1, data_dir=None, device=torch.device("cpu")
-        ),
-        list[str](),
-    )
-    for _, result in results:
-        kinds.append(type(result).__name__)
+    kinds = list[str]()
+    for _, event in sweep(tmp_path, settings):
+        kinds.append(type(event.what).__name__)
         if kinds == ["Started", "Evaluated"]:
             child = only_child()
             deadline = time.monotonic() + 20
@@ -121,7 +112,7 @@ def test_a_death_in_the_middle_of_a_message() -> None:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             os.kill(child, signal.SIGKILL)
-    assert kinds == ["Started", "Evaluated", "Restart", "Started", "Evaluated", "Evaluated", "Evaluated"]
+    assert kinds == ["Started", "Evaluated", "Restart", "Started", "Evaluated", "Evaluated"]
 
 
 def state_of(process: int) -> str:
