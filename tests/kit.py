@@ -73,3 +73,12 @@ def strict(text: str) -> Any:
         raise AssertionError(f"{constant} is not JSON")
 
     return json.loads(text, parse_constant=reject)
+
+
+TIMED = ("timing.csv", "environment.json", "checkpoint.pt")  # which hold times
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder that must be the same to the byte."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in TIMED]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}

@@ -8,22 +8,21 @@ from typing import Any
 
 import pytest
 import torch
-from kit import CONFIGS
+from kit import CONFIGS, content
 from safetensors.torch import load_file
 
-from bncompare.config.data import Images
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.execution.plan import plan_runs
 from bncompare.execution.sweep import run_experiment
 from bncompare.runs.folder import RunStore
-from bncompare.training.data import Dataset, load_dataset
+from bncompare.training.data import Datasets
 from bncompare.training.evaluate import evaluate, loss_function
-from bncompare.training.images import load_pool
 from bncompare.training.loop import Record, train
 from bncompare.training.model import build_model
 
 CPU = torch.device("cpu")
+dataset_of = Datasets(None).of
 
 MLP = "model={name: mlp, hidden: [16, 16], dropout: {p: 0.3}}"
 LENET = "model={name: lenet, activation: tanh}"
@@ -71,10 +70,6 @@ def run_of(overrides: Sequence[str], norm: str = "batch") -> RunConfig:
     return run
 
 
-def dataset_of(run: RunConfig) -> Dataset:
-    return load_dataset(run, load_pool(run.data, Path()) if isinstance(run.data, Images) else None)
-
-
 def plain(record: Record) -> tuple[Any, ...]:
     """What of a record must be equal to the bit."""
     outcome = record.outcome and (record.outcome.status, record.outcome.best, record.outcome.last)
@@ -114,9 +109,7 @@ def finish(config: str, folder: Path, *overrides: str, seeds: str = "2") -> dict
     experiment = load_experiment(CONFIGS / config, overrides=overrides, seeds=seeds)
     for _ in run_experiment(plan_runs(experiment.runs, RunStore(folder)), data_dir=None):
         pass
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    timed = ("timing.csv", "environment.json", "checkpoint.pt")
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name not in timed}
+    return content(folder)
 
 
 @pytest.mark.parametrize("config", ["smoke.yaml", "regression.yaml"])

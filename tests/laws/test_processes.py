@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from kit import CONFIGS
+from kit import CONFIGS, content
 
 from bncompare.config.expand import load_experiment
 from bncompare.execution.forkserver import start_forkserver
@@ -26,12 +26,6 @@ LONG = ["training.epochs=20000", "training.eval_every=20", "data.samples=200", "
 # More than a pipe holds: a worker waits until the driver has read its evaluation.
 LARGE_MESSAGES = ["model.hidden=[300, 300]", "training.checkpoint_every=1", "claims=[]"]
 FAR = ["training.epochs=100000", "training.eval_every=100000", "data.samples=2000", "claims=[]"]
-TIMED = ("timing.csv", "environment.json", "checkpoint.pt")
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in TIMED]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def run_all(folder: Path, num_processes: int, *overrides: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from kit import CONFIGS
+from kit import CONFIGS, content
 
 from bncompare.config.expand import load_experiment
 from bncompare.execution.messages import Evaluated, Failure, Started
@@ -25,16 +25,10 @@ from bncompare.runs.read import read_runs
 
 pytest.importorskip("ray")
 SECONDS = 480  # as long as it takes to import torch in six processes on a busy machine
-TIMED = ("timing.csv", "environment.json", "checkpoint.pt")
 # Two runs of some seconds, on images, which travel to the nodes.
 SETTINGS = ["compare.model.norm=[batch]", "training.epochs=60", "training.checkpoint_every=1"]
 SETTINGS += ["training.early_stopping=null"]
 SHORT = ["compare.model.norm=[none, batch, layer]", "training.epochs=1", "training.early_stopping=null"]
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in TIMED]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.fixture(autouse=True)
