@@ -140,3 +140,12 @@ def variants(**of: Sequence[float | str]) -> list[LoadedRun]:
         for name, values in of.items()
         for seed, value in enumerate(values)
     ]
+
+
+TIMED = ("timing.csv", "environment.json", "checkpoint.pt")  # which hold times
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder that must be the same to the byte."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in TIMED]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}

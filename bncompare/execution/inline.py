@@ -2,34 +2,58 @@
 
 import time
 import traceback
-from collections.abc import Callable, Container, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import torch
 
 from bncompare.config import RunConfig
 from bncompare.errors import UserError
 from bncompare.execution.environment import differences, environment
-from bncompare.execution.messages import Evaluated, Failure, Job, Result, Started
+from bncompare.execution.keep import draw_curves
+from bncompare.execution.messages import Attempt, Evaluated, Failure, Gone, Job, Result, Started
 from bncompare.runs import Checkpoint, parse_metrics
 from bncompare.training import Dataset, Record, train
 
 
-def execute(
-    jobs: Iterable[Job],
-    load: Callable[[RunConfig], Dataset],
-    device: torch.device,
-    abandoned: Container[int] = (),
-) -> Generator[tuple[Job, Result], None, None]:
-    """Train each job, until its number is among the abandoned ones; an exception ends its run alone."""
+class Inline:
+    """This process, which trains one run after the other."""
+
+    def __init__(self, load: Callable[[RunConfig], Dataset], device: torch.device) -> None:
+        self.load, self.device = load, device
+        self.running: tuple[Attempt, Generator[Result, None, None]] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        return self.running is not None
+
+    @property
+    def has_room(self) -> bool:
+        return self.running is None
+
+    def start(self, attempt: Attempt) -> None:
+        self.running = attempt, train_job(attempt.job, self.load, self.device)
+
+    def wait(self) -> Iterator[tuple[Attempt, Result | Gone]]:
+        assert self.running is not None
+        attempt, results = self.running
+        for result in results:
+            yield attempt, result
+            return
+        self.running = None
+        yield attempt, Gone("")
+
+    def end(self, attempt: Attempt) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.running is not None:
+            self.running[1].close()
+        self.running = None
+
+
+def train_job(job: Job, load: Callable[[RunConfig], Dataset], device: torch.device) -> Generator[Result, None, None]:
+    """Train a run and say what happens; an exception is a result too."""
     torch.backends.cudnn.deterministic = True
-    for job in jobs:
-        for result in _train(job, load, device):
-            yield job, result
-            if job.number in abandoned:
-                break
-
-
-def _train(job: Job, load: Callable[[RunConfig], Dataset], device: torch.device) -> Iterator[Result]:
     run, checkpoint = job.run, job.checkpoint
     torch.set_num_threads(run.training.threads)
     here = environment(run, device)
@@ -79,11 +103,3 @@ def followed(run: RunConfig, records: Iterator[Record], checkpoint: Checkpoint |
         yield Evaluated(record, snapshot, draw_curves(run, metrics) if is_last else None)
         if due:
             taken = time.perf_counter()
-
-
-def draw_curves(run: RunConfig, metrics: dict[str, list[float]]) -> bytes:
-    """The curves.png of a run, from the columns of its metrics.csv."""
-    from bncompare.figures import render, run_curves
-
-    title = f"{run.name}: {run.variant.label}, seed {run.seed}"
-    return render(run_curves(metrics, title, run.data.is_classification), "png")

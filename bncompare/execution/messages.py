@@ -1,13 +1,15 @@
-"""What a driver and the places where runs train tell each other."""
+"""What a driver and the places where runs train tell each other. Importing this imports no torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bncompare.config import RunConfig
 from bncompare.errors import StorageError, printable
 from bncompare.runs import Checkpoint
-from bncompare.training import Record
+
+if TYPE_CHECKING:
+    from bncompare.training import Record
 
 MAX_STARTS = 3  # of a run whose process dies
 MAX_MESSAGE_LENGTH = 500
@@ -42,7 +44,7 @@ class Started:
 class Evaluated:
     """An evaluation, and now and then what to go on from."""
 
-    record: Record
+    record: "Record"
     snapshot: bytes | None
     curves: bytes | None
     """in the last one of a run: its curves.png, drawn where the run trains, as that takes longer than to write it"""
@@ -73,26 +75,55 @@ class Failure:
 Result = Started | Evaluated | Restart | Failure
 
 
-@dataclass
+@dataclass(frozen=True)
+class Gone:
+    """That nothing more comes of an attempt; before its last result, the process or task has died."""
+
+    why: str
+
+
+@dataclass(eq=False)
 class Attempt:
-    """A run in a process or task of its own, which may die."""
+    """A run on its way, in a process or task which may die."""
 
     job: Job
     starts: int = 1
     has_ended: bool = False
     """whether its last result has come"""
 
-    def after_death(self, again: Callable[[Job], Job], reason: str) -> "tuple[Attempt | None, Result]":
+    def after_death(self, again: Callable[[Job], Job], why: str) -> "tuple[Attempt | None, Result]":
         """The attempt that follows, from `again(job)`, unless it has died too often; and what to say of it."""
-        if self.starts < MAX_STARTS:
-            try:
-                return Attempt(again(self.job), self.starts + 1), Restart(
-                    f"{reason}; it starts again from its last checkpoint"
-                )
-            except StorageError as error:
-                reason = f"{reason}; {error}"
-                return None, Failure(reason, "")
-        return None, Failure(f"{reason}; given up after {MAX_STARTS} starts", "")
+        if self.starts == MAX_STARTS:
+            return None, Failure(f"{why}; given up after {MAX_STARTS} starts", "")
+        try:
+            following = Attempt(again(self.job), self.starts + 1)
+        except StorageError as error:
+            return None, Failure(f"{why}; {error}", "")
+        return following, Restart(f"{why}; it starts again from its last checkpoint")
+
+
+class Place(Protocol):
+    """Where runs train: this process, processes of their own, or a Ray cluster. All give the same bytes."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an attempt is not gone yet."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another attempt may start."""
+
+    def start(self, attempt: Attempt) -> Failure | None:
+        """Begin to train; returns why that cannot be. Raises UserError if the place is not to be had."""
+
+    def wait(self) -> Iterable[tuple[Attempt, Result | Gone]]:
+        """What has come of the attempts, when there is something."""
+
+    def end(self, attempt: Attempt) -> None:
+        """Train this one no further."""
+
+    def close(self) -> None:
+        """Train nothing further."""
 
 
 def is_end(result: Result) -> bool:

@@ -7,7 +7,6 @@ from bncompare.config import RunConfig
 from bncompare.errors import UserError
 from bncompare.execution import memory
 from bncompare.runs import Condition, Run, RunStore, State
-from bncompare.training import count_parameters
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,6 @@ class Planned:
     run: RunConfig
     folder: Run
     state: State
-    num_parameters: int
     problems: tuple[str, ...] = ()
     """a line for each file in the folder that is lost, damaged or cannot be read"""
     fresh: bool = False
@@ -27,6 +25,13 @@ class Planned:
     def is_done(self) -> bool:
         """Whether there is nothing to do: it is finished, and no file is to be written again."""
         return self.state == "finished" and not self.problems
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable numbers in the model, which torch counts."""
+        from bncompare.training import count_parameters
+
+        return count_parameters(self.run)
 
 
 def plan_runs(
@@ -40,7 +45,7 @@ def plan_runs(
     for run in runs:
         folder = store.run(run)
         found = Condition("new") if fresh else folder.examine()
-        planned.append(Planned(run, folder, found.state, count_parameters(run), found.problems, fresh))
+        planned.append(Planned(run, folder, found.state, found.problems, fresh))
     if not elsewhere:
         _check_memory([item.run for item in planned if item.state != "finished"])
     return planned

@@ -10,7 +10,7 @@ import pickle
 import resource
 import signal
 import threading
-from collections.abc import Callable, Container, Generator, Iterable
+from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -20,7 +20,7 @@ import torch
 
 from bncompare.errors import UserError
 from bncompare.execution import inline
-from bncompare.execution.messages import Attempt, Evaluated, Job, Result, is_end
+from bncompare.execution.messages import Attempt, Evaluated, Gone, Job, Result
 from bncompare.training import Datasets
 
 SECONDS_TO_END = 2.0
@@ -29,20 +29,68 @@ FILES_PER_WORKER = 4
 OTHER_FILES = 24
 
 
-def execute(
-    jobs: Iterable[Job],
-    again: Callable[[Job], Job],
-    *,
-    num_processes: int,
-    data_dir: Path | None,
-    device: torch.device,
-    abandoned: Container[int] = (),
-) -> Generator[tuple[Job, Result], None, None]:
-    """Train each job in a process; one whose process dies is started anew, from `again(job)`, up to three times.
+class Processes:
+    """Processes of their own, so many at a time. `start_forkserver` comes first.
 
-    The process of a job whose number is among the abandoned ones is ended. `start_forkserver` comes first. Raises
-    UserError if this process may not have as many open files as that takes.
+    Raises UserError if this process may not have as many open files as that takes.
     """
+
+    def __init__(self, num_processes: int, data_dir: Path | None, device: torch.device) -> None:
+        _check_open_files(num_processes)
+        self.num_processes, self.data_dir, self.device = num_processes, data_dir, device
+        self.context = multiprocessing.get_context("forkserver")
+        self.workers: dict[Connection, tuple[BaseProcess, Attempt]] = {}
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self.workers)
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.workers) < self.num_processes
+
+    def start(self, attempt: Attempt) -> None:
+        ours, theirs = self.context.Pipe(duplex=True)
+        arguments = (theirs, attempt.job, self.data_dir, self.device)
+        process = self.context.Process(target=_work, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        self.workers[ours] = process, attempt
+
+    def wait(self) -> Iterator[tuple[Attempt, Result | Gone]]:
+        for ready in wait(list(self.workers)):
+            assert isinstance(ready, Connection)
+            process, attempt = self.workers[ready]
+            try:
+                sent = ready.recv_bytes()
+            except (EOFError, OSError):  # the worker is gone, perhaps in the middle of a message
+                self._remove(ready)
+                yield attempt, Gone(how_it_ended(process.exitcode))
+            else:
+                yield attempt, pickle.loads(sent)
+
+    def end(self, attempt: Attempt) -> None:
+        for connection, (process, other) in list(self.workers.items()):
+            if other is attempt:
+                process.terminate()
+                self._remove(connection)
+
+    def close(self) -> None:
+        processes = [process for process, _ in self.workers.values()]
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(SECONDS_TO_END)
+            if process.is_alive():
+                process.kill()
+
+    def _remove(self, connection: Connection) -> None:
+        process, _ = self.workers.pop(connection)
+        connection.close()
+        process.join()
+
+
+def _check_open_files(num_processes: int) -> None:
     may_be_open, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = num_processes * FILES_PER_WORKER + OTHER_FILES
     if may_be_open != resource.RLIM_INFINITY and needed > may_be_open:
@@ -51,54 +99,6 @@ def execute(
             f"--jobs {num_processes}: takes {needed} open files, and no more than {may_be_open} are allowed "
             f"(ulimit -n); at most --jobs {possible}"
         )
-    context = multiprocessing.get_context("forkserver")
-    waiting = iter(jobs)
-    workers: dict[Connection, tuple[BaseProcess, Attempt]] = {}
-
-    def start(attempt: Attempt) -> None:
-        ours, theirs = context.Pipe(duplex=True)
-        process = context.Process(target=_work, args=(theirs, attempt.job, data_dir, device), daemon=True)
-        process.start()
-        theirs.close()
-        workers[ours] = process, attempt
-
-    try:
-        while True:
-            while len(workers) < num_processes and (job := next(waiting, None)) is not None:
-                start(Attempt(job))
-            if not workers:
-                return
-            for ready in wait(list(workers)):
-                assert isinstance(ready, Connection)
-                process, attempt = workers[ready]
-                try:
-                    sent = ready.recv_bytes()
-                except (EOFError, OSError):  # the worker is gone, perhaps in the middle of a message
-                    del workers[ready]
-                    ready.close()
-                    process.join()
-                    if attempt.has_ended:
-                        continue
-                    following, last = attempt.after_death(again, how_it_ended(process.exitcode))
-                    if following:
-                        start(following)
-                    yield attempt.job, last
-                    continue
-                result: Result = pickle.loads(sent)
-                attempt.has_ended = is_end(result)
-                yield attempt.job, result
-                if attempt.job.number in abandoned:
-                    del workers[ready]
-                    ready.close()
-                    process.terminate()
-                    process.join()
-    finally:
-        for process, _ in workers.values():
-            process.terminate()
-        for process, _ in workers.values():
-            process.join(SECONDS_TO_END)
-            if process.is_alive():
-                process.kill()
 
 
 def how_it_ended(exit_code: int | None) -> str:
@@ -117,7 +117,7 @@ def _work(connection: Connection, job: Job, data_dir: Path | None, device: torch
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_driver, args=(connection,), daemon=True).start()
-    for _, result in inline.execute([job], Datasets(data_dir).of, device):
+    for result in inline.train_job(job, Datasets(data_dir).of, device):
         connection.send_bytes(to_bytes(result))
 
 

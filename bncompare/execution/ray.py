@@ -11,14 +11,15 @@ import signal
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Container, Generator, Iterable
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from bncompare.config import Images, RunConfig
+from bncompare.config import RunConfig
 from bncompare.errors import UserError
 from bncompare.execution import inline
-from bncompare.execution.messages import Attempt, Failure, Job, Restart, Result, is_end
+from bncompare.execution.messages import Attempt, Failure, Gone, Job, Restart, Result
 from bncompare.execution.processes import to_bytes
 from bncompare.training import Pool, load_dataset, resolve_device
 
@@ -28,30 +29,92 @@ MAX_REASON_LENGTH = 200
 LOCAL = "local"
 
 
-def execute(
-    jobs: Iterable[Job],
-    again: Callable[[Job], Job],
-    *,
-    address: str,
-    num_jobs: int | None,
-    load: Callable[[RunConfig], Pool | None],
-    abandoned: Container[int] = (),
-) -> Generator[tuple[Job, Result], None, None]:
-    """Train each job in a task; one whose worker or node dies is started anew, from `again(job)`, up to three times.
+class Ray:
+    """A cluster; `address` is what ray.init takes, or `local` for one of this machine alone.
 
-    The task of a job whose number is among the abandoned ones is ended.
-
-    One that cannot be started on a node (the package is not there, or in a version that cannot read the job) is tried
-    on another; a node where that happens twice gets no more runs.
-
-    `address` is what ray.init takes, or `local` for a cluster of this machine alone; `num_jobs` None stands for one
-    for each CPU of the cluster, as it grows and shrinks. Raises UserError if there is no Ray or no cluster.
+    `num_jobs` None stands for one for each CPU, as the cluster grows and shrinks. A run that cannot be started on a
+    node (the package is not there, or in a version that cannot read the job) is tried on another; a node where that
+    happens twice gets no more runs. `load` gives the images of a run.
     """
-    ray = _connect(address, num_jobs)
-    try:
-        yield from _execute(ray, jobs, again, num_jobs, load, abandoned)
-    finally:
-        ray.shutdown()  # cancels the tasks of this driver; ends a local cluster
+
+    def __init__(self, address: str, num_jobs: int | None, load: Callable[[RunConfig], Pool | None]) -> None:
+        self.address, self.num_jobs, self.load = address, num_jobs, load
+        self.tasks: dict[Any, _Task] = {}
+        """by the generator of what a task sends"""
+        self.nodes = Nodes()
+        self.pools: dict[int, Any] = {}
+        self.is_connected = False
+
+    @cached_property
+    def ray(self) -> Any:
+        """The library, connected to the cluster."""
+        connected = _connect(self.address, self.num_jobs)
+        self.is_connected = True
+        return connected
+
+    @cached_property
+    def entry(self) -> Any:
+        """What a task calls."""
+        return self.ray.remote(_entry())
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self.tasks)
+
+    @property
+    def has_room(self) -> bool:
+        return not self.tasks or len(self.tasks) < (self.num_jobs or int(self.ray.cluster_resources().get("CPU", 1)))
+
+    def start(self, attempt: Attempt) -> Failure | None:
+        job = attempt.job
+        needs = {"CPU": job.run.training.threads, "GPU": int(job.run.training.device.startswith("cuda"))}
+        options: dict[str, Any] = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"], "max_retries": 0}
+        if avoided := self.nodes.to_avoid(job.number):
+            if not any(node["NodeID"] not in avoided and _has(node, needs) for node in self.ray.nodes()):
+                reasons = "; ".join(dict.fromkeys(avoided.values()))
+                return Failure(f"no node of the cluster can start it: {reasons}", "")
+            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(avoided)})"}
+        pool = self.load(job.run)
+        if id(pool) not in self.pools:
+            self.pools[id(pool)] = self.ray.put(pool)
+        task = self.entry.options(num_returns="streaming", **options)
+        self.tasks[task.remote(pickle.dumps(job), [self.pools[id(pool)]])] = _Task(attempt)
+        return None
+
+    def wait(self) -> Iterator[tuple[Attempt, Result | Gone]]:
+        ready, _ = self.ray.wait(list(self.tasks), num_returns=1, fetch_local=False)
+        for stream in ready:
+            task = self.tasks[stream]
+            try:
+                sent = self.ray.get(next(stream))
+            except (StopIteration, self.ray.exceptions.RayError) as error:
+                del self.tasks[stream]
+                yield task.attempt, self._after(task, error)
+                continue
+            if task.node is None:
+                task.node = sent
+                continue
+            task.has_started = True
+            yield task.attempt, pickle.loads(sent)
+
+    def _after(self, task: "_Task", error: Exception) -> Result | Gone:
+        """What the end of a task means; one that its node could not start is tried on another."""
+        if isinstance(error, StopIteration):
+            return Gone("its task ended without a result")
+        if task.node is None or task.has_started:
+            return Gone(f"its worker or node died ({_reason(error)})")
+        why = f"{_address(self.ray, task.node)}: {_reason(error)}"
+        self.nodes.failed_starts.append((task.attempt.job.number, task.node, why))
+        return self.start(task.attempt) or Restart(f"could not be started on {why}; it is tried elsewhere")
+
+    def end(self, attempt: Attempt) -> None:
+        for stream in [stream for stream, task in self.tasks.items() if task.attempt is attempt]:
+            del self.tasks[stream]
+            self.ray.cancel(stream, force=True)
+
+    def close(self) -> None:
+        if self.is_connected:
+            self.ray.shutdown()  # cancels the tasks of this driver; ends a local cluster
 
 
 def _connect(address: str, num_jobs: int | None) -> Any:
@@ -99,82 +162,6 @@ class Nodes:
             for number, node, why in self.failed_starts
             if number == run or count[node] >= MAX_FAILED_STARTS_OF_A_NODE
         }
-
-
-def _execute(
-    ray: Any,
-    jobs: Iterable[Job],
-    again: Callable[[Job], Job],
-    num_jobs: int | None,
-    load: Callable[[RunConfig], Pool | None],
-    abandoned: Container[int],
-) -> Generator[tuple[Job, Result], None, None]:
-    waiting = iter(jobs)
-    tasks: dict[Any, _Task] = {}  # by the generator of what a task sends
-    nodes = Nodes()
-    pools: dict[int, Any] = {}
-    remote = ray.remote(_entry())
-
-    def start(attempt: Attempt) -> Failure | None:
-        """Start a task, unless no node is left that could."""
-        job = attempt.job
-        needs = {"CPU": job.run.training.threads, "GPU": int(job.run.training.device.startswith("cuda"))}
-        options: dict[str, Any] = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"], "max_retries": 0}
-        if avoided := nodes.to_avoid(job.number):
-            if not any(node["NodeID"] not in avoided and _has(node, needs) for node in ray.nodes()):
-                return Failure(
-                    f"no node of the cluster can start it: {'; '.join(dict.fromkeys(avoided.values()))}", ""
-                )
-            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(avoided)})"}
-        pool = load(job.run) if isinstance(job.run.data, Images) else None
-        if id(pool) not in pools:
-            pools[id(pool)] = ray.put(pool)
-        stream = remote.options(num_returns="streaming", **options).remote(pickle.dumps(job), [pools[id(pool)]])
-        tasks[stream] = _Task(attempt)
-        return None
-
-    while True:
-        limit = num_jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        while len(tasks) < limit and (job := next(waiting, None)) is not None:
-            if failure := start(Attempt(job)):
-                yield job, failure
-        if not tasks:
-            return
-        ready, _ = ray.wait(list(tasks), num_returns=1, fetch_local=False)
-        for stream in ready:
-            task = tasks[stream]
-            attempt = task.attempt
-            try:
-                sent = ray.get(next(stream))
-            except (StopIteration, ray.exceptions.RayError) as error:
-                del tasks[stream]
-                is_over = isinstance(error, StopIteration)
-                if task.node is not None and not task.has_started and not is_over:
-                    why = f"{_address(ray, task.node)}: {_reason(error)}"
-                    nodes.failed_starts.append((attempt.job.number, task.node, why))
-                    result: Result = start(attempt) or Restart(
-                        f"could not be started on {why}; it is tried elsewhere"
-                    )
-                elif attempt.has_ended:
-                    continue
-                else:
-                    death = "its task ended without a result" if is_over else "its worker or node died"
-                    why = "" if is_over else f" ({_reason(error)})"
-                    following, result = attempt.after_death(again, death + why)
-                    if following:
-                        result = start(following) or result
-                yield attempt.job, result
-                continue
-            if task.node is None:
-                task.node = sent
-                continue
-            task.has_started = True
-            result = pickle.loads(sent)
-            attempt.has_ended = is_end(result)
-            yield attempt.job, result
-            if attempt.job.number in abandoned:
-                del tasks[stream]
-                ray.cancel(stream, force=True)
 
 
 @dataclass
@@ -231,5 +218,5 @@ def work(job: Job, pool: Pool | None) -> Generator[bytes, None, None]:
     except UserError as error:
         yield to_bytes(Failure(str(error), ""))
         return
-    for _, result in inline.execute([job], lambda run: load_dataset(run, pool), device):
+    for result in inline.train_job(job, lambda run: load_dataset(run, pool), device):
         yield to_bytes(result)

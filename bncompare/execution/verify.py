@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bncompare.config import MNIST, RunConfig, load_experiment
+from bncompare.config import MNIST, RunConfig, Status, load_experiment
 from bncompare.errors import UserError
 from bncompare.execution.environment import differences
 from bncompare.execution.plan import Planned, plan_runs
 from bncompare.execution.sweep import Event, run_experiment
 from bncompare.runs import MISSING, LoadedRun, RunStore, regular_file
-from bncompare.training import resolve_device
+from bncompare.training import Datasets, resolve_device
 
 COMPARED = ("metrics.csv", "diagnostics.csv", "best.safetensors", "result.json")
 
@@ -47,7 +47,7 @@ class Verified:
 
 def choose(runs: Sequence[LoadedRun], sample: int | None) -> list[LoadedRun]:
     """The finished runs, or as many of them drawn at random, the same each time."""
-    finished = [run for run in runs if run.status in ("completed", "stopped_early", "diverged")]
+    finished = [run for run in runs if Status(run.status).has_ended]
     if sample is None or sample >= len(finished):
         return finished
     chosen = sorted(random.Random(0).sample(range(len(finished)), sample))
@@ -64,12 +64,13 @@ def verify_runs(
     """Retrain runs in a temporary folder and compare; `show` goes through the events of the training.
 
     Images are looked for in `data_dir`, else as by `find_data_dir`, but never where a run folder says, which may be
-    somebody else's: what is missing is downloaded. A run whose config this version does not understand, or that this
-    machine cannot train, is left out with the reason. Raises UserError if a dataset is not to be had.
+    somebody else's: what is missing is downloaded. A run whose config this version does not understand, that this
+    machine cannot train, or whose images are not to be had, is left out with the reason.
     """
     with tempfile.TemporaryDirectory(prefix="bncompare-verify-") as folder:
         # Each in a place of its own: two copies of a run have the same name.
-        found = [_plan(run, Path(folder, str(i))) for i, run in enumerate(runs)]
+        datasets = Datasets(data_dir)
+        found = [_plan(run, Path(folder, str(i)), datasets) for i, run in enumerate(runs)]
         planned = [item for item in found if isinstance(item, Planned)]
         if planned:
             show(planned, run_experiment(planned, data_dir=data_dir, num_processes=num_processes))
@@ -77,12 +78,14 @@ def verify_runs(
             yield _compare(run, item) if isinstance(item, Planned) else Verified(run, [], [], [], [], item)
 
 
-def _plan(run: LoadedRun, folder: Path) -> Planned | str:
+def _plan(run: LoadedRun, folder: Path, datasets: Datasets) -> Planned | str:
     """A repetition, or why there can be none."""
     try:
         config = _with_our_data(load_experiment(run.path / "config.yaml").runs[0])
         resolve_device(config.training.device)
-        return plan_runs([config], RunStore(folder))[0]
+        (planned,) = plan_runs([config], RunStore(folder))
+        datasets.load(config)
+        return planned
     except UserError as error:
         return "; ".join(error.problems)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bncompare.config import MNIST, Images, RandomRegression, RunConfig
+from bncompare.errors import UserError
 from bncompare.randomness import generator
 from bncompare.training.images import BINARIZE_AT, Pool, find_data_dir, load_pool, pixel_scaling
 
@@ -120,11 +121,11 @@ def _signal(data: RandomRegression, seed: int, inputs: Tensor) -> Tensor:
 
 
 class Datasets:
-    """The data of runs; the images of a dataset are loaded once."""
+    """The data of runs; the images of a dataset are loaded once, and looked for once if they are not to be had."""
 
     def __init__(self, data_dir: Path | None) -> None:
         self.data_dir = data_dir
-        self.pools: dict[tuple[str, int, Path], Pool] = {}
+        self.pools: dict[tuple[str, int, Path], Pool | UserError] = {}
 
     def load(self, run: RunConfig) -> Pool | None:
         """The images of a run; None for random regression. Raises UserError."""
@@ -133,8 +134,14 @@ class Datasets:
         data_dir = find_data_dir(self.data_dir, run.data) if isinstance(run.data, MNIST) else Path()
         key = (run.data.name, run.data.side, data_dir)
         if key not in self.pools:
-            self.pools[key] = load_pool(run.data, data_dir)
-        return self.pools[key]
+            try:
+                self.pools[key] = load_pool(run.data, data_dir)
+            except UserError as error:
+                self.pools[key] = error
+        pool = self.pools[key]
+        if isinstance(pool, UserError):
+            raise pool
+        return pool
 
     def of(self, run: RunConfig) -> Dataset:
         """The data of a run, split by its seed."""

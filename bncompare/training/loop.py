@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bncompare.config import EarlyStopping, Metric, RunConfig, plan
+from bncompare.config import EarlyStopping, Metric, RunConfig, Status, plan
 from bncompare.probes import Reading, Subject
 from bncompare.randomness import StepRandomness
 from bncompare.training.data import Dataset, Split, epoch_rows, probe_batch
@@ -29,7 +29,6 @@ from bncompare.training.snapshot import load_state
 from bncompare.training.statistics import evaluation_statistics, in_evaluation
 
 Weights = dict[str, Tensor]
-Status = Literal["completed", "stopped_early", "diverged"]
 
 
 @dataclass(frozen=True)
@@ -187,8 +186,7 @@ class Loop:
 
     def is_evaluated(self, step: int) -> bool:
         """Whether an evaluation follows this step, the last one taken."""
-        every = self.run.training.eval_every or self.run.steps_per_epoch
-        return self.has_diverged or (step + 1) % every == 0 or step + 1 == self.run.total_steps
+        return self.has_diverged or self.run.is_evaluated(step + 1)
 
     def evaluate(self, step: int) -> Record:
         """Evaluate the model after this step, measure what is due, and test it if the run ends here."""
@@ -205,7 +203,9 @@ class Loop:
                 # Within the `with`: the weights that are kept hold the statistics that gave the metrics.
                 self.best.update(epoch, step + 1, metrics, self.model)
         status = self._status(step, metrics)
-        readings = self._measure(step, is_last=status is not None) if self._is_measured(step, status) else []
+        # At every so many evaluations and at the last, unless the run diverged.
+        is_measured = self.run.is_measured(step + 1) if status is None else status is not Status.DIVERGED
+        readings = self._measure(step, is_last=status is not None) if is_measured else []
         outcome = self._outcome(status, {"epoch": epoch, "step": step + 1, **metrics}) if status else None
         seconds, speed = time.perf_counter() - self.started, self.examples / training_seconds
         self.sums.reset()
@@ -219,16 +219,13 @@ class Loop:
     def _status(self, step: int, metrics: dict[str, float]) -> Status | None:
         """How the run ends with this evaluation; None if it goes on."""
         if self.has_diverged:
-            return "diverged"
+            return Status.DIVERGED
         stops = self.patience is not None and self.patience.update(metrics)
         if self.scheduler and self.watched is not None:
             self.scheduler.step(metrics[self.watched])
-        return "completed" if step + 1 == self.run.total_steps else "stopped_early" if stops else None
-
-    def _is_measured(self, step: int, status: Status | None) -> bool:
-        """At every so many evaluations and at the last, unless the run diverged."""
-        every = (self.run.training.eval_every or self.run.steps_per_epoch) * self.run.diagnostics.every
-        return status != "diverged" and (status is not None or (step + 1) % every == 0)
+        if step + 1 == self.run.total_steps:
+            return Status.COMPLETED
+        return Status.STOPPED_EARLY if stops else None
 
     def _measure(self, step: int, *, is_last: bool) -> list[Reading]:
         """What the wanted probes find in a copy of the model."""

@@ -1,22 +1,19 @@
 """Memory: what a run needs is known before it starts, and nothing starts that does not fit."""
 
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
-from kit import ROOT
+from kit import CONFIGS
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
-from bncompare.execution import memory, processes
-from bncompare.execution import sweep as experiment
-from bncompare.execution.memory import GB, available, needed
+from bncompare.execution.memory import GB, available, in_gb, needed
+from bncompare.execution.places import num_at_once
 from bncompare.execution.plan import plan_runs
-from bncompare.execution.sweep import run_experiment
 from bncompare.runs.folder import RunStore
 
-CONFIG = ROOT / "configs" / "regression.yaml"
+CONFIG = CONFIGS / "regression.yaml"
 SMALL = ("claims=[]", "compare.model.norm=[none]", "model.hidden=[4]", "training.epochs=1", "training.batch_size=16")
 GHOSTS = "{kind: ghost_batch, virtual_batch_size: 2}"
 LARGE = f"model.hidden={[65_536] * 40}"
@@ -87,23 +84,29 @@ def test_what_does_not_fit_is_not_started(tmp_path: Path, overrides: list[str], 
     (problem,) = caught.value.problems
     assert problem.startswith("regression: none: needs about ")
     assert fragment in problem
-    assert problem.endswith(f" of memory; this machine has {memory.in_gb(available())}")
+    assert problem.endswith(f" of memory; this machine has {in_gb(available())}")
     assert not store.root.exists()
     assert len(plan_runs(chosen, store, elsewhere=True)) == 3
 
 
-def test_as_many_runs_at_a_time_as_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where memory holds one run but not two, they are trained one after the other, however many cores there are."""
-
-    def no_processes(*_arguments: object, **_options: object) -> NoReturn:
-        raise AssertionError("two runs at a time")
-
-    planned = plan_runs(runs(seeds="2"), RunStore(tmp_path))
-    monkeypatch.setattr(memory, "available", lambda: needed(planned[0].run).total * 3 // 2)
-    monkeypatch.setattr(experiment, "available_cores", lambda: 8)
-    monkeypatch.setattr(processes, "execute", no_processes)
-    list(run_experiment(planned, data_dir=None, num_processes=None))
-    assert [item.folder.state for item in planned] == ["finished", "finished"]
+@pytest.mark.parametrize(
+    ("asked", "device", "cores", "machine", "expected"),
+    [
+        (None, "cpu", 8, 100.0, 3),
+        (None, "cpu", 2, 100.0, 2),
+        (None, "cpu", 8, 2.5, 2),
+        (None, "cuda", 8, 100.0, 1),
+        (2, "cpu", 1, 0.5, 2),
+        (9, "cuda", 1, 100.0, 3),
+    ],
+)
+def test_as_many_runs_at_a_time_as_there_is_room_for(
+    asked: int | None, device: str, cores: int, machine: float, expected: int
+) -> None:
+    """One a core as far as memory (in runs) goes, or one on a GPU; or as asked; never more than there are."""
+    three = runs(seeds="3")
+    room = int(machine * needed(three[0]).total)
+    assert num_at_once(three, asked, device, cores, room) == expected
 
 
 @pytest.mark.parametrize(

@@ -145,23 +145,26 @@ training: {epochs: 1, batch_size: 32, device: cpu, optimizer: {name: sgd, lr: 0.
 """
 
 
-def test_no_folder_that_a_run_names_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What data.dir says in somebody's run folder is not followed: images are looked for where this person's are."""
-    monkeypatch.chdir(tmp_path)
+def test_no_folder_that_a_run_names_is_written(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What data.dir says in somebody's run folder is not followed: images are looked for where this person's are.
+
+    A run whose images are not to be had is a row that says so; the others are verified.
+    """
     monkeypatch.delenv("BNCOMPARE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     Path("images.yaml").write_text(IMAGES)
     Path("cache").mkdir()
     Path("cache/bncompare").write_text("in the way, so that nothing is downloaded")
     Path("theirs").write_text("likewise")
-    assert call("train", "images.yaml", "--seeds", "1").code == 0
-    (config,) = Path("runs").rglob("config.yaml")
-    config.write_text(
-        config.read_text().replace("name: digits", "name: mnist").replace("resize: null", "dir: theirs")
-    )
-    ended = call("verify", "runs")
-    assert (ended.code, ended.out) == (2, "")
-    assert (
-        ended.err
-        == f"error: {tmp_path / 'cache/bncompare'}: cannot hold MNIST: is not a folder, or a link to nowhere\n"
-    )
+    assert call("train", "images.yaml", "--seeds", "2").code == 0
+    for config in runs.glob("images/*/config.yaml"):
+        text = config.read_text().replace("name: digits", "name: mnist").replace("resize: null", "dir: theirs")
+        config.write_text(text)
+    ended = call("verify", "runs", "--json")
+    assert (ended.code, "Traceback" in ended.err) == (1, False)
+    verified = {Path(item["path"]).parent.name: item["problem"] for item in strict(ended.out)["runs"]}
+    cache = tmp_path / "cache/bncompare"
+    assert verified == {
+        "images": f"{cache}: cannot hold MNIST: is not a folder, or a link to nowhere",
+        "tiny": None,
+    }

@@ -8,22 +8,21 @@ from typing import Any
 
 import pytest
 import torch
-from kit import CONFIGS
+from kit import CONFIGS, content
 from safetensors.torch import load_file
 
-from bncompare.config.data import Images
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.execution.plan import plan_runs
 from bncompare.execution.sweep import run_experiment
 from bncompare.runs.folder import RunStore
-from bncompare.training.data import Dataset, load_dataset
+from bncompare.training.data import Datasets
 from bncompare.training.evaluate import evaluate, loss_function
-from bncompare.training.images import load_pool
 from bncompare.training.loop import Record, train
 from bncompare.training.model import build_model
 
 CPU = torch.device("cpu")
+dataset_of = Datasets(None).of
 
 MLP = "model={name: mlp, hidden: [16, 16], dropout: {p: 0.3}}"
 LENET = "model={name: lenet, activation: tanh}"
@@ -71,10 +70,6 @@ def run_of(overrides: Sequence[str], norm: str = "batch") -> RunConfig:
     return run
 
 
-def dataset_of(run: RunConfig) -> Dataset:
-    return load_dataset(run, load_pool(run.data, Path()) if isinstance(run.data, Images) else None)
-
-
 def plain(record: Record) -> tuple[Any, ...]:
     """What of a record must be equal to the bit."""
     outcome = record.outcome and (record.outcome.status, record.outcome.best, record.outcome.last)
@@ -89,24 +84,24 @@ def weights(record: Record) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     ("case", "norm"),
-    [(case, norm) for case in CASES for norm in ("none", "batch", "noisy_batch")]
-    + [(list(CASES)[i % len(CASES)], norm) for i, norm in enumerate(NORMS)],
+    [(case, "noisy_batch") for case in CASES] + [(list(CASES)[i % len(CASES)], norm) for i, norm in enumerate(NORMS)],
 )
 def test_resumed_is_uninterrupted(case: str, norm: str) -> None:
-    """Going on from the checkpoint of any evaluation gives the same records and weights as never stopping."""
+    """Interrupted again and again, after one evaluation and after two, a run gives the records and weights of one
+    that never stopped."""
     run = run_of(CASES[case], norm)
     dataset = dataset_of(run)
-    straight, checkpoints = [], []
-    for record in train(run, dataset, CPU):
-        straight.append(record)
-        checkpoints.append(record.checkpoint())
+    straight = list(train(run, dataset, CPU))
     assert len(straight) >= 3
-    for i, checkpoint in enumerate(checkpoints[:-1]):
-        torch.manual_seed(i)
-        resumed = list(train(run, dataset, CPU, checkpoint))
-        assert [plain(record) for record in resumed] == [plain(record) for record in straight[i + 1 :]]
-        for name, value in weights(straight[-1]).items():
-            assert torch.equal(value, weights(resumed[-1])[name]), name
+    resumed, checkpoint = list[Record](), None
+    while not resumed or resumed[-1].outcome is None:
+        torch.manual_seed(len(resumed))
+        for record in itertools.islice(train(run, dataset, CPU, checkpoint), 1 + len(resumed) % 3 % 2):
+            resumed.append(record)
+            checkpoint = record.checkpoint()
+    assert [plain(record) for record in resumed] == [plain(record) for record in straight]
+    for name, value in weights(straight[-1]).items():
+        assert torch.equal(value, weights(resumed[-1])[name]), name
 
 
 def finish(config: str, folder: Path, *overrides: str, seeds: str = "2") -> dict[str, bytes]:
@@ -114,15 +109,13 @@ def finish(config: str, folder: Path, *overrides: str, seeds: str = "2") -> dict
     experiment = load_experiment(CONFIGS / config, overrides=overrides, seeds=seeds)
     for _ in run_experiment(plan_runs(experiment.runs, RunStore(folder)), data_dir=None):
         pass
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    timed = ("timing.csv", "environment.json", "checkpoint.pt")
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name not in timed}
+    return content(folder)
 
 
 @pytest.mark.parametrize("config", ["smoke.yaml", "regression.yaml"])
 def test_same_seed_same_bytes(config: str, tmp_path: Path) -> None:
     """The same command twice, into two folders, writes the same bytes: metrics, weights, results, figures."""
-    short = ["compare.model.norm=[none, batch]", "training.epochs=3"]
+    short = ["compare.model.norm=[none, batch]", "training.epochs=2"]
     first, second = finish(config, tmp_path / "a", *short), finish(config, tmp_path / "b", *short)
     assert len(first) == 4 * 5
     assert first == second
@@ -130,7 +123,7 @@ def test_same_seed_same_bytes(config: str, tmp_path: Path) -> None:
 
 def test_order_of_runs_changes_nothing(tmp_path: Path) -> None:
     """A run alone gives the bytes it gives after others."""
-    short = ["training.epochs=2"]
+    short = ["training.epochs=2", "data.train_size=128", "compare.model.norm=[none, batch, layer]"]
     together = finish("smoke.yaml", tmp_path / "a", *short)
     alone = finish("smoke.yaml", tmp_path / "b", *short, seeds="1-1")
     assert alone.items() <= together.items()
@@ -151,6 +144,7 @@ def test_best_weights_give_the_best_metric(norm: str, tmp_path: Path) -> None:
     """best.safetensors, loaded into a new model, gives exactly the validation and test metrics recorded as best."""
     settings = ["training.epochs=6", "training.optimizer.lr=0.3", "training.early_stopping=null"]
     settings += ["training.scheduler=none", "training.monitor=val/accuracy", f"compare.model.norm=[{norm}]"]
+    settings += ["data.train_size=128"]
     for run in load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="9").runs:
         (planned,) = plan_runs([run], RunStore(tmp_path))
         *_, last = run_experiment([planned], data_dir=None)
@@ -173,6 +167,7 @@ def test_best_weights_give_the_best_metric(norm: str, tmp_path: Path) -> None:
 def test_interrupting_between_records_loses_nothing(tmp_path: Path) -> None:
     """Closing the generator after any record and running again gives the bytes of an uninterrupted run."""
     settings = ["compare.model.norm=[batch]", "training.epochs=4", "training.early_stopping=null"]
+    settings += ["data.train_size=128"]
     whole = finish("smoke.yaml", tmp_path / "whole", *settings, seeds="1")
     experiment = load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="1")
     for stop_after in (1, 2, 3):

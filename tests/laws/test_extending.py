@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import content
 
 from bncompare.config.expand import load_experiment
 from bncompare.execution.messages import Started
@@ -18,7 +19,6 @@ data: {name: random_regression, samples: 32, test_samples: 16, features: 3, vali
 model: {name: mlp, hidden: [4], norm: batch}
 training: {epochs: 2, batch_size: 8, device: cpu, optimizer: {name: adam, lr: 0.1}}
 """
-TIMED = ("timing.csv", "environment.json", "checkpoint.pt")
 
 
 def train(root: Path, *overrides: str, fresh: bool = False) -> tuple[dict[str, bytes], list[Event]]:
@@ -28,8 +28,7 @@ def train(root: Path, *overrides: str, fresh: bool = False) -> tuple[dict[str, b
     (run,) = load_experiment(config, overrides=overrides).runs
     (planned,) = plan_runs([run], RunStore(root), fresh=fresh)
     events = list(run_experiment([planned], data_dir=None))
-    files = [path for path in planned.folder.path.iterdir() if path.name not in TIMED]
-    return {path.name: path.read_bytes() for path in files}, events
+    return content(planned.folder.path), events
 
 
 def went_on(events: list[Event]) -> bool:

@@ -6,26 +6,26 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
-from kit import CONFIGS
+from kit import CONFIGS, content
 
 from bncompare.config.expand import load_experiment
-from bncompare.execution import processes, start_forkserver
-from bncompare.execution.messages import Evaluated, Failure, Job
+from bncompare.execution.forkserver import start_forkserver
+from bncompare.execution.messages import Evaluated, Failure, Restart, Started
 from bncompare.execution.plan import plan_runs
-from bncompare.execution.sweep import run_experiment
+from bncompare.execution.processes import Processes, how_it_ended
+from bncompare.execution.sweep import Event, Sweep, run_experiment
 from bncompare.runs.folder import RunStore
 
 LONG = ["training.epochs=20000", "training.eval_every=20", "data.samples=200", "claims=[]"]
-TIMED = ("timing.csv", "environment.json", "checkpoint.pt")
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in TIMED]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+# More than a pipe holds: a worker waits until the driver has read its evaluation.
+LARGE_MESSAGES = ["model.hidden=[300, 300]", "training.checkpoint_every=1", "claims=[]"]
+FAR = ["training.epochs=100000", "training.eval_every=100000", "data.samples=2000", "claims=[]"]
 
 
 def run_all(folder: Path, num_processes: int, *overrides: str) -> None:
@@ -37,10 +37,10 @@ def run_all(folder: Path, num_processes: int, *overrides: str) -> None:
 
 def test_the_bytes_are_the_same(tmp_path: Path) -> None:
     """Two processes at a time write what one run after the other does: metrics, weights, results, figures."""
-    settings = ["compare.model.norm=[none, batch, noisy_batch]", "training.epochs=2"]
+    settings = ["compare.model.norm=[none, noisy_batch]", "training.epochs=2", "data.train_size=128"]
     run_all(tmp_path / "one", 1, *settings)
     run_all(tmp_path / "two", 2, *settings)
-    assert len(content(tmp_path / "one")) == 6 * 5
+    assert len(content(tmp_path / "one")) == 4 * 5
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
@@ -51,33 +51,28 @@ def only_child() -> int:
     return child.pid
 
 
-def test_a_death_costs_its_own_run_alone() -> None:
+def sweep(folder: Path, *settings: Sequence[str]) -> Iterator[tuple[int, Event]]:
+    """Train runs of configs/regression.yaml in one process after the other, and tell which each event is of."""
+    runs = [load_experiment(CONFIGS / "regression.yaml", overrides=s, seeds="1").runs[0] for s in settings]
+    planned = plan_runs(runs, RunStore(folder))
+    with closing(Processes(1, None, torch.device("cpu"))) as place:
+        start_forkserver(runs)
+        for event in Sweep(planned, [(place, list(range(len(runs))))], allow_inexact=False).train():
+            yield planned.index(event.planned), event
+
+
+def test_a_death_costs_its_own_run_alone(tmp_path: Path) -> None:
     """A worker that is killed starts again, three times in all; then its run has failed, and the next one trains."""
-    doomed, short = (
-        load_experiment(CONFIGS / "regression.yaml", overrides=overrides, seeds="1").runs[0]
-        for overrides in (LONG, ["training.epochs=3", "claims=[]"])
-    )
-    jobs = [Job(0, doomed, None), Job(1, short, None)]
-    restarted: list[int] = []
-
-    def again(job: Job) -> Job:
-        restarted.append(job.number)
-        return job
-
-    results = []
-    start_forkserver([doomed, short])
-    for job, result in processes.execute(jobs, again, num_processes=1, data_dir=None, device=torch.device("cpu")):
-        results.append((job.number, result))
-        if job.number == 0 and isinstance(result, Evaluated) and result.record.step == 20:
+    told = []
+    for number, event in sweep(tmp_path, LONG, ["training.epochs=3", "claims=[]"]):
+        told.append((number, event.what))
+        if number == 0 and event.record is not None and event.record.step == 20:
             os.kill(only_child(), signal.SIGKILL)
-    assert restarted == [0, 0]
-    (failure,) = [result for _, result in results if isinstance(result, Failure)]
+    assert [type(what) for number, what in told if number == 0].count(Restart) == 2
+    (failure,) = [what for _, what in told if isinstance(what, Failure)]
     assert failure.message == "its process was killed (SIGKILL, perhaps for lack of memory); given up after 3 starts"
-    assert [result.record.step for number, result in results if number == 1 and isinstance(result, Evaluated)] == [
-        1,
-        2,
-        3,
-    ]
+    steps = [what.record.step for number, what in told if number == 1 and isinstance(what, Evaluated)]
+    assert steps == [1, 2, 3]
     assert multiprocessing.active_children() == []
 
 
@@ -94,26 +89,18 @@ def test_a_death_costs_its_own_run_alone() -> None:
 )
 def test_how_a_process_ended(exit_code: int | None, said: str) -> None:
     """In words, whatever the signal."""
-    assert processes.how_it_ended(exit_code) == said
+    assert how_it_ended(exit_code) == said
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 
 
 @needs_proc
-def test_a_death_in_the_middle_of_a_message() -> None:
+def test_a_death_in_the_middle_of_a_message(tmp_path: Path) -> None:
     """A worker that is killed while it sends more than a pipe holds starts again as any other."""
-    settings = ["model.hidden=[300, 300]", "training.epochs=3", "training.checkpoint_every=1", "claims=[]"]
-    (run,) = load_experiment(CONFIGS / "regression.yaml", overrides=settings, seeds="1").runs[:1]
-    start_forkserver([run])
-    results, kinds = (
-        processes.execute(
-            [Job(0, run, None)], lambda job: job, num_processes=1, data_dir=None, device=torch.device("cpu")
-        ),
-        list[str](),
-    )
-    for _, result in results:
-        kinds.append(type(result).__name__)
+    kinds = list[str]()
+    for _, event in sweep(tmp_path, [*LARGE_MESSAGES, "training.epochs=3"]):
+        kinds.append(type(event.what).__name__)
         if kinds == ["Started", "Evaluated"]:
             child = only_child()
             deadline = time.monotonic() + 20
@@ -121,7 +108,7 @@ def test_a_death_in_the_middle_of_a_message() -> None:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             os.kill(child, signal.SIGKILL)
-    assert kinds == ["Started", "Evaluated", "Restart", "Started", "Evaluated", "Evaluated", "Evaluated"]
+    assert kinds == ["Started", "Evaluated", "Restart", "Started", "Evaluated", "Evaluated"]
 
 
 def state_of(process: int) -> str:
@@ -129,21 +116,19 @@ def state_of(process: int) -> str:
     return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
-def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker killed once costs no byte: the run goes on from the last checkpoint that reached the driver."""
-    settings = [*LONG, "training.epochs=null", "training.steps=3000"]
+def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    """A worker killed twice costs no byte: the run goes on from the last checkpoint that reached the driver."""
+    settings = [*LARGE_MESSAGES, "training.epochs=6"]
     experiment = load_experiment(CONFIGS / "regression.yaml", overrides=settings, seeds="1")
-    for _ in run_experiment(plan_runs(experiment.runs, RunStore(tmp_path / "whole")), data_dir=None):
+    for _ in run_experiment(plan_runs(experiment.runs[:1], RunStore(tmp_path / "whole")), data_dir=None):
         pass
-    killed = 0
-    planned = plan_runs(experiment.runs, RunStore(tmp_path / "killed"))
-    for event in run_experiment(planned, data_dir=None, num_processes=2):
-        if killed < 2 and event.record is not None and event.record.step == 1000 + 500 * killed:
-            for child in multiprocessing.active_children():
-                assert child.pid is not None
-                os.kill(child.pid, signal.SIGKILL)
-            killed += 1
-    assert killed == 2
+    went_on = []
+    for _, event in sweep(tmp_path / "killed", settings):
+        if isinstance(event.what, Started):
+            went_on.append(event.what.from_checkpoint)
+        if event.record is not None and event.record.step == 2 * len(went_on):
+            os.kill(only_child(), signal.SIGKILL)  # which waits for a reader, or computes, and has not ended
+    assert went_on == [False, True, True]
     assert content(tmp_path / "whole") == content(tmp_path / "killed")
 
 
@@ -161,25 +146,26 @@ def session_of(driver: int) -> set[int]:
     return found
 
 
-def start_driver(folder: Path, settings: list[str], seeds: str) -> subprocess.Popen[bytes]:
+def start_driver(folder: Path, settings: list[str]) -> subprocess.Popen[bytes]:
     """`bncompare train --jobs 2` in a session of its own, with which its processes can be told."""
     arguments = [argument for setting in settings for argument in ("--set", setting)]
     command = [sys.executable, "-m", "bncompare", "train", str(CONFIGS / "regression.yaml"), *arguments]
     return subprocess.Popen(
-        [*command, "--jobs", "2", "--seeds", seeds, "--runs", str(folder)],
+        [*command, "--jobs", "2", "--seeds", "1", "--runs", str(folder)],
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
 
 
-def wait_for_workers(driver: subprocess.Popen[bytes], folder: Path, file: str) -> None:
-    """Until two runs have a file; the driver, the forkserver and two workers live then."""
-    deadline = time.monotonic() + 60
-    while len(list(folder.glob(f"regression/*/{file}"))) < 2:
+def wait_for_workers(driver: subprocess.Popen[bytes], folder: Path) -> None:
+    """Until two runs have begun; the driver, the forkserver and two workers live then."""
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("regression/*/config.yaml"))) < 2:
         assert time.monotonic() < deadline
         assert driver.poll() is None
         time.sleep(0.1)
+    time.sleep(0.5)  # they train
     assert len(session_of(driver.pid)) >= 4
 
 
@@ -192,24 +178,18 @@ def assert_all_end(driver: subprocess.Popen[bytes]) -> None:
 
 @needs_proc
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
+    ("number", "code", "settings"),
+    [
+        pytest.param(signal.SIGINT, 130, LONG, id="interrupted"),
+        pytest.param(signal.SIGTERM, 143, LONG, id="terminated"),
+        pytest.param(signal.SIGKILL, -signal.SIGKILL, FAR, id="killed, far from the next evaluation"),
+    ],
 )
-def test_nothing_outlives_the_driver(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    """Interrupted, terminated or killed, the driver exits as promised within 5 s, and leaves no worker behind."""
-    driver = start_driver(tmp_path, LONG, "2")
-    wait_for_workers(driver, tmp_path, "checkpoint.pt")
+def test_nothing_outlives_the_driver(number: signal.Signals, code: int, settings: list[str], tmp_path: Path) -> None:
+    """Interrupted, terminated or killed, the driver exits as promised within 5 s, and leaves no worker behind, not
+    even one that would send nothing for minutes, and so not notice by sending."""
+    driver = start_driver(tmp_path, settings)
+    wait_for_workers(driver, tmp_path)
     os.kill(driver.pid, number)
     assert driver.wait(timeout=5) == code
-    assert_all_end(driver)
-
-
-@needs_proc
-def test_a_worker_far_from_its_next_evaluation_ends_too(tmp_path: Path) -> None:
-    """A killed driver takes workers with it that would send nothing for minutes, and so not notice by sending."""
-    settings = ["training.epochs=100000", "training.eval_every=100000", "data.samples=2000", "claims=[]"]
-    driver = start_driver(tmp_path, settings, "1")
-    wait_for_workers(driver, tmp_path, "config.yaml")
-    time.sleep(0.5)  # they train
-    driver.kill()
-    driver.wait()
     assert_all_end(driver)

@@ -1,6 +1,7 @@
 """Law: Ray = inline, to the byte, whatever dies; nothing that is started listens beyond this machine."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from kit import CONFIGS
+from kit import CONFIGS, content
 
 from bncompare.config.expand import load_experiment
 from bncompare.execution.messages import Evaluated, Failure, Started
@@ -23,16 +24,23 @@ from bncompare.runs.folder import RunStore
 from bncompare.runs.read import read_runs
 
 pytest.importorskip("ray")
-TIMED = ("timing.csv", "environment.json", "checkpoint.pt")
-# Some seconds each, on images, which travel to the nodes.
-SETTINGS = ["compare.model.norm=[none, batch]", "training.epochs=60", "training.checkpoint_every=1"]
+SECONDS = 480  # as long as it takes to import torch in six processes on a busy machine
+# Two runs of some seconds, on images, which travel to the nodes.
+SETTINGS = ["compare.model.norm=[batch]", "training.epochs=60", "training.checkpoint_every=1"]
 SETTINGS += ["training.early_stopping=null"]
 SHORT = ["compare.model.norm=[none, batch, layer]", "training.epochs=1", "training.early_stopping=null"]
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in TIMED]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+@pytest.fixture(autouse=True)
+def alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No other process of the tests runs a cluster meanwhile, as each takes the CPUs there are.
+
+    Ray's workers are as nice as we are: with the 15 that they have else, other tests leave them hardly any CPU.
+    """
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    with (tmp_path_factory.getbasetemp().parent / "ray.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +54,10 @@ def inline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 def driver(folder: Path, *arguments: str, settings: Sequence[str] = SETTINGS) -> subprocess.Popen[str]:
     """`bncompare train --executor ray` in a process of its own."""
-    settings = [argument for setting in settings for argument in ("--set", setting)]
-    command = [
-        "-m",
-        "bncompare",
-        "train",
-        str(CONFIGS / "smoke.yaml"),
-        "--seeds",
-        "2",
-        *settings,
-        "--runs",
-        str(folder),
-    ]
+    changes = [argument for setting in settings for argument in ("--set", setting)]
+    command = ["-m", "bncompare", "train", str(CONFIGS / "smoke.yaml"), "--seeds", "2", *changes]
     return subprocess.Popen(
-        [sys.executable, *command, "--executor", "ray", *arguments],
+        [sys.executable, *command, "--runs", str(folder), "--executor", "ray", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -75,7 +73,7 @@ def begun(folder: Path) -> int:
 
 
 def wait_for(process: subprocess.Popen[str], folder: Path, number: int) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + SECONDS
     while begun(folder) < number:
         assert time.monotonic() < deadline
         if process.poll() is not None:
@@ -139,7 +137,7 @@ def test_a_node_that_dies_costs_no_byte(tmp_path: Path, inline: dict[str, bytes]
         process = driver(tmp_path, "--address", address)
         wait_for(process, tmp_path, 2)
         second.kill()
-        _, err = process.communicate(timeout=240)
+        _, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, err
     assert "its worker or node died" in err
     assert "starts again from its last checkpoint" in err
@@ -167,11 +165,11 @@ def test_a_node_without_the_package_gets_no_run(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_THE_PACKAGE)
     with cluster("--num-cpus", "2", PYTHONPATH=str(tmp_path)) as (address, _):
         process = driver(tmp_path / "runs", "--address", address, settings=SHORT)
-        _, err = process.communicate(timeout=240)
+        _, err = process.communicate(timeout=SECONDS)
         assert process.returncode == 0, err
         wide = ["compare=null", "training.threads=2"]
         process = driver(tmp_path / "wide", "--address", address, "--seeds", "1", settings=wide)
-        _, failed = process.communicate(timeout=240)
+        _, failed = process.communicate(timeout=SECONDS)
     assert (process.returncode, failed) == (
         1,
         "[1/1] smoke none seed 0: FAILED: no node of the cluster can start it: 127.0.0.1: ModuleNotFoundError: "
@@ -199,7 +197,7 @@ def test_which_nodes_are_left_out() -> None:
     assert [nodes.to_avoid(run) for run in (1, 2)] == [{"b": "no torch"}] * 2
 
 
-def test_a_cluster_of_this_machine(tmp_path: Path, inline: dict[str, bytes]) -> None:
+def test_a_cluster_of_this_machine(tmp_path: Path) -> None:
     """Without an address a cluster is started here; it listens on loopback alone, and ends with the driver."""
     before = listening()
     process = driver(tmp_path, "--jobs", "2")
@@ -208,9 +206,9 @@ def test_a_cluster_of_this_machine(tmp_path: Path, inline: dict[str, bytes]) -> 
     assert ours
     assert {host for host, _ in ours} <= {"127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"}, ours
     os.kill(process.pid, signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=SECONDS)
     assert process.returncode == 143
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + SECONDS
     while listening() & ours:
         assert time.monotonic() < deadline, listening() & ours
         time.sleep(0.2)

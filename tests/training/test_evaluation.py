@@ -9,7 +9,6 @@ from kit import CONFIGS
 from safetensors.torch import load_file
 from torch import nn
 
-from bncompare.config.data import Images
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
@@ -17,25 +16,20 @@ from bncompare.execution.plan import plan_runs
 from bncompare.execution.sweep import run_experiment
 from bncompare.norms.modules import batch_norms
 from bncompare.runs.folder import RunStore
-from bncompare.training.data import Dataset, load_dataset
+from bncompare.training.data import Dataset, Datasets
 from bncompare.training.evaluate import evaluate, loss_function
-from bncompare.training.images import load_pool
 from bncompare.training.loop import train
 from bncompare.training.model import build_model, count_parameters, trainable_parameters
 from bncompare.training.statistics import evaluation_statistics, set_evaluation_mode
 
 CPU = torch.device("cpu")
+dataset_of = Datasets(None).of
 FAMILY = ["batch", "batch_from_scratch", "ghost_batch", "batch_renorm", "noisy_batch", "variance_only_batch"]
 
 
 def run_of(norm: str, *overrides: str) -> RunConfig:
     settings = [f"compare.model.norm=[{norm}]", "data.train_size=128", "training.epochs=2", *overrides]
     return load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="1").runs[0]
-
-
-def dataset_of(run: RunConfig) -> Dataset:
-    assert isinstance(run.data, Images)
-    return load_dataset(run, load_pool(run.data, Path()))
 
 
 def trained(run: RunConfig, dataset: Dataset) -> nn.Sequential:

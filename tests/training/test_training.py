@@ -1,33 +1,27 @@
 """The loop: against one written by hand; early stopping, divergence, schedules, evaluation points."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from kit import CONFIGS
 
-from bncompare.config.data import Images
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
-from bncompare.training.data import Dataset, epoch_rows, load_dataset
-from bncompare.training.images import load_pool
+from bncompare.training.data import Datasets, epoch_rows
 from bncompare.training.loop import Record, train
 from bncompare.training.model import build_model, resolve_device
 
 CPU = torch.device("cpu")
+dataset_of = Datasets(None).of
 MLP = "model={name: mlp, hidden: [16]}"
 
 
 def run_of(*overrides: str, config: str = "smoke.yaml", norm: str = "batch") -> RunConfig:
     settings = [f"compare.model.norm=[{norm}]", *overrides]
     return load_experiment(CONFIGS / config, overrides=settings, seeds="1").runs[0]
-
-
-def dataset_of(run: RunConfig) -> Dataset:
-    return load_dataset(run, load_pool(run.data, Path()) if isinstance(run.data, Images) else None)
 
 
 def records(run: RunConfig) -> list[Record]:

@@ -1,0 +1,71 @@
+"""What is kept of a run: events of its training become files of its folder. Importing this imports no torch."""
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+from bncompare.config import RunConfig, Status
+from bncompare.execution.messages import Evaluated, Failure, Job, Result, Started
+from bncompare.execution.plan import Planned
+
+if TYPE_CHECKING:
+    from bncompare.training import Outcome, Record
+
+
+def keep(item: Planned, job: Job, result: Result) -> None:
+    """Write what happened to a run to its folder. Raises StorageError."""
+    folder = item.folder
+    if isinstance(result, Started):
+        if job.checkpoint is not None and not result.from_checkpoint:
+            folder.clear()
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        folder.begin({**result.environment, "started": now})
+    elif isinstance(result, Failure):
+        folder.fail({"status": Status.FAILED, "error": result.message, "traceback": result.details})
+    elif isinstance(result, Evaluated):
+        _keep_evaluation(item, result)
+
+
+def _keep_evaluation(item: Planned, progress: Evaluated) -> None:
+    """Write an evaluation, or what there is to write of it, to the run's folder."""
+    record, folder = progress.record, item.folder
+    folder.append(record.epoch, record.step, record.metrics, record.seconds, record.examples_per_second)
+    measured = [(row.layer, row.quantity, row.value) for row in record.diagnostics]
+    folder.append_diagnostics(record.epoch, record.step, measured)
+    if record.outcome is not None:
+        assert progress.snapshot is not None
+        assert progress.curves is not None
+        outcome = record.outcome
+        folder.finish(_result(item, record, outcome), _weights(outcome), progress.curves, progress.snapshot)
+    elif progress.snapshot is not None:
+        folder.save(progress.snapshot)
+
+
+def _result(item: Planned, record: "Record", outcome: "Outcome") -> dict[str, Any]:
+    test = {name: value for name, value in (outcome.best or {}).items() if name.startswith("test/")}
+    return {
+        "status": outcome.status,
+        "epochs": record.epoch,
+        "steps": record.step,
+        "monitor": item.run.training.monitor,
+        "best": outcome.best,
+        "last": outcome.last,
+        "test": test,
+        "parameters": item.num_parameters,
+        "dropped_examples_per_epoch": item.run.dropped_examples,
+    }
+
+
+def _weights(outcome: "Outcome") -> bytes | None:
+    from safetensors.torch import save
+
+    if outcome.best_weights is None:
+        return None
+    return save({name: value.cpu().contiguous() for name, value in outcome.best_weights.items()})
+
+
+def draw_curves(run: RunConfig, metrics: dict[str, list[float]]) -> bytes:
+    """The curves.png of a run, from the columns of its metrics.csv."""
+    from bncompare.figures import render, run_curves
+
+    title = f"{run.name}: {run.variant.label}, seed {run.seed}"
+    return render(run_curves(metrics, title, run.data.is_classification), "png")

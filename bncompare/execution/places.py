@@ -1,0 +1,56 @@
+"""Which place a run trains in: this process, several of them, or a Ray cluster."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bncompare.config import RunConfig
+from bncompare.execution import memory
+from bncompare.execution.forkserver import start_forkserver
+from bncompare.execution.inline import Inline
+from bncompare.execution.messages import Place
+from bncompare.execution.processes import Processes
+from bncompare.execution.ray import Ray
+from bncompare.training import Datasets, resolve_device
+
+
+def choose_places(
+    runs: Sequence[RunConfig], *, data_dir: Path | None, num_processes: int | None, cluster: str | None
+) -> list[tuple[Place, list[int]]]:
+    """Where to train the runs, with the numbers of those that train there: the cluster, or a place for each device.
+
+    Raises UserError if a device or a dataset is not to be had.
+    """
+    names = {run.training.device for run in runs}
+    # What the machines of a cluster have is found out there.
+    devices = {} if cluster else {name: resolve_device(name) for name in names}
+    datasets = Datasets(data_dir)
+    for run in runs:
+        datasets.load(run)  # a missing dataset is found before any run folder is made
+    if cluster:
+        return [(Ray(cluster, num_processes, datasets.load), list(range(len(runs))))]
+    places: list[tuple[Place, list[int]]] = []
+    for device in dict.fromkeys(devices[run.training.device] for run in runs):
+        numbers = [number for number, run in enumerate(runs) if devices[run.training.device] == device]
+        mine = [runs[number] for number in numbers]
+        at_once = num_at_once(mine, num_processes, device.type, available_cores(), memory.available())
+        if at_once > 1:
+            start_forkserver(mine)
+            places.append((Processes(at_once, data_dir, device), numbers))
+        else:
+            places.append((Inline(datasets.of, device), numbers))
+    return places
+
+
+def num_at_once(runs: Sequence[RunConfig], asked: int | None, device_type: str, cores: int, machine: int) -> int:
+    """How many of the runs to train at a time: so many, else one a core as far as memory goes, or one on a GPU."""
+    if asked is None:
+        threads = max(run.training.threads for run in runs)
+        most = max(memory.needed(run).total for run in runs)
+        asked = min(cores // threads, machine // max(most, 1)) if device_type == "cpu" else 1
+    return min(asked, len(runs))
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,26 @@
+"""A sweep of which there is nothing to train."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from kit import TINY, call
+
+SAYS_WHAT_IT_IMPORTED = """\
+import sys
+from bncompare import cli
+try:
+    cli.main(sys.argv[1:])
+except SystemExit as ended:
+    sys.exit(ended.code or ("torch" in sys.modules and "torch was imported"))
+"""
+
+
+def test_that_all_is_finished_is_said_without_torch(tmp_path: Path) -> None:
+    """Whoever calls `train` again does not wait for what trains."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    arguments = ["train", str(tmp_path / "tiny.yaml"), "--runs", str(tmp_path / "runs"), "--jobs", "1"]
+    assert call(*arguments).code == 0
+    command = [sys.executable, "-c", SAYS_WHAT_IT_IMPORTED, *arguments]
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (again.returncode, again.stderr) == (0, "4 of 4 runs are finished already\n")
