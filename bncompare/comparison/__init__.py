@@ -6,11 +6,12 @@ sentences; no file is read, nothing is drawn.
 
 from bncompare.comparison.claims import Finding, claims_of, judge, to_plain
 from bncompare.comparison.comparison import Comparison, Convergence, compare, compare_experiment
-from bncompare.comparison.grid import Sensitivity
+from bncompare.comparison.grid import Candidate, Sensitivity
 from bncompare.comparison.statistics import Summary, summarize
 from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary, rounded, verdict_lines
 
 __all__ = [
+    "Candidate",
     "Comparison",
     "Convergence",
     "Finding",
