@@ -7,7 +7,7 @@ sentences; no file is read, nothing is drawn.
 from bncompare.comparison.ask import Ask
 from bncompare.comparison.claims import Finding, claims_of, judge
 from bncompare.comparison.comparison import Comparison, Convergence, compare, compare_experiment
-from bncompare.comparison.grid import Sensitivity
+from bncompare.comparison.grid import Candidate, Sensitivity
 from bncompare.comparison.measures import Missing
 from bncompare.comparison.plain import to_plain
 from bncompare.comparison.statistics import Summary, summarize
@@ -15,6 +15,7 @@ from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummar
 
 __all__ = [
     "Ask",
+    "Candidate",
     "Comparison",
     "Convergence",
     "Finding",

@@ -11,7 +11,7 @@ from bncompare.config.expand import Experiment, load_experiment
 from bncompare.config.keys import flatten, lookup, selects, setting_label, without
 from bncompare.config.layers import KERNEL_SIZE, POOL_SIZE, Layer, layers
 from bncompare.config.measured import measured, plan
-from bncompare.config.metrics import Metric
+from bncompare.config.metrics import SPLITS, Metric
 from bncompare.config.model import LeNet
 from bncompare.config.problems import did_you_mean
 from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
@@ -27,6 +27,7 @@ __all__ = [
     "MNIST",
     "NAME",
     "POOL_SIZE",
+    "SPLITS",
     "At",
     "Claim",
     "Digits",

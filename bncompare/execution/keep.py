@@ -68,4 +68,4 @@ def draw_curves(run: RunConfig, metrics: dict[str, list[float]]) -> bytes:
     from bncompare.figures import render, run_curves
 
     title = f"{run.name}: {run.variant.label}, seed {run.seed}"
-    return render(run_curves(metrics, title, run.data.is_classification), "png")
+    return render(run_curves(metrics, title), "png")

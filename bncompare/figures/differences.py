@@ -1,82 +1,82 @@
 """Differences of paired runs, a dot a seed."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
-from bncompare.comparison import summarize
-from bncompare.figures.style import COLORS, GREY, WIDTH, add_head, metric_label, row_labels, shown_number, styled
+from bncompare.comparison import MeasureComparison, Pair, verdict_lines
+from bncompare.config import Metric
+from bncompare.figures.style import (
+    COLORS,
+    GREY,
+    MAX_ROWS,
+    WIDTH,
+    NamedFigure,
+    add_head,
+    file_name,
+    format_percent,
+    row_labels,
+    styled,
+)
 
 MAX_SEED_LABELS = 12
 
 
-@dataclass(frozen=True)
-class PairedDifferences:
-    """One variant minus another, seed by seed."""
-
-    label: str
-    differences: dict[int, float]
-    """by seed; finite"""
-    without_value: int = 0
-    """shared seeds in which one of the two has no value, as it diverged"""
-
-
 @styled
-def paired_differences(
-    pairs: Sequence[PairedDifferences], *, title: str, note: str, metric: str, is_classification: bool,
-    higher_is_better: bool,
-) -> Figure:  # fmt: skip
-    """One row a pair: a dot a seed, from the first seed at the top; below them the mean and its 95 % t-interval."""
-    longest = max(max((len(pair.differences) for pair in pairs), default=1), 1)
+def paired_differences(measure: MeasureComparison, *, title: str) -> NamedFigure:
+    """One row a pair: a dot a seed, from the first seed at the top; below them the mean and its 95 % t-interval.
+
+    Of the pairs with two differences or more, of which there is one at least.
+    """
+    metric = measure.metric
+    pairs = [pair for pair in measure.pairs if len(pair.differences) >= 2]
+    shown = pairs[:MAX_ROWS]
+    longest = max(len(pair.differences) for pair in shown)
     row_height = 0.42 + 0.09 * min(longest, MAX_SEED_LABELS)
-    figure = Figure(figsize=(WIDTH, 1.2 + row_height * len(pairs)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.2 + row_height * len(shown)), layout="constrained")
     axes = figure.add_subplot()
     axes.axvline(0, color="#333333", linewidth=1, zorder=1)
-    is_accuracy = metric.endswith("accuracy")
-    texts = []
-    for row, pair in enumerate(pairs):
-        values = list(pair.differences.values())
-        heights = np.linspace(row - 0.36, row + 0.14, len(values)) if len(values) != 1 else [row - 0.11]
-        axes.plot(
-            values, heights, "o", color=COLORS[0], markersize=4.5 if longest <= 40 else 2, alpha=0.6,
-            markeredgewidth=0, zorder=2, gid="seeds",
-        )  # fmt: skip
-        if len(values) <= MAX_SEED_LABELS:
-            for seed, value, height in zip(pair.differences, values, heights, strict=True):
-                axes.annotate(
-                    str(seed),
-                    (value, height),
-                    (5, 0),
-                    textcoords="offset points",
-                    fontsize=6,
-                    color=GREY,
-                    va="center",
-                )
-        text = f"n = {len(values)}"
-        if values:
-            summary = summarize(values)
-            axes.plot(
-                [summary.low, summary.high], [row + 0.32] * 2, color=COLORS[0], linewidth=2.2, gid="interval",
-                solid_capstyle="butt", zorder=2,
-            )  # fmt: skip
-            axes.plot([summary.mean], [row + 0.32], "D", color=COLORS[0], markersize=6, zorder=3, gid="mean")
-            text = f"mean {shown_number(summary.mean, metric, '+')}\nn = {len(values)}"
-        if pair.without_value:
-            text += f"\n{pair.without_value} without a value"
-        texts.append(text)
-    axes.set_ylim(len(pairs) - 0.45, -0.55)
-    row_labels(axes, [pair.label for pair in pairs], texts)
-    unit = (
-        "percentage points" if is_accuracy else "cross-entropy, nats" if is_classification else "mean squared error"
-    )
-    quantity = metric_label(metric, is_classification).rpartition(" (")[0]
-    sign = "positive" if higher_is_better else "negative"
-    axes.set_xlabel(f"difference in {quantity} ({unit}); {sign}: the first is better")
-    if is_accuracy:
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
+    for row, pair in enumerate(shown):
+        _draw_pair(axes, row, pair, 4.5 if longest <= 40 else 2)
+    axes.set_ylim(len(shown) - 0.45, -0.55)
+    row_labels(axes, [f"{pair.a} − {pair.b}" for pair in shown], [_told(pair, metric) for pair in shown])
+    unit = f" ({metric.unit_of_differences})" if metric.unit_of_differences else ""
+    sign = "positive" if measure.higher_is_better else "negative"
+    axes.set_xlabel(f"difference in {metric.words}{unit}; {sign}: the first is better")
+    if metric.is_accuracy:
+        format_percent(axes.xaxis)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7))
-    add_head(figure, title, note)
-    return figure
+    note = f"{measure.title}: a dot a seed, the mean and its 95 % t-interval below"
+    add_head(figure, title, note + (f"; {MAX_ROWS} of {len(pairs)} pairs" if len(pairs) > MAX_ROWS else ""))
+    verdicts = "; ".join(statement for statement, _ in verdict_lines(measure))
+    name = file_name("differences", measure.name.removesuffix(" evaluation").replace(" at the ", " "))
+    return NamedFigure(name, f"Differences in {measure.title}, a dot a seed: {verdicts}.", figure)
+
+
+def _draw_pair(axes: Axes, row: int, pair: Pair, size: float) -> None:
+    values = list(pair.differences.values())
+    heights = np.linspace(row - 0.36, row + 0.14, len(values))
+    axes.plot(
+        values, heights, "o", color=COLORS[0], markersize=size, alpha=0.6, markeredgewidth=0, zorder=2, gid="seeds"
+    )
+    if len(values) <= MAX_SEED_LABELS:
+        for seed, value, height in zip(pair.differences, values, heights, strict=True):
+            axes.annotate(
+                str(seed), (value, height), (5, 0), textcoords="offset points", fontsize=6, color=GREY, va="center"
+            )
+    assert pair.paired is not None
+    mean = pair.paired.difference
+    axes.plot(
+        [mean.low, mean.high], [row + 0.32] * 2, color=COLORS[0], linewidth=2.2, gid="interval",
+        solid_capstyle="butt", zorder=2,
+    )  # fmt: skip
+    axes.plot([mean.mean], [row + 0.32], "D", color=COLORS[0], markersize=6, zorder=3, gid="mean")
+
+
+def _told(pair: Pair, metric: Metric) -> str:
+    """Mean and n, and in how many shared seeds one of the two has no value, as it diverged."""
+    assert pair.paired is not None
+    lines = [f"mean {metric.shown(pair.paired.difference.mean, '+')}", f"n = {len(pair.differences)}"]
+    without = pair.n - len(pair.differences)
+    return "\n".join(lines + [f"{without} without a value"] * bool(without))

@@ -1,28 +1,34 @@
-"""What all figures share: style, heads, legends, axes; and a figure as the bytes of a file."""
+"""What all figures share: style, looks, heads, legends, axes; a figure with its name, and as the bytes of a file."""
 
 import io
 import math
+import re
 import textwrap
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Final, Literal, ParamSpec
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 from matplotlib.transforms import ScaledTranslation
 
+from bncompare.config import Metric
 from bncompare.errors import printable
+from bncompare.runs import LoadedRun
 
 # Okabe & Ito's palette without its yellow: told apart by the colour-blind, dark enough on white. Neighbours differ in
 # line style and marker as well, for print in grey.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#444444")
-LINE_STYLES: Final[tuple[Literal["-", "--", ":", "-."], ...]] = ("-", "--", ":", "-.")
+LINE_STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "P", "v", "<", ">")
 GREY = "#666666"
 STYLE: dict[Any, Any] = {
@@ -53,31 +59,74 @@ WIDTH = 7.2  # inches
 LOG_SCALE_FROM = 30.0  # ratio of the largest to the smallest value
 WRAP = 34  # characters of a name in a line
 
-SPLITS = {"train": "training", "val": "validation", "test": "test"}
+MAX_ROWS = 30  # pairs or variants in a figure with a row each
+MAX_NAMED = 4  # variants that a caption goes through one by one
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+class Look(NamedTuple):
+    """What tells a variant, or a quantity, from others."""
+
+    color: str
+    line: Any
+    marker: str
+
+    def handle(self, **options: Any) -> Line2D:
+        """For a legend: all three, but for what the options say."""
+        return Line2D([], [], **({"color": self.color, "linestyle": self.line, "marker": self.marker} | options))
+
+
+def look(i: int) -> Look:
+    """That of the i-th variant."""
+    return Look(COLORS[i % len(COLORS)], LINE_STYLES[i % len(LINE_STYLES)], MARKERS[i % len(MARKERS)])
+
+
+@dataclass(frozen=True)
+class NamedFigure:
+    """A figure to be put into a file or a page."""
+
+    name: str
+    """a file name without its ending, such as `val-loss`"""
+    caption: str
+    """what is to be seen, in one sentence; serves as the text for who cannot see it"""
+    figure: Figure
+
+    @property
+    def has_colour_scale(self) -> bool:
+        """Whether colours stand for numbers, which a dark page must not turn around."""
+        artists = (artist for axes in self.figure.axes for artist in (*axes.images, *axes.collections))
+        return any(artist.get_array() is not None for artist in artists)
+
+
+def file_name(*parts: str) -> str:
+    """`sensitivity-val-loss` of `sensitivity` and `val/loss`."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", " ".join(parts)).strip("-")
+
+
+def by_variant(runs: Iterable[LoadedRun]) -> dict[str, list[LoadedRun]]:
+    """The runs of each variant, in their order."""
+    groups: dict[str, list[LoadedRun]] = {}
+    for run in runs:
+        groups.setdefault(run.variant, []).append(run)
+    return groups
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names, or how many variants they are."""
+    return ", ".join(names) if len(names) <= MAX_NAMED else f"{len(names)} variants"
+
+
+def styled(draw: Callable[P, T]) -> Callable[P, T]:
     """A decorator of what draws a figure: in the style of this package."""
 
     @wraps(draw)
-    def drawn(*arguments: P.args, **options: P.kwargs) -> Figure:
+    def drawn(*arguments: P.args, **options: P.kwargs) -> T:
         with rc_context(STYLE):
             return draw(*arguments, **options)
 
     return drawn
-
-
-def metric_label(metric: str, is_classification: bool) -> str:
-    """`val/loss` as an axis label, with its unit."""
-    if metric == "lr":
-        return "learning rate"
-    split, _, quantity = metric.partition("/")
-    if quantity == "accuracy":
-        return f"{SPLITS.get(split, split)} accuracy (%)"
-    unit = "cross-entropy, nats" if is_classification else "mean squared error"
-    return f"{SPLITS.get(split, split)} {quantity} ({unit})"
 
 
 # ---------------------------------------------------------------- parts of figures
@@ -107,55 +156,6 @@ def add_legend(axes: Axes, entries: Sequence[tuple[Artist, str]], rows_above: in
         text.set_text(wrapped(label))  # set here, as matplotlib leaves out labels that start with an underscore
 
 
-def choose_limits(axis: Axis, values: Sequence[float], metric: str) -> tuple[float, float]:
-    """Set the scale and the number format of an axis for a metric; returns its ends, with a margin."""
-    if not values:
-        format_numbers(axis, metric)
-        return 0.0, 1.0
-    low, high = min(values), max(values)
-    is_log = metric.endswith(("loss", "lr")) and low > 0 and high / low > LOG_SCALE_FROM
-    if is_log:
-        axis.axes.set_yscale("log")
-        low, high = low / 1.15, high * 1.15
-    else:
-        margin = 0.04 * (high - low) or 0.04 * abs(high) or 1.0
-        low, high = low - margin, high + margin
-    format_numbers(axis, metric, math.log10(high / low) if is_log else 0)
-    return low, high
-
-
-def format_numbers(axis: Axis, metric: str, decades: float = 0.0) -> None:
-    """Percent, or on a log axis over so many decades plain numbers, 1, 2, 5, 10, … where there is room for them."""
-    if metric.endswith("accuracy"):
-        axis.set_major_formatter(PercentFormatter(1.0, symbol=""))
-    elif decades > 0:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades <= 3 else (1.0,)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())
-
-
-def wrapped(text: str, width: int = WRAP, max_lines: int | None = None) -> str:
-    """A name in lines of some width, of which the last says if there is more; it shows all it holds."""
-    text = printable(text)
-    return "\n".join(textwrap.wrap(text, width, max_lines=max_lines, placeholder="…")) or text
-
-
-# ---------------------------------------------------------------- files
-
-
-def render(figure: Figure, format: str) -> bytes:
-    """The figure as PNG, SVG or PDF; the same bytes for the same figure."""
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure)
-    metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[
-        format
-    ]
-    with rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a label in a script the font lacks: boxes
-        figure.savefig(buffer, format=format, dpi=144, metadata=metadata)
-    return buffer.getvalue()
-
-
 def row_labels(axes: Axes, left: Sequence[str], right: Sequence[str]) -> None:
     """Names of the rows at the left of the axes, numbers at their right."""
     axes.set_yticks(range(len(left)), [wrapped(label, max_lines=3) for label in left])
@@ -171,7 +171,70 @@ def row_labels(axes: Axes, left: Sequence[str], right: Sequence[str]) -> None:
         )  # fmt: skip
 
 
-def shown_number(value: float, metric: str, sign: Literal["", "+"] = "") -> str:
-    """Three digits; an accuracy in percent."""
-    text = f"{100 * value:{sign}.{2 if sign else 1}f}" if metric.endswith("accuracy") else f"{value:{sign}.3g}"
-    return text.replace("-", "−")
+def is_wide(low: float, high: float) -> bool:
+    """Whether a range is for a log scale."""
+    return 0 < low < high and high / low > LOG_SCALE_FROM
+
+
+def choose_limits(axis: Axis, values: Sequence[float], metric: Metric) -> tuple[float, float]:
+    """Set the scale and the number format of an axis for a metric; returns its ends, with a margin."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    if metric.is_accuracy:
+        format_percent(axis)
+    if values and is_wide(low, high) and not metric.is_accuracy:
+        axis.axes.set_yscale("log")
+        low, high = low / 1.15, high * 1.15
+        format_decades(axis, math.log10(high / low))
+    elif values:
+        margin = 0.04 * (high - low) or 0.04 * abs(high) or 1.0
+        low, high = low - margin, high + margin
+    return low, high
+
+
+def format_percent(axis: Axis) -> None:
+    """Fractions as percent, without the sign."""
+    axis.set_major_formatter(PercentFormatter(1.0, symbol=""))
+
+
+def format_decades(axis: Axis, decades: float) -> None:
+    """Plain numbers on a log axis over so many decades: 1, 2, 5, 10, … where there is room for them."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades <= 3 else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def colour_scale(values: Iterable[float]) -> Normalize:
+    """From the least to the greatest of the finite ones; by the logarithm where they are far apart."""
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=1.0)
+    return LogNorm(low, high) if is_wide(low, high) else Normalize(low, high)
+
+
+def add_colour_bar(figure: Figure, image: Any, axes: Axes | Sequence[Axes], label: str) -> Axis:
+    """What the colours of an image stand for, at the right; returns its axis."""
+    bar = figure.colorbar(image, ax=axes, pad=0.02, label=label)
+    bar.outline.set_visible(False)
+    if isinstance(image.norm, LogNorm):
+        low, high = image.get_clim()
+        format_decades(bar.ax.yaxis, math.log10(high / low))
+    return bar.ax.yaxis
+
+
+def wrapped(text: str, width: int = WRAP, max_lines: int | None = None) -> str:
+    """A name in lines of some width, of which the last says if there is more; it shows all it holds."""
+    text = printable(text)
+    return "\n".join(textwrap.wrap(text, width, max_lines=max_lines, placeholder="…")) or text
+
+
+# ---------------------------------------------------------------- files
+
+
+def render(figure: Figure, format: str) -> bytes:
+    """The figure as PNG, SVG or PDF; the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    without = {"png": "Software", "svg": "Date", "pdf": "CreationDate"}[format]
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a label in a script the font lacks: boxes
+        figure.savefig(buffer, format=format, dpi=144, metadata={without: None})
+    return buffer.getvalue()

@@ -2,104 +2,124 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from bncompare.comparison import Convergence, VariantSummary
 from bncompare.figures.style import (
-    COLORS,
     GREY,
-    LOG_SCALE_FROM,
-    MARKERS,
+    MAX_NAMED,
+    MAX_ROWS,
     WIDTH,
+    Look,
+    NamedFigure,
     add_head,
     add_legend,
-    format_numbers,
+    file_name,
+    format_decades,
+    is_wide,
+    look,
     row_labels,
     styled,
 )
 
 
-@dataclass(frozen=True)
-class TimeTo:
-    """When the runs of one variant reached a threshold."""
+def times_differ(convergence: Convergence) -> bool:
+    """Whether there is something to tell: times that are not all the same, or runs that never got there."""
+    results = convergence.epochs.variants
+    times = {time for result in results for time in result.values.values()}
+    return len(times) > 1 or (len(times) == 1 and any(map(never, results)))
 
-    variant: str
-    reached: Sequence[float]
-    """epochs (steps, seconds) of each run that reached it"""
-    never: int
-    """runs that ended before"""
 
-    @property
-    def median(self) -> float:
-        """Over all runs, those that never got there as later than any other; infinite if it would be one of those."""
-        times = sorted([*self.reached, *[math.inf] * self.never])
-        middle = times[(len(times) - 1) // 2 : len(times) // 2 + 1]
-        return sum(middle) / len(middle) if times else math.inf
+def never(result: VariantSummary) -> int:
+    """How many runs of a variant did not get there."""
+    return result.num_at_bad_end
+
+
+def median_time(result: VariantSummary) -> float:
+    """Over all runs, those that never got there as later than any other; infinite if it would be one of those."""
+    times = sorted([*result.values.values(), *[math.inf] * never(result)])
+    middle = times[(len(times) - 1) // 2 : len(times) // 2 + 1]
+    return sum(middle) / len(middle) if times else math.inf
 
 
 @styled
-def times_to_threshold(panels: dict[str, Sequence[TimeTo]], *, title: str, note: str) -> Figure:
+def times_to_threshold(convergence: Convergence, *, x: str, title: str) -> NamedFigure:
     """One row a variant, a dot a run, the median as a bar; runs that never got there are ✕ at the right end.
 
-    `panels` maps the label of a horizontal axis, such as `epochs`, to the same variants. The median counts a run that
-    never got there as later than all others, and is not drawn where it would be one of those.
+    A panel for epochs (or steps, if `x` is `step`), one for seconds. The median counts a run that never got there as
+    later than all others, and is not drawn where it would be one of those.
     """
-    num_rows = max(map(len, panels.values()))
-    figure = Figure(figsize=(WIDTH, 1.25 + 0.5 * num_rows), layout="constrained")
-    for i, (label, rows) in enumerate(panels.items()):
-        axes = figure.add_subplot(1, len(panels), i + 1)
-        times = [time for row in rows for time in row.reached]
-        last = max(times, default=1.0)
-        first = min(times, default=0.0)
-        is_log = first > 0 and last / first > LOG_SCALE_FROM
-        if is_log:
-            axes.set_xscale("log")
-            format_numbers(axes.xaxis, "", 2 * math.log10(last / first))  # half as wide as others
-        right = last * (last / first) ** 0.12 if is_log else last + 0.12 * last
-        texts = []
-        for row, entry in enumerate(rows):
-            color, marker = COLORS[row % len(COLORS)], MARKERS[row % len(MARKERS)]
-            total = len(entry.reached) + entry.never
-            heights = row + np.linspace(-0.22, 0.22, total) if total > 1 else np.array([float(row)])
-            reached = sorted(entry.reached)
-            axes.plot(
-                reached, heights[: len(reached)], marker, color=color, markersize=5 if total <= 40 else 2.5,
-                alpha=0.75, markeredgewidth=0, zorder=2, gid="reached",
-            )  # fmt: skip
-            if entry.never:
-                axes.plot(
-                    [right] * entry.never, heights[len(reached) :], "X", color=color,
-                    markersize=6 if total <= 40 else 3, markeredgecolor="white", markeredgewidth=0.5, clip_on=False,
-                    zorder=3, gid="never",
-                )  # fmt: skip
-            if math.isfinite(entry.median):
-                axes.plot(
-                    [entry.median] * 2, [row - 0.34, row + 0.34], color=color, linewidth=2.2, zorder=2.5, gid="median"
-                )
-            texts.append(f"{entry.never} of {total} never" if entry.never else f"n = {total}")
-        axes.set_ylim(num_rows - 0.45, -0.55)
-        if any(row.never for row in rows):
-            axes.axvline(right, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
-        axes.set_xlim(first / (last / first) ** 0.05 if is_log else 0, right)
-        row_labels(
-            axes, [row.variant for row in rows] if i == 0 else [""] * len(rows), texts if i == len(panels) - 1 else []
-        )
-        axes.set_xlabel(label + (" (log scale)" if is_log else ""))
-        if not is_log:
-            axes.xaxis.set_major_locator(
-                MaxNLocator(nbins=6, integer=all(float(time).is_integer() for time in times))
-            )
-        if i == 0:
-            marks: list[tuple[Artist, str]] = [
-                (Line2D([], [], color=GREY, linewidth=2.2, marker="|", markersize=0), "median")
-            ]
-            if any(row.never for row in rows):
-                marks.append((Line2D([], [], color=GREY, marker="X", linestyle="", markersize=6), "never"))
-            add_legend(axes, marks)
-    add_head(figure, title, note)
-    return figure
+    metric = convergence.metric
+    first, seconds = convergence.epochs if x == "epoch" else convergence.steps, convergence.seconds
+    rows, last = first.variants[:MAX_ROWS], seconds.variants[:MAX_ROWS]
+    figure = Figure(figsize=(WIDTH, 1.25 + 0.5 * len(rows)), layout="constrained")
+    left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
+    _draw_times(left, rows, f"{x}s")
+    _draw_times(right, last, "seconds")
+    row_labels(left, [row.variant for row in rows], [])
+    row_labels(right, [""] * len(last), [_counted(row) for row in last])
+    legend: list[tuple[Artist, str]] = [(Look(GREY, "-", "|").handle(linewidth=2.2, markersize=0), "median")]
+    if any(map(never, rows)):
+        legend.append((Look(GREY, "", "X").handle(markersize=6), "never"))
+    add_legend(left, legend)
+    goal = f"{metric.name} {'≥' if metric.higher_is_better else '≤'} {convergence.threshold:.4g}"
+    given = "" if convergence.threshold_is_given else ", which every run reached that did not diverge"
+    add_head(figure, title, f"time to {goal}{given}: a dot a run, the median as a bar")
+    told = [_sentence(row, x) for row in rows] if len(rows) <= MAX_NAMED else [f"{len(rows)} variants"]
+    return NamedFigure(file_name(f"{x}s-to", metric.name), f"Time to {goal}, median: {'; '.join(told)}.", figure)
+
+
+def _draw_times(axes: Axes, rows: Sequence[VariantSummary], unit: str) -> None:
+    """A panel: dots, medians, ✕, and the axis."""
+    times = [time for row in rows for time in row.values.values()]
+    first, last = min(times, default=0.0), max(times, default=1.0)
+    is_log = is_wide(first, last)
+    left, right = 0.0, 1.12 * last
+    if is_log:
+        axes.set_xscale("log")
+        format_decades(axes.xaxis, 2 * math.log10(last / first))  # half as wide as others
+        left, right = first / (last / first) ** 0.05, last * (last / first) ** 0.12
+    for i, row in enumerate(rows):
+        _draw_row(axes, i, row, right)
+    if any(map(never, rows)):
+        axes.axvline(right, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+    axes.set_xlim(left, right)
+    axes.set_ylim(len(rows) - 0.45, -0.55)
+    axes.set_xlabel(unit + (" (log scale)" if is_log else ""))
+    if not is_log:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=all(float(time).is_integer() for time in times)))
+
+
+def _draw_row(axes: Axes, i: int, row: VariantSummary, right: float) -> None:
+    color, _, marker = look(i)
+    reached, num_never, median = sorted(row.values.values()), never(row), median_time(row)
+    total = len(reached) + num_never
+    heights = i + np.linspace(-0.22, 0.22, total) if total > 1 else np.array([float(i)])
+    axes.plot(
+        reached, heights[: len(reached)], marker, color=color, markersize=5 if total <= 40 else 2.5, alpha=0.75,
+        markeredgewidth=0, zorder=2, gid="reached",
+    )  # fmt: skip
+    if num_never:
+        axes.plot(
+            [right] * num_never, heights[len(reached) :], "X", color=color, markersize=6 if total <= 40 else 3,
+            markeredgecolor="white", markeredgewidth=0.5, clip_on=False, zorder=3, gid="never",
+        )  # fmt: skip
+    if math.isfinite(median):
+        axes.plot([median] * 2, [i - 0.34, i + 0.34], color=color, linewidth=2.2, zorder=2.5, gid="median")
+
+
+def _counted(row: VariantSummary) -> str:
+    total = len(row.values) + never(row)
+    return f"{never(row)} of {total} never" if never(row) else f"n = {total}"
+
+
+def _sentence(row: VariantSummary, x: str) -> str:
+    median = median_time(row)
+    told = f"in {median:g} {x}{'' if median == 1 else 's'}" if math.isfinite(median) else "without one"
+    total = len(row.values) + never(row)
+    return f"{row.variant} {told}" + (f", never in {never(row)} of {total} runs" if never(row) else "")

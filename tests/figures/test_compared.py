@@ -1,0 +1,242 @@
+"""What figures of comparisons show, read back from their axes: differences, sweeps, times to a threshold."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from drawing import HALF_WIDTH, INF, MAGIC, NAN, data, ending, legend, lines, names, note, points, run, swept, texts
+from matplotlib.axes import Axes
+
+from bncompare.comparison import VariantSummary, compare
+from bncompare.config import Metric
+from bncompare.figures.differences import paired_differences
+from bncompare.figures.style import render
+from bncompare.figures.times import median_time, times_to_threshold
+
+# ---------------------------------------------------------------- paired differences
+
+
+def differences(of: Mapping[str, Mapping[int, float | None]], metric: str = "val/loss") -> Axes:
+    """Of `ending`, each variant against `a`."""
+    measure = compare(ending(of, metric), metric, versus="a").measures[0]
+    figure = paired_differences(measure, Metric(metric), title="e").figure
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    return axes
+
+
+def test_differences_per_seed() -> None:
+    """A row a pair: a dot a seed with its number, the first at the top; below them mean and 95 % t-interval."""
+    axes = differences({"a": dict.fromkeys((0, 3, 7), 1.0), "b": {0: 2.0, 3: 3.0, 7: 4.0}, "c": {0: 0.0, 3: -2.0}})
+    dots, others = data(axes, "seeds")
+    heights = [y for _, y in dots]
+    assert ([x for x, _ in dots], [x for x, _ in others]) == ([1, 2, 3], [-1, -3])
+    assert (heights, axes.yaxis_inverted()) == (sorted(heights), True)
+    ((mean, below),), ((second, _),) = data(axes, "mean")
+    assert (mean, second, below > max(heights)) == (2, -2, True)
+    ends = [x for x, _ in data(axes, "interval")[0]]
+    assert ends == pytest.approx([2 - HALF_WIDTH, 2 + HALF_WIDTH], rel=1e-6)
+    assert names(axes) == ["b − a", "c − a"]
+    assert texts(axes) == ["0", "3", "7", "0", "3", "mean +2\nn = 3", "mean −2\nn = 2"]
+    assert [(0, 0), (0, 1)] in map(points, axes.lines), "zero, from the bottom to the top"
+
+
+@pytest.mark.parametrize(
+    ("metric", "label", "mean"),
+    [
+        ("val/loss", "validation loss (cross-entropy, nats); negative: the first is better", "+0.015"),
+        ("val/accuracy", "validation accuracy (percentage points); positive: the first is better", "+1.50"),
+    ],
+)
+def test_direction_and_unit_of_differences(metric: str, label: str, mean: str) -> None:
+    """The axis says which side is good and in what unit; differences of accuracies are in percentage points."""
+    axes = differences({"a": {0: 0.5, 1: 0.5}, "b": {0: 0.51, 1: 0.52}}, metric)
+    assert axes.get_xlabel() == f"difference in {label}"
+    assert texts(axes)[-1] == f"mean {mean}\nn = 2"
+
+
+def test_pairs_without_a_value() -> None:
+    """Seeds in which a run diverged are counted."""
+    axes = differences({"a": dict.fromkeys(range(4), 0.0), "b": {0: 1.0, 1: 1.0, 2: None, 3: None}})
+    assert texts(axes)[-1] == "mean +1\nn = 2\n2 without a value"
+
+
+def test_many_seeds_are_not_labelled() -> None:
+    """Hundreds of dots have no numbers, and the row stays as high as one of a dozen."""
+    axes = differences({"a": dict.fromkeys(range(300), 0.0), "b": {i: float(i) for i in range(300)}})
+    assert len(data(axes, "seeds")[0]) == 300
+    assert len(axes.texts) == 1
+    assert axes.figure.get_figheight() < 4  # type: ignore[union-attr]
+
+
+# ---------------------------------------------------------------- sensitivity
+
+
+def sensitivity(of: Mapping[str, Mapping[float | str, Sequence[float | None]]]) -> Axes:
+    (axes,) = swept(of)["sensitivity"].axes
+    return axes
+
+
+def test_sensitivity_shows_mean_interval_and_seeds() -> None:
+    """At each value of the hyperparameter: a dot a seed, their mean on a line, the 95 % t-interval."""
+    axes = sensitivity({"batch": {0.1: [1.0, 2.0, 3.0], 0.2: [4.0], 0.3: [5.0, 5.0]}})
+    assert data(axes, "mean") == [[(0.1, 2), (0.2, 4), (0.3, 5)]]
+    assert data(axes, "seeds") == [[(0.1, 1), (0.1, 2), (0.1, 3), (0.2, 4), (0.3, 5), (0.3, 5)]]
+    first, second = data(axes, "interval")
+    assert first == [(0.1, pytest.approx(2 - HALF_WIDTH)), (0.1, pytest.approx(2 + HALF_WIDTH))]
+    assert [y for _, y in second] == [5, 5]
+    low, high = axes.get_ylim()
+    assert low < 2 - HALF_WIDTH < 5 < high
+    assert axes.get_xlabel() == "learning rate"
+
+
+@pytest.mark.parametrize(
+    ("values", "places", "ticks", "label"),
+    [
+        ([1.0, 0.1, 0.01], [-2, -1, 0], ["0.01", "0.1", "1"], "learning rate (log scale)"),
+        ([0.3, 0.1], [0.1, 0.3], ["0.1", "0.3"], "learning rate"),
+        (["full", 64, 16], [0, 1, 2], ["16", "64", "full"], "learning rate"),
+    ],
+)
+def test_where_values_stand(values: list[float | str], places: list[float], ticks: list[str], label: str) -> None:
+    """Over decades a factor is a distance, and the label says so; names stand side by side after the numbers."""
+    axes = sensitivity({"a": {value: [1.0, 1.0] for value in values}})
+    assert [x for x, _ in data(axes, "mean")[0]] == pytest.approx(places)
+    assert names(axes, "x") == ticks
+    assert axes.get_xlabel() == label
+
+
+def test_sensitivity_counts_the_diverged() -> None:
+    """Where all diverged there is no mean, where some did it is hollow and off the line; ✕ counts them above."""
+    none = {1.0: [1.0, 1.0], 2.0: [2.0, None], 3.0: [None, None]}
+    axes = sensitivity({"none": none, "batch": {rate: [1.0] for rate in none}})
+    first, second = data(axes, "mean")
+    assert [y for _, y in first] == pytest.approx([1, NAN], nan_ok=True)
+    assert len(second) == 3
+    hollow, solid = lines(axes, "mean of the rest")
+    ((at, mean),) = points(hollow)
+    assert (mean, hollow.get_markerfacecolor(), points(solid)) == (2, "white", [])
+    counts = {text.get_text(): text.xy[0] for text in axes.texts if text.get_gid() == "diverged"}  # type: ignore[attr-defined]
+    assert counts == {"✕ 1/2": at, "✕ 2/2": pytest.approx(at + 1)}
+    assert "none diverged:" in texts(axes)
+    assert legend(axes) == ["none", "batch", "mean of the others"]
+
+
+def test_variants_of_a_sweep_do_not_cover_each_other() -> None:
+    """Means of different variants at the same value stand beside each other, nearer than the next value."""
+    axes = sensitivity({name: {0.1: [1.0], 1.0: [1.0]} for name in "abcd"})
+    first = [line[0][0] for line in data(axes, "mean")]
+    assert len(set(first)) == 4
+    assert max(first) - min(first) < 0.5
+    assert len({line.get_marker() for line in lines(axes, "mean")}) == 4
+
+
+# ---------------------------------------------------------------- heat map
+
+
+def test_heat_map_has_the_means_in_its_cells() -> None:
+    """Rows in their order, columns by size; the mean in colour and figures; ✕ counts the diverged; a frame."""
+    none = {0.1: [1.0, 2.0], 0.01: [3.0, 3.0]}
+    figure = swept({"none": none, "batch": {0.1: [0.25, None, None], 0.01: [None] * 3}})["heat-map"]
+    axes, bar = figure.axes
+    (image,) = axes.images
+    cells = np.ma.filled(image.get_array(), np.nan)
+    assert np.array_equal(cells, [[3.0, 1.5], [np.nan, 0.25]], equal_nan=True)
+    found = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
+    assert found == {(0, 1): "1.5", (0, 0): "3", (1, 1): "0.25\n✕ 2/3", (1, 0): "✕ 3/3"}
+    assert (names(axes, "x"), names(axes)) == (["0.01", "0.1"], ["none", "batch"])
+    assert note(figure) == (
+        "val/loss at the best evaluation: mean over seeds; ✕: diverged, not in the mean; "
+        "framed: chosen on the validation set; brighter is better"
+    )
+    assert bar.get_ylabel() == "validation loss\n(cross-entropy, nats)"
+    frames = [patch.get_patch_transform().transform([0.5, 0.5]).round() for patch in axes.patches]
+    assert {tuple(at) for at in frames} == {(1, 0), (1, 1)}
+
+
+@pytest.mark.parametrize(("metric", "text"), [("val/loss", "0.5"), ("val/accuracy", "50.0")])
+def test_brighter_is_better(metric: str, text: str) -> None:
+    """The best cell is the brightest, whether high or low is good; each text is legible on its cell."""
+    values = [0.1, 0.5, 0.9]
+    axes = swept({norm: {value: [value] for value in values} for norm in "ab"}, metric)["heat-map"].axes[0]
+    (image,) = axes.images
+    luminance = [float(np.dot(image.cmap(image.norm(value))[:3], [0.299, 0.587, 0.114])) for value in values]
+    assert luminance == sorted(luminance, reverse=metric == "val/loss")
+    for cell, bright in zip(axes.texts, luminance * 2, strict=True):
+        assert abs((cell.get_color() == "white") - bright) > 0.4
+    assert axes.texts[1].get_text() == text
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0], [1e-8, 1e8], [0.0, 1e30], [-1.0, 1.0]])
+def test_heat_maps_of_extreme_values(values: list[float]) -> None:
+    """Equal values, sixteen decades and negative ones are drawn without a warning."""
+    figure = swept({norm: {i: [value] for i, value in enumerate(values)} for norm in "ab"})["heat-map"]
+    assert render(figure, "png").startswith(MAGIC["png"])
+
+
+def test_a_sweep_without_any_value() -> None:
+    """All diverged: the pictures say nothing but that."""
+    found = swept({norm: {0.1: [None, None], 1.0: [None, None]} for norm in "ab"})
+    (axes,) = found["sensitivity"].axes
+    assert [text.get_text() for text in axes.texts if text.get_gid() == "diverged"] == ["✕ 2/2"] * 4
+    assert texts(found["heat-map"].axes[0]) == ["✕ 2/2"] * 4
+
+
+# ---------------------------------------------------------------- times to a threshold
+
+
+def timed(of: Mapping[str, Sequence[float | None]]) -> tuple[Axes, Axes]:
+    """Variant → the epoch in which each seed gets there, None for never; the panels of epochs and of seconds."""
+    runs = [
+        run(variant, seed, [1.0 if at is None else 0.0], x=[at or 1.0])
+        for variant, reached in of.items()
+        for seed, at in enumerate(reached)
+    ]
+    convergence = compare(runs, threshold=0.5).convergence
+    assert convergence is not None
+    figure = times_to_threshold(convergence, Metric("val/loss"), x="epoch", title="e").figure
+    figure.draw_without_rendering()
+    epochs, seconds = figure.axes
+    return epochs, seconds
+
+
+def test_times_to_a_threshold() -> None:
+    """A dot a run, the median as a bar, a panel a unit; variants are named once."""
+    epochs, seconds = timed({"none": [3.0, 1.0, 2.0], "batch": [1.0, 2.0]})
+    assert [[x for x, _ in dots] for dots in data(epochs, "reached")] == [[1, 2, 3], [1, 2]]
+    assert [[x for x, _ in dots] for dots in data(seconds, "reached")] == [[0.5, 1, 1.5], [0.5, 1]]
+    assert [[x for x, _ in bar] for bar in data(epochs, "median")] == [[2, 2], [1.5, 1.5]]
+    assert (epochs.get_xlabel(), seconds.get_xlabel()) == ("epochs", "seconds")
+    assert (names(epochs), names(seconds)) == (["none", "batch"], ["", ""])
+    assert (texts(epochs), texts(seconds), legend(epochs)) == ([], ["n = 3", "n = 2"], ["median"])
+
+
+def test_runs_that_never_reach_it_are_marked_and_counted() -> None:
+    """✕ at the right end for each; a median that would be one of them is not drawn; no run covers another."""
+    axes, seconds = timed({"a": [2.0, 4.0, None], "b": [3.0, None, None], "c": [None] * 3})
+    assert [len(marks) for marks in data(axes, "never")] == [1, 2, 3]
+    assert {x for marks in data(axes, "never") for x, _ in marks} == {axes.get_xlim()[1]}
+    assert axes.get_xlim()[1] > 4
+    assert [[x for x, _ in bar] for bar in data(axes, "median")] == [[4, 4]]
+    assert texts(seconds) == ["1 of 3 never", "2 of 3 never", "3 of 3 never"]
+    assert legend(axes) == ["median", "never"]
+    heights = [y for gid in ("reached", "never") for dots in data(axes, gid) for _, y in dots]
+    assert len({round(y, 6) for y in heights}) == 9
+
+
+@pytest.mark.parametrize(
+    ("reached", "never", "median"),
+    [([1.0, 3.0], 0, 2.0), ([1.0, 3.0], 1, 3.0), ([1.0, 3.0], 2, INF), ([], 2, INF), ([], 0, INF), ([5.0], 0, 5.0)],
+)
+def test_median_counts_never_as_later_than_all(reached: list[float], never: int, median: float) -> None:
+    """The middle of all runs; between one that reached it and one that never did it is infinite."""
+    values = dict(enumerate(reached))
+    assert median_time(VariantSummary("a", len(values) + never, values, None, {"never reached": never})) == median
+
+
+def test_times_over_decades_stand_on_a_log_axis() -> None:
+    """1 and 100 epochs are both to be read; all marks are inside."""
+    axes, _ = timed({"a": [1.0, 100.0, None], "b": [1.0]})
+    low, high = axes.get_xlim()
+    assert (axes.get_xscale(), axes.get_xlabel()) == ("log", "epochs (log scale)")
+    assert low < 1 < 100 < high

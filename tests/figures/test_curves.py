@@ -1,0 +1,318 @@
+"""What figures of curves show, read back from their axes."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from drawing import HALF_WIDTH, INF, MAGIC, NAN, Point, data, legend, lines, note, points, run, seeds
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from bncompare.comparison.statistics import summarize
+from bncompare.config import Metric
+from bncompare.figures.curves import experiment_curves, run_curves
+from bncompare.figures.style import render
+from bncompare.runs import LoadedRun
+
+SQUARED_ERROR = Metric("val/loss", is_classification=False)
+
+
+def figure_of(runs: Sequence[LoadedRun], metric: Metric = SQUARED_ERROR, *, x: str = "epoch") -> Figure:
+    """`experiment_curves`, drawn once so that matplotlib has gone through all of it."""
+    figure = experiment_curves(runs, metric, x=x, title="e").figure
+    figure.draw_without_rendering()
+    return figure
+
+
+def draw(runs: Sequence[LoadedRun], *metric: Metric) -> Axes:
+    """The axes with the curves, without the strip below that counts runs."""
+    return figure_of(runs, *metric).axes[0]
+
+
+def seed_lines(axes: Axes) -> list[list[Point]]:
+    """The thin lines of single runs."""
+    found = [c for c in axes.collections if isinstance(c, LineCollection) and c.get_gid() == "seeds"]
+    return [[(float(x), float(y)) for x, y in segment] for c in found for segment in c.get_segments()]
+
+
+def bands(axes: Axes) -> list[dict[float, Point]]:
+    """Of each filled band: x → (lower, upper) end."""
+    found = []
+    for collection in axes.collections:
+        if isinstance(collection, PolyCollection):
+            corners = np.asarray(collection.get_paths()[0].vertices).tolist()
+            by_x = {x: [y for other, y in corners if other == x] for x, _ in corners}
+            found.append({x: (min(ends), max(ends)) for x, ends in by_x.items()})
+    return found
+
+
+def test_seeds_mean_and_interval() -> None:
+    """Every run's own values thin; their mean thick; a band from mean − t(n−1)·sd/√n to mean + that."""
+    axes = draw(seeds([1.0, 3.0], [2.0, 3.5], [3.0, 5.0]))
+    assert seed_lines(axes) == [[(1, 1), (2, 3)], [(1, 2), (2, 3.5)], [(1, 3), (2, 5)]]
+    assert data(axes, "mean") == [[(1, 2), (2, pytest.approx(11.5 / 3))]]
+    second = summarize([3.0, 3.5, 5.0])
+    (band,) = bands(axes)
+    assert band[1] == pytest.approx((2 - HALF_WIDTH, 2 + HALF_WIDTH), rel=1e-6)
+    assert band[2] == pytest.approx((second.low, second.high))
+
+
+def test_mean_ends_where_the_first_run_stopped() -> None:
+    """A mean over changing sets of runs would jump: it ends with the shortest run, and so does the band."""
+    axes = draw([run("batch", 0, [2.0, 1.0], status="stopped_early"), run("batch", 1, [4.0, 3.0, 2.0, 1.0])])
+    assert data(axes, "mean") == [[(1, 3), (2, 2)]]
+    assert [sorted(band) for band in bands(axes)] == [[1, 2]]
+    assert seed_lines(axes)[1] == [(1, 4), (2, 3), (3, 2), (4, 1)]
+
+
+def test_mean_is_over_shared_evaluations_only() -> None:
+    """Runs evaluated at other steps are averaged where they have evaluations in common."""
+    axes = draw([run("a", 0, [1.0, 2.0, 3.0]), run("a", 1, [3.0, 5.0], x=[1.0, 3.0])])
+    assert data(axes, "mean") == [[(1, 2), (3, 4)]]
+
+
+def test_stopped_early_is_marked_at_its_last_evaluation() -> None:
+    """▼ stands at the last point of the run that stopped, and the legend explains it."""
+    axes = draw([run("batch", 0, [2.0, 1.5], status="stopped_early")])
+    (mark,) = lines(axes, "stopped_early")
+    assert (points(mark), mark.get_marker()) == ([(2, 1.5)], "v")
+    assert legend(axes) == ["batch", "stopped early"]
+
+
+def test_diverged_is_left_out_counted_and_marked() -> None:
+    """A diverged run is not in the mean or the band; the legend counts it and ✕ stands where it ended."""
+    axes = draw([*seeds([2.0, 1.0], [3.0, 2.0]), run("batch", 2, [2.5, NAN], status="diverged")])
+    assert data(axes, "mean") == [[(1, 2.5), (2, 1.5)]]
+    assert legend(axes) == ["batch (mean of 2; 1 diverged)", "diverged"]
+    (mark,) = lines(axes, "diverged")
+    assert (points(mark), mark.get_marker()) == ([(2, 2.5)], "X")
+    both = summarize([2.0, 3.0])
+    assert bands(axes)[0][1] == pytest.approx((both.low, both.high))
+
+
+def test_all_diverged() -> None:
+    """A variant of diverged runs alone has no mean, no band, its marks (at the last value, or the end), a count."""
+    axes = draw([*seeds([1.0, INF], [2.0, INF], variant="none", status="diverged"), run("batch", 0, [1.0, 0.5])])
+    assert data(axes, "mean") == [[], [(1, 1), (2, 0.5)]]
+    assert legend(axes) == ["none (2 diverged)", "batch", "diverged"]
+    assert data(axes, "diverged") == [[(2, 1), (2, pytest.approx(1.02))]]
+    assert bands(axes) == []
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, -INF])
+def test_a_value_that_is_not_finite(bad: float) -> None:
+    """NaN or infinity in one run costs that evaluation, not the plot; a run of nothing else can still be drawn."""
+    axes = draw(seeds([2.0, bad, 1.0], [4.0, 3.0, 3.0]))
+    assert data(axes, "mean") == [[(1, 3), (3, 2)]]
+    nothing = draw([run("none", 0, [bad], status="diverged")])
+    assert data(nothing, "mean") == [[]]
+    assert len(lines(nothing, "diverged")) == 1
+    assert all(math.isfinite(limit) for of in (axes, nothing) for limit in of.get_ylim())
+
+
+def test_the_note_says_what_the_band_is() -> None:
+    """With several seeds n and the kind of interval; with one no interval, and none is claimed."""
+    assert note(figure_of(seeds([2.0, 1.0], [1.0, 0.5]))) == "2 seeds: mean, 95 % t-interval, single seeds thin"
+    figure = figure_of(seeds([2.0, 1.0]))
+    assert (note(figure), bands(figure.axes[0])) == ("1 seed", [])
+
+
+def test_how_many_runs_go_on() -> None:
+    """Where runs end at different times a strip below counts those that have an evaluation there or later."""
+    short = seeds([3.0, 2.0, 1.0], [3.0], [3.0, 2.0], variant="a", status="stopped_early")
+    figure = figure_of([*short, *seeds([2.0, 1.0, 1.0], [2.0, 2.0, 1.0], variant="b")])
+    _, strip = figure.axes
+    assert data(strip, "number") == [[(1, 3), (2, 2), (3, 1)], [(1, 2), (2, 2), (3, 2)]]
+    assert (strip.get_xlabel(), strip.get_ylabel()) == ("epoch", "runs")
+    assert note(figure).endswith("; a mean ends where the first of its runs does")
+    assert len(figure_of(seeds([2.0, 1.0], [3.0, 1.0])).axes) == 1, "none where all end together"
+
+
+@pytest.mark.parametrize("status", ["failed", "unfinished"])
+def test_runs_that_did_not_end_are_counted(status: str) -> None:
+    """Their values are in the mean, as far as they go, and the legend says that they are."""
+    axes = draw([*seeds([2.0, 1.0]), run("batch", 1, [4.0], status=status)])
+    assert data(axes, "mean") == [[(1, 3)]]
+    assert legend(axes) == [f"batch (1 {status})"]
+
+
+def variants(number: int) -> Figure:
+    return figure_of([run(f"v{i}", 0, [2.0 + i, 1.0 + i]) for i in range(number)])
+
+
+@pytest.mark.parametrize("number", [2, 6, 28])
+def test_variants_can_be_told_apart(number: int) -> None:
+    """In one set of axes no two variants share both colour and line style, and each is in the legend."""
+    (axes,) = variants(number).axes
+    looks = [(to_hex(line.get_color()), str(line._unscaled_dash_pattern)) for line in lines(axes, "mean")]  # type: ignore[attr-defined]
+    assert len(set(looks)) == number
+    assert all(a[0] != b[0] and a[1] != b[1] for a, b in itertools.pairwise(looks)), "in grey as well"
+    assert legend(axes) == [f"v{i}" for i in range(number)]
+
+
+@pytest.mark.parametrize("number", [7, 18, 25])
+def test_many_variants_get_a_panel_each(number: int) -> None:
+    """Each panel has its variant's mean, and those of the others in grey behind it, on the same axes."""
+    figure = variants(number)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [f"v{i}" for i in range(number)]
+    for i, axes in enumerate(figure.axes):
+        assert data(axes, "mean") == [[(1, 2 + i), (2, 1 + i)]]
+        (others,) = (c for c in axes.collections if c.get_gid() == "others")
+        assert isinstance(others, LineCollection)
+        assert len(others.get_segments()) == number - 1
+        assert axes.get_ylim() == figure.axes[0].get_ylim()
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("epoch", "validation loss (mean squared error)")
+
+
+def test_more_variants_are_means_alone() -> None:
+    """Forty variants: their means, a legend that ends, and no thin lines or bands."""
+    (axes,) = variants(40).axes
+    assert len(lines(axes, "mean")) == 40
+    assert not axes.collections
+    assert (legend(axes)[-1], len(legend(axes))) == ("and 12 more", 29)
+
+
+def test_hundreds_of_seeds() -> None:
+    """Their lines are fainter, and a raster image in vector files; the mean and every run are there."""
+    few, many = (figure_of(seeds(*([float(i), 1.0] for i in range(n)))) for n in (5, 300))
+    thick, thin = (next(c for c in of.axes[0].collections if c.get_gid() == "seeds") for of in (few, many))
+    assert thin.get_alpha() < thick.get_alpha() / 3
+    assert (thin.get_rasterized(), thick.get_rasterized()) == (True, False)
+    assert len(seed_lines(many.axes[0])) == 300
+    assert len(render(many, "svg")) < 150_000
+
+
+def test_marks_and_seeds_have_the_colour_of_their_variant() -> None:
+    """Seeds, marks and mean of a variant share its colour."""
+    axes = draw([run(name, 0, [1.0], status="stopped_early") for name in ("a", "b")])
+    means, marks = ([to_hex(line.get_color()) for line in lines(axes, gid)] for gid in ("mean", "stopped_early"))
+    singles = [to_hex(c.get_edgecolor()[0]) for c in axes.collections if c.get_gid() == "seeds"]
+    assert means == marks == singles
+    assert means[0] != means[1]
+
+
+@pytest.mark.parametrize(
+    ("metric", "label"),
+    [
+        (Metric("train/loss"), "training loss (cross-entropy, nats)"),
+        (Metric("val/loss", False), "validation loss (mean squared error)"),
+        (Metric("test/accuracy"), "test accuracy (%)"),
+        (Metric("lr"), "learning rate"),
+    ],
+)
+def test_axes_have_labels_with_units(metric: Metric, label: str) -> None:
+    """The y axis names the metric and its unit, the x axis what it counts; no epoch 1.5 is on it."""
+    figure = figure_of([run("a", 0, [0.5, 0.6], metric=metric.name, **{metric.name: [0.5, 0.6]})], metric, x="step")
+    (axes,) = figure.axes
+    assert (axes.get_ylabel(), axes.get_xlabel(), figure.get_suptitle().strip()) == (label, "step", "e")
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
+def test_accuracy_is_shown_in_percent() -> None:
+    """0.5 is labelled 50 on an axis that says %, which is linear over any range."""
+    axes = draw([run("a", 0, [0.01, 0.99], metric="val/accuracy")], Metric("val/accuracy"))
+    assert axes.yaxis.get_major_formatter()(0.5, 0).strip("%") in ("50", "50.0")
+    assert axes.get_yscale() == "linear"
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ([31.0, 1.0], "log"),
+        ([1000.0, 10.0, 0.1], "log"),
+        ([1e38, 1e-38], "log"),
+        ([29.0, 1.0], "linear"),
+        ([31.0, 0.0], "linear"),
+        ([31.0, -1.0], "linear"),
+        ([0.5, 0.5], "linear"),
+        ([0.0, 0.0], "linear"),
+        ([-2.0, -1.0], "linear"),
+    ],
+)
+def test_scale_and_limits(values: list[float], scale: str) -> None:
+    """More than a factor of 30 between losses, all positive, is on a log axis; no value is cut off on either."""
+    axes = draw(seeds(values))
+    low, high = axes.get_ylim()
+    assert axes.get_yscale() == scale
+    assert low < min(values) <= max(values) < high
+
+
+def test_a_diverged_run_does_not_set_the_y_range() -> None:
+    """What a diverged run reached neither flattens the others nor forces a log axis; its mark stays inside."""
+    axes = draw([*seeds([2.0, 1.0]), run("none", 0, [3.0, 1e30], status="diverged")])
+    low, high = axes.get_ylim()
+    assert axes.get_yscale() == "linear"
+    assert low <= 1.0
+    assert 2.0 <= high < 3.0
+    (((x, y),),) = data(axes, "diverged")
+    assert (x, low <= y <= high) == (2, True)
+
+
+def test_a_run_shorter_than_an_epoch_has_x_ticks() -> None:
+    """A few hundred steps of a large dataset still have a labelled axis."""
+    axes = draw([run("a", 0, [3.0, 2.0, 1.0], x=[0.125, 0.25, 0.5])])
+    low, high = axes.get_xlim()
+    assert len([tick for tick in axes.get_xticks() if low <= tick <= high]) >= 2
+
+
+@pytest.mark.parametrize("label", ["lr=$x$ and $y^$", "$\\frac$", "_hidden", "50% {a}", "a\\b"])
+def test_any_variant_name_is_shown_as_it_is(label: str) -> None:
+    """A variant's name is text, not mathematics, and none is left out of the legend."""
+    assert legend(draw(seeds([2.0, 1.0], [3.0, 2.0], variant=label))) == [label]
+
+
+# ---------------------------------------------------------------- run_curves
+
+
+REGRESSION = {
+    "epoch": [1.0, 2.0],
+    "step": [4.0, 8.0],
+    "train/loss": [2.0, 1.0],
+    "val/loss": [2.5, 1.5],
+    "lr": [0.1, 0.1],
+}
+CLASSES = REGRESSION | {"train/accuracy": [0.5, 0.75], "val/accuracy": [0.25, 0.5]}
+
+
+def labelled(axes: Axes) -> dict[Any, list[Point]]:
+    return {line.get_label(): points(line) for line in axes.lines}
+
+
+def test_run_curves_of_regression() -> None:
+    """One panel: training and validation loss over epochs, with units; without a validation set one line."""
+    figure = run_curves(REGRESSION, "batch-s0")
+    (axes,) = figure.axes
+    assert labelled(axes) == {"training": [(1, 2), (2, 1)], "validation": [(1, 2.5), (2, 1.5)]}
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss (mean squared error)")
+    assert legend(axes) == ["training", "validation"]
+    assert figure.get_suptitle() == "batch-s0"
+    (axes,) = run_curves({name: of for name, of in REGRESSION.items() if name != "val/loss"}, "t").axes
+    assert list(labelled(axes)) == ["training"]
+
+
+def test_run_curves_of_classes() -> None:
+    """A second panel shows the accuracies, in percent."""
+    loss, accuracy = run_curves(CLASSES, "t").axes
+    assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss (cross-entropy, nats)", "accuracy (%)")
+    assert labelled(loss)["validation"] == [(1, 2.5), (2, 1.5)]
+    assert labelled(accuracy) == {"training": [(1, 0.5), (2, 0.75)], "validation": [(1, 0.25), (2, 0.5)]}
+    assert len({line.get_color() for line in loss.lines}) == 2
+
+
+@pytest.mark.parametrize("loss", [[NAN, NAN], [1.0, INF], [1e30, NAN], []])
+def test_run_curves_of_a_diverged_run(loss: list[float]) -> None:
+    """Losses that are not finite, or none at all, still make a picture."""
+    steps = [float(i + 1) for i in range(len(loss))]
+    figure = run_curves({"epoch": steps, "step": steps, "train/loss": loss, "val/loss": loss, "lr": loss}, "t")
+    assert render(figure, "png").startswith(MAGIC["png"])
+    assert all(math.isfinite(limit) for limit in figure.axes[0].get_ylim())
+
+
+def test_run_curves_log_axis() -> None:
+    """A run's losses over a wide range get a log axis too."""
+    assert run_curves(REGRESSION | {"train/loss": [100.0, 1.0]}, "t").axes[0].get_yscale() == "log"
