@@ -123,7 +123,7 @@ def warnings_of(found: ExperimentRuns, comparison: Comparison) -> list[str]:
         warnings.append(
             "validation is on the test set: the best evaluation is chosen on it, so its metrics are optimistic"
         )
-    if any((run.result or {}).get("synthetic_data") for run in runs):
+    if any(run.result and run.result.synthetic_data for run in runs):
         warnings.append("the images are made up (--smoke or data.synthetic): the numbers mean nothing")
     environments = [flatten(run.environment) for run in runs]
     for key in sorted({key for environment in environments for key in environment} - _PER_RUN):

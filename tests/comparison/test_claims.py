@@ -19,6 +19,7 @@ from bncompare.config.claims import Claim
 from bncompare.config.expand import load_experiment
 from bncompare.errors import UserError
 from bncompare.report.tables import reproduced_cells
+from bncompare.runs.documents import Result
 from bncompare.runs.folder import RunStore
 from bncompare.runs.read import LoadedRun
 
@@ -28,8 +29,9 @@ def run(norm: str, seed: int, value: float | None, status: str = "completed", **
     values = {"epoch": 2.0, "step": 20, "val/loss": value}
     resolved = {"variant": {"label": norm}, "model": {"norm": {"kind": norm}, "activation": "relu"}, **config}
     metrics = {"epoch": [1.0, 2.0], "step": [10.0, 20.0], "val/loss": [9.0, math.nan if value is None else value]}
-    result = {"status": status, "best": values, "last": values} if status != "unfinished" else None
-    return LoadedRun(Path(f"{norm}-{seed}"), "x", norm, 0, seed, resolved, metrics, 0.0, result)
+    result = {"status": status, "best": values, "last": values}
+    ended = Result.model_validate(result) if status != "unfinished" else None
+    return LoadedRun(Path(f"{norm}-{seed}"), "x", norm, 0, seed, resolved, metrics, 0.0, ended)
 
 
 def experiment(batch: list[float | None], none: list[float | None]) -> list[LoadedRun]:
@@ -169,7 +171,7 @@ def turned(item: LoadedRun) -> LoadedRun:
         key: {"val/accuracy": -x if (x := item.best("val/loss")) is not None else None} for key in ("best", "last")
     }
     metrics = item.metrics | {"val/accuracy": [-x for x in item.metrics["val/loss"]]}
-    return dataclasses.replace(item, metrics=metrics, result={"status": item.status, **ends})
+    return dataclasses.replace(item, metrics=metrics, result=Result.model_validate({"status": item.status, **ends}))
 
 
 @pytest.mark.parametrize("n", [3, 6, 10, 20])

@@ -2,12 +2,12 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bncompare.comparison.measures import area, at_evaluation, spread, time_to
 from bncompare.config.claims import At
+from bncompare.runs.documents import Result
 from bncompare.runs.read import LoadedRun
 
 
@@ -18,9 +18,8 @@ def run(losses: list[float], status: str = "completed", *, accuracies: list[floa
     metrics |= {"val/loss": losses, **({"val/accuracy": accuracies} if accuracies else {})}
     best = {"val/loss": min(losses), "test/loss": 7.0} if n else {}
     last = {"val/loss": losses[-1], "test/loss": 8.0} if n else {}
-    result: dict[str, Any] | None = {"status": status, "best": best, "last": last}
-    if status == "unfinished":
-        result = None
+    ended = {"status": status, "best": best, "last": last}
+    result = Result.model_validate(ended) if status != "unfinished" else None
     elapsed = [0.5 * (i + 1) for i in range(n)]
     return LoadedRun(Path("x"), "x", "none", 0, 0, {"variant": {}}, metrics, n * 0.5, result, elapsed)
 

@@ -17,7 +17,8 @@ from bncompare.cli.progress import show_progress
 from bncompare.execution.messages import Failure, Started
 from bncompare.execution.plan import plan_runs
 from bncompare.execution.sweep import run_experiment
-from bncompare.runs.folder import REPLACEABLE, RunStore
+from bncompare.runs.folder import RunStore
+from bncompare.runs.layout import REPLACEABLE
 from bncompare.runs.read import read_run
 
 
@@ -181,7 +182,7 @@ def test_a_file_that_cannot_be_read(whole: Path, begun: Path, tmp_path: Path, st
         assert kind not in ERRORS or event.what.message.endswith(kind)
         assert listing(path) == before, name
         if kind in ERRORS:
-            assert RunStore(root).run(runs[0]).state == state
+            assert RunStore(root).run(runs[0]).examine().state == state
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,8 +14,9 @@ from bncompare.comparison import comparison
 from bncompare.errors import UserError
 from bncompare.figures import catalogue as figures
 from bncompare.figures.catalogue import NamedFigure, experiment_figures
-from bncompare.runs.layout import DIAGNOSTICS_HEADER
+from bncompare.runs.documents import Result
 from bncompare.runs.read import LoadedRun
+from bncompare.runs.tables import DIAGNOSTICS_HEADER
 
 
 def run(
@@ -45,7 +46,7 @@ def run(
     elapsed = [0.5 * epoch for epoch in epochs]
     return LoadedRun(
         Path("runs") / experiment / f"{variant}-{seed}", experiment, variant, 0, seed, config, metrics, elapsed[-1],
-        result, elapsed,
+        Result.model_validate(result) if status != "unfinished" else None, elapsed,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from safetensors.numpy import save as save_tensors
 from bncompare.config import Status
 from bncompare.errors import UserError
 from bncompare.figures.catalogue import experiment_figures
-from bncompare.runs import read as results
+from bncompare.runs import layout, tables
 from bncompare.runs.read import LoadedRun, read_run, read_runs
 from bncompare.runs.tables import read_diagnostics
 from bncompare.runs.weights import read_norm_parameters
@@ -81,7 +81,7 @@ def test_read_run(folders: list[Path]) -> None:
         "lr": [0.1, 0.1],
     }
     assert (run.seconds, run.elapsed) == (0.75, [0.5, 0.75])
-    assert (run.status, run.result) == ("completed", RESULT)
+    assert (run.status, run.result and run.result.to_plain()) == ("completed", RESULT)
     assert (run.best("test/loss"), run.last("val/loss"), run.best("no/such")) == (0.125, 0.25, None)
     assert run.environment == ENVIRONMENT
 
@@ -325,7 +325,7 @@ HOSTILE: dict[str, tuple[str, Callable[[str], str | bytes | None]]] = {
     "escape codes in a metric": ("result.json", with_result(best={"\x1b[31m": 0.1})),
     "steps that metrics.csv lacks": ("result.json", with_result(steps=7)),
     "deep result": ("result.json", lambda text: "[" * 100_000),
-    "huge result": ("result.json", lambda text: text + " " * results.MAX_TEXT_BYTES),
+    "huge result": ("result.json", lambda text: text + " " * layout.MAX_TEXT_BYTES),
     "long number": ("result.json", lambda text: '{"status": "completed", "x": ' + "9" * 5000 + "}"),
     "binary result": ("result.json", lambda text: bytes(range(256))),
     "no config": ("config.yaml", lambda text: None),
@@ -340,7 +340,7 @@ HOSTILE: dict[str, tuple[str, Callable[[str], str | bytes | None]]] = {
     "duplicate keys": ("config.yaml", lambda text: text + "seeds: [1]\n"),
     "deep config": ("config.yaml", lambda text: text + "deep: " + "[" * 10_000),
     "deep blocks": ("config.yaml", lambda text: text + "".join(" " * i + "a:\n" for i in range(300))),
-    "huge config": ("config.yaml", lambda text: text + "#" * results.MAX_TEXT_BYTES),
+    "huge config": ("config.yaml", lambda text: text + "#" * layout.MAX_TEXT_BYTES),
     "config without variant": ("config.yaml", without("variant")),
     "config without name": ("config.yaml", without("name")),
     "config without seeds": ("config.yaml", without("seeds")),
@@ -374,7 +374,7 @@ def test_one_bad_folder_costs_one_warning(
 ) -> None:
     """A damaged or hostile folder is left out with one short line that names it; the other runs are still there."""
     if case == "huge metrics":
-        monkeypatch.setattr(results, "MAX_TABLE_BYTES", 6000)
+        monkeypatch.setattr(tables, "MAX_TABLE_BYTES", 6000)
     name, damage = HOSTILE[case]
     bad = folders[2] / name
     content = damage(bad.read_text())
@@ -391,7 +391,7 @@ def test_one_bad_folder_costs_one_warning(
 
 def test_hostile_folders_take_little_memory(tmp_path: Path) -> None:
     """Files as large as they may be are refused or read within bounds: far from what their bytes could become."""
-    limit = results.MAX_TABLE_BYTES
+    limit = tables.MAX_TABLE_BYTES
     contents = {
         "columns": "epoch,step" + ",c" * (limit // 2 - 10),
         "cells": METRICS + "1," * (limit // 2 - 100),
@@ -399,7 +399,7 @@ def test_hostile_folders_take_little_memory(tmp_path: Path) -> None:
     }
     for name, content in contents.items():
         (write_folder(tmp_path / name) / "metrics.csv").write_text(content)
-    for name, content in {"brackets": "[" * results.MAX_TEXT_BYTES, "lists": "x: [" + "[]," * 10_000 + "]"}.items():
+    for name, content in {"brackets": "[" * layout.MAX_TEXT_BYTES, "lists": "x: [" + "[]," * 10_000 + "]"}.items():
         (write_folder(tmp_path / name) / "config.yaml").write_text(content)
     code = f"""
 import resource
@@ -419,9 +419,11 @@ def test_texts_of_a_failed_run_are_printable(folders: list[Path]) -> None:
     (folders[0] / "result.json").write_text(json.dumps({"status": "failed", "error": "\x1b]0;owned\x07 γ"}))
     run = read_run(folders[0])
     assert run.result is not None
-    assert run.result["error"].isprintable()
+    assert run.result.error.isprintable()
     (folders[0] / "result.json").write_text(json.dumps({"status": "failed", "error": "γ is gone"}))
-    assert read_run(folders[0]).result == {"status": "failed", "error": "γ is gone"}
+    run = read_run(folders[0])
+    assert run.result is not None
+    assert run.result.to_plain() == {"status": "failed", "error": "γ is gone"}
 
 
 JSON = st.recursive(
@@ -469,7 +471,7 @@ def test_hostile_values_cost_a_warning(
         assert all(warning.isprintable() for warning in warnings)
         for run in loaded:
             assert run.status in Status
-            assert (run.result or {}).get("error", "").isprintable()
+            assert run.result is None or run.result.error.isprintable()
             assert len(run.elapsed) == len(run.metrics["step"])
             for value in (run.best("val/loss"), run.last("loss")):
                 assert value is None or math.isfinite(value)
@@ -524,8 +526,7 @@ def test_numbers_that_no_figure_could_show(folders: list[Path], value: str) -> N
     )
     run = read_run(folders[0])
     assert run.metrics[lines[0].split(",")[2]][-1] == expected
-    assert run.result is not None
-    assert run.result["best"]["val/loss"] == expected
+    assert run.best("val/loss") is None
     list(experiment_figures([run, read_run(folders[2])]))
 
 

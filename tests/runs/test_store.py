@@ -18,9 +18,8 @@ from bncompare.config.run import RunConfig
 from bncompare.errors import StorageError, UserError
 from bncompare.runs import folder as store
 from bncompare.runs.files import write_atomic, write_output
-from bncompare.runs.folder import Run, RunStore
+from bncompare.runs.folder import RunFolder, RunStore
 from bncompare.runs.read import read_run
-from bncompare.runs.tables import parse_metrics
 
 TINY = """\
 name: tiny
@@ -46,7 +45,7 @@ def configs() -> list[RunConfig]:
     return expand()
 
 
-def write_run(run: Run, status: str | None = "completed", evaluations: int = 2) -> Run:
+def write_run(run: RunFolder, status: str | None = "completed", evaluations: int = 2) -> RunFolder:
     """What training leaves: two evaluations, a checkpoint and, with a status, a result."""
     run.begin({"versions": {}})
     for i in range(1, evaluations + 1):
@@ -69,7 +68,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, configs: list[RunConfig])
 
 
 @pytest.fixture
-def runs(tmp_path: Path, finished: Path, configs: list[RunConfig]) -> list[Run]:
+def runs(tmp_path: Path, finished: Path, configs: list[RunConfig]) -> list[RunFolder]:
     """Four finished runs below tmp_path/runs."""
     shutil.copytree(finished, tmp_path / "runs")
     return [RunStore(tmp_path / "runs").run(config) for config in configs]
@@ -258,19 +257,19 @@ def test_folder_name(tmp_path: Path, configs: list[RunConfig], label: str, slug:
 def test_state(tmp_path: Path, configs: list[RunConfig]) -> None:
     """new → begun with a checkpoint → finished with a result; a failed run is not finished."""
     run = RunStore(tmp_path).run(configs[0])
-    assert run.state == "new"
+    assert run.examine().state == "new"
     run.begin({})
-    assert run.state == "new"
+    assert run.examine().state == "new"
     run.save(b"")
-    assert run.state == "begun"
+    assert run.examine().state == "begun"
     run.fail({"status": "failed", "error": "boom"})
-    assert run.state == "begun"
+    assert run.examine().state == "begun"
     for step, status in ((3, "diverged"), (6, "completed")):
         run.append(step / 3, step, VALUES, 0.5, 100.0)
         run.finish({"status": status, "steps": step}, None, b"png", b"snapshot")
-        assert run.state == "finished"
+        assert run.examine().state == "finished"
     run.clear()
-    assert run.state == "new"
+    assert run.examine().state == "new"
     assert list(run.path.iterdir()) == []
 
 
@@ -319,9 +318,9 @@ def test_resume_gives_back_what_was_saved(tmp_path: Path, configs: list[RunConfi
     checkpoint = second.resume()
     assert checkpoint is not None
     assert (checkpoint.snapshot, checkpoint.made_on, checkpoint.is_final) == (snapshot, {"machine": "m"}, False)
-    assert len(second.metrics_lines) == len(second.timing_lines) == 1
+    assert len(second.tables.metrics) == len(second.tables.timing) == 1
     second.append(2.0, 6, VALUES, 0.5, 100.0)
-    assert second.metrics_csv == first.metrics_csv
+    assert second.tables == first.tables
 
 
 def test_no_checkpoint(tmp_path: Path, configs: list[RunConfig]) -> None:
@@ -337,7 +336,7 @@ def test_a_truncated_checkpoint_is_not_resumed(tmp_path: Path, configs: list[Run
     checkpoint.write_bytes(checkpoint.read_bytes()[:cut])
     again = RunStore(tmp_path).run(configs[0])
     assert again.resume() is None
-    assert again.metrics_lines == []
+    assert again.tables.metrics == []
 
 
 def test_a_flipped_bit_anywhere_is_noticed(tmp_path: Path, configs: list[RunConfig]) -> None:
@@ -395,7 +394,7 @@ def test_metrics_are_written_exactly(tmp_path: Path, configs: list[RunConfig]) -
     values = [0.1 + 0.2, 1e-300, math.inf, -math.inf, 5e-324]
     for i, value in enumerate(values):
         run.append(i / 3, i, {"train/loss": value, "val/loss": math.nan, "lr": 0.1}, 0.0, 0.0)
-    metrics = parse_metrics(run.metrics_csv)
+    metrics = run.tables.columns()
     assert metrics["train/loss"] == values
     assert all(math.isnan(value) for value in metrics["val/loss"])
 
