@@ -73,3 +73,38 @@ def strict(text: str) -> Any:
         raise AssertionError(f"{constant} is not JSON")
 
     return json.loads(text, parse_constant=reject)
+
+
+# ---------------------------------------------------------------- what may lie where a run's file should
+
+
+def link(path: Path, to: Path | str | None = None) -> None:
+    """The file, beside the folder of all runs, and a link to it; or a link to somewhere else."""
+    target = path.parents[3] / f"elsewhere-{path.name}"
+    path.rename(target)
+    path.symlink_to(to or target)
+
+
+def dangling_link(path: Path) -> None:
+    """A link to where nothing is."""
+    link(path, to=path.parents[3] / "nowhere")
+
+
+def device(path: Path) -> None:
+    """A link to a device without an end."""
+    link(path, to="/dev/zero")
+
+
+def pipe(path: Path) -> None:
+    """A pipe that nobody writes into."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+def directory(path: Path) -> None:
+    """A folder."""
+    path.unlink()
+    path.mkdir()
+
+
+ODD_FILES = {"link": link, "dangling link": dangling_link, "device": device, "pipe": pipe, "folder": directory}

@@ -1,7 +1,7 @@
 """Run folders: written by one run at a time, read by everything else, grouped into experiments.
 
-Begin with `layout.py`, the files of a folder; `folder.py` writes them, `read.py` reads them and trusts none. What is
-read are `LoadedRun`s, tidy rows with `load_runs`. Imports no torch.
+Begin with `layout.py`, the files of a folder; `folder.py` writes them, `read.py` reads them and trusts none,
+`condition.py` says what a run goes on from. What is read are `LoadedRun`s, tidy rows with `load_runs`. No torch here.
 """
 
 from bncompare.runs.checkpoint import ADVICE, Checkpoint

@@ -4,9 +4,9 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from bncompare.config import MAX_TABLE_BYTES, RunConfig, layers
 from bncompare.errors import UserError, printable
@@ -36,7 +36,7 @@ class Checkpoint:
 
     def to_bytes(self) -> bytes:
         """The file: a checksum of the rest, the length of a JSON header, the header, the snapshot."""
-        header = {"is_final": self.is_final, "made_on": self.made_on, "tables": self.tables.lines()}
+        header = {"is_final": self.is_final, "made_on": self.made_on, "tables": self.tables.lines}
         text = json.dumps(header).encode()
         body = len(text).to_bytes(8) + text + self.snapshot
         return hashlib.blake2b(body, digest_size=CHECKSUM_BYTES).digest() + body
@@ -48,16 +48,10 @@ class _MadeOn(BaseModel):
     versions: dict[str, str] = {}
 
 
-class _Lines(BaseModel):
-    metrics: list[str]
-    timing: list[str]
-    diagnostics: list[str]
-
-
 class _Header(BaseModel):
     is_final: StrictBool
     made_on: _MadeOn
-    tables: _Lines
+    tables: Annotated[dict[Literal["metrics", "timing", "diagnostics"], list[str]], Field(min_length=3)]
 
 
 def read_checkpoint(path: Path, run: RunConfig) -> Checkpoint:
@@ -73,8 +67,8 @@ def read_checkpoint(path: Path, run: RunConfig) -> Checkpoint:
     end = 8 + int.from_bytes(body[:8])
     try:
         header = json.loads(body[8:end])
-        lines = validated(_Header, header, "its header").tables
-        tables = Tables(run.metrics_header, lines.metrics, lines.timing, lines.diagnostics)
+        validated(_Header, header, "its header")
+        tables = Tables(run.metrics_header, header["tables"])
         tables.check()
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a checkpoint of this run: {printable(str(error))}; {ADVICE}") from None

@@ -1,10 +1,12 @@
 """config.yaml, result.json and environment.json of any origin: what of them is relied on, and what it must be."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from bncompare.config import NAME, Status, is_label, parse_alike_yaml
 from bncompare.errors import printable
@@ -21,17 +23,18 @@ def validated(model: type[Model], data: Any, name: str) -> Model:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise ValueError(printable(": ".join(filter(None, [name, place, first["msg"]])))) from None
+        what = first["msg"].partition(" or instance of ")[0].replace("Input should be", "must be")
+        raise ValueError(printable(": ".join(filter(None, [name, place, what])))) from None
 
 
 def _is_line(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable()
 
 
-def _must(be: Any, words: str) -> AfterValidator:
+def _must_be(words: str, holds: Callable[[Any], object]) -> AfterValidator:
     def check(value: Any) -> Any:
-        if not be(value):
-            raise ValueError(words)
+        if not holds(value):
+            raise PydanticCustomError("must_be", "must be {expected}", {"expected": words})
         return value
 
     return AfterValidator(check)
@@ -47,7 +50,7 @@ Whole = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 # What an exception said may be no line, and goes to the terminal.
 Line = Annotated[str, AfterValidator(lambda text: text if text.isprintable() else ascii(text))]
 Metrics = dict[
-    Annotated[str, _must(COLUMN.fullmatch, "is no name of a metric")],
+    Annotated[str, _must_be("the name of a metric", COLUMN.fullmatch)],
     Annotated[int | float | None, BeforeValidator(_number)],
 ]
 
@@ -57,7 +60,7 @@ class Result(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    status: Annotated[Status, _must(lambda status: status is not Status.UNFINISHED, "a run with a result has ended")]
+    status: Annotated[Status, _must_be("that of a run that ended", lambda status: status is not Status.UNFINISHED)]
     error: Line = ""
     """why it failed"""
     traceback: str = ""
@@ -86,15 +89,15 @@ def read_result(path: Path) -> Result | None:
 
 
 class _Variant(BaseModel):
-    label: Annotated[str, _must(is_label, "is no label")]
+    label: Annotated[str, _must_be("a label", is_label)]
     index: Whole
-    settings: dict[Annotated[str, _must(str.isprintable, "is no key")], Any] = {}
+    settings: dict[Annotated[str, _must_be("a printable key", str.isprintable)], Any] = {}
 
 
 class _Config(BaseModel):
     """What runs are called and grouped by: names become those of files, and go to the terminal."""
 
-    name: Annotated[str, _must(NAME.fullmatch, "is no name of an experiment")]
+    name: Annotated[str, _must_be("the name of an experiment", NAME.fullmatch)]
     seeds: tuple[Whole]
     variant: _Variant
 
@@ -127,10 +130,13 @@ def _plain_values(data: dict[str, Any]) -> dict[str, Any]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The mapping in a JSON file. Raises OSError or ValueError."""
+    text = read_text(path, MAX_TEXT_BYTES)
     try:
-        content = json.loads(read_text(path, MAX_TEXT_BYTES))
+        content = json.loads(text)
     except RecursionError:
         raise ValueError(f"{path.name} is nested too deep") from None
+    except ValueError as error:
+        raise ValueError(f"{path.name} is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path.name} is not a mapping")
     return content

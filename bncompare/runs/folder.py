@@ -66,11 +66,11 @@ class RunFolder:
         with contextlib.suppress(OSError, Damaged, UserError):
             checkpoint = read_checkpoint(self.path / "checkpoint.pt", self.config)
         contents = {
-            "config.yaml": lambda: self.config.to_yaml(),
-            "environment.json": lambda: to_json(checkpoint.made_on if checkpoint else {}),
-            "timing.csv": lambda: (checkpoint.tables if checkpoint else self.tables).files()["timing.csv"],
+            "config.yaml": self.config.to_yaml(),
+            "environment.json": to_json(checkpoint.made_on if checkpoint else {}),
+            "timing.csv": (checkpoint.tables if checkpoint else self.tables).text("timing"),
         }
-        files = {name: contents[name]().encode() for name in names if name in contents}
+        files = {name: contents[name].encode() for name in names if name in contents}
         if "curves.png" in names:
             files["curves.png"] = draw(read_metrics(self.path))
         self._write(files)
@@ -148,7 +148,7 @@ class RunFolder:
         """Write the evaluations so far and a checkpoint from which the run can go on."""
         checkpoint = self._checkpoint(snapshot, is_final=False)
         self._keep_checkpoint_before()
-        self._write({**self._tables(), "checkpoint.pt": checkpoint})
+        self._write({**self.tables.files(), "checkpoint.pt": checkpoint})
 
     def resume(self, *, extend: bool = True) -> Checkpoint | None:
         """Take over the evaluations up to the newest good checkpoint and return it; None if there is none.
@@ -180,7 +180,7 @@ class RunFolder:
 
     def finish(self, result: dict[str, Any], weights: bytes | None, curves_png: bytes, snapshot: bytes) -> None:
         """Write everything that is left, result.json last."""
-        files = {**self._tables(), "curves.png": curves_png}
+        files = {**self.tables.files(), "curves.png": curves_png}
         if weights is not None:
             files["best.safetensors"] = weights
         files["checkpoint.pt"] = self._checkpoint(snapshot, is_final=True)
@@ -193,11 +193,8 @@ class RunFolder:
     def fail(self, result: dict[str, Any]) -> None:
         """Say why the run failed; the same command tries again, from the last checkpoint."""
         make_folder(self.path)
-        self._write({"config.yaml": self.config.to_yaml().encode(), **self._tables()})
+        self._write({"config.yaml": self.config.to_yaml().encode(), **self.tables.files()})
         self._write({"result.json": to_json(result).encode()})
-
-    def _tables(self) -> dict[str, bytes]:
-        return {name: text.encode() for name, text in self.tables.files().items()}
 
     def _checkpoint(self, snapshot: bytes, *, is_final: bool) -> bytes:
         return Checkpoint(snapshot, self.environment, self.tables, is_final).to_bytes()

@@ -51,7 +51,7 @@ class LoadedRun:
         return _number(self.result.last, metric) if self.result else None
 
     @property
-    def diagnostics(self) -> "list[Diagnostic]":
+    def diagnostics(self) -> list[Diagnostic]:
         """The rows of diagnostics.csv; none if it is not there or cannot be read."""
         return self._diagnostics[0]
 
@@ -61,7 +61,7 @@ class LoadedRun:
         return self._diagnostics[1]
 
     @cached_property
-    def _diagnostics(self) -> "tuple[list[Diagnostic], str | None]":
+    def _diagnostics(self) -> tuple[list[Diagnostic], str | None]:
         try:
             return read_diagnostics(self.path), None
         except (OSError, ValueError) as error:

@@ -1,10 +1,10 @@
 """metrics.csv, timing.csv and diagnostics.csv: their lines as a run writes them, parsed and checked when read."""
 
 import io
-import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from bncompare.config import MAX_TABLE_BYTES
@@ -15,50 +15,53 @@ TIMING_HEADER = "epoch,step,seconds,examples_per_second\n"
 DIAGNOSTICS_HEADER = "epoch,step,layer,quantity,value\n"
 
 
+def _no_lines() -> dict[str, list[str]]:
+    return {"metrics": [], "timing": [], "diagnostics": []}
+
+
 @dataclass
 class Tables:
     """The tables of a run so far, line by line: what its files hold, and its checkpoint carries."""
 
     header: str
     """of metrics.csv: a run's data decides which metrics there are"""
-    metrics: list[str] = field(default_factory=list)
-    timing: list[str] = field(default_factory=list)
-    diagnostics: list[str] = field(default_factory=list)
+    lines: dict[str, list[str]] = field(default_factory=_no_lines)
+    """by name of the table, without its header"""
 
     def append(
         self, epoch: float, step: int, metrics: Mapping[str, float], seconds: float, examples_per_second: float
     ) -> None:
-        """Add an evaluation: floats as exact as they are, times rounded."""
+        """Add an evaluation: metrics as exact as they are, times rounded."""
         values = [repr(metrics[name]) for name in self.header.rstrip().split(",")[2:]]
-        self.metrics.append(",".join([f"{epoch:.10g}", str(step), *values]) + "\n")
-        self.timing.append(f"{epoch:.10g},{step},{seconds:.6f},{examples_per_second:.1f}\n")
+        self.lines["metrics"].append(",".join([f"{epoch:.10g}", str(step), *values]) + "\n")
+        self.lines["timing"].append(f"{epoch:.10g},{step},{seconds:.6f},{examples_per_second:.1f}\n")
 
     def append_diagnostics(self, epoch: float, step: int, rows: Iterable[tuple[str, str, float]]) -> None:
         """Add (layer, quantity, value) measured at an evaluation."""
-        self.diagnostics += [f"{epoch:.10g},{step},{layer},{name},{value!r}\n" for layer, name, value in rows]
+        lines = [f"{epoch:.10g},{step},{layer},{quantity},{value!r}\n" for layer, quantity, value in rows]
+        self.lines["diagnostics"] += lines
 
-    def files(self) -> dict[str, str]:
-        """The text of each file by name; metrics.csv last, as a folder that has it is read."""
-        files = {"timing.csv": "".join([TIMING_HEADER, *self.timing])}
-        if self.diagnostics:
-            files["diagnostics.csv"] = "".join([DIAGNOSTICS_HEADER, *self.diagnostics])
-        return files | {"metrics.csv": "".join([self.header, *self.metrics])}
+    def text(self, name: str) -> str:
+        """What a table's file holds."""
+        headers = {"metrics": self.header, "timing": TIMING_HEADER, "diagnostics": DIAGNOSTICS_HEADER}
+        return "".join([headers[name], *self.lines[name]])
+
+    def files(self) -> dict[str, bytes]:
+        """The files by name, diagnostics.csv if there is some; metrics.csv last, as a folder that has it is read."""
+        names = ["timing", *["diagnostics"] * bool(self.lines["diagnostics"]), "metrics"]
+        return {f"{name}.csv": self.text(name).encode() for name in names}
 
     def columns(self) -> dict[str, list[float]]:
-        """The columns of metrics.csv."""
-        return parse_metrics(self.files()["metrics.csv"])
-
-    def lines(self) -> dict[str, list[str]]:
-        """The lines without their headers, as a checkpoint carries them."""
-        return {"metrics": self.metrics, "timing": self.timing, "diagnostics": self.diagnostics}
+        """The columns of metrics.csv. Raises ValueError."""
+        return parse_metrics(self.text("metrics"))
 
     def check(self) -> None:
         """Raises ValueError if a line, wherever it came from, is none of its table."""
-        lines = itertools.chain(self.metrics, self.timing, self.diagnostics)
-        if not all(line.endswith("\n") and line[:-1].isprintable() for line in lines):
+        if not all(line.endswith("\n") and line[:-1].isprintable() for line in chain(*self.lines.values())):
             raise ValueError("a line of its tables is none")
-        for name, text in self.files().items():
-            PARSE[name](text)
+        self.columns()
+        parse_timing(self.text("timing"))
+        parse_diagnostics(self.text("diagnostics"))
 
 
 def parse_metrics(text: str) -> dict[str, list[float]]:
@@ -134,13 +137,6 @@ def parse_diagnostics(text: str) -> list[Diagnostic]:
         latest[layer, quantity] = step
         found.append(Diagnostic(epoch, step, layer, quantity, _within_reach(value)))
     return found
-
-
-PARSE: dict[str, Callable[[str], object]] = {
-    "metrics.csv": parse_metrics,
-    "timing.csv": parse_timing,
-    "diagnostics.csv": parse_diagnostics,
-}
 
 
 def read_metrics(path: Path) -> dict[str, list[float]]:
