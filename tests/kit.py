@@ -17,7 +17,7 @@ import pytest
 
 from bncompare import cli
 from bncompare.config import RunConfig, load_experiment
-from bncompare.runs import LoadedRun
+from bncompare.runs import LoadedRun, Result
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -126,7 +126,7 @@ def loaded_run(
         resolved | config,
         metrics,
         1.0,
-        result if status != "unfinished" else None,
+        Result.model_validate(result) if status != "unfinished" else None,
         [0.5 * epoch for epoch in metrics["epoch"]],
     )
 
@@ -149,3 +149,38 @@ def content(folder: Path) -> dict[str, bytes]:
     """Every file below a folder that must be the same to the byte."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in TIMED]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+# ---------------------------------------------------------------- what may lie where a run's file should
+
+
+def link(path: Path, to: Path | str | None = None) -> None:
+    """The file, beside the folder of all runs, and a link to it; or a link to somewhere else."""
+    target = path.parents[3] / f"elsewhere-{path.name}"
+    path.rename(target)
+    path.symlink_to(to or target)
+
+
+def dangling_link(path: Path) -> None:
+    """A link to where nothing is."""
+    link(path, to=path.parents[3] / "nowhere")
+
+
+def device(path: Path) -> None:
+    """A link to a device without an end."""
+    link(path, to="/dev/zero")
+
+
+def pipe(path: Path) -> None:
+    """A pipe that nobody writes into."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+def directory(path: Path) -> None:
+    """A folder."""
+    path.unlink()
+    path.mkdir()
+
+
+ODD_FILES = {"link": link, "dangling link": dangling_link, "device": device, "pipe": pipe, "folder": directory}

@@ -26,7 +26,7 @@ def run_json(run: "LoadedRun") -> dict[str, Any]:
         "variant": run.variant,
         "seed": run.seed,
         "status": run.status,
-        "result": run.result,
+        "result": run.result.to_plain() if run.result else None,
     }
 
 

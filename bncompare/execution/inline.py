@@ -11,7 +11,7 @@ from bncompare.errors import UserError
 from bncompare.execution.environment import differences, environment
 from bncompare.execution.keep import draw_curves
 from bncompare.execution.messages import Attempt, Evaluated, Failure, Gone, Job, Result, Started
-from bncompare.runs import Checkpoint, parse_metrics
+from bncompare.runs import Checkpoint, Tables
 from bncompare.training import Dataset, Record, train
 
 
@@ -92,8 +92,7 @@ def followed(run: RunConfig, records: Iterator[Record], checkpoint: Checkpoint |
     """
     taken = time.perf_counter()
     every = run.training.checkpoint_every
-    lines = checkpoint.tables["metrics"] if checkpoint else []
-    metrics = parse_metrics("".join([run.metrics_header, *lines]))
+    metrics = (checkpoint.tables if checkpoint else Tables(run.metrics_header)).columns()
     for i, record in enumerate(records, start=1):
         for name, value in {"epoch": record.epoch, "step": record.step, **record.metrics}.items():
             metrics[name].append(value)

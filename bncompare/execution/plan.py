@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bncompare.config import RunConfig
 from bncompare.errors import UserError
 from bncompare.execution import memory
-from bncompare.runs import Condition, Run, RunStore, State
+from bncompare.runs import Condition, RunFolder, RunStore, State
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Planned:
     """A run to do: its config, its folder, what exists already."""
 
     run: RunConfig
-    folder: Run
+    folder: RunFolder
     state: State
     problems: tuple[str, ...] = ()
     """a line for each file in the folder that is lost, damaged or cannot be read"""

@@ -108,10 +108,10 @@ def print_run(run: LoadedRun, norms: dict[str, dict[str, Any]]) -> None:
     print(f"{printable(str(run.path))}\nstatus: {run.status}\n")
     config = dump_yaml({key: value for key, value in run.config.items() if key != "claims"})
     print("\n".join(map(printable, config.split("\n"))))
-    result = run.result or {}
     # JSON has no NaN: what a diverged run ended with is in metrics.csv.
-    ended = {name: column[-1] for name, column in run.metrics.items() if column and result}
-    evaluations = {"best": result.get("best") or {}, "last": (result.get("last") or {}) | ended}
+    ended = {name: column[-1] for name, column in run.metrics.items() if column and run.result}
+    best, last = (run.result.best, run.result.last) if run.result else (None, None)
+    evaluations = {"best": best or {}, "last": (last or {}) | ended}
     names = list(dict.fromkeys(name for values in evaluations.values() for name in values))
     rows = [[name, *(_value(values.get(name)) for values in evaluations.values())] for name in names]
     if rows:
@@ -119,8 +119,8 @@ def print_run(run: LoadedRun, norms: dict[str, dict[str, Any]]) -> None:
     elif run.metrics["step"]:
         rows = [[name, _value(column[-1])] for name, column in run.metrics.items()]
         print_table(["metric", "so far"], rows, right={"so far"})
-    if "error" in result:
-        print(f"error: {printable(result['error'])}")
+    if run.result and run.result.error:
+        print(f"error: {printable(run.result.error)}")
     if not norms:
         return
     rows = []

@@ -1,10 +1,12 @@
 """Run folders: written by one run at a time, read by everything else, grouped into experiments.
 
-Begin with `layout.py`, the files of a folder; `folder.py` writes them, `read.py` reads them and trusts none. What is
-read are `LoadedRun`s, tidy rows with `load_runs`. Imports no torch.
+Begin with `layout.py`, the files of a folder; `folder.py` writes them, `read.py` reads them and trusts none,
+`condition.py` says what a run goes on from. What is read are `LoadedRun`s, tidy rows with `load_runs`. No torch here.
 """
 
 from bncompare.runs.checkpoint import ADVICE, Checkpoint
+from bncompare.runs.condition import Condition
+from bncompare.runs.documents import Result
 from bncompare.runs.experiments import (
     ExperimentRuns,
     baseline,
@@ -14,11 +16,11 @@ from bncompare.runs.experiments import (
     validates_on_test,
 )
 from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_output
-from bncompare.runs.folder import Condition, Run, RunStore
+from bncompare.runs.folder import RunFolder, RunStore
 from bncompare.runs.layout import State
 from bncompare.runs.read import LoadedRun, available_metrics, read_run, read_runs
 from bncompare.runs.rows import Runs, csv_lines, load_runs
-from bncompare.runs.tables import Diagnostic, parse_metrics
+from bncompare.runs.tables import Diagnostic, Tables
 from bncompare.runs.weights import read_norm_parameters
 
 __all__ = [
@@ -29,10 +31,12 @@ __all__ = [
     "Diagnostic",
     "ExperimentRuns",
     "LoadedRun",
-    "Run",
+    "Result",
+    "RunFolder",
     "RunStore",
     "Runs",
     "State",
+    "Tables",
     "available_metrics",
     "baseline",
     "compared_keys",
@@ -40,7 +44,6 @@ __all__ = [
     "experiments",
     "load_runs",
     "make_folder",
-    "parse_metrics",
     "read_norm_parameters",
     "read_run",
     "read_runs",

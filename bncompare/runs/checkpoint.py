@@ -4,15 +4,15 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from bncompare.config import MAX_TABLE_BYTES, RunConfig, layers
 from bncompare.errors import UserError, printable
+from bncompare.runs.documents import validated
 from bncompare.runs.files import read_bytes
-from bncompare.runs.layout import DIAGNOSTICS_HEADER, TIMING_HEADER
-from bncompare.runs.tables import parse_diagnostics, parse_metrics, parse_timing
+from bncompare.runs.tables import Tables
 
 CHECKSUM_BYTES = 32
 ADVICE = "--fresh starts over"
@@ -29,17 +29,29 @@ class Checkpoint:
     snapshot: bytes
     made_on: dict[str, Any]
     """the environment.json of the run that made it"""
-    tables: dict[str, list[str]]
-    """the lines of metrics.csv, timing.csv and diagnostics.csv up to there"""
+    tables: Tables
+    """up to there"""
     is_final: bool
     """whether it is of the last evaluation"""
 
     def to_bytes(self) -> bytes:
         """The file: a checksum of the rest, the length of a JSON header, the header, the snapshot."""
-        header = {"is_final": self.is_final, "made_on": self.made_on, "tables": self.tables}
+        header = {"is_final": self.is_final, "made_on": self.made_on, "tables": self.tables.lines}
         text = json.dumps(header).encode()
         body = len(text).to_bytes(8) + text + self.snapshot
         return hashlib.blake2b(body, digest_size=CHECKSUM_BYTES).digest() + body
+
+
+class _MadeOn(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    versions: dict[str, str] = {}
+
+
+class _Header(BaseModel):
+    is_final: StrictBool
+    made_on: _MadeOn
+    tables: Annotated[dict[Literal["metrics", "timing", "diagnostics"], list[str]], Field(min_length=3)]
 
 
 def read_checkpoint(path: Path, run: RunConfig) -> Checkpoint:
@@ -55,11 +67,12 @@ def read_checkpoint(path: Path, run: RunConfig) -> Checkpoint:
     end = 8 + int.from_bytes(body[:8])
     try:
         header = json.loads(body[8:end])
-        _Header.model_validate(header)
-        _check_tables(header["tables"], run)
+        validated(_Header, header, "its header")
+        tables = Tables(run.metrics_header, header["tables"])
+        tables.check()
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a checkpoint of this run: {_reason(error)}; {ADVICE}") from None
-    return Checkpoint(body[end:], header["made_on"], header["tables"], header["is_final"])
+        raise UserError(f"{path}: not a checkpoint of this run: {printable(str(error))}; {ADVICE}") from None
+    return Checkpoint(body[end:], header["made_on"], tables, header["is_final"])
 
 
 def _max_bytes(run: RunConfig) -> int:
@@ -68,38 +81,3 @@ def _max_bytes(run: RunConfig) -> int:
     for layer in layers(run):
         values += layer.num_weights + layer.out_features * (layer.out_features + layer.size**2)
     return 64 * values + 4 * MAX_TABLE_BYTES
-
-
-class _MadeOn(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
-    versions: dict[str, str] = {}
-
-
-class _Tables(BaseModel):
-    metrics: list[str]
-    timing: list[str]
-    diagnostics: list[str]
-
-
-class _Header(BaseModel):
-    is_final: StrictBool
-    made_on: _MadeOn
-    tables: _Tables
-
-
-def _check_tables(tables: dict[str, list[str]], run: RunConfig) -> None:
-    """Raises ValueError if the tables are not of the files that they become."""
-    for lines in tables.values():
-        if not all(line.endswith("\n") and line[:-1].isprintable() for line in lines):
-            raise ValueError("a line of its tables is none")
-    parse_metrics("".join([run.metrics_header, *tables["metrics"]]))
-    parse_timing("".join([TIMING_HEADER, *tables["timing"]]))
-    parse_diagnostics("".join([DIAGNOSTICS_HEADER, *tables["diagnostics"]]))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return printable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-    return printable(str(error))

@@ -5,11 +5,14 @@ from typing import Literal
 
 from bncompare.config import MAX_BYTES
 
+CHECKPOINTS = ("checkpoint.pt", "checkpoint-before.pt")  # the one before, should the last be damaged
 FILES = (  # result.json first: a folder that loses files is not finished
-    *("result.json", "checkpoint.pt", "checkpoint-before.pt", "config.yaml", "environment.json"),
+    *("result.json", *CHECKPOINTS, "config.yaml", "environment.json"),
     *("metrics.csv", "timing.csv", "diagnostics.csv", "curves.png", "best.safetensors"),
 )
-CHECKPOINTS = ("checkpoint.pt", "checkpoint-before.pt")  # the one before, should the last be damaged
+# A finished run that loses one of them is finished, and the same command writes it again: not worth the wait for the
+# disk, which is most of what a tiny run costs.
+REPLACEABLE = ("config.yaml", "environment.json", "timing.csv", "curves.png")
 
 State = Literal["finished", "begun", "extends", "damaged", "new", "unreadable"]
 
@@ -17,7 +20,5 @@ MAX_TEXT_BYTES = MAX_BYTES  # of config.yaml and the JSON files
 MAX_NUMBER = 1e100  # far beyond float32
 MAX_COLUMNS = 100
 
-TIMING_HEADER = "epoch,step,seconds,examples_per_second\n"
-DIAGNOSTICS_HEADER = "epoch,step,layer,quantity,value\n"
 MEASURED = re.compile(r"[ -~αβγσ‖]{1,120}")  # a layer or a quantity, which goes to the terminal
 COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}(/[A-Za-z0-9_]{1,40})?")  # becomes a file name

@@ -110,7 +110,7 @@ def mean_sd(values: list[float], digits: int) -> str:
 
 def value(run: LoadedRun, evaluation: str, metric: str) -> float:
     assert run.result
-    number = run.result[evaluation][metric]
+    number = getattr(run, evaluation)(metric)
     assert isinstance(number, float)
     return number
 
@@ -747,7 +747,7 @@ def test_show_prints_config_metrics_and_norms(runs: list[Path]) -> None:
     start = table.index(["metric", "best", "last"])
     names = ["epoch", "step", "train/loss", "val/loss", "lr", "test/loss"]
     assert run.result
-    expected = [[name, *(f"{run.result[at][name]:.6g}" for at in ("best", "last"))] for name in names]
+    expected = [[name, *(f"{number(name):.6g}" for number in (run.best, run.last))] for name in names]
     assert table[start + 1 : start + 7] == expected
     norms = read_norm_parameters(runs[1])["hidden.0.norm"]
     rows = []

@@ -15,6 +15,7 @@ import pytest
 
 from bncompare.errors import StorageError, UserError
 from bncompare.extras.tensorboard import write_event_files
+from bncompare.runs.documents import Result
 from bncompare.runs.read import LoadedRun
 from bncompare.runs.rows import Runs, csv_lines
 
@@ -28,7 +29,8 @@ def make_run(folder: Path, variant: str = "batch", seed: int = 0, **changes: Any
     (path / "environment.json").write_text(json.dumps({"started": STARTED}))
     metrics = {"epoch": [0.5, 1.0, 1.5], "step": [5.0, 10.0, 15.0], "val/loss": [0.1 + 0.2, 1e-300, math.nan]}
     best = {"epoch": 1.0, "step": 10, "val/loss": 1e-300, "test/accuracy": 0.75}
-    result = {"status": "completed", "best": best, "last": {"epoch": 1.5, "step": 15, "test/accuracy": 0.5}}
+    last = {"epoch": 1.5, "step": 15, "test/accuracy": 0.5}
+    result = Result.model_validate({"status": "completed", "best": best, "last": last})
     config = {"variant": {"label": variant, "settings": {"model.norm": {"kind": variant, "eps": 0.1}}}}
     run = LoadedRun(path, "e", variant, 0, seed, config, metrics, 3.5, result, [1.0, 2.0, 3.5])
     return replace(run, **changes)

@@ -19,9 +19,11 @@ from bncompare.comparison.verdicts import compare_by, rounded, verdict_lines
 from bncompare.config.claims import Claim
 from bncompare.config.metrics import Metric
 from bncompare.errors import UserError
+from bncompare.runs.documents import Result
 from bncompare.runs.experiments import compared_keys, experiments
 from bncompare.runs.read import LoadedRun
 
+DIVERGED = Result.model_validate({"status": "diverged", "best": {}, "last": {}})
 LR, NORM = "training.optimizer.lr", "model.norm"
 NONE = [0.72, 0.70, 0.73, 0.71, 0.70, 0.72]
 BATCH = [0.30, 0.31, 0.29, 0.30, 0.31, 0.30]
@@ -589,7 +591,8 @@ def test_the_test_set_never_chooses() -> None:
     runs = grid(GRID)
     for r in runs:
         if r.variant in ("none lr=0.01", "batch lr=0.01") and r.result:
-            r.result["best"] = r.result["best"] | {"test/accuracy": 1.0, "test/loss": 0.0}
+            assert r.result.best is not None
+            r.result.best.update({"test/accuracy": 1.0, "test/loss": 0.0})
     for metric in ("test/accuracy", "test/loss"):
         assert compare(runs, metric).variants == ["none lr=0.1", "batch lr=1.0"]
 
@@ -699,10 +702,7 @@ def test_never_reached() -> None:
 def test_diverging_after_the_threshold_is_not_fast() -> None:
     """Six runs that cross the threshold at once and then diverge make a variant slower, and are in no mean time."""
     steady = curves(none=[[8.0, 6.0, 4.0 + 0.1 * i, 2.0] for i in range(6)], batch=[[1.0, 0.5, math.nan]] * 6)
-    runs = [
-        dataclasses.replace(r, result={"status": "diverged", "best": {}, "last": {}}) if r.variant == "batch" else r
-        for r in steady
-    ]
+    runs = [dataclasses.replace(r, result=DIVERGED) if r.variant == "batch" else r for r in steady]
     speed = convergence_of(runs, "val/loss", threshold=5.0)
     assert speed.epochs.variants[1].missing == {"diverged": 6}
     assert speed.epochs.pairs[0].verdict == "worse"
@@ -711,7 +711,7 @@ def test_diverging_after_the_threshold_is_not_fast() -> None:
 def test_diverged_runs_do_not_set_the_threshold() -> None:
     """The threshold is of the runs that ended well; a diverged one is counted, and has no area."""
     good = curves(none=[[8.0, 4.0, 2.0]], batch=[[4.0, 2.0, 1.0]])
-    wild = dataclasses.replace(good[0], seed=1, result={"status": "diverged", "best": {}, "last": {}})
+    wild = dataclasses.replace(good[0], seed=1, result=DIVERGED)
     wild = dataclasses.replace(wild, metrics=good[0].metrics | {"val/loss": [8.0, 9.0, math.nan]})
     speed = convergence_of([*good, wild], "val/loss")
     assert speed.threshold == 2.0

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -16,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import Ended, call
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
-from bncompare.execution.plan import plan_runs
+from bncompare.execution.plan import Planned, plan_runs
 from bncompare.execution.sweep import Event, run_experiment
 from bncompare.runs.folder import RunStore
 from bncompare.runs.read import read_runs
@@ -61,6 +63,45 @@ def one_run(folder: Path) -> list[RunConfig]:
 def finish(runs: list[RunConfig], folder: Path, **options: Any) -> list[Event]:
     """Train what is not finished."""
     return list(run_experiment(plan_runs(runs, RunStore(folder)), data_dir=None, **options))
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of one run's folder, to be spoilt."""
+
+    runs: list[RunConfig]
+    root: Path
+
+    @property
+    def path(self) -> Path:
+        """The run's own folder."""
+        return RunStore(self.root).run(self.runs[0]).path
+
+    def plan(self) -> Planned:
+        """What the next call finds."""
+        (planned,) = plan_runs(self.runs, RunStore(self.root))
+        return planned
+
+    def finish(self) -> list[Event]:
+        """Train it unless it is finished."""
+        return finish(self.runs, self.root)
+
+    def train(self, *options: str) -> Ended:
+        """`bncompare train …` of this run."""
+        config = self.root.parent / "tiny.yaml"
+        one = ("--seeds", "1", "--jobs", "1", "--select", "2/2")
+        return call("train", config, "--runs", self.root, *one, *options)
+
+    def files(self) -> dict[str, bytes]:
+        """What is in its files."""
+        return {path.name: path.read_bytes() for path in self.path.iterdir()}
+
+
+def copy(root: Path, folder: Path) -> Copy:
+    """A copy of a folder with one run, at `folder`/runs."""
+    folder.mkdir(exist_ok=True)
+    shutil.copytree(root, folder / "runs")
+    return Copy(one_run(folder), folder / "runs")
 
 
 def content(folder: Path) -> dict[str, bytes]:

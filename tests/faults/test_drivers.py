@@ -166,7 +166,7 @@ def test_a_driver_takes_over_from_one_that_died(whole: Path, tmp_path: Path) -> 
 
     first = fork(train_a_bit_and_hang)
     deadline = time.monotonic() + 30
-    while stopped.state != "begun":
+    while stopped.examine().state != "begun":
         assert time.monotonic() < deadline
         time.sleep(0.01)
     seen: list[Any] = []

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import content, finish, fork, tiny, unreadable, wait
+from harness import content, copy, finish, fork, tiny, unreadable, wait
 from kit import call
 
 from bncompare.config.expand import load_experiment
@@ -91,15 +91,12 @@ def test_a_run_whose_folder_cannot_be_written(tmp_path: Path, runs: list[RunConf
     odd.parent.mkdir(parents=True)
     FAILING[case](odd)
     before = everything(root)
-    ended = call("train", str(tmp_path / "tiny.yaml"), "--seeds", "1", "--jobs", "1", "--runs", str(root))
-    code, err = ended.code, ended.err
-    lines = err.splitlines()
-    assert code == 1
+    ended = call("train", tmp_path / "tiny.yaml", "--seeds", "1", "--jobs", "1", "--runs", root)
+    lines = ended.err.splitlines()
+    assert ended.code == 1
     (line,) = [line for line in lines if "FAILED" in line]
     name, reason = line.split("] ")[1].split(": FAILED: ")
-    assert name == "tiny none seed 0"
-    assert odd.name in reason
-    assert line.isprintable()
+    assert (name, odd.name in reason, line.isprintable()) == ("tiny none seed 0", True, True)
     assert lines[-2:] == ["1 of 2 runs failed:", f"  {name}: {reason}"]
     assert (good / "result.json").is_file()
     assert before <= everything(root)
@@ -112,14 +109,7 @@ def test_what_a_person_put_into_the_folder_stays(tmp_path: Path, runs: list[RunC
     root = tmp_path / "runs"
     path = RunStore(root).run(runs[0]).path
     (path / ".ipynb_checkpoints").mkdir(parents=True)
-    theirs = [
-        ".notes",
-        ".metrics.csv.backup-1",
-        ".metrics.csv.swp",
-        "notes.txt",
-        ".result.json",
-        "metrics.csv.abcd1234",
-    ]
+    theirs = [".notes", ".metrics.csv.backup-1", ".metrics.csv.swp", ".result.json", "metrics.csv.abcd1234"]
     ours = [".metrics.csv.abcd1234", ".best.safetensors.a_b0c_d9", ".checkpoint-before.pt.zzzzzzzz"]
     for name in [*theirs, *ours]:
         (path / name).write_text("")
@@ -152,12 +142,12 @@ def test_a_run_that_cannot_be_kept_is_not_trained_on(tmp_path: Path, num_process
     assert path.read_text() == "mine"
 
 
-def test_a_checkpoint_that_cannot_be_read_after_a_death(tmp_path: Path, begun: Path, runs: list[RunConfig]) -> None:
+def test_a_checkpoint_that_cannot_be_read_after_a_death(tmp_path: Path, begun: Path) -> None:
     """A run whose process died and whose checkpoint cannot be read fails; the sweep goes on."""
-    shutil.copytree(begun, tmp_path / "runs")
-    folder = RunStore(tmp_path / "runs").run(runs[1])
+    copied = copy(begun, tmp_path)
+    folder = RunStore(copied.root).run(copied.runs[0])
     with unreadable(folder.path / "checkpoint.pt", 5):
-        following, result = Attempt(Job(0, runs[1], None)).after_death(
+        following, result = Attempt(Job(0, folder.config, None)).after_death(
             lambda job: Job(job.number, job.run, folder.resume()), "its process was killed"
         )
     assert following is None
@@ -273,11 +263,10 @@ def test_a_read_only_folder(ordinary: Path) -> None:
     (ordinary / "runs").mkdir(mode=0o500)
 
     def train() -> None:
-        ended = call("train", str(ordinary / "tiny.yaml"), "--runs", str(ordinary / "runs"), "--jobs", "1")
-        code, err = ended.code, ended.err
-        assert code == 1
-        (line,) = err.splitlines()
-        assert line.startswith(f"error: {ordinary / 'runs'}")
-        assert line.endswith("cannot be written: Permission denied")
+        ended = call("train", ordinary / "tiny.yaml", "--runs", ordinary / "runs", "--jobs", "1")
+        assert ended.code == 1
+        assert ended.err.startswith(f"error: {ordinary / 'runs'}")
+        assert ended.err.endswith("cannot be written: Permission denied\n")
+        assert ended.err.count("\n") == 1
 
     assert as_ordinary(ordinary, train) == 0

@@ -10,22 +10,15 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from harness import content, finish, fork, tiny, wait
+from kit import ROOT, Ended
 
 from bncompare import cli
 
 STREAMS = ("stdin", "stdout", "stderr")
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
 
 
 def closed(descriptor: int) -> None:
@@ -198,7 +191,7 @@ def test_interrupted_while_it_loads(tmp_path: Path, seconds: float) -> None:
 )
 def test_interrupted_in_the_first_import(entry: str) -> None:
     """Ctrl-C before anything else is there, with `python -m bncompare` and with the script that pip installs."""
-    scripts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     interrupt = """if True:
         import os, signal, sys
         class Interrupt:

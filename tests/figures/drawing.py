@@ -15,7 +15,7 @@ from bncompare.config import Metric
 from bncompare.figures.catalogue import experiment_figures
 from bncompare.figures.style import NamedFigure
 from bncompare.figures.sweeps import sweep_figures
-from bncompare.runs import Diagnostic, LoadedRun
+from bncompare.runs import LoadedRun, Result
 
 NAN, INF = math.nan, math.inf
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
@@ -55,7 +55,8 @@ def run(
     result = None
     if status != "unfinished":
         ends = {"best": best, "last": -1}
-        result = {"status": status} | {end: {name: of[i] for name, of in columns.items()} for end, i in ends.items()}
+        values_at = {end: {name: of[i] for name, of in columns.items()} for end, i in ends.items()}
+        result = Result.model_validate({"status": status, **values_at})
     settings = {"model.norm": variant} if settings is None else settings
     config: dict[str, Any] = {"variant": {"label": variant, "settings": settings}, "data": {"validation": 0.2}}
     elapsed = [0.5 * epoch for epoch in epochs]

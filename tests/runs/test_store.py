@@ -2,34 +2,26 @@
 
 import errno
 import fcntl
-import json
 import math
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kit import TINY, strict
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.errors import StorageError, UserError
-from bncompare.runs import folder as store
+from bncompare.execution.plan import plan_runs
+from bncompare.execution.sweep import run_experiment
 from bncompare.runs.files import write_atomic, write_output
-from bncompare.runs.folder import Run, RunStore
+from bncompare.runs.folder import RunFolder, RunStore
+from bncompare.runs.layout import FILES
 from bncompare.runs.read import read_run
-from bncompare.runs.tables import parse_metrics
 
-TINY = """\
-name: tiny
-seeds: 2
-data: {name: random_regression, samples: 32, test_samples: 16, features: 3, validation: 8}
-model: {name: mlp, hidden: [4]}
-training: {epochs: 2, batch_size: 8, device: cpu, optimizer: {name: sgd, lr: 0.1}}
-compare: {model.norm: [none, batch]}
-"""
 VALUES = {"train/loss": 0.5, "val/loss": 0.25, "train/accuracy": 0.75, "val/accuracy": 0.5, "lr": 0.1}
 
 
@@ -46,7 +38,13 @@ def configs() -> list[RunConfig]:
     return expand()
 
 
-def write_run(run: Run, status: str | None = "completed", evaluations: int = 2) -> Run:
+@pytest.fixture
+def run(tmp_path: Path, configs: list[RunConfig]) -> RunFolder:
+    """A folder that is not there yet."""
+    return RunStore(tmp_path).run(configs[0])
+
+
+def write_run(run: RunFolder, status: str | None = "completed", evaluations: int = 2) -> RunFolder:
     """What training leaves: two evaluations, a checkpoint and, with a status, a result."""
     run.begin({"versions": {}})
     for i in range(1, evaluations + 1):
@@ -57,22 +55,6 @@ def write_run(run: Run, status: str | None = "completed", evaluations: int = 2) 
         result = {"status": status, "steps": 3 * evaluations, "best": best, "last": best | {"val/loss": math.nan}}
         run.finish(result, b"weights", b"png", b"snapshot")
     return run
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, configs: list[RunConfig]) -> Path:
-    """A folder with four finished runs; not to be changed."""
-    root = tmp_path_factory.mktemp("finished") / "runs"
-    for config in configs:
-        write_run(RunStore(root).run(config))
-    return root
-
-
-@pytest.fixture
-def runs(tmp_path: Path, finished: Path, configs: list[RunConfig]) -> list[Run]:
-    """Four finished runs below tmp_path/runs."""
-    shutil.copytree(finished, tmp_path / "runs")
-    return [RunStore(tmp_path / "runs").run(config) for config in configs]
 
 
 # ---------------------------------------------------------------- write_atomic
@@ -88,45 +70,28 @@ def test_write_replaces_the_whole_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["replace", "fsync", "chmod"])
-@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize("before", [{"result.json": b"old"}, {}])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), SystemExit(143)])
 def test_a_failed_write_leaves_what_was_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, exists: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, before: dict[str, bytes], error: BaseException
 ) -> None:
-    """A full disk is a StorageError that names the file; the old file stays and no temporary one is left."""
+    """A full disk is a StorageError that names the file, and a signal handler may exit in the midst of a write: the
+    old file stays and no temporary one is left."""
     path = tmp_path / "result.json"
-    if exists:
-        path.write_bytes(b"old")
+    for content in before.values():
+        path.write_bytes(content)
 
     def fail(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise error
 
     monkeypatch.setattr(os, call, fail)
-    with pytest.raises(StorageError) as raised:
+    with pytest.raises((StorageError, SystemExit)) as raised:
         write_atomic(path, b"new")
-    monkeypatch.undo()
-    assert str(raised.value) == f"{path}: cannot be written: No space left on device"
-    assert os.listdir(tmp_path) == (["result.json"] if exists else [])
-    assert not exists or path.read_bytes() == b"old"
+    assert str(raised.value) in (f"{path}: cannot be written: No space left on device", "143")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_an_interrupted_write_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SystemExit out of a signal handler, in the midst of a write, leaves the old file alone."""
-    path = tmp_path / "a"
-    path.write_bytes(b"old")
-
-    def interrupt(*_: object) -> None:
-        raise SystemExit(143)
-
-    monkeypatch.setattr(os, "fsync", interrupt)
-    with pytest.raises(SystemExit):
-        write_atomic(path, b"new")
-    assert os.listdir(tmp_path) == ["a"]
-    assert path.read_bytes() == b"old"
-
-
-def test_the_content_is_on_disk_before_the_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configs: list[RunConfig]
-) -> None:
+def test_the_content_is_on_disk_before_the_name(monkeypatch: pytest.MonkeyPatch, run: RunFolder) -> None:
     """fsync of the file, then the rename, then fsync of the folder: a power cut leaves the old or the new file."""
     calls = []
     fsync, replace = os.fsync, os.replace
@@ -141,18 +106,13 @@ def test_the_content_is_on_disk_before_the_name(
 
     monkeypatch.setattr(os, "fsync", record_fsync)
     monkeypatch.setattr(os, "replace", record_replace)
-    run = RunStore(tmp_path).run(configs[0])
     run.begin({})
     assert calls == ["replace", "replace", "fsync folder"]  # nothing yet that the same command would not write again
     calls.clear()
     run.append(1.0, 3, VALUES, 0.5, 100.0)
     run.save(b"snapshot")
-    before, timing, metrics, checkpoint = (
-        ["replace"],
-        ["replace"],
-        ["fsync file", "replace"],
-        ["fsync file", "replace"],
-    )
+    before = timing = ["replace"]
+    metrics = checkpoint = ["fsync file", "replace"]
     assert calls == [*before, *timing, *metrics, *checkpoint, "fsync folder"]
     calls.clear()
     run.finish({"status": "completed"}, b"weights", b"figure", b"snapshot")
@@ -161,15 +121,12 @@ def test_the_content_is_on_disk_before_the_name(
     assert calls[:-3] == [*before, *timing, *metrics, *curves, *weights, *checkpoint, "fsync folder"]
 
 
-def test_an_error_names_the_file_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["folder", "no/result.json"])
+def test_an_error_names_the_file_asked_for(tmp_path: Path, name: str) -> None:
     """Where the system's error names the temporary file, ours names the one that was to be written."""
-    (tmp_path / "result.json").mkdir()
-    with pytest.raises(StorageError) as raised:
-        write_atomic(tmp_path / "result.json", b"new")
-    assert str(tmp_path / "result.json") in str(raised.value)
-    with pytest.raises(StorageError) as raised:
-        write_atomic(tmp_path / "no" / "result.json", b"new")
-    assert str(tmp_path / "no" / "result.json") in str(raised.value)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StorageError, match=f"^{tmp_path / name}: cannot be written: "):
+        write_atomic(tmp_path / name, b"new")
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
@@ -255,56 +212,39 @@ def test_folder_name(tmp_path: Path, configs: list[RunConfig], label: str, slug:
 # ---------------------------------------------------------------- Run
 
 
-def test_state(tmp_path: Path, configs: list[RunConfig]) -> None:
+def test_state(run: RunFolder) -> None:
     """new → begun with a checkpoint → finished with a result; a failed run is not finished."""
-    run = RunStore(tmp_path).run(configs[0])
-    assert run.state == "new"
+    assert run.examine().state == "new"
     run.begin({})
-    assert run.state == "new"
+    assert run.examine().state == "new"
     run.save(b"")
-    assert run.state == "begun"
+    assert run.examine().state == "begun"
     run.fail({"status": "failed", "error": "boom"})
-    assert run.state == "begun"
+    assert run.examine().state == "begun"
+    run.begin({})
+    assert not (run.path / "result.json").exists()  # while a run trains there is none of an earlier attempt
     for step, status in ((3, "diverged"), (6, "completed")):
         run.append(step / 3, step, VALUES, 0.5, 100.0)
         run.finish({"status": status, "steps": step}, None, b"png", b"snapshot")
-        assert run.state == "finished"
+        assert run.examine().state == "finished"
     run.clear()
-    assert run.state == "new"
+    assert run.examine().state == "new"
     assert list(run.path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "{",
-        "\xff\xfe",
-        "{}",
-        "[]",
-        "null",
-        "3",
-        '"completed"',
-        '{"status": 1}',
-        pytest.param("[" * 100_000, id="deep"),
-    ],
-)
-def test_a_damaged_result_is_not_a_finished_run(tmp_path: Path, configs: list[RunConfig], content: str) -> None:
+DAMAGED = ["", "{", "\xff\xfe", "{}", "[]", "null", "3", '"completed"', '{"status": 1}', "[" * 100_000]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_result_is_not_a_finished_run(run: RunFolder, content: str) -> None:
     """A run whose result.json says nothing sensible is trained again: nothing comes after its last checkpoint."""
-    run = write_run(RunStore(tmp_path).run(configs[0]))
+    write_run(run)
     (run.path / "result.json").write_text(content, encoding="latin-1")
     found = run.examine()
     assert (found.state, found.checkpoint) == ("damaged", None)
     (problem,) = found.problems
     assert problem.startswith(f"{run.path}: damaged: ")
     assert problem.endswith("; the run starts over")
-
-
-def test_beginning_again_forgets_the_result(tmp_path: Path, configs: list[RunConfig]) -> None:
-    """While a run trains there is no result.json of an earlier attempt."""
-    run = write_run(RunStore(tmp_path).run(configs[0]), status="failed")
-    run.begin({})
-    assert not (run.path / "result.json").exists()
 
 
 def test_resume_gives_back_what_was_saved(tmp_path: Path, configs: list[RunConfig]) -> None:
@@ -319,52 +259,44 @@ def test_resume_gives_back_what_was_saved(tmp_path: Path, configs: list[RunConfi
     checkpoint = second.resume()
     assert checkpoint is not None
     assert (checkpoint.snapshot, checkpoint.made_on, checkpoint.is_final) == (snapshot, {"machine": "m"}, False)
-    assert len(second.metrics_lines) == len(second.timing_lines) == 1
+    assert [len(lines) for lines in second.tables.lines.values()] == [1, 1, 0]
     second.append(2.0, 6, VALUES, 0.5, 100.0)
-    assert second.metrics_csv == first.metrics_csv
+    assert second.tables == first.tables
 
 
-def test_no_checkpoint(tmp_path: Path, configs: list[RunConfig]) -> None:
-    """Without a checkpoint there is nothing to resume."""
-    assert RunStore(tmp_path).run(configs[0]).resume() is None
-
-
-@pytest.mark.parametrize("cut", [0, 1, 31, 32, 33, 40, -1])
-def test_a_truncated_checkpoint_is_not_resumed(tmp_path: Path, configs: list[RunConfig], cut: int) -> None:
+@pytest.mark.parametrize("cut", [None, 0, 1, 31, 32, 33, 40, -1])
+def test_a_truncated_checkpoint_is_not_resumed(tmp_path: Path, run: RunFolder, cut: int | None) -> None:
     """A checkpoint cut off anywhere is as good as none."""
-    run = write_run(RunStore(tmp_path).run(configs[0]), status=None)
-    checkpoint = run.path / "checkpoint.pt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:cut])
-    again = RunStore(tmp_path).run(configs[0])
+    checkpoint = write_run(run, status=None).path / "checkpoint.pt"
+    if cut is None:
+        checkpoint.unlink()
+    else:
+        checkpoint.write_bytes(checkpoint.read_bytes()[:cut])
+    again = RunStore(tmp_path).run(run.config)
     assert again.resume() is None
-    assert again.metrics_lines == []
+    assert again.tables.lines["metrics"] == []
 
 
-def test_a_flipped_bit_anywhere_is_noticed(tmp_path: Path, configs: list[RunConfig]) -> None:
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path: Path, run: RunFolder) -> None:
     """The checksum covers every byte of a checkpoint."""
-    run = write_run(RunStore(tmp_path).run(configs[0]), status=None)
+    write_run(run, status=None)
     checkpoint = run.path / "checkpoint.pt"
     content = checkpoint.read_bytes()
     for i in range(len(content)):
         checkpoint.write_bytes(content[:i] + bytes([content[i] ^ 1 << i % 8]) + content[i + 1 :])
-        assert RunStore(tmp_path).run(configs[0]).resume() is None
+        assert RunStore(tmp_path).run(run.config).resume() is None
     checkpoint.write_bytes(content + b"\0")
-    assert RunStore(tmp_path).run(configs[0]).resume() is None
+    assert RunStore(tmp_path).run(run.config).resume() is None
 
 
-def reject(constant: str) -> None:
-    raise AssertionError(f"{constant} is not JSON")
-
-
-def test_result_is_strict_json(tmp_path: Path, configs: list[RunConfig]) -> None:
+def test_result_is_strict_json(run: RunFolder) -> None:
     """NaN and infinity, which JSON lacks, are null, at any depth."""
-    run = RunStore(tmp_path).run(configs[0])
     run.begin({})
     result = {"status": "diverged", "last": {"loss": math.nan, "more": [math.inf, -math.inf, 1.5]}, "best": None}
     run.finish(result, None, b"png", b"snapshot")
     text = (run.path / "result.json").read_text()
     last = {"loss": None, "more": [None, None, 1.5]}
-    assert json.loads(text, parse_constant=reject) == {"status": "diverged", "last": last, "best": None}
+    assert strict(text) == {"status": "diverged", "last": last, "best": None}
     assert text.endswith("}\n")
 
 
@@ -389,13 +321,12 @@ def test_columns_of_metrics(tmp_path: Path, overrides: list[str], header: str) -
     assert (run.path / "timing.csv").read_text() == timing
 
 
-def test_metrics_are_written_exactly(tmp_path: Path, configs: list[RunConfig]) -> None:
+def test_metrics_are_written_exactly(run: RunFolder) -> None:
     """A float read back from metrics.csv is the float that was measured, NaN and infinity included."""
-    run = RunStore(tmp_path).run(configs[0])
     values = [0.1 + 0.2, 1e-300, math.inf, -math.inf, 5e-324]
     for i, value in enumerate(values):
         run.append(i / 3, i, {"train/loss": value, "val/loss": math.nan, "lr": 0.1}, 0.0, 0.0)
-    metrics = parse_metrics(run.metrics_csv)
+    metrics = run.tables.columns()
     assert metrics["train/loss"] == values
     assert all(math.isnan(value) for value in metrics["val/loss"])
 
@@ -413,33 +344,20 @@ def test_order_of_files_in_a_real_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configs: list[RunConfig]
 ) -> None:
     """config.yaml comes first and result.json last, so that *finished* means all the others are there."""
-    from bncompare.execution.plan import plan_runs
-    from bncompare.execution.sweep import run_experiment
-
     names: list[str] = []
+    replace = os.replace
 
-    def record(path: Path, content: bytes, *, lasting: bool) -> None:
-        names.append(path.name)
-        write_atomic(path, content, lasting=lasting)
+    def record(source: str, target: Path) -> None:
+        names.append(target.name)
+        replace(source, target)
 
-    monkeypatch.setattr(store, "write_atomic", record)
+    monkeypatch.setattr(os, "replace", record)
     events = list(run_experiment(plan_runs(configs[:1], RunStore(tmp_path)), data_dir=None))
     assert len([event for event in events if event.record]) == 2
-    assert names[0] == "config.yaml"
-    assert names.index("result.json") == len(names) - 1
-    tables = ["metrics.csv", "timing.csv"]
-    files = [
-        "config.yaml",
-        "environment.json",
-        *tables,
-        "curves.png",
-        "checkpoint.pt",
-        "best.safetensors",
-        "result.json",
-    ]
-    assert sorted(set(names)) == sorted(files)
+    assert (names[0], names.index("result.json")) == ("config.yaml", len(names) - 1)
     (folder,) = (tmp_path / "tiny").iterdir()
-    assert sorted(os.listdir(folder)) == sorted(files)
+    left = set(names) - {"checkpoint-before.pt"}
+    assert left == set(os.listdir(folder)) == set(FILES) - {"diagnostics.csv", "checkpoint-before.pt"}
 
 
 def test_a_folder_is_read_as_it_was_written(tmp_path: Path, configs: list[RunConfig]) -> None:
@@ -456,12 +374,10 @@ def test_a_folder_is_read_as_it_was_written(tmp_path: Path, configs: list[RunCon
     assert run.environment == {"versions": {}}
 
 
-def test_an_unfinished_run_is_read(tmp_path: Path, configs: list[RunConfig]) -> None:
+def test_an_unfinished_run_is_read(run: RunFolder) -> None:
     """A run with a checkpoint but no result is unfinished and has no best."""
-    run = read_run(write_run(RunStore(tmp_path).run(configs[0]), status=None).path)
-    assert run.status == "unfinished"
-    assert run.best("val/loss") is None
-    assert run.metrics["step"] == [3, 6]
+    read = read_run(write_run(run, status=None).path)
+    assert (read.status, read.best("val/loss"), read.metrics["step"]) == ("unfinished", None, [3, 6])
 
 
 @pytest.mark.parametrize(
@@ -501,11 +417,8 @@ def test_one_writer(tmp_path: Path, configs: list[RunConfig]) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_lock_that_cannot_be_had(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configs: list[RunConfig], number: int
-) -> None:
+def test_a_lock_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, run: RunFolder, number: int) -> None:
     """A file system without locks is an error about locking, and leaves no file open."""
-    run = RunStore(tmp_path).run(configs[0])
     descriptors = list[int]()
 
     def fail(descriptor: int, operation: int) -> None:
