@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bncompare.options import MAX_SCALE, Count, PositiveInt, Section, must_be
+from bncompare.options import MAX_SCALE, Count, PositiveInt, Section, must_be, one_of
 
 Validation = Annotated[
     Literal["test"] | Count | Annotated[float, Field(gt=0, lt=1)],
@@ -137,4 +137,4 @@ class Images(DataSection):
         return True
 
 
-Data = Annotated[RandomRegression | Images, Field(discriminator="name")]
+Data = Annotated[RandomRegression | Images, one_of("name", RandomRegression, Images)]

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from bncompare.config.metrics import Metric
 from bncompare.config.model import Probability
-from bncompare.options import MAX_NUMBER, Count, NonNegative, Positive, PositiveInt, Section, must_be, shorthand
+from bncompare.options import MAX_NUMBER, Count, NonNegative, Positive, PositiveInt, Section, must_be, one_of
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +73,7 @@ class Adam(Section):
         return optimizer(groups, betas=(self.betas[0], self.betas[1]), fused=fused, **options)
 
 
-Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]
+Optimizer = Annotated[SGD | Adam, one_of("name", SGD, Adam)]
 
 Gamma = Annotated[float, Field(gt=0, le=1)]
 
@@ -196,8 +196,10 @@ class ReduceOnPlateau(Schedule):
         return ReduceLROnPlateau(optimizer, mode, **options)
 
 
-_Schedulers = ConstantLR | StepLR | MultiStepLR | ExponentialLR | CosineLR | ReduceOnPlateau
-Scheduler = Annotated[_Schedulers, Field(discriminator="name"), shorthand("name", _Schedulers | str)]
+Scheduler = Annotated[
+    Schedule,
+    one_of("name", ConstantLR, StepLR, MultiStepLR, ExponentialLR, CosineLR, ReduceOnPlateau, short=True),
+]
 
 
 class EarlyStopping(Section):
@@ -246,8 +248,9 @@ class ClassClusteredSampler(Section):
         return torch.cat([shuffled.flatten(), order[rest]])
 
 
-_Samplers = ShuffledSampler | ClassClusteredSampler
-Sampler = Annotated[_Samplers, Field(discriminator="name"), shorthand("name", _Samplers | str)]
+Sampler = Annotated[
+    ShuffledSampler | ClassClusteredSampler, one_of("name", ShuffledSampler, ClassClusteredSampler, short=True)
+]
 
 
 class Training(Section):

@@ -4,11 +4,11 @@ Importing this imports no torch, so that configs are checked without it; `build`
 """
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bncompare.options import Positive, Section, must_be
+from bncompare.options import Positive, Section, must_be, tags
 
 if TYPE_CHECKING:
     from torch import nn
@@ -168,7 +168,7 @@ def register_norm(norm: type[NoNorm] | type[Norm]) -> None:
     For norms of your own: import the module that calls this, then use bncompare from Python. A config never names
     code to import.
     """
-    (kind,) = get_args(norm.model_fields["kind"].annotation)
+    (kind,) = tags(norm, "kind")
     if kind in NORMS:
         raise ValueError(f"there is a norm {kind!r} already: {NORMS[kind].__name__}")
     NORMS[kind] = norm
