@@ -97,7 +97,7 @@ class OneOf:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """To pydantic a function; to editors, what people may write."""
         sections = dict.fromkeys(self.choices.values())
-        written: Any = Union[(*sections, str)]  # noqa: UP007
+        written: Any = Union[(*sections, str)]
         if not self.short:
             written = Annotated[Union[tuple(sections)], Field(discriminator=self.key)]  # noqa: UP007
         schema = handler.generate_schema(written)

@@ -2,18 +2,14 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 
-from bncompare.config.data import RandomRegression
-from bncompare.config.keys import KeyPath
+from bncompare.config.keys import KeyPath, Problem
 from bncompare.config.layers import Layer, layers
 from bncompare.config.measured import measured, plan
-from bncompare.config.model import LeNet
 from bncompare.config.run import RunConfig
-from bncompare.config.training import SGD, ClassClusteredSampler, MultiStepLR, ReduceOnPlateau
 from bncompare.norms import BatchFamily, NoNorm, Norm
 from bncompare.probes import repeated
-
-Problem = tuple[KeyPath, str]
 
 MAX_RUNS = 10_000
 MAX_TABLE_BYTES = 32 * 1024 * 1024  # of metrics.csv and of diagnostics.csv: a larger one is not read
@@ -23,12 +19,15 @@ NUMBER_BYTES = 25  # of a number and a comma, at most
 def check_run(run: RunConfig) -> list[Problem]:
     """Every problem of one run, as (path of the key, what is wrong)."""
     problems = [*_check_seeds(run), *_check_data(run), *_check_training(run), *_check_monitors(run)]
-    if isinstance(run.model, LeNet) and isinstance(run.data, RandomRegression):
-        problems.append((("model", "name"), "lenet needs images (mnist, fashion_mnist); use mlp"))
+    problems += _below(("model",), run.model.problems(run.data.input_shape))
     if not any(map(is_fundamental, problems)):
         planned = layers(run)
         problems += [*_check_norm(run, planned), *_check_diagnostics(run, planned), *_check_tables(run)]
     return problems
+
+
+def _below(section: KeyPath, problems: Iterable[Problem]) -> list[Problem]:
+    return [((*section, *key), message) for key, message in problems]
 
 
 def is_fundamental(problem: Problem) -> bool:
@@ -65,18 +64,10 @@ def _check_training(run: RunConfig) -> list[Problem]:
         both = training.epochs is not None
         message = "give epochs or steps, not both" if both else "missing: give epochs, or steps"
         problems.append((("training", "epochs"), message))
-    optimizer, scheduler, sampler = training.optimizer, training.scheduler, training.sampler
-    if isinstance(sampler, ClassClusteredSampler):
-        if not run.data.is_classification:
-            problems.append((("training", "sampler"), f"class_clustered: {run.data.name} has no classes"))
-        elif training.batch_size == "full" or training.batch_size % sampler.classes_per_batch:
-            message = f"{sampler.classes_per_batch} does not divide the batch size, {training.batch_size}"
-            problems.append((("training", "sampler", "classes_per_batch"), message))
-    if isinstance(optimizer, SGD) and optimizer.nesterov and optimizer.momentum == 0:
-        problems.append((("training", "optimizer", "nesterov"), "needs a momentum above 0"))
-    if isinstance(scheduler, MultiStepLR) and scheduler.milestones != sorted(set(scheduler.milestones)):
-        message = f"must increase, not {scheduler.milestones}"
-        problems.append((("training", "scheduler", "milestones"), message))
+    of_sampler = training.sampler.problems(training.batch_size, run.data.name, has_classes=run.data.is_classification)
+    problems += _below(("training", "sampler"), of_sampler)
+    problems += _below(("training", "optimizer"), training.optimizer.problems())
+    problems += _below(("training", "scheduler"), training.scheduler.problems())
     return problems
 
 
@@ -85,8 +76,7 @@ def _check_monitors(run: RunConfig) -> list[Problem]:
     monitors: dict[KeyPath, str | None] = {("training", "monitor"): training.monitor}
     if training.early_stopping is not None:
         monitors["training", "early_stopping", "monitor"] = training.early_stopping.monitor
-    if isinstance(training.scheduler, ReduceOnPlateau):
-        monitors["training", "scheduler", "monitor"] = training.scheduler.monitor
+    monitors["training", "scheduler", "monitor"] = training.scheduler.watched
     for path, metric in monitors.items():
         if metric is not None and metric not in run.metric_names:
             if metric.endswith("accuracy") and not run.data.is_classification:
@@ -180,6 +170,3 @@ def _check_eval_stats(run: RunConfig, norm: Norm, planned: list[Layer]) -> list[
     if "batch" in chosen and smallest == 1 and any(layer.norm and layer.kind == "dense" for layer in planned):
         return [(("model", "norm"), "evaluation with batch statistics needs 2 examples or more to evaluate on")]
     return []
-
-
-# ---------------------------------------------------------------- claims

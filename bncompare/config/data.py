@@ -1,6 +1,6 @@
 """The `data` section: what is trained on."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -29,6 +29,10 @@ class DataSection(Section):
     @property
     def test_size(self) -> int:
         """Examples in the test set."""
+        raise NotImplementedError
+
+    def small(self, num_examples: int) -> Self:
+        """Some of its kind that take no time and no download; `num_examples` are enough to train on."""
         raise NotImplementedError
 
     @property
@@ -81,6 +85,11 @@ class RandomRegression(DataSection):
         """Examples in the test set."""
         return self.test_samples
 
+    def small(self, num_examples: int) -> Self:
+        """Fewer: half of them may be held out."""
+        samples, test_samples = min(self.samples, 2 * num_examples), min(self.test_samples, num_examples)
+        return self.model_copy(update={"samples": samples, "test_samples": test_samples})
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(features,)"""
@@ -120,6 +129,10 @@ class Images(DataSection):
     def test_size(self) -> int:
         """Examples in the test set."""
         return 500 if self.synthetic else 10_000
+
+    def small(self, num_examples: int) -> Self:
+        """Made-up ones."""
+        return self.model_copy(update={"synthetic": True})
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -1,10 +1,12 @@
 """The `model` section: layers, norm, initial weights."""
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from bncompare.config.keys import Problem
 from bncompare.norms import NORMS, NoNorm, Norm
 from bncompare.options import MAX_SCALE, MAX_WIDTH, OneOf, Section, one_of, shorthand
 
@@ -97,6 +99,10 @@ class ModelSection(Section):
     bias: Literal["auto", "always"] = "auto"
     """`auto` leaves out a layer's bias where a norm with its own β follows directly"""
 
+    def problems(self, input_shape: tuple[int, ...]) -> Iterator[Problem]:
+        """Why it can't take inputs of this shape."""
+        yield from ()
+
 
 class Dropout(Section):
     """Dropout in the hidden layers."""
@@ -129,6 +135,11 @@ class LeNet(ModelSection):
     """padding of the first convolution"""
     pooling: Literal["avg", "max"] = "avg"
     """2×2 pooling after each convolution"""
+
+    def problems(self, input_shape: tuple[int, ...]) -> Iterator[Problem]:
+        """Convolutions need rows and columns."""
+        if len(input_shape) == 1:
+            yield ("name",), "lenet needs images (mnist, fashion_mnist); use mlp"
 
 
 Model = Annotated[MLP | LeNet, one_of("name", MLP, LeNet)]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from bncompare.config.keys import KeyPath, dotted
+from bncompare.config.keys import KeyPath, Problem, dotted
 from bncompare.config.run import ExperimentFile
 from bncompare.config.yaml import Document
 from bncompare.options import OneOf
@@ -54,7 +54,12 @@ def did_you_mean(word: Any, choices: Iterable[str]) -> str:
 
 def describe(error: ValidationError, model: type[BaseModel], document: Document) -> list[str]:
     """One line for each thing that is wrong in `document`, in the order of its lines."""
-    return [line(document, *_explain(detail, model, document.data)) for detail in error.errors()]
+    return [line(document, *problem) for problem in explained(error, model, document)]
+
+
+def explained(error: ValidationError, model: type[BaseModel], document: Document) -> list[Problem]:
+    """The same as problems."""
+    return [_explain(detail, model, document.data) for detail in error.errors()]
 
 
 def line(document: Document, path: KeyPath, message: str) -> str:
@@ -62,7 +67,7 @@ def line(document: Document, path: KeyPath, message: str) -> str:
     return f"{document.place(path)}: {dotted(path)}: {message}" if path else f"{document.place(path)}: {message}"
 
 
-def _explain(detail: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[KeyPath, str]:
+def _explain(detail: ErrorDetails, model: type[BaseModel], data: Any) -> Problem:
     path, kind, value, context = detail["loc"], detail["type"], detail["input"], detail.get("ctx", {})
     not_this = f", not {shown(value)}"
     if kind == "too_short" and context["min_length"] > 1:

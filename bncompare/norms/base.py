@@ -4,6 +4,7 @@ Importing this imports no torch, so that configs are checked without it; `build`
 """
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -23,7 +24,15 @@ Momentum = Annotated[float, Field(ge=0, le=1)] | None
 Layers = Annotated[Literal["all", "conv", "dense"] | list[str], must_be("all, conv, dense, or a list of layer names")]
 
 
-class NoNorm(Section):
+class NormKind(Section):
+    """What every kind has, none included."""
+
+    def doubts(self, total_steps: int) -> Iterator[tuple[str, str]]:
+        """Options that have no effect in a run of so many steps, as (key, why)."""
+        yield from ()
+
+
+class NoNorm(NormKind):
     """No normalization."""
 
     formula: ClassVar = "y = x"
@@ -33,7 +42,7 @@ class NoNorm(Section):
     """the norm"""
 
 
-class Norm(Section):
+class Norm(NormKind):
     """What every norm has: the layers it is in."""
 
     formula: ClassVar[str]

@@ -1,6 +1,7 @@
 """The batch family: norms with statistics over the batch."""
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -80,6 +81,20 @@ class BatchRenorm(BatchFamily):
     """step at which rmax is reached"""
     dmax_end: PositiveInt = 25_000
     """step at which dmax is reached"""
+
+    def doubts(self, total_steps: int) -> Iterator[tuple[str, str]]:
+        """Limits that do not grow."""
+        if self.start >= total_steps:
+            message = f"{self.start} is not before the end, step {total_steps}: this is plain batch normalization"
+            yield "start", message
+            return
+        for name, end in {"rmax_end": self.rmax_end, "dmax_end": self.dmax_end}.items():
+            if end < self.start:
+                written = name in self.model_fields_set
+                relation = (
+                    f"{end} is before start, {self.start}" if written else f"{self.start} is after {name}, {end}"
+                )
+                yield name if written else "start", f"{relation}: the limit jumps instead of growing"
 
     def build(self, shape: Shape) -> "nn.Module":
         """Ours."""
