@@ -9,7 +9,7 @@ from bncompare.config.layers import Layer, layers
 from bncompare.config.measured import measured, plan
 from bncompare.config.run import RunConfig
 from bncompare.norms import BatchFamily, NoNorm, Norm
-from bncompare.probes import repeated
+from bncompare.probes import Plan, repeated
 
 MAX_RUNS = 10_000
 MAX_TABLE_BYTES = 32 * 1024 * 1024  # of metrics.csv and of diagnostics.csv: a larger one is not read
@@ -21,8 +21,9 @@ def check_run(run: RunConfig) -> list[Problem]:
     problems = [*_check_seeds(run), *_check_data(run), *_check_training(run), *_check_monitors(run)]
     problems += _below(("model",), run.model.problems(run.data.input_shape))
     if not any(map(is_fundamental, problems)):
-        planned = layers(run)
-        problems += [*_check_norm(run, planned), *_check_diagnostics(run, planned), *_check_tables(run)]
+        known, planned = plan(run), layers(run)
+        problems += [*_check_norm(run, planned), *_check_diagnostics(run, planned, known)]
+        problems += _check_tables(run, planned, known)
     return problems
 
 
@@ -88,7 +89,7 @@ def _check_monitors(run: RunConfig) -> list[Problem]:
     return problems
 
 
-def _check_diagnostics(run: RunConfig, planned: list[Layer]) -> list[Problem]:
+def _check_diagnostics(run: RunConfig, planned: list[Layer], known: Plan) -> list[Problem]:
     wanted, problems = run.diagnostics, list[Problem]()
     names = [layer.name for layer in planned]
     if wanted.layers != "all":
@@ -97,7 +98,6 @@ def _check_diagnostics(run: RunConfig, planned: list[Layer]) -> list[Problem]:
                 message = f"{name!r} is not a layer of this model; valid: {', '.join(names)}"
                 problems.append((("diagnostics", "layers", i), message))
         problems += [(("diagnostics", key), message) for key, message in repeated("layers", wanted.layers)]
-    known = plan(run)
     problems += [(("diagnostics", key), message) for probe in wanted.probes for key, message in probe.problems(known)]
     if wanted.examples is not None:
         if wanted.examples > run.data.num_train:
@@ -111,13 +111,13 @@ def _check_diagnostics(run: RunConfig, planned: list[Layer]) -> list[Problem]:
     return problems
 
 
-def _check_tables(run: RunConfig) -> list[Problem]:
+def _check_tables(run: RunConfig, planned: list[Layer], known: Plan) -> list[Problem]:
     """A run whose tables would be too large to be read would never be finished."""
     evaluations = -(-run.total_steps // (run.training.eval_every or run.steps_per_epoch))
     measurements = evaluations // run.diagnostics.every + 1
-    sizes = [len(f"{layer},{quantity},".encode()) + 3 * NUMBER_BYTES for layer, quantity in measured(run)]
-    chosen = plan(run).chosen if run.diagnostics.norm_parameters else ()
-    normalized = [layer for layer in layers(run) if layer.norm and layer.name in chosen]
+    sizes = [len(f"{layer},{quantity},".encode()) + 3 * NUMBER_BYTES for layer, quantity in measured(run, known)]
+    chosen = known.chosen if run.diagnostics.norm_parameters else ()
+    normalized = [layer for layer in planned if layer.norm and layer.name in chosen]
     values = sum(2 * math.prod(layer.shape) for layer in normalized)  # of γ and β, each recorded at the end
     tables: dict[KeyPath, tuple[str, int]] = {
         ("training", "eval_every"): ("metrics.csv", evaluations * (len(run.metric_names) + 3) * NUMBER_BYTES),

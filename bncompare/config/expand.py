@@ -113,13 +113,11 @@ class _Found:
 
 def _validate(shared: Document, drafts: list[_Draft]) -> _Found:
     """Each variant by itself: read, checked, resolved."""
-    found, sections = _Found(), _Sections()
+    found, sections = _Found(), _Sections(shared)
     for index, draft in enumerate(drafts):
         document = shared
         try:
-            # `model.norm` before `model.norm.eps`, whatever their order in the file
-            for key, value in sorted(draft.settings.items(), key=lambda setting: setting[0].count(".")):
-                document = document.assign(key_path(key), value, SHORTHANDS)
+            document = sections.document(draft.settings)
             config = sections.config(document)
         except ValidationError as error:
             found.problems += describe(error, RunConfig, document)
@@ -146,11 +144,28 @@ def _of_each_seed(variants: list[RunConfig]) -> list[RunConfig]:
 
 
 class _Sections:
-    """The sections of the variants so far: what variants share is validated once."""
+    """The sections of the variants so far: what variants share is put together and validated once."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Document) -> None:
+        self.shared = shared
+        self.assigned: dict[tuple[tuple[str, Document], ...], Document] = {}
         self.validated: dict[Document, Any] = {}
         self.defaults: dict[str, Any] = {}
+
+    def document(self, settings: dict[str, Document]) -> Document:
+        """The config of a variant; raises UserError."""
+        # `model.norm` before `model.norm.eps`, whatever their order in the file
+        ordered = sorted(settings.items(), key=lambda setting: setting[0].count("."))
+        document = self.shared
+        for name in dict.fromkeys(key.partition(".")[0] for key, _ in ordered):
+            of_section = tuple(setting for setting in ordered if setting[0].partition(".")[0] == name)
+            if of_section not in self.assigned:
+                whole = self.shared
+                for key, value in of_section:
+                    whole = whole.assign(key_path(key), value, SHORTHANDS)
+                self.assigned[of_section] = whole.subtree((name,))
+            document = document.assign((name,), self.assigned[of_section], SHORTHANDS)
+        return document
 
     def config(self, document: Document) -> RunConfig:
         """The config that a document holds; raises ValidationError."""
@@ -326,8 +341,7 @@ def _twins(variants: list[RunConfig], drafts: list[_Draft]) -> list[str]:
     seen: dict[str, str] = {}
     problems = []
     for config, draft in zip(variants, drafts, strict=True):
-        digest = config.model_copy(update={"seeds": [0]}).digest
-        if digest in seen:
-            problems.append(f"{draft.place}: compare: {seen[digest]!r} and {draft.label!r} are the same settings")
-        seen[digest] = draft.label
+        first = seen.setdefault(config.fingerprint, draft.label)
+        if first != draft.label:
+            problems.append(f"{draft.place}: compare: {first!r} and {draft.label!r} are the same settings")
     return problems
