@@ -6,7 +6,7 @@ from a file to its runs; `problems.py` says what is wrong with one. Nothing here
 
 from bncompare.config.checks import MAX_TABLE_BYTES
 from bncompare.config.claims import DIAGNOSTIC, At, Claim
-from bncompare.config.data import Images, RandomRegression
+from bncompare.config.data import DataSection, Images, RandomRegression
 from bncompare.config.expand import Experiment, load_experiment
 from bncompare.config.keys import flatten, lookup, selects, setting_label, without
 from bncompare.config.layers import KERNEL_SIZE, POOL_SIZE, Layer, layers
@@ -28,6 +28,7 @@ __all__ = [
     "POOL_SIZE",
     "At",
     "Claim",
+    "DataSection",
     "EarlyStopping",
     "Experiment",
     "ExperimentFile",

@@ -1,10 +1,17 @@
 """The `data` section: what is trained on."""
 
-from typing import Annotated, Literal, Self
+import math
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field
 
 from bncompare.options import MAX_SCALE, Count, PositiveInt, Section, must_be, one_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FLOAT_BYTES, INDEX_BYTES = 4, 8
+TEACHER_PROBE = 10_000  # inputs on which the scale of a teacher is measured
 
 Validation = Annotated[
     Literal["test"] | Count | Annotated[float, Field(gt=0, lt=1)],
@@ -33,6 +40,15 @@ class DataSection(Section):
 
     def small(self, num_examples: int) -> Self:
         """Some of its kind that take no time and no download; `num_examples` are enough to train on."""
+        raise NotImplementedError
+
+    @property
+    def num_bytes(self) -> int:
+        """Of memory that its examples take, and what is there while they are drawn."""
+        raise NotImplementedError
+
+    def draw(self, part: str, num_examples: int, seed: int) -> "tuple[Tensor, Tensor]":
+        """Inputs (N, *input_shape) and targets of a part, `train` or `test`, of a dataset that is drawn."""
         raise NotImplementedError
 
     @property
@@ -90,6 +106,60 @@ class RandomRegression(DataSection):
         samples, test_samples = min(self.samples, 2 * num_examples), min(self.test_samples, num_examples)
         return self.model_copy(update={"samples": samples, "test_samples": test_samples})
 
+    def draw(self, part: str, num_examples: int, seed: int) -> "tuple[Tensor, Tensor]":
+        """X ~ N(0, 1), (N, features); y = signal(X) + noise·N(0, 1), (N, targets), where the signal is 0 or has
+        variance 1."""
+        import torch
+
+        from bncompare.randomness import generator
+
+        inputs = torch.randn(num_examples, self.features, generator=generator(seed, f"data {part} inputs"))
+        noise = torch.randn(num_examples, self.targets, generator=generator(seed, f"data {part} noise"))
+        return inputs, self._signal(inputs, seed) + self.noise * noise
+
+    def _signal(self, inputs: "Tensor", seed: int) -> "Tensor":
+        """(N, targets) from (N, features), each with mean 0 and variance 1 over standard normal inputs."""
+        import torch
+
+        from bncompare.randomness import generator
+
+        if self.signal == "none":
+            return torch.zeros(len(inputs), self.targets)
+        random = generator(seed, "data teacher")
+        if self.signal == "linear":
+            weight = torch.randn(self.features, self.targets, generator=random)
+            return inputs @ (weight / weight.square().sum(0).sqrt())
+        hidden = torch.randn(self.features, self.teacher_hidden, generator=random) / self.features**0.5
+        output = torch.randn(self.teacher_hidden, self.targets, generator=random)
+
+        def teacher(x: "Tensor") -> "Tensor":
+            return torch.tanh(x @ hidden) @ output
+
+        # Its scale has no closed form: measured on inputs of its own, so that it is the same for every sample size.
+        # tanh is odd, so the mean is 0.
+        probe = torch.randn(TEACHER_PROBE, self.features, generator=generator(seed, "data teacher scale"))
+        return teacher(inputs) / teacher(probe).square().mean(0).sqrt()
+
+    @property
+    def num_bytes(self) -> int:
+        """Floats, and the indices of the examples."""
+        n, features, targets, hidden = (
+            self.samples + self.test_samples,
+            self.features,
+            self.targets,
+            self.teacher_hidden,
+        )
+        hidden, largest = self.teacher_hidden, max(self.samples, self.test_samples)
+        kept = n * (features + targets)
+        drawn = largest * 4 * targets  # noise, scaled noise, the signal, and that over its scale
+        if self.signal == "linear":
+            drawn += 3 * features * targets
+        elif self.signal == "teacher":
+            inputs = TEACHER_PROBE * features
+            drawn += inputs + 2 * features * hidden + hidden * targets + 2 * max(largest, TEACHER_PROBE) * hidden
+            drawn += 2 * TEACHER_PROBE * targets
+        return FLOAT_BYTES * (kept + drawn) + INDEX_BYTES * 3 * n
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(features,)"""
@@ -133,6 +203,11 @@ class Images(DataSection):
     def small(self, num_examples: int) -> Self:
         """Made-up ones."""
         return self.model_copy(update={"synthetic": True})
+
+    @property
+    def num_bytes(self) -> int:
+        """A byte a pixel, and once more while the files are read."""
+        return 2 * (self.pool_size + self.test_size) * math.prod(self.input_shape)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
