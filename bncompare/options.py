@@ -1,17 +1,20 @@
 """What every part of a config is made of."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, get_args
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 MAX_COUNT = 10**12  # thirty years of a thousand steps a second; beyond 2⁶³ a setting could only fail
 MAX_WIDTH = 65_536  # units of a layer
@@ -51,3 +54,56 @@ def shorthand(key: str, written: Any) -> BeforeValidator:
         return value if isinstance(value, dict | BaseModel) else {key: value}
 
     return BeforeValidator(expand, json_schema_input_type=written)
+
+
+def tags(section: type[Section], key: str) -> tuple[str, ...]:
+    """The names that a section has at the key that tells it from its alternatives."""
+    return get_args(section.model_fields[key].annotation)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Some sections of which one is chosen by name; beside them, in `Annotated`, stands their common type."""
+
+    key: str
+    """which holds the name, as `name` or `kind`"""
+    choices: Mapping[str, type[Section]]
+    """by name; read when a config is, so that more may be registered"""
+    short: bool
+    """whether the name alone may be written, for a section with nothing else"""
+
+    def chosen(self, value: Any) -> type[Section] | None:
+        """The section that a value of a config is; None where it names none."""
+        name = value.get(self.key) if isinstance(value, dict) else value if self.short else None
+        return self.choices.get(name) if isinstance(name, str) else None
+
+    def parse(self, value: Any) -> Any:
+        """The section with its options; raises ValidationError, whose places are those in the config."""
+        if isinstance(value, Section):
+            return value
+        section, problem = self.chosen(value), "unknown_choice"
+        if section is not None:
+            return section.model_validate(value if isinstance(value, dict) else {self.key: value})
+        place: tuple[str, ...] = ()
+        if isinstance(value, dict):
+            place, problem = (self.key,), problem if self.key in value else "missing"
+            value = value.get(self.key, value)
+        elif not self.short:
+            problem = "dict_type"
+        error = PydanticCustomError("unknown_choice", "unknown choice", {"choices": list(self.choices)})
+        kind = error if problem == "unknown_choice" else problem
+        raise ValidationError.from_exception_data(self.key, [{"type": kind, "loc": place, "input": value}])
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """To pydantic a function; to editors, what people may write."""
+        sections = dict.fromkeys(self.choices.values())
+        written: Any = Union[(*sections, str)]
+        if not self.short:
+            written = Annotated[Union[tuple(sections)], Field(discriminator=self.key)]  # noqa: UP007
+        schema = handler.generate_schema(written)
+        return core_schema.no_info_plain_validator_function(self.parse, json_schema_input_schema=schema)
+
+
+def one_of(key: str, *sections: type[Section], short: bool = False) -> OneOf:
+    """The choice among some sections, each with its names as the values of `key`."""
+    return OneOf(key, {name: section for section in sections for name in tags(section, key)}, short)

@@ -6,7 +6,7 @@ from a file to its runs; `problems.py` says what is wrong with one. Nothing here
 
 from bncompare.config.checks import MAX_TABLE_BYTES
 from bncompare.config.claims import DIAGNOSTIC, At, Claim
-from bncompare.config.data import MNIST, Digits, Images, RandomRegression
+from bncompare.config.data import MNIST, DataSection, Digits, Images, RandomRegression
 from bncompare.config.expand import Experiment, load_experiment
 from bncompare.config.keys import flatten, lookup, selects, setting_label, without
 from bncompare.config.layers import KERNEL_SIZE, POOL_SIZE, Layer, layers
@@ -30,6 +30,7 @@ __all__ = [
     "SPLITS",
     "At",
     "Claim",
+    "DataSection",
     "Digits",
     "EarlyStopping",
     "Experiment",

@@ -2,18 +2,14 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 
-from bncompare.config.data import Images
-from bncompare.config.keys import KeyPath
+from bncompare.config.keys import KeyPath, Problem
 from bncompare.config.layers import POOL_SIZE, Layer, layers
 from bncompare.config.measured import measured, plan
-from bncompare.config.model import LeNet
 from bncompare.config.run import RunConfig
-from bncompare.config.training import SGD, ClassClusteredSampler, MultiStepLR, ReduceOnPlateau
 from bncompare.norms import BatchFamily, NoNorm, Norm
-from bncompare.probes import repeated
-
-Problem = tuple[KeyPath, str]
+from bncompare.probes import Plan, repeated
 
 MAX_RUNS = 10_000
 MAX_TABLE_BYTES = 32 * 1024 * 1024  # of metrics.csv and of diagnostics.csv: a larger one is not read
@@ -23,11 +19,17 @@ NUMBER_BYTES = 25  # of a number and a comma, at most
 def check_run(run: RunConfig) -> list[Problem]:
     """Every problem of one run, as (path of the key, what is wrong)."""
     problems = [*_check_seeds(run), *_check_data(run), *_check_training(run), *_check_monitors(run)]
-    problems += _check_lenet(run)
+    problems += _below(("model",), run.model.problems(run.data.input_shape))
+    problems += _check_sides(run)
     if not any(map(is_fundamental, problems)):
-        planned = layers(run)
-        problems += [*_check_norm(run, planned), *_check_diagnostics(run, planned), *_check_tables(run)]
+        known, planned = plan(run), layers(run)
+        problems += [*_check_norm(run, planned), *_check_diagnostics(run, planned, known)]
+        problems += _check_tables(run, planned, known)
     return problems
+
+
+def _below(section: KeyPath, problems: Iterable[Problem]) -> list[Problem]:
+    return [((*section, *key), message) for key, message in problems]
 
 
 def is_fundamental(problem: Problem) -> bool:
@@ -36,15 +38,14 @@ def is_fundamental(problem: Problem) -> bool:
     return path[0] == "data" or path in (("model", "name"), ("training", "epochs"))
 
 
-def _check_lenet(run: RunConfig) -> list[Problem]:
-    if not isinstance(run.model, LeNet):
+def _check_sides(run: RunConfig) -> list[Problem]:
+    side = run.data.input_shape[-1]
+    if len(run.data.input_shape) == 1 or all(
+        layer.kind != "conv" or layer.size >= POOL_SIZE for layer in layers(run)
+    ):
         return []
-    if not isinstance(run.data, Images):
-        return [(("model", "name"), "lenet needs images (mnist, fashion_mnist, digits); use mlp")]
-    if any(layer.kind == "conv" and layer.size < POOL_SIZE for layer in layers(run)):
-        side = run.data.side
-        return [(("data", "resize"), f"missing: lenet's convolutions leave nothing of {side}×{side}; give 28")]
-    return []
+    what = f"missing: {run.model.name}'s convolutions leave nothing of {side}×{side}; give 28"
+    return [(("data", "resize"), what)]
 
 
 def _check_seeds(run: RunConfig) -> list[Problem]:
@@ -75,18 +76,10 @@ def _check_training(run: RunConfig) -> list[Problem]:
         both = training.epochs is not None
         message = "give epochs or steps, not both" if both else "missing: give epochs, or steps"
         problems.append((("training", "epochs"), message))
-    optimizer, scheduler, sampler = training.optimizer, training.scheduler, training.sampler
-    if isinstance(sampler, ClassClusteredSampler):
-        if not run.data.is_classification:
-            problems.append((("training", "sampler"), f"class_clustered: {run.data.name} has no classes"))
-        elif training.batch_size == "full" or training.batch_size % sampler.classes_per_batch:
-            message = f"{sampler.classes_per_batch} does not divide the batch size, {training.batch_size}"
-            problems.append((("training", "sampler", "classes_per_batch"), message))
-    if isinstance(optimizer, SGD) and optimizer.nesterov and optimizer.momentum == 0:
-        problems.append((("training", "optimizer", "nesterov"), "needs a momentum above 0"))
-    if isinstance(scheduler, MultiStepLR) and scheduler.milestones != sorted(set(scheduler.milestones)):
-        message = f"must increase, not {scheduler.milestones}"
-        problems.append((("training", "scheduler", "milestones"), message))
+    of_sampler = training.sampler.problems(training.batch_size, run.data.name, has_classes=run.data.is_classification)
+    problems += _below(("training", "sampler"), of_sampler)
+    problems += _below(("training", "optimizer"), training.optimizer.problems())
+    problems += _below(("training", "scheduler"), training.scheduler.problems())
     return problems
 
 
@@ -95,8 +88,7 @@ def _check_monitors(run: RunConfig) -> list[Problem]:
     monitors: dict[KeyPath, str | None] = {("training", "monitor"): training.monitor}
     if training.early_stopping is not None:
         monitors["training", "early_stopping", "monitor"] = training.early_stopping.monitor
-    if isinstance(training.scheduler, ReduceOnPlateau):
-        monitors["training", "scheduler", "monitor"] = training.scheduler.monitor
+    monitors["training", "scheduler", "monitor"] = training.scheduler.watched
     for path, metric in monitors.items():
         if metric is not None and metric not in run.metric_names:
             if metric.endswith("accuracy") and not run.data.is_classification:
@@ -108,7 +100,7 @@ def _check_monitors(run: RunConfig) -> list[Problem]:
     return problems
 
 
-def _check_diagnostics(run: RunConfig, planned: list[Layer]) -> list[Problem]:
+def _check_diagnostics(run: RunConfig, planned: list[Layer], known: Plan) -> list[Problem]:
     wanted, problems = run.diagnostics, list[Problem]()
     names = [layer.name for layer in planned]
     if wanted.layers != "all":
@@ -117,7 +109,6 @@ def _check_diagnostics(run: RunConfig, planned: list[Layer]) -> list[Problem]:
                 message = f"{name!r} is not a layer of this model; valid: {', '.join(names)}"
                 problems.append((("diagnostics", "layers", i), message))
         problems += [(("diagnostics", key), message) for key, message in repeated("layers", wanted.layers)]
-    known = plan(run)
     problems += [(("diagnostics", key), message) for probe in wanted.probes for key, message in probe.problems(known)]
     if wanted.examples is not None:
         if wanted.examples > run.data.num_train:
@@ -131,13 +122,13 @@ def _check_diagnostics(run: RunConfig, planned: list[Layer]) -> list[Problem]:
     return problems
 
 
-def _check_tables(run: RunConfig) -> list[Problem]:
+def _check_tables(run: RunConfig, planned: list[Layer], known: Plan) -> list[Problem]:
     """A run whose tables would be too large to be read would never be finished."""
     evaluations = -(-run.total_steps // (run.training.eval_every or run.steps_per_epoch))
     measurements = evaluations // run.diagnostics.every + 1
-    sizes = [len(f"{layer},{quantity},".encode()) + 3 * NUMBER_BYTES for layer, quantity in measured(run)]
-    chosen = plan(run).chosen if run.diagnostics.norm_parameters else ()
-    normalized = [layer for layer in layers(run) if layer.norm and layer.name in chosen]
+    sizes = [len(f"{layer},{quantity},".encode()) + 3 * NUMBER_BYTES for layer, quantity in measured(run, known)]
+    chosen = known.chosen if run.diagnostics.norm_parameters else ()
+    normalized = [layer for layer in planned if layer.norm and layer.name in chosen]
     values = sum(2 * math.prod(layer.shape) for layer in normalized)  # of γ and β, each recorded at the end
     tables: dict[KeyPath, tuple[str, int]] = {
         ("training", "eval_every"): ("metrics.csv", evaluations * (len(run.metric_names) + 3) * NUMBER_BYTES),
@@ -190,6 +181,3 @@ def _check_eval_stats(run: RunConfig, norm: Norm, planned: list[Layer]) -> list[
     if "batch" in chosen and smallest == 1 and any(layer.norm and layer.kind == "dense" for layer in planned):
         return [(("model", "norm"), "evaluation with batch statistics needs 2 examples or more to evaluate on")]
     return []
-
-
-# ---------------------------------------------------------------- claims

@@ -4,9 +4,8 @@ import itertools
 import math
 from typing import Any
 
-from bncompare.config.checks import Problem
 from bncompare.config.claims import At, Claim
-from bncompare.config.keys import KeyPath, selects
+from bncompare.config.keys import KeyPath, Problem, selects
 from bncompare.config.measured import measured
 from bncompare.config.run import RunConfig
 from bncompare.config.yaml import selector_text

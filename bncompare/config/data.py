@@ -1,10 +1,17 @@
 """The `data` section: what is trained on."""
 
-from typing import Annotated, Literal
+import math
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field
 
-from bncompare.options import MAX_SCALE, Count, PositiveInt, Section, must_be
+from bncompare.options import MAX_SCALE, Count, PositiveInt, Section, must_be, one_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FLOAT_BYTES, INDEX_BYTES = 4, 8
+TEACHER_PROBE = 10_000  # inputs on which the scale of a teacher is measured
 
 Validation = Annotated[
     Literal["test"] | Count | Annotated[float, Field(gt=0, lt=1)],
@@ -29,6 +36,19 @@ class DataSection(Section):
     @property
     def test_size(self) -> int:
         """Examples in the test set."""
+        raise NotImplementedError
+
+    def small(self, num_examples: int) -> "DataSection":
+        """Some that take no time and no download; `num_examples` are enough to train on."""
+        raise NotImplementedError
+
+    @property
+    def num_bytes(self) -> int:
+        """Of memory that its examples take, and what is there while they are drawn."""
+        raise NotImplementedError
+
+    def draw(self, part: str, num_examples: int, seed: int) -> "tuple[Tensor, Tensor]":
+        """Inputs (N, *input_shape) and targets of a part, `train` or `test`, of a dataset that is drawn."""
         raise NotImplementedError
 
     @property
@@ -81,6 +101,60 @@ class RandomRegression(DataSection):
         """Examples in the test set."""
         return self.test_samples
 
+    def small(self, num_examples: int) -> Self:
+        """Fewer: half of them may be held out."""
+        samples, test_samples = min(self.samples, 2 * num_examples), min(self.test_samples, num_examples)
+        return self.model_copy(update={"samples": samples, "test_samples": test_samples})
+
+    def draw(self, part: str, num_examples: int, seed: int) -> "tuple[Tensor, Tensor]":
+        """X ~ N(0, 1), (N, features); y = signal(X) + noise·N(0, 1), (N, targets), where the signal is 0 or has
+        variance 1."""
+        import torch
+
+        from bncompare.randomness import generator
+
+        inputs = torch.randn(num_examples, self.features, generator=generator(seed, f"data {part} inputs"))
+        noise = torch.randn(num_examples, self.targets, generator=generator(seed, f"data {part} noise"))
+        return inputs, self._signal(inputs, seed) + self.noise * noise
+
+    def _signal(self, inputs: "Tensor", seed: int) -> "Tensor":
+        """(N, targets) from (N, features), each with mean 0 and variance 1 over standard normal inputs."""
+        import torch
+
+        from bncompare.randomness import generator
+
+        if self.signal == "none":
+            return torch.zeros(len(inputs), self.targets)
+        random = generator(seed, "data teacher")
+        if self.signal == "linear":
+            weight = torch.randn(self.features, self.targets, generator=random)
+            return inputs @ (weight / weight.square().sum(0).sqrt())
+        hidden = torch.randn(self.features, self.teacher_hidden, generator=random) / self.features**0.5
+        output = torch.randn(self.teacher_hidden, self.targets, generator=random)
+
+        def teacher(x: "Tensor") -> "Tensor":
+            return torch.tanh(x @ hidden) @ output
+
+        # Its scale has no closed form: measured on inputs of its own, so that it is the same for every sample size.
+        # tanh is odd, so the mean is 0.
+        probe = torch.randn(TEACHER_PROBE, self.features, generator=generator(seed, "data teacher scale"))
+        return teacher(inputs) / teacher(probe).square().mean(0).sqrt()
+
+    @property
+    def num_bytes(self) -> int:
+        """Floats, and the indices of the examples."""
+        features, targets, hidden = self.features, self.targets, self.teacher_hidden
+        n, largest = self.samples + self.test_samples, max(self.samples, self.test_samples)
+        kept = n * (features + targets)
+        drawn = largest * 4 * targets  # noise, scaled noise, the signal, and that over its scale
+        if self.signal == "linear":
+            drawn += 3 * features * targets
+        elif self.signal == "teacher":
+            inputs = TEACHER_PROBE * features
+            drawn += inputs + 2 * features * hidden + hidden * targets + 2 * max(largest, TEACHER_PROBE) * hidden
+            drawn += 2 * TEACHER_PROBE * targets
+        return FLOAT_BYTES * (kept + drawn) + INDEX_BYTES * 3 * n
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(features,)"""
@@ -109,6 +183,11 @@ class Images(DataSection):
     def side(self) -> int:
         """Pixels in a row of an image, and in a column."""
         raise NotImplementedError
+
+    @property
+    def num_bytes(self) -> int:
+        """A byte a pixel, and once more while the files are read."""
+        return 2 * (self.pool_size + self.test_size) * math.prod(self.input_shape)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -149,6 +228,10 @@ class MNIST(Images):
         """Pixels in a row of an image, and in a column."""
         return 28
 
+    def small(self, num_examples: int) -> DataSection:
+        """Digits, of the same size."""
+        return Digits(name="digits", resize=28, **self.model_dump(include={*Images.model_fields}))
+
 
 class Digits(Images):
     """8×8 grey images of handwritten digits, 1,437 to train on and 360 to test: real, and in the package."""
@@ -173,5 +256,9 @@ class Digits(Images):
         """Pixels in a row of an image, and in a column."""
         return self.resize or 8
 
+    def small(self, num_examples: int) -> DataSection:
+        """They are."""
+        return self
 
-Data = Annotated[RandomRegression | MNIST | Digits, Field(discriminator="name")]
+
+Data = Annotated[RandomRegression | MNIST | Digits, one_of("name", RandomRegression, MNIST, Digits)]

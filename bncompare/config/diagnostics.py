@@ -19,8 +19,9 @@ class _Shared(Section):
     """the layers measured one by one: all, or a list of names such as [hidden.0, output]"""
 
 
-_keys: Any = {name: (field.annotation, field) for probe in PROBES for name, field in probe.model_fields.items()}
-_WithKeys: Any = create_model("_WithKeys", __base__=_Shared, **_keys)
+_KEYS = {probe: tuple(probe.model_fields) for probe in PROBES}
+_fields: Any = {name: (field.annotation, field) for probe in PROBES for name, field in probe.model_fields.items()}
+_WithKeys: Any = create_model("_WithKeys", __base__=_Shared, **_fields)
 
 
 class Diagnostics(_WithKeys):
@@ -35,8 +36,13 @@ class Diagnostics(_WithKeys):
 
     @property
     def probes(self) -> list[Probe]:
-        """Every probe with its keys."""
-        return [probe.model_construct(**{key: getattr(self, key) for key in probe.model_fields}) for probe in PROBES]
+        """Every probe of which a key is written, with its keys: by default all are off."""
+        written = self.model_fields_set
+        return [
+            probe.model_construct(**{key: getattr(self, key) for key in keys})
+            for probe, keys in _KEYS.items()
+            if not written.isdisjoint(keys)
+        ]
 
     @property
     def wanted(self) -> list[Probe]:

@@ -4,7 +4,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ from bncompare.config.checks import MAX_RUNS, check_run, is_fundamental
 from bncompare.config.claim_checks import check_claims, unjudgeable
 from bncompare.config.doubts import doubts
 from bncompare.config.keys import SHORTHANDS, KeyPath, dotted, key_path, setting_label
-from bncompare.config.problems import describe, did_you_mean, line, shown
+from bncompare.config.problems import describe, did_you_mean, explained, line, shown
 from bncompare.config.run import LABEL_RULE, MAX_LABEL_LENGTH, RunConfig, Variant, is_label, looks_of_label
 from bncompare.config.smoke import shrink
-from bncompare.config.training import ReduceOnPlateau
 from bncompare.config.yaml import Document, leading_zero, load_yaml, parse_yaml
 from bncompare.errors import UserError
 
@@ -52,49 +51,17 @@ def load_experiment(
 
     `overrides` are `KEY=VALUE` as given to --set, `seeds` and `device` the texts given to --seeds and --device.
     """
-    document = load_yaml(path)
-    override_keys = []
-    for text in overrides:
-        key, value = _override(text)
-        document = document.assign(key_path(key), value, SHORTHANDS)
-        override_keys.append(key)
-    if seeds is not None:
-        document = document.assign(("seeds",), Document(parse_seeds(seeds), f"--seeds {seeds}"), SHORTHANDS)
-    if device is not None:
-        place = f"--device {_one_line(device)}"
-        document = document.assign(("training", "device"), Document(device, place), SHORTHANDS)
+    document, override_keys = _read(path, overrides, seeds, device)
     compare = document.subtree(("compare",)) if document.data.get("compare") is not None else None
     drafts = _drafts(compare) if compare else [_Draft("", {}, str(path))]
-    _check_overrides(overrides, override_keys, drafts)
-
-    problems: list[str] = []
-    warnings: list[str] = []
-    variants: list[RunConfig] = []
     shared = document.without("compare")
-    sections = _Sections()
-    is_known = True
-    for index, draft in enumerate(drafts):
-        variant_document = shared
-        try:
-            # `model.norm` before `model.norm.eps`, whatever their order in the file
-            for key, value in sorted(draft.settings.items(), key=lambda setting: setting[0].count(".")):
-                variant_document = variant_document.assign(key_path(key), value, SHORTHANDS)
-            config = sections.config(variant_document)
-        except ValidationError as error:
-            problems += describe(error, RunConfig, variant_document)
-            continue
-        except UserError as error:
-            problems += error.problems
-            continue
-        found = check_run(config)
-        problems += [line(variant_document, *problem) for problem in found]
-        warnings += [] if found else [line(variant_document, *doubt) for doubt in doubts(config)]
-        is_known = is_known and not any(map(is_fundamental, found))
-        variants.append(_resolve(config, draft, index))
+    _check_overrides(shared, overrides, override_keys, drafts)
+    found = _validate(shared, drafts)
+    variants, problems, warnings = found.variants, found.problems, found.warnings
     if variants:
         problems += [line(document, *problem) for problem in check_claims(variants[0].claims)]
     # The config.yaml of one run has the claims of all.
-    if is_known and len(variants) == len(drafts) and "variant" not in document.data:
+    if found.is_known and len(variants) == len(drafts) and "variant" not in document.data:
         lacking = unjudgeable(variants)
         if overrides:  # a changed experiment may leave a claim without its variant, metric or evaluation
             warnings += [f"{line(document, *problem)}; this claim cannot be judged" for problem in lacking]
@@ -112,23 +79,93 @@ def load_experiment(
             f"{path}: data.validation is test: the best evaluation is chosen on the test set, so its test "
             "metrics are optimistic; compare the last ones"
         )
-    if smoke:
-        variants = [shrink(config) for config in variants]
-    runs = [
+    runs = _of_each_seed(shrink(variants) if smoke else variants)
+    return Experiment(runs[0].name, runs, list(dict.fromkeys(warnings)))  # likewise
+
+
+def _read(
+    path: Path, overrides: Sequence[str], seeds: str | None, device: str | None
+) -> tuple[Document, list[KeyPath]]:
+    """A config file with what the command line sets, and the keys of `overrides`."""
+    document, keys = load_yaml(path), list[KeyPath]()
+    for text in overrides:
+        key, value = _override(text)
+        document = document.assign(key_path(key), value, SHORTHANDS)
+        keys.append(key_path(key))
+    if seeds is not None:
+        document = document.assign(("seeds",), Document(parse_seeds(seeds), f"--seeds {seeds}"), SHORTHANDS)
+    if device is not None:
+        place = f"--device {_one_line(device)}"
+        document = document.assign(("training", "device"), Document(device, place), SHORTHANDS)
+    return document, keys
+
+
+@dataclass
+class _Found:
+    """The variants that could be read, and what was found in reading them."""
+
+    variants: list[RunConfig] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    is_known: bool = True
+    """whether their layers, batches and lengths are known"""
+
+
+def _validate(shared: Document, drafts: list[_Draft]) -> _Found:
+    """Each variant by itself: read, checked, resolved."""
+    found, sections = _Found(), _Sections(shared)
+    for index, draft in enumerate(drafts):
+        document = shared
+        try:
+            document = sections.document(draft.settings)
+            config = sections.config(document)
+        except ValidationError as error:
+            found.problems += describe(error, RunConfig, document)
+            continue
+        except UserError as error:
+            found.problems += error.problems
+            continue
+        wrong = check_run(config)
+        found.problems += [line(document, *problem) for problem in wrong]
+        found.warnings += [] if wrong else [line(document, *doubt) for doubt in doubts(config)]
+        found.is_known = found.is_known and not any(map(is_fundamental, wrong))
+        found.variants.append(_resolve(config, draft, index))
+    return found
+
+
+def _of_each_seed(variants: list[RunConfig]) -> list[RunConfig]:
+    """The runs in the order they are trained: all variants with one seed, then with the next."""
+    return [
         config.model_copy(update={"seeds": [seed]})
         for seed in dict.fromkeys(seed for config in variants for seed in config.seeds)
         for config in variants
         if seed in config.seeds
     ]
-    return Experiment(runs[0].name, runs, list(dict.fromkeys(warnings)))  # likewise
 
 
 class _Sections:
-    """The sections of the variants so far: what variants share is validated once."""
+    """The sections of the variants so far: what variants share is put together and validated once."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Document) -> None:
+        self.shared = shared
+        self.assigned: dict[tuple[tuple[str, Document], ...], Document] = {}
         self.validated: dict[Document, Any] = {}
         self.defaults: dict[str, Any] = {}
+
+    def document(self, settings: dict[str, Document]) -> Document:
+        """The config of a variant; raises UserError."""
+        # `model.norm` before `model.norm.eps`, whatever their order in the file
+        ordered = sorted(settings.items(), key=lambda setting: setting[0].count("."))
+        document = self.shared
+        for name in dict.fromkeys(key.partition(".")[0] for key, _ in ordered):
+            of_section = tuple(setting for setting in ordered if setting[0].partition(".")[0] == name)
+            if of_section not in self.assigned:
+                whole = self.shared
+                for key, value in of_section:
+                    whole = whole.assign(key_path(key), value, SHORTHANDS)
+                self.assigned[of_section] = whole.subtree((name,))
+            document = document.assign((name,), self.assigned[of_section], SHORTHANDS)
+        return document
 
     def config(self, document: Document) -> RunConfig:
         """The config that a document holds; raises ValidationError."""
@@ -181,15 +218,25 @@ def _override(text: str) -> tuple[str, Document]:
     return key, parse_yaml(value, f"--set {_one_line(text)}", line_numbers=False)
 
 
-def _check_overrides(overrides: Sequence[str], keys: list[str], drafts: list[_Draft]) -> None:
-    """An override that every variant overrides again would do nothing."""
+def _check_overrides(shared: Document, overrides: Sequence[str], keys: list[KeyPath], drafts: list[_Draft]) -> None:
+    """An override that every variant overrides again would do nothing, unless its value is none at all."""
     for text, key in zip(overrides, keys, strict=True):
         for setting in drafts[0].settings:
-            if f"{key}.".startswith(f"{setting}.") and all(setting in draft.settings for draft in drafts):
-                hint = f"; set compare.{setting} to a list of values" if key == setting else ""
-                raise UserError(
-                    f"--set {_one_line(text)}: has no effect: compare sets {setting} for every variant{hint}"
-                )
+            path = key_path(setting)
+            if key[: len(path)] == path and all(setting in draft.settings for draft in drafts):
+                hint = f"; set compare.{setting} to a list of values" if key == path else ""
+                why = f"has no effect: compare sets {setting} for every variant{hint}"
+                raise UserError(*_problems_at(shared, key) or [f"--set {_one_line(text)}: {why}"])
+
+
+def _problems_at(document: Document, key: KeyPath) -> list[str]:
+    """What is wrong with the value of a key, or below it, as far as can be said without the variants."""
+    try:
+        RunConfig.model_validate(document.data)
+    except ValidationError as error:
+        problems = explained(error, RunConfig, document)
+        return [line(document, path, message) for path, message in problems if path[: len(key)] == key]
+    return []
 
 
 OWN_LABELS = "give the variants labels of their own: compare: [{label: …}, …]"
@@ -268,14 +315,12 @@ def _named(compare: Document) -> Iterator[_Draft]:
 def _resolve(config: RunConfig, draft: _Draft, index: int) -> RunConfig:
     """Write out what was left open: the monitored metrics, the variant's name."""
     training = config.training
-    stopping, scheduler = training.early_stopping, training.scheduler
+    stopping = training.early_stopping
     default = "val/loss" if config.data.has_validation else "train/loss"
     monitor = training.monitor or (stopping and stopping.monitor) or default
     if stopping is not None:
         stopping = stopping.model_copy(update={"monitor": stopping.monitor or monitor})
-    if isinstance(scheduler, ReduceOnPlateau):
-        scheduler = scheduler.model_copy(update={"monitor": scheduler.monitor or monitor})
-    update = {"monitor": monitor, "early_stopping": stopping, "scheduler": scheduler}
+    update = {"monitor": monitor, "early_stopping": stopping, "scheduler": training.scheduler.watching(monitor)}
     resolved = training.model_copy(update=update)
     if draft.label:
         settings = {key: value.data for key, value in draft.settings.items()}
@@ -296,8 +341,7 @@ def _twins(variants: list[RunConfig], drafts: list[_Draft]) -> list[str]:
     seen: dict[str, str] = {}
     problems = []
     for config, draft in zip(variants, drafts, strict=True):
-        digest = config.model_copy(update={"seeds": [0]}).digest
-        if digest in seen:
-            problems.append(f"{draft.place}: compare: {seen[digest]!r} and {draft.label!r} are the same settings")
-        seen[digest] = draft.label
+        first = seen.setdefault(config.fingerprint, draft.label)
+        if first != draft.label:
+            problems.append(f"{draft.place}: compare: {first!r} and {draft.label!r} are the same settings")
     return problems

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 KeyPath = tuple[str | int, ...]
+Problem = tuple[KeyPath, str]  # a key, and what is wrong with it
 
 
 def dotted(path: KeyPath) -> str:

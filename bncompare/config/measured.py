@@ -21,9 +21,9 @@ def plan(run: RunConfig) -> Plan:
     )
 
 
-def measured(run: RunConfig) -> list[tuple[str, str]]:
-    """Every (layer, quantity) of diagnostics.csv, but for single values of γ and β."""
-    known, wanted = plan(run), run.diagnostics.wanted
+def measured(run: RunConfig, known: Plan | None = None) -> list[tuple[str, str]]:
+    """Every (layer, quantity) of diagnostics.csv, but for single values of γ and β; `known` is the run's plan."""
+    known, wanted = known or plan(run), run.diagnostics.wanted
     rows = [
         (layer.name, name) for layer in known.measured for probe in wanted for name in probe.of_layer(known, layer)
     ]

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+MonitorName = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 

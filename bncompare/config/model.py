@@ -1,13 +1,14 @@
 """The `model` section: layers, norm, initial weights."""
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, PlainValidator, SerializeAsAny
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
+from bncompare.config.keys import Problem
 from bncompare.norms import NORMS, NoNorm, Norm
-from bncompare.options import MAX_SCALE, MAX_WIDTH, Section, shorthand
+from bncompare.options import MAX_SCALE, MAX_WIDTH, OneOf, Section, one_of, shorthand
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -16,22 +17,7 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Scale = Annotated[float, Field(gt=0, le=MAX_SCALE)]
 
 
-def _parse_norm(value: Any) -> NoNorm | Norm:
-    """A kind, or a mapping with `kind` and the options of that kind, which may be one of `register_norm`."""
-    if isinstance(value, NoNorm | Norm):
-        return value
-    options = value if isinstance(value, dict) else {"kind": value}
-    if "kind" not in options:
-        raise PydanticCustomError("no_kind", "missing: this key is required")
-    kind = options["kind"]
-    if not isinstance(kind, str) or kind not in NORMS:
-        raise PydanticCustomError("unknown_kind", "unknown kind", {"choices": list(NORMS)})
-    return NORMS[kind].model_validate(options)
-
-
-# What people may write, for editors: the kinds that come with bncompare.
-_written: Any = Union[(*NORMS.values(), str)]
-AnyNorm = Annotated[SerializeAsAny[NoNorm | Norm], PlainValidator(_parse_norm, json_schema_input_type=_written)]
+AnyNorm = Annotated[NoNorm | Norm, OneOf("kind", NORMS, short=True)]
 
 
 class Init(Section):
@@ -96,8 +82,9 @@ class DefaultInit(Init):
         bias.uniform_(-bound, bound, generator=random)
 
 
-_Inits = DefaultInit | GainInit | NormalInit
-AnyInit = Annotated[_Inits, Field(discriminator="kind"), shorthand("kind", _Inits | str)]
+AnyInit = Annotated[
+    DefaultInit | GainInit | NormalInit, one_of("kind", DefaultInit, GainInit, NormalInit, short=True)
+]
 
 
 class ModelSection(Section):
@@ -111,6 +98,10 @@ class ModelSection(Section):
     """initial weights: a kind, or a mapping with `kind` and its options"""
     bias: Literal["auto", "always"] = "auto"
     """`auto` leaves out a layer's bias where a norm with its own β follows directly"""
+
+    def problems(self, input_shape: tuple[int, ...]) -> Iterator[Problem]:
+        """Why it can't take inputs of this shape."""
+        yield from ()
 
 
 class Dropout(Section):
@@ -145,5 +136,10 @@ class LeNet(ModelSection):
     pooling: Literal["avg", "max"] = "avg"
     """2×2 pooling after each convolution"""
 
+    def problems(self, input_shape: tuple[int, ...]) -> Iterator[Problem]:
+        """Convolutions need rows and columns."""
+        if len(input_shape) == 1:
+            yield ("name",), "lenet needs images (mnist, fashion_mnist, digits); use mlp"
 
-Model = Annotated[MLP | LeNet, Field(discriminator="name")]
+
+Model = Annotated[MLP | LeNet, one_of("name", MLP, LeNet)]

@@ -1,19 +1,19 @@
 """Pydantic's errors as sentences: `file:line: key: what is wrong; valid choices; did you mean`."""
 
 import difflib
-import functools
 import re
 import typing
 from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from bncompare.config.keys import KeyPath, dotted
+from bncompare.config.keys import KeyPath, Problem, dotted
 from bncompare.config.run import ExperimentFile
 from bncompare.config.yaml import Document
-from bncompare.norms import NORMS, NoNorm, Norm
+from bncompare.options import OneOf
 
 MAX_SHOWN = 60  # characters of a bad value
 
@@ -54,7 +54,12 @@ def did_you_mean(word: Any, choices: Iterable[str]) -> str:
 
 def describe(error: ValidationError, model: type[BaseModel], document: Document) -> list[str]:
     """One line for each thing that is wrong in `document`, in the order of its lines."""
-    return [line(document, *_explain(detail, model, document.data)) for detail in error.errors()]
+    return [line(document, *problem) for problem in explained(error, model, document)]
+
+
+def explained(error: ValidationError, model: type[BaseModel], document: Document) -> list[Problem]:
+    """The same as problems."""
+    return [_explain(detail, model, document.data) for detail in error.errors()]
 
 
 def line(document: Document, path: KeyPath, message: str) -> str:
@@ -62,41 +67,22 @@ def line(document: Document, path: KeyPath, message: str) -> str:
     return f"{document.place(path)}: {dotted(path)}: {message}" if path else f"{document.place(path)}: {message}"
 
 
-def _explain(detail: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[KeyPath, str]:
-    path, section = _locate(detail["loc"], model, data)
-    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+def _explain(detail: ErrorDetails, model: type[BaseModel], data: Any) -> Problem:
+    path, kind, value, context = detail["loc"], detail["type"], detail["input"], detail.get("ctx", {})
     not_this = f", not {shown(value)}"
     if kind == "too_short" and context["min_length"] > 1:
         kind = "too_few"
     if kind == "missing":
         return path, "missing: this key is required"
     if kind == "extra_forbidden":
-        valid = [*section.model_fields] if section else []
-        if section is model:
+        valid = [*_section(path, model, data).model_fields]
+        if len(path) == 1:
             valid = [name for name in ExperimentFile.model_fields if name != "variant"]
         return path, f"unknown key; valid: {', '.join(valid)}{did_you_mean(path[-1], valid)}"
-    if kind == "union_tag_not_found":
-        key = str(context["discriminator"]).strip("'")
-        if not isinstance(value, dict):
-            return path, f"must be a mapping of keys to values{not_this}"
-        return (*path, key), "missing: this key is required"
-    if kind == "no_kind":
-        return (*path, "kind"), detail["msg"]
-    if kind in ("unknown_kind", "unknown_choice"):
-        if kind == "unknown_kind" and isinstance(value, dict):  # else a shorthand: `norm: batch`
-            path = (*path, "kind")
-        value = functools.reduce(_child, path, data)
-        choices = context["choices"]
-        return path, f"must be one of {', '.join(choices)}, not {shown(value)}{did_you_mean(value, choices)}"
-    if kind in ("union_tag_invalid", "literal_error"):
-        expected = context["expected_tags"] if kind == "union_tag_invalid" else context["expected"]
-        choices = re.findall(r"'([^']*)'", expected) or [str(expected)]
-        if kind == "union_tag_invalid":
-            value = functools.reduce(_child, path, data)  # context["tag"] is text, whatever it was in the file
-            if isinstance(value, dict):  # else a shorthand: `norm: batch`
-                key = str(context["discriminator"]).strip("'")
-                path, value = (*path, key), value.get(key)
-        return path, f"must be one of {', '.join(choices)}, not {shown(value)}{did_you_mean(value, choices)}"
+    if kind in ("unknown_choice", "literal_error"):
+        choices = context["choices"] if kind == "unknown_choice" else re.findall(r"'([^']*)'", context["expected"])
+        choices = choices or [context["expected"]]
+        return path, f"must be one of {', '.join(choices)}{not_this}{did_you_mean(value, choices)}"
     if kind == "string_pattern_mismatch" and path[-1] == "device":
         return path, f"must be auto, cpu, cuda, cuda:1 or mps{not_this}"
     limits = {name: f"{limit:g}" if isinstance(limit, float) else limit for name, limit in context.items()}
@@ -104,51 +90,19 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[K
     return path, wanted + not_this
 
 
-def _locate(loc: tuple[str | int, ...], model: type[BaseModel], data: Any) -> tuple[KeyPath, type[BaseModel] | None]:
-    """The path in the YAML of a pydantic location, which also holds the tags of unions; and its section."""
-    path: KeyPath = ()
-    section: type[BaseModel] | None = model
-    value: Any = data
-    candidates: list[type[BaseModel]] = []
-    for i, key in enumerate(loc):
-        tagged = [c for c in candidates if key in _tags(c)]
-        if tagged and (section is None or key not in section.model_fields):
-            (section,) = tagged
-            continue
-        path = (*path, key)
-        is_last = i == len(loc) - 1
-        if not is_last:
-            value = _child(value, key)
-        if is_last and section is not None and key not in section.model_fields:
-            break
-        annotation = section.model_fields[str(key)].annotation if section and key in section.model_fields else None
-        candidates = _sections(annotation) if annotation is not None else candidates
-        section = candidates[0] if len(candidates) == 1 and not isinstance(value, list) else None
-        if section is None and isinstance(value, dict) and isinstance(value.get("kind"), str):
-            section = next((c for c in candidates if value["kind"] in _tags(c)), None)
-    return path, section
+def _section(path: KeyPath, model: type[BaseModel], data: Any) -> type[BaseModel]:
+    """The section that has, or has not, the key at the end of a path."""
+    for key in path[:-1]:
+        data = data[key]
+        if isinstance(key, str):
+            model = _below(model.model_fields[key], data)
+    return model
 
 
-def _child(value: Any, key: str | int) -> Any:
-    if isinstance(value, dict):
-        return value.get(key)
-    return value[key] if isinstance(value, list) and isinstance(key, int) and key < len(value) else None
-
-
-def _sections(annotation: Any) -> list[type[BaseModel]]:
-    """The section classes in a type such as `Annotated[A | B, …] | None`."""
-    if annotation is Norm:
-        return [norm for norm in NORMS.values() if norm is not NoNorm]
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [section for part in typing.get_args(annotation) for section in _sections(part)]
-
-
-def _tags(section: type[BaseModel]) -> set[Any]:
-    """The names or kinds a section stands for in a union."""
-    return {
-        tag
-        for key in ("name", "kind")
-        if key in section.model_fields
-        for tag in typing.get_args(section.model_fields[key].annotation)
-    }
+def _below(field: FieldInfo, value: Any) -> type[BaseModel]:
+    """The section in a field, or in its list: the chosen one, or the only one."""
+    for choice in field.metadata:
+        if isinstance(choice, OneOf) and (chosen := choice.chosen(value)):
+            return chosen
+    types = [field.annotation, *typing.get_args(field.annotation)]
+    return next(part for part in types if isinstance(part, type) and issubclass(part, BaseModel))

@@ -32,6 +32,15 @@ def decisive(config: dict[str, Any]) -> dict[str, Any]:
     return without(flatten(config), _NOT_DECISIVE)
 
 
+def _left_out(*keys: str) -> dict[str, Any]:
+    """Dotted keys as pydantic takes them: `data.dir` as `{"data": {"dir": True}}`."""
+    tree: dict[str, Any] = {}
+    for key in keys:
+        section, _, rest = key.partition(".")
+        tree[section] = tree.get(section, {}) | {rest: True} if rest else True
+    return tree
+
+
 MAX_LABEL_LENGTH = 120
 LABEL_RULE = f"1 to {MAX_LABEL_LENGTH} visible characters"
 
@@ -126,6 +135,12 @@ class RunConfig(Section):
         return hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()
 
     @property
+    def fingerprint(self) -> str:
+        """What decides the numbers but for the seed, as text: the same for variants that are the same. It takes a
+        tenth of the time of a digest."""
+        return self.model_dump_json(exclude=_left_out(*_NOT_DECISIVE, "seeds"))
+
+    @property
     def metric_names(self) -> list[str]:
         """The metrics of an evaluation, in the order of the columns of metrics.csv."""
         splits = ["train", "val"] if self.data.has_validation else ["train"]
@@ -150,7 +165,8 @@ class RunConfig(Section):
         Batch statistics of one example do not exist; it is left out for every norm, so that all variants
         take the same steps.
         """
-        return int(self.data.num_train > self.batch_size and self.data.num_train % self.batch_size == 1)
+        num_train, batch_size = self.data.num_train, self.batch_size
+        return int(num_train > batch_size and num_train % batch_size == 1)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -2,41 +2,38 @@
 
 from typing import Any
 
-from bncompare.config.data import MNIST, Digits, Images, RandomRegression
 from bncompare.config.run import RunConfig
-from bncompare.config.training import ClassClusteredSampler
 
 SMOKE_EXAMPLES = 512
 SMOKE_BATCHES = 16  # an epoch
+SMOKE_BATCH_SIZE = 64
 SMOKE_STEPS = 20
 SMOKE_EPOCHS = 2
 SMOKE_SEEDS = 2
 
 
-def shrink(config: RunConfig) -> RunConfig:
-    """The same experiment in seconds and without a download: a few examples, a few steps."""
-    data, training = config.data, config.training
-    if isinstance(data, MNIST):
-        shared = data.model_dump(include={*Images.model_fields})
-        data = Digits(name="digits", resize=28, **shared)
-    elif isinstance(data, RandomRegression):
-        sizes = {
-            "samples": min(data.samples, 2 * SMOKE_EXAMPLES),
-            "test_samples": min(data.test_samples, SMOKE_EXAMPLES),
-        }
-        data = data.model_copy(update=sizes)
+def shrink(variants: list[RunConfig]) -> list[RunConfig]:
+    """The same variants in seconds and without a download: a few examples, as many for each, a few steps."""
+    batches = [SMOKE_EXAMPLES if size == "full" else SMOKE_BATCHES * size for size in map(_batch_size, variants)]
+    return [_shrink(config, min(SMOKE_EXAMPLES, *batches)) for config in variants]
+
+
+def _batch_size(config: RunConfig) -> Any:
+    size = config.training.batch_size
+    return size if size == "full" else min(size, SMOKE_BATCH_SIZE)
+
+
+def _shrink(config: RunConfig, num_train: int) -> RunConfig:
+    data, training, batch_size = config.data.small(SMOKE_EXAMPLES), config.training, _batch_size(config)
     if config.data.validation_size > 0:
         share = config.data.validation_size / config.data.pool_size
         size = min(round(share * data.pool_size), data.pool_size // 4)
         data = data.model_copy(update={"validation": max(1, size)})
-    left = data.pool_size - data.validation_size
-    batch_size = training.batch_size if training.batch_size == "full" else min(training.batch_size, 64)
-    most = SMOKE_EXAMPLES if batch_size == "full" else min(SMOKE_EXAMPLES, SMOKE_BATCHES * batch_size)
-    train_size = min(data.train_size or most, most, left)
+    train_size = min(data.train_size or num_train, num_train, data.pool_size - data.validation_size)
     data = data.model_copy(update={"train_size": train_size})
-    if isinstance(training.sampler, ClassClusteredSampler) and isinstance(batch_size, int):
-        batch_size = max(1, batch_size // training.sampler.classes_per_batch) * training.sampler.classes_per_batch
-    update: dict[str, Any] = {"batch_size": batch_size}
+    update: dict[str, Any] = {
+        "batch_size": batch_size if batch_size == "full" else training.sampler.at_most(batch_size)
+    }
     if training.epochs is not None:
         update["epochs"] = min(training.epochs, SMOKE_EPOCHS)
     else:

@@ -125,26 +125,83 @@ class _Open:
     key_place: str = ""
 
 
-def parse_yaml(text: str, source: str, *, line_numbers: bool = True) -> Document:
-    """Read one YAML document; raises UserError with every problem found."""
-    problems: list[str] = []
-    whole = Document(None, f"{source}:1" if line_numbers else source)
-    stack: list[_Open] = []
-    documents = 0
+class _Reader:
+    """Builds a document from the events of PyYAML's parser, and collects what is wrong with it."""
 
-    def place(mark: Any) -> str:
-        return f"{source}:{mark.line + 1}" if line_numbers else source
+    def __init__(self, source: str, *, line_numbers: bool) -> None:
+        self.source, self.line_numbers = source, line_numbers
+        self.whole = Document(None, f"{source}:1" if line_numbers else source)
+        self.problems: list[str] = []
+        self.stack: list[_Open] = []
+        self.num_documents = 0
 
-    def add(value: Any, mark: Any) -> _Open:
+    def place(self, mark: Any) -> str:
+        """`file:line`."""
+        return f"{self.source}:{mark.line + 1}" if self.line_numbers else self.source
+
+    def read(self, event: yaml.Event) -> None:
+        """Take the next event; raises UserError for what leaves the rest without meaning."""
+        self.refuse(event)
+        top = self.stack[-1] if self.stack else None
+        is_key = top is not None and isinstance(top.document.data, dict) and top.key is None
+        if isinstance(event, yaml.ScalarEvent):
+            if _SURROGATE.search(event.value):
+                self.problems.append(
+                    f"{self.place(event.start_mark)}: half of a surrogate pair, which no text may hold"
+                )
+            if top is not None and is_key:
+                self.begin_value(top, event)
+            else:
+                self.add(self.scalar(event), event.start_mark)
+        elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+            if is_key:
+                raise UserError(f"{self.place(event.start_mark)}: a key must be a plain word, not a list or mapping")
+            if len(self.stack) >= MAX_DEPTH:
+                raise UserError(f"{self.place(event.start_mark)}: nested more than {MAX_DEPTH} levels deep")
+            empty: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
+            self.stack.append(self.add(empty, event.start_mark))
+        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            self.stack.pop()
+
+    def refuse(self, event: yaml.Event) -> None:
+        """What YAML has and a config has not."""
+        place = self.place(event.start_mark)
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise UserError(f"{place}: anchors (&) and aliases (*) are not supported; write it out")
+        if tag := getattr(event, "tag", None):
+            raise UserError(f"{place}: tags ({tag[:40]}) are not supported")
+        self.num_documents += isinstance(event, yaml.DocumentStartEvent)
+        if self.num_documents > 1:
+            raise UserError(f"{place}: a config is one YAML document; found a second after ---")
+
+    def begin_value(self, mapping: _Open, event: yaml.ScalarEvent) -> None:
+        """A key; its value comes next."""
+        mapping.key, mapping.key_place = event.value, self.place(event.start_mark)
+        if mapping.key in mapping.document.parts:
+            first = mapping.document.parts[mapping.key].where
+            key = dotted((*mapping.path, mapping.key))
+            self.problems.append(f"{mapping.key_place}: {key}: duplicate key; first at {first}")
+
+    def scalar(self, event: yaml.ScalarEvent) -> Any:
+        """The value of a scalar."""
+        if not event.implicit[0]:
+            return event.value
+        if len(event.value) > MAX_NUMBER_LENGTH and _FLOAT.fullmatch(event.value):
+            place = self.place(event.start_mark)
+            self.problems.append(f"{place}: a number of {len(event.value)} digits is too long")
+        if ambiguous := leading_zero(event.value):
+            self.problems.append(f"{self.place(event.start_mark)}: {ambiguous}")
+        return resolve_scalar(event.value)
+
+    def add(self, value: Any, mark: Any) -> _Open:
         """Attach a value to the innermost open container."""
-        nonlocal whole
-        if not stack:
-            whole = Document(value, place(mark))
-            return _Open(whole, ())
-        top = stack[-1]
+        if not self.stack:
+            self.whole = Document(value, self.place(mark))
+            return _Open(self.whole, ())
+        top = self.stack[-1]
         container, key = top.document.data, top.key
         if isinstance(container, list):
-            part = Document(value, place(mark))
+            part = Document(value, self.place(mark))
             top.document.parts[len(container)] = part
             container.append(value)
             return _Open(part, (*top.path, len(container) - 1))
@@ -155,45 +212,17 @@ def parse_yaml(text: str, source: str, *, line_numbers: bool = True) -> Document
         top.key = None
         return _Open(part, (*top.path, key))
 
+
+def parse_yaml(text: str, source: str, *, line_numbers: bool = True) -> Document:
+    """Read one YAML document; raises UserError with every problem found."""
+    reader = _Reader(source, line_numbers=line_numbers)
+    problems = reader.problems
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            mark = event.start_mark
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise UserError(f"{place(mark)}: anchors (&) and aliases (*) are not supported; write it out")
-            if tag := getattr(event, "tag", None):
-                raise UserError(f"{place(mark)}: tags ({tag[:40]}) are not supported")
-            if isinstance(event, yaml.DocumentStartEvent):
-                documents += 1
-                if documents > 1:
-                    raise UserError(f"{place(mark)}: a config is one YAML document; found a second after ---")
-            if isinstance(event, yaml.ScalarEvent) and _SURROGATE.search(event.value):
-                problems.append(f"{place(mark)}: half of a surrogate pair, which no text may hold")
-            top = stack[-1] if stack else None
-            waiting_for_key = top is not None and isinstance(top.document.data, dict) and top.key is None
-            if isinstance(event, yaml.ScalarEvent) and top is not None and waiting_for_key:
-                top.key, top.key_place = event.value, place(mark)
-                if top.key in top.document.parts:
-                    first = top.document.parts[top.key].where
-                    key = dotted((*top.path, top.key))
-                    problems.append(f"{top.key_place}: {key}: duplicate key; first at {first}")
-            elif isinstance(event, yaml.ScalarEvent):
-                plain = event.implicit[0]
-                if plain and len(event.value) > MAX_NUMBER_LENGTH and _FLOAT.fullmatch(event.value):
-                    problems.append(f"{place(mark)}: a number of {len(event.value)} digits is too long")
-                if plain and (ambiguous := leading_zero(event.value)):
-                    problems.append(f"{place(mark)}: {ambiguous}")
-                add(resolve_scalar(event.value) if plain else event.value, mark)
-            elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-                if waiting_for_key:
-                    raise UserError(f"{place(mark)}: a key must be a plain word, not a list or mapping")
-                if len(stack) >= MAX_DEPTH:
-                    raise UserError(f"{place(mark)}: nested more than {MAX_DEPTH} levels deep")
-                stack.append(add({} if isinstance(event, yaml.MappingStartEvent) else [], mark))
-            elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-                stack.pop()
+            reader.read(event)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problems.append(f"{place(mark) if mark else source}: not valid YAML: {error.problem}")
+        problems.append(f"{reader.place(mark) if mark else source}: not valid YAML: {error.problem}")
     except yaml.reader.ReaderError as error:
         where = f"{source}:{text.count(chr(10), 0, error.position) + 1}" if line_numbers else source
         problems.append(f"{where}: not valid YAML: control character U+{ord(text[error.position]):04X}")
@@ -201,7 +230,7 @@ def parse_yaml(text: str, source: str, *, line_numbers: bool = True) -> Document
         problems += error.problems
     if problems:
         raise UserError(*problems)
-    return whole
+    return reader.whole
 
 
 _TOP_LEVEL_KEY = re.compile(r"^(?=[A-Za-z_]+:(?: |$))", re.MULTILINE)

@@ -6,13 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from bncompare.config import Images, Layer, RandomRegression, RunConfig, layers
+from bncompare.config import Layer, RunConfig, layers
 from bncompare.norms import GhostBatchNorm, WeightParametrization
 
-FLOAT, INDEX = 4, 8  # bytes
+FLOAT = 4  # bytes
 GB = 10**9
 UNKNOWN = 16 * GB  # taken for the memory of a machine that does not say
-TEACHER_PROBE = 10_000  # inputs on which the scale of a teacher is measured
 VIRTUAL_BATCH = 15_000  # bytes of the graph of one virtual batch in one layer, as measured
 SNAPSHOTS = 4  # of a checkpoint: as it is written in memory, joined, handed on, with its checksum
 
@@ -46,24 +45,7 @@ def in_gb(size: int) -> str:
 def needed(run: RunConfig) -> Memory:
     """An estimate of what a run needs."""
     planned = layers(run)
-    return Memory(_data(run.data), _model(run, planned), _batch(run, planned))
-
-
-def _data(data: RandomRegression | Images) -> int:
-    if isinstance(data, Images):
-        values = (data.pool_size + data.test_size) * math.prod(data.input_shape)
-        return 2 * values  # bytes, and once more while the files are read
-    n, features, targets, hidden = data.samples + data.test_samples, data.features, data.targets, data.teacher_hidden
-    largest = max(data.samples, data.test_samples)
-    kept = n * (features + targets)
-    drawn = largest * 4 * targets  # noise, scaled noise, the signal, and that over its scale
-    if data.signal == "linear":
-        drawn += 3 * features * targets
-    elif data.signal == "teacher":
-        inputs = TEACHER_PROBE * features
-        drawn += inputs + 2 * features * hidden + hidden * targets + 2 * max(largest, TEACHER_PROBE) * hidden
-        drawn += 2 * TEACHER_PROBE * targets
-    return FLOAT * (kept + drawn) + INDEX * 3 * n
+    return Memory(run.data.num_bytes, _model(run, planned), _batch(run, planned))
 
 
 def _model(run: RunConfig, planned: list[Layer]) -> int:

@@ -46,7 +46,7 @@ def layer_table(run: RunConfig) -> list[LayerRow]:
         frozen = sum(m.initial.numel() - m.chosen.numel() for m in module.modules() if isinstance(m, Subset))
         parameters = frozen + sum(parameter.numel() for parameter in module.parameters())
         num_trained = sum(parameter.numel() for parameter in module.parameters() if id(parameter) in trained)
-        kind = type(module).__name__.removeprefix("Parametrized")
+        kind: str = module._get_name().removeprefix("Parametrized")  # type: ignore[no-untyped-call]
         rows.append(LayerRow(name, kind, shape, parameters, num_trained, multiply_adds))
 
     for name, module in model.named_modules():

@@ -5,26 +5,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bncompare.errors import UserError
 from bncompare.norms import (
     NORMS,
-    BatchFamily,
+    ActivationNorm,
     BatchNorm,
     BatchNormFromScratch,
-    GhostBatchNorm,
-    GroupNorm,
-    InstanceNorm,
-    LayerNorm,
-    LpBatchNorm,
     Norm,
-    PopulationBatchNorm,
-    RMSNorm,
+    RunningNorm,
     WeightParametrization,
 )
 from bncompare.randomness import StepRandomness, generator
 
+Array = NDArray[np.float64]
 MAX_VALUES = 2_000
 SHAPE = (4, 3)
 # Where a kind says nothing of that shape: groups of equal size, channels of several values.
@@ -58,26 +54,27 @@ def explain_norm(
     report["options"] = norm.model_dump(exclude={"kind", "layers", "on_output", "placement"})
     if isinstance(norm, WeightParametrization):
         return report | _weight(norm, shape, random)
-    axes = _axes(norm, len(shape))
-    report["axes"] = list(axes)
-    report["values_averaged"] = _values_averaged(norm, batches[0], axes)
+    assert isinstance(norm, ActivationNorm)
+    report["axes"] = list(norm.axes_of(shape))
+    report["values_averaged"] = _values_averaged(norm, batches[0].numpy())
     module = _module(norm, shape, learnt=True)
     plain = _module(norm, shape, learnt=False)  # γ = 1 and β = 0: what is called x̂
     parameters = dict(module.named_parameters())
     report["gamma"], report["beta"] = _list(parameters.get("weight")), _list(parameters.get("bias"))
-    running = [torch.zeros(shape[1], dtype=torch.float64), torch.ones(shape[1], dtype=torch.float64)]
+    running = [np.zeros(shape[1]), np.ones(shape[1])]
     report["steps"] = []
     for step, x in enumerate(batches):
         for m in (module, plain):
             if isinstance(m, StepRandomness):
                 m.reseed(seed, kind, step, x.device)
-        taken: dict[str, Any] = {"input": _list(x), "statistics": _statistics(norm, x, axes)}
+        statistics = {name: value.tolist() for name, value in norm.statistics(x.numpy()).items()}
+        taken: dict[str, Any] = {"input": _list(x), "statistics": statistics}
         taken |= {"normalized": _list(plain(x)), "output": _list(module(x))}
         buffers = dict(module.named_buffers())
-        if "running_mean" in buffers:
-            running = _predict(norm, running, x, step)
+        if isinstance(norm, RunningNorm) and "running_mean" in buffers:
+            running = _predict(norm, running, x.numpy(), step)
             taken["running"] = {"mean": _list(buffers["running_mean"]), "var": _list(buffers["running_var"])}
-            taken["predicted"] = {"mean": _list(running[0]), "var": _list(running[1])}
+            taken["predicted"] = {"mean": running[0].tolist(), "var": running[1].tolist()}
         report["steps"].append(taken)
     x = batches[-1]
     module.eval()
@@ -114,61 +111,17 @@ def _module(norm: Norm, shape: tuple[int, ...], *, learnt: bool) -> nn.Module:
     return module
 
 
-def _axes(norm: Norm, num_axes: int) -> tuple[int, ...]:
-    """The axes of (N, C, …) that statistics are taken over; none where there are none."""
-    if isinstance(norm, BatchFamily | PopulationBatchNorm):
-        return (0, *range(2, num_axes))
-    if isinstance(norm, LayerNorm | RMSNorm | GroupNorm):
-        return tuple(range(1, num_axes))
-    return tuple(range(2, num_axes)) if isinstance(norm, InstanceNorm) else ()
-
-
-def _values_averaged(norm: Norm, x: Tensor, axes: tuple[int, ...]) -> list[int]:
+def _values_averaged(norm: ActivationNorm, x: Array) -> list[int]:
     """How many values a statistic is over; the numbers there are, where virtual batches are of unequal size."""
-    values = math.prod(x.shape[axis] for axis in axes)
-    if isinstance(norm, GroupNorm):
-        return [values // norm.num_groups(x.shape[1])]
-    return list(dict.fromkeys(values * len(part) // len(x) for part in _virtual_batches(norm, x)))
+    return list(dict.fromkeys(p.size // v.size for p in norm.batches(x) for v in norm.statistics(p).values())) or [1]
 
 
-def _statistics(norm: Norm, x: Tensor, axes: tuple[int, ...]) -> dict[str, Any]:
-    """What the formula calls mean, var, …, computed from the definition, apart from the module."""
-    if not axes:
-        return {}
-    if isinstance(norm, GroupNorm):
-        x = x.reshape(len(x), norm.num_groups(x.shape[1]), -1)
-        axes = (2,)
-    if isinstance(norm, RMSNorm):
-        return {"mean_square": _list(x.square().mean(axes))}
-    if isinstance(norm, GhostBatchNorm):
-        parts = [_moments(norm, part) for part in _virtual_batches(norm, x)]
-        return {"mean": [_list(mean) for mean, _ in parts], "var": [_list(var) for _, var in parts]}
-    if isinstance(norm, BatchFamily | PopulationBatchNorm):
-        mean, var = _moments(norm, x)
-        return {"mean": _list(mean), "moment" if isinstance(norm, LpBatchNorm) else "var": _list(var)}
-    return {"mean": _list(x.mean(axes)), "var": _list(x.var(axes, correction=0))}
-
-
-def _virtual_batches(norm: Norm, x: Tensor) -> tuple[Tensor, ...]:
-    return x.tensor_split(max(1, len(x) // norm.virtual_batch_size)) if isinstance(norm, GhostBatchNorm) else (x,)
-
-
-def _moments(norm: Norm, x: Tensor, correction: int = 0) -> tuple[Tensor, Tensor]:
-    """Mean, and variance (for lp its own moment), of each channel."""
-    values = x.transpose(0, 1).flatten(1)
-    if isinstance(norm, LpBatchNorm) and norm.p != 2:
-        distance = (values - values.mean(1, keepdim=True)).abs()
-        return values.mean(1), distance.amax(1) if norm.p == "inf" else (distance**norm.p).mean(1)
-    return values.mean(1), values.var(1, correction=correction)
-
-
-def _predict(norm: Norm, running: list[Tensor], x: Tensor, step: int) -> list[Tensor]:
+def _predict(norm: RunningNorm, running: list[Array], x: Array, step: int) -> list[Array]:
     """The update rule by hand: running ← (1 − momentum)·running + momentum·batch, the variance over m − 1."""
-    momentum = getattr(norm, "momentum", None)
-    parts = _virtual_batches(norm, x)
+    parts = norm.batches(x)
     for i, part in enumerate(parts):
-        weight = 1 / (step * len(parts) + i + 1) if momentum is None else momentum
-        batch = _moments(norm, part, correction=1)
+        weight = 1 / (step * len(parts) + i + 1) if norm.momentum is None else norm.momentum
+        batch = norm.moments(part, ddof=1)
         running = [(1 - weight) * old + weight * new for old, new in zip(running, batch, strict=True)]
     return running
 

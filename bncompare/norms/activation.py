@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from bncompare.norms.base import ActivationNorm, AffineNorm, Eps, Shape
+from bncompare.norms.base import ActivationNorm, AffineNorm, Array, Eps, Shape
 from bncompare.options import MAX_WIDTH, NonNegative, Positive, PositiveInt
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ class LayerNorm(AffineNorm):
 
     kind: Literal["layer"]
     """the norm"""
+
+    def axes_of(self, shape: Shape) -> Shape:
+        """All but the examples."""
+        return tuple(range(1, len(shape)))
 
     def build(self, shape: Shape) -> "nn.Module":
         """torch.nn.LayerNorm over all of `shape`."""
@@ -42,9 +46,22 @@ class RMSNorm(ActivationNorm):
     """learn a scale γ"""
 
     @property
-    def has_parameters(self) -> bool:
+    def has_scale(self) -> bool:
         """γ, but no β."""
         return self.affine
+
+    def axes_of(self, shape: Shape) -> Shape:
+        """All but the examples."""
+        return tuple(range(1, len(shape)))
+
+    def statistics(self, x: Array) -> dict[str, Array]:
+        """The mean square of each example."""
+        return {"mean_square": (x**2).mean(self.axes_of(x.shape))}
+
+    def reference(self, x: Array) -> Array:
+        """x/√(mean(x²) + eps)."""
+        y: Array = x / ((x**2).mean(self.axes_of(x.shape), keepdims=True) + self.eps) ** 0.5
+        return y
 
     def build(self, shape: Shape) -> "nn.Module":
         """torch.nn.RMSNorm over all of `shape`."""
@@ -61,6 +78,10 @@ class InstanceNorm(AffineNorm):
 
     kind: Literal["instance"]
     """the norm"""
+
+    def axes_of(self, shape: Shape) -> Shape:
+        """The positions."""
+        return tuple(range(2, len(shape)))
 
     def problem(self, shape: Shape, batch_size: int) -> str | None:
         """One value has no variance."""
@@ -100,6 +121,25 @@ class GroupNorm(AffineNorm):
         """Groups for a layer of `num_channels`."""
         return self.groups or num_channels // (self.channels_per_group or 1)
 
+    def axes_of(self, shape: Shape) -> Shape:
+        """All but the examples; of the channels, those of a group."""
+        return tuple(range(1, len(shape)))
+
+    def statistics(self, x: Array) -> dict[str, Array]:
+        """Mean and biased variance of each group, (N, groups)."""
+        grouped = self._grouped(x)
+        return {"mean": grouped.mean(2), "var": grouped.var(2)}
+
+    def reference(self, x: Array) -> Array:
+        """(x − mean)/√(var + eps)."""
+        grouped = self._grouped(x)
+        centred = grouped - grouped.mean(2, keepdims=True)
+        y: Array = (centred / (grouped.var(2, keepdims=True) + self.eps) ** 0.5).reshape(x.shape)
+        return y
+
+    def _grouped(self, x: Array) -> Array:
+        return x.reshape(len(x), self.num_groups(x.shape[1]), -1)
+
     def problem(self, shape: Shape, batch_size: int) -> str | None:
         """Groups are of equal size, and of more than one value."""
         if self.groups and self.channels_per_group:
@@ -134,6 +174,16 @@ class LocalResponseNorm(ActivationNorm):
     """exponent"""
     k: Positive = 1.0
     """added to the weighted mean square"""
+
+    def reference(self, x: Array) -> Array:
+        """x/(k + alpha·mean(x²))^beta; beyond the first and the last channel there are zeros."""
+        import numpy as np
+
+        before = self.size // 2
+        padded = np.pad(x**2, [(0, 0), (before, self.size - 1 - before)] + [(0, 0)] * (x.ndim - 2))
+        mean = sum(padded[:, i : i + x.shape[1]] for i in range(self.size)) / self.size
+        y: Array = x / (self.k + self.alpha * mean) ** self.beta
+        return y
 
     def build(self, shape: Shape) -> "nn.Module":
         """torch.nn.LocalResponseNorm, for dense layers too."""

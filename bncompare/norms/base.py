@@ -4,26 +4,38 @@ Importing this imports no torch, so that configs are checked without it; `build`
 """
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from bncompare.options import Positive, Section, must_be
+from bncompare.options import Positive, Section, must_be, tags
 
 if TYPE_CHECKING:
-    from torch import nn
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
 
 
 # The shape of one example where the norm is: (C,) after a dense layer, (C, H, W) after a convolution; (C, L) and
 # (C, D, H, W) are for `bncompare explain`.
 Shape = tuple[int, ...]
+Array: TypeAlias = "NDArray[np.float64]"
 ONE_VALUE = "has one value per channel: the batch is of one example (training.batch_size, data), whose variance is 0"
 Eps = Positive
 Momentum = Annotated[float, Field(ge=0, le=1)] | None
 Layers = Annotated[Literal["all", "conv", "dense"] | list[str], must_be("all, conv, dense, or a list of layer names")]
 
 
-class NoNorm(Section):
+class NormKind(Section):
+    """What every kind has, none included."""
+
+    def doubts(self, total_steps: int) -> Iterator[tuple[str, str]]:
+        """Options that have no effect in a run of so many steps, as (key, why)."""
+        yield from ()
+
+
+class NoNorm(NormKind):
     """No normalization."""
 
     formula: ClassVar = "y = x"
@@ -33,7 +45,7 @@ class NoNorm(Section):
     """the norm"""
 
 
-class Norm(Section):
+class Norm(NormKind):
     """What every norm has: the layers it is in."""
 
     formula: ClassVar[str]
@@ -54,9 +66,14 @@ class Norm(Section):
         return False
 
     @property
+    def has_scale(self) -> bool:
+        """Whether it learns a γ."""
+        return False
+
+    @property
     def has_parameters(self) -> bool:
         """Whether it learns a γ or β."""
-        return self.has_shift
+        return self.has_scale or self.has_shift
 
     def problem(self, shape: Shape, batch_size: int) -> str | None:
         """Why it can't be in a place with this shape of an example and this many examples in a batch."""
@@ -81,6 +98,23 @@ class ActivationNorm(Norm):
     placement: Literal["before", "after"] = "before"
     """before or after the activation"""
 
+    def axes_of(self, shape: Shape) -> Shape:
+        """Those of a batch of shape (N, C, …) that its statistics are taken over; none where there are none."""
+        return ()
+
+    def batches(self, x: Array) -> list[Array]:
+        """The parts of a batch that are normalized each by itself."""
+        return [x]
+
+    def statistics(self, x: Array) -> dict[str, Array]:
+        """What its formula calls mean, var, …, of a batch x, (N, C, …)."""
+        return {}
+
+    def reference(self, x: Array) -> Array:
+        """Its formula with γ = 1 and β = 0 of a first batch of training x, (N, C, …), without noise, in NumPy: what
+        the module is held against."""
+        raise NotImplementedError
+
 
 class AffineNorm(ActivationNorm):
     """A norm with γ and β."""
@@ -95,22 +129,67 @@ class AffineNorm(ActivationNorm):
         """Whether it adds a β of its own."""
         return self.affine
 
+    @property
+    def has_scale(self) -> bool:
+        """Whether it learns a γ."""
+        return self.affine
+
+    def statistics(self, x: Array) -> dict[str, Array]:
+        """Mean and biased variance over `axes_of`."""
+        axes = self.axes_of(x.shape)
+        return {"mean": x.mean(axes), "var": x.var(axes)}
+
+    def reference(self, x: Array) -> Array:
+        """(x − mean)/√(var + eps)."""
+        axes = self.axes_of(x.shape)
+        y: Array = (x - x.mean(axes, keepdims=True)) / (x.var(axes, keepdims=True) + self.eps) ** 0.5
+        return y
+
 
 EvalStats = Literal["running", "batch", "population"]
 
 
-def one_value(shape: Shape, batch_size: int) -> str | None:
-    """Why there is no variance, where a channel has one value in a batch."""
-    return None if batch_size * math.prod(shape[1:]) > 1 else ONE_VALUE
-
-
-class BatchFamily(AffineNorm):
-    """Norms with statistics over the batch."""
+class RunningNorm(AffineNorm):
+    """Norms that keep running statistics of the batches. A kind of one's own overrides `reference` and `forward`."""
 
     axes: ClassVar = "the batch and the positions of one channel: N, or N, H, W"
 
     momentum: Momentum = 0.1
     """weight of the newest batch in the running statistics; null = cumulative average"""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the constructor of every module of the family takes."""
+        return {"eps": self.eps, "momentum": self.momentum, "affine": self.affine}
+
+    def problem(self, shape: Shape, batch_size: int) -> str | None:
+        """One value has no variance."""
+        return None if batch_size * math.prod(shape[1:]) > 1 else ONE_VALUE
+
+    def axes_of(self, shape: Shape) -> Shape:
+        """All but the channels."""
+        return (0, *range(2, len(shape)))
+
+    def moments(self, x: Array, ddof: int = 0) -> tuple[Array, Array]:
+        """Mean and variance of a batch, each (C,), the variance over m − `ddof`."""
+        return x.mean(self.axes_of(x.shape)), x.var(self.axes_of(x.shape), ddof=ddof)
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """A module whose `forward` is this one's."""
+        from bncompare.norms.modules import ChosenBatchNorm
+
+        return ChosenBatchNorm(shape[0], self)
+
+    def forward(self, module: Any, x: "Tensor") -> "Tensor":
+        """Normalize x, (N, C, …), with the parameters and statistics of a `norms.from_scratch.BatchNorm`."""
+        from bncompare.norms.from_scratch import BatchNorm
+
+        return BatchNorm.forward(module, x)
+
+
+class BatchFamily(RunningNorm):
+    """Norms with statistics over the batch."""
+
     eval_stats: EvalStats = "running"
     """statistics in evaluation: the running ones; those of the evaluation batch (nearly as large as in training); or
     exact ones of the training set, recomputed before each evaluation at the cost of a pass over it for each norm
@@ -125,15 +204,6 @@ class BatchFamily(AffineNorm):
     def evaluated_with(self) -> EvalStats:
         """`eval_stats`, as far as it has them."""
         return self.eval_stats if self.eval_stats in self.available_statistics else "batch"
-
-    def problem(self, shape: Shape, batch_size: int) -> str | None:
-        """One value has no variance."""
-        return one_value(shape, batch_size)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What the constructor of every module of the family takes."""
-        return {"eps": self.eps, "momentum": self.momentum, "affine": self.affine}
 
 
 class TrackingBatchNorm(BatchFamily):
@@ -168,7 +238,7 @@ def register_norm(norm: type[NoNorm] | type[Norm]) -> None:
     For norms of your own: import the module that calls this, then use bncompare from Python. A config never names
     code to import.
     """
-    (kind,) = get_args(norm.model_fields["kind"].annotation)
+    (kind,) = tags(norm, "kind")
     if kind in NORMS:
         raise ValueError(f"there is a norm {kind!r} already: {NORMS[kind].__name__}")
     NORMS[kind] = norm

@@ -1,15 +1,25 @@
-"""The batch family: norms with statistics over the batch."""
+"""The batch family: norms with statistics over the batch. One class each: options, formula, reference."""
 
-import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from bncompare.norms.base import AffineNorm, BatchFamily, EvalStats, Momentum, Shape, TrackingBatchNorm, one_value
+from bncompare.norms.base import (
+    Array,
+    BatchFamily,
+    EvalStats,
+    RunningNorm,
+    Shape,
+    TrackingBatchNorm,
+)
 from bncompare.options import MAX_COUNT, MAX_NUMBER, Count, NonNegative, PositiveInt
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+    from bncompare.norms.from_scratch import BatchNorm as Module
+    from bncompare.norms.modules import RandomBatchNorm
 
 
 class BatchNorm(TrackingBatchNorm):
@@ -54,11 +64,51 @@ class GhostBatchNorm(BatchFamily):
     virtual_batch_size: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 16
     """examples in a virtual batch, at least; a batch is cut into as many as it has room for, of nearly equal size"""
 
-    def build(self, shape: Shape) -> "nn.Module":
-        """Ours."""
-        from bncompare.norms.modules import GhostBatchNorm
+    def num_batches(self, batch_size: int) -> int:
+        """⌊N / virtual_batch_size⌋, one at least."""
+        return max(1, batch_size // self.virtual_batch_size)
 
-        return GhostBatchNorm(shape[0], self.virtual_batch_size, **self.options)
+    def batches(self, x: Array) -> list[Array]:
+        """The virtual ones."""
+        import numpy as np
+
+        return np.array_split(x, self.num_batches(len(x)))
+
+    def statistics(self, x: Array) -> dict[str, Array]:
+        """Mean and variance, each (virtual batches, C)."""
+        import numpy as np
+
+        of_each = [self.moments(part) for part in self.batches(x)]
+        return {"mean": np.stack([mean for mean, _ in of_each]), "var": np.stack([var for _, var in of_each])}
+
+    def reference(self, x: Array) -> Array:
+        """That of batch normalization, for each virtual batch."""
+        import numpy as np
+
+        return np.concatenate([super(GhostBatchNorm, self).reference(part) for part in self.batches(x)])
+
+    def forward(self, module: "Module", x: "Tensor") -> "Tensor":
+        """Each virtual batch is normalized with, and tracked by, its own statistics."""
+        import torch
+
+        from bncompare.norms.from_scratch import batch_statistics, per_channel
+
+        if not module.training:
+            return super().forward(module, x)
+        number = self.num_batches(len(x))
+        if len(x) % number:
+            return torch.cat([super(GhostBatchNorm, self).forward(module, part) for part in x.tensor_split(number)])
+        # Of equal size, as channels of their own: (N, C, …) → (N/number, number·C, …), all in one go.
+        parts = x.reshape(number, -1, *x.shape[1:]).transpose(0, 1).flatten(1, 2)
+        mean, var = batch_statistics(parts)
+        if module.track_running_stats:
+            num_values = parts.numel() // parts.shape[1]
+            unbiased = var.detach() * (num_values / (num_values - 1))
+            for part in zip(mean.detach().chunk(number), unbiased.chunk(number), strict=True):
+                module.track(*part)
+        x_hat = (parts - per_channel(mean, parts)) * per_channel((var + self.eps).rsqrt(), parts)
+        x_hat = x_hat.view(len(parts), number, *x.shape[1:]).transpose(0, 1).flatten(0, 1)
+        return module.scale_and_shift(x_hat)
 
 
 class BatchRenorm(BatchFamily):
@@ -81,12 +131,54 @@ class BatchRenorm(BatchFamily):
     dmax_end: PositiveInt = 25_000
     """step at which dmax is reached"""
 
-    def build(self, shape: Shape) -> "nn.Module":
-        """Ours."""
-        from bncompare.norms.modules import BatchRenorm
+    def doubts(self, total_steps: int) -> Iterator[tuple[str, str]]:
+        """Limits that do not grow."""
+        if self.start >= total_steps:
+            message = f"{self.start} is not before the end, step {total_steps}: this is plain batch normalization"
+            yield "start", message
+            return
+        for name, end in {"rmax_end": self.rmax_end, "dmax_end": self.dmax_end}.items():
+            if end < self.start:
+                written = name in self.model_fields_set
+                relation = (
+                    f"{end} is before start, {self.start}" if written else f"{self.start} is after {name}, {end}"
+                )
+                yield name if written else "start", f"{relation}: the limit jumps instead of growing"
 
-        schedule = {name: getattr(self, name) for name in ("rmax", "dmax", "start", "rmax_end", "dmax_end")}
-        return BatchRenorm(shape[0], **schedule, **self.options)
+    def limits(self, step: int) -> tuple[float, float]:
+        """rmax and dmax after `step` batches: they grow linearly, from 1 and 0, between `start` and their ends."""
+
+        def progress(end: int) -> float:
+            return 0.0 if step < self.start else 1.0 if step >= end else (step - self.start) / (end - self.start)
+
+        return 1 + (self.rmax - 1) * progress(self.rmax_end), self.dmax * progress(self.dmax_end)
+
+    def reference(self, x: Array) -> Array:
+        """The running mean and variance start as 0 and 1; the limits are those of step 0."""
+        mean, var = (values.reshape(1, -1, *[1] * (x.ndim - 2)) for values in self.moments(x))
+        (rmax, dmax), std, running_std = self.limits(0), (var + self.eps) ** 0.5, (1 + self.eps) ** 0.5
+        y: Array = (x - mean) / std * (std / running_std).clip(1 / rmax, rmax) + (mean / running_std).clip(
+            -dmax, dmax
+        )
+        return y
+
+    def forward(self, module: "Module", x: "Tensor") -> "Tensor":
+        """The running statistics in r and d are those before the batch."""
+        from bncompare.norms.from_scratch import per_channel
+
+        if not module.training or not module.track_running_stats:  # without tracking, a batch is only measured
+            return super().forward(module, x)
+        assert module.running_mean is not None
+        assert module.running_var is not None
+        assert module.num_batches_tracked is not None
+        rmax, dmax = self.limits(int(module.num_batches_tracked))
+        running_mean, running_std = module.running_mean.clone(), (module.running_var + self.eps).sqrt()
+        mean, var = module.statistics(x)
+        std = (var + self.eps).sqrt()
+        r = (std.detach() / running_std).clamp(1 / rmax, rmax)
+        d = ((mean.detach() - running_mean) / running_std).clamp(-dmax, dmax)
+        x_hat = (x - per_channel(mean, x)) * per_channel(r / std, x) + per_channel(d, x)
+        return module.scale_and_shift(x_hat)
 
 
 class NoisyBatchNorm(BatchFamily):
@@ -105,12 +197,32 @@ class NoisyBatchNorm(BatchFamily):
     spread_std: NonNegative = 0.1
     """s ~ N(σ, spread_std), per element"""
 
-    def build(self, shape: Shape) -> "nn.Module":
-        """Ours."""
-        from bncompare.norms.modules import NoisyBatchNorm
+    def build(self, shape: Shape) -> "RandomBatchNorm":
+        """Ours; call its `reseed` before each forward pass in training."""
+        from bncompare.norms.modules import RandomBatchNorm
 
-        noise = {name: getattr(self, name) for name in ("noise_mean", "noise_std", "spread_mean", "spread_std")}
-        return NoisyBatchNorm(shape[0], **noise, **self.options)
+        return RandomBatchNorm(shape[0], self)
+
+    def forward(self, module: "RandomBatchNorm", x: "Tensor") -> "Tensor":
+        """The noise is a function of the seed, the layer and the step."""
+        import torch
+
+        from bncompare.norms.from_scratch import per_channel
+
+        y = super().forward(module, x)
+        if not module.training or not module.track_running_stats:  # without tracking, a batch is only measured
+            return y
+        random = module.generator
+
+        def uniform(like: "Tensor") -> "Tensor":
+            return torch.rand(like.shape, generator=random, dtype=like.dtype, device=like.device)
+
+        channel = y.new_empty(module.num_features)
+        mean = (2 * uniform(channel) - 1) * self.noise_mean
+        std = 1 + uniform(channel) * (self.noise_std - 1)
+        shift = per_channel(mean, y) + (2 * uniform(y) - 1) * self.spread_mean
+        normal = torch.randn(y.shape, generator=random, dtype=y.dtype, device=y.device)
+        return y * (per_channel(std, y) + self.spread_std * normal) + shift
 
 
 class MeanOnlyBatchNorm(BatchFamily):
@@ -121,11 +233,23 @@ class MeanOnlyBatchNorm(BatchFamily):
     kind: Literal["mean_only_batch"]
     """the norm"""
 
-    def build(self, shape: Shape) -> "nn.Module":
-        """Ours."""
-        from bncompare.norms.modules import MeanOnlyBatchNorm
+    @property
+    def has_scale(self) -> bool:
+        """No γ."""
+        return False
 
-        return MeanOnlyBatchNorm(shape[0], **self.options)
+    def reference(self, x: Array) -> Array:
+        """x − mean."""
+        y: Array = x - x.mean(self.axes_of(x.shape), keepdims=True)
+        return y
+
+    def forward(self, module: "Module", x: "Tensor") -> "Tensor":
+        """The variance is tracked all the same."""
+        from bncompare.norms.from_scratch import per_channel
+
+        mean, _ = module.statistics(x)
+        centred = x - per_channel(mean, x)
+        return centred if module.bias is None else centred + per_channel(module.bias, x)
 
 
 class VarianceOnlyBatchNorm(BatchFamily):
@@ -136,11 +260,17 @@ class VarianceOnlyBatchNorm(BatchFamily):
     kind: Literal["variance_only_batch"]
     """the norm"""
 
-    def build(self, shape: Shape) -> "nn.Module":
-        """Ours."""
-        from bncompare.norms.modules import VarianceOnlyBatchNorm
+    def reference(self, x: Array) -> Array:
+        """x/√(var + eps)."""
+        y: Array = x / (x.var(self.axes_of(x.shape), keepdims=True) + self.eps) ** 0.5
+        return y
 
-        return VarianceOnlyBatchNorm(shape[0], **self.options)
+    def forward(self, module: "Module", x: "Tensor") -> "Tensor":
+        """The mean is tracked all the same."""
+        from bncompare.norms.from_scratch import per_channel
+
+        _, var = module.statistics(x)
+        return module.scale_and_shift(x * per_channel((var + self.eps).rsqrt(), x))
 
 
 class LpBatchNorm(BatchFamily):
@@ -164,14 +294,50 @@ class LpBatchNorm(BatchFamily):
             return f"with p: {self.p} has no eval_stats: population"
         return super().problem(shape, batch_size)
 
-    def build(self, shape: Shape) -> "nn.Module":
-        """Ours."""
-        from bncompare.norms.modules import LpBatchNorm
+    def moments(self, x: Array, ddof: int = 0) -> tuple[Array, Array]:
+        """The moment has no unbiased form but for p = 2."""
+        if self.p == 2:
+            return super().moments(x, ddof)
+        values = x.swapaxes(0, 1).reshape(x.shape[1], -1)
+        distance = abs(values - values.mean(1, keepdims=True))
+        return values.mean(1), distance.max(1) if self.p == "inf" else (distance**self.p).mean(1)
 
-        return LpBatchNorm(shape[0], math.inf if self.p == "inf" else float(self.p), **self.options)
+    def statistics(self, x: Array) -> dict[str, Array]:
+        """Mean and moment, each (C,)."""
+        mean, moment = self.moments(x)
+        return {"mean": mean, "moment": moment}
+
+    def reference(self, x: Array) -> Array:
+        """(x − mean)/(moment + eps)^(1/p)."""
+        mean, moment = (values.reshape(1, -1, *[1] * (x.ndim - 2)) for values in self.moments(x))
+        y: Array = (x - mean) / (moment + self.eps) ** (1 if self.p == "inf" else 1 / self.p)
+        return y
+
+    def forward(self, module: "Module", x: "Tensor") -> "Tensor":
+        """`running_var` holds the running moment."""
+        from bncompare.norms.from_scratch import per_channel
+
+        mean, moment = module.statistics(x) if self.p == 2 else self._statistics(module, x)
+        size = moment + self.eps if self.p == "inf" else (moment + self.eps) ** (1 / self.p)
+        return module.scale_and_shift((x - per_channel(mean, x)) / per_channel(size, x))
+
+    def _statistics(self, module: "Module", x: "Tensor") -> "tuple[Tensor, Tensor]":
+        from bncompare.norms.from_scratch import per_channel
+
+        if not module.training and module.running_mean is not None and module.running_var is not None:
+            return module.running_mean, module.running_var
+        axes = self.axes_of(tuple(x.shape))
+        if x.numel() // x.shape[1] == 1:
+            raise ValueError(f"expected more than 1 value per channel when training, got input size {tuple(x.shape)}")
+        mean = x.mean(axes)
+        distance = (x - per_channel(mean, x)).abs()
+        moment = distance.amax(axes) if self.p == "inf" else distance.pow(float(self.p)).mean(axes)
+        if module.training and module.track_running_stats:
+            module.track(mean.detach(), moment.detach())
+        return mean, moment
 
 
-class PopulationBatchNorm(AffineNorm):
+class PopulationBatchNorm(RunningNorm):
     """Normalizes by the running statistics in training too, as constants; the batch only moves them."""
 
     formula: ClassVar = "y = γ·(x − mean_run)/√(var_run + eps) + β"
@@ -179,15 +345,19 @@ class PopulationBatchNorm(AffineNorm):
 
     kind: Literal["population_batch"]
     """the norm"""
-    momentum: Momentum = 0.1
-    """weight of the newest batch in the running statistics; null = cumulative average"""
 
-    def problem(self, shape: Shape, batch_size: int) -> str | None:
-        """One value has no variance."""
-        return one_value(shape, batch_size)
+    def reference(self, x: Array) -> Array:
+        """The running mean and variance start as 0 and 1."""
+        y: Array = x / (1 + self.eps) ** 0.5
+        return y
 
-    def build(self, shape: Shape) -> "nn.Module":
-        """Ours."""
-        from bncompare.norms.modules import PopulationBatchNorm
+    def forward(self, module: "Module", x: "Tensor") -> "Tensor":
+        """With the running statistics as they were before the batch."""
+        from bncompare.norms.from_scratch import per_channel
 
-        return PopulationBatchNorm(shape[0], eps=self.eps, momentum=self.momentum, affine=self.affine)
+        assert module.running_mean is not None
+        assert module.running_var is not None
+        mean, std = module.running_mean.clone(), (module.running_var + self.eps).sqrt()
+        if module.training:
+            module.statistics(x.detach())
+        return module.scale_and_shift((x - per_channel(mean, x)) / per_channel(std, x))

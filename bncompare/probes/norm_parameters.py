@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from bncompare.norms import MeanOnlyBatchNorm
 from bncompare.probes.base import Layer, Plan, Probe, Reading
 
 if TYPE_CHECKING:
@@ -24,8 +23,7 @@ class NormParameters(Probe):
         """All but single values."""
         norm = layer.norm
         if norm is not None:
-            has_gamma = norm.has_parameters and not isinstance(norm, MeanOnlyBatchNorm)
-            for symbol, is_there in (("gamma", has_gamma), ("beta", norm.has_shift)):
+            for symbol, is_there in (("gamma", norm.has_scale), ("beta", norm.has_shift)):
                 yield from (f"{symbol} {name}" for name in ("mean", "min", "max") if is_there)
 
     def measure(self, subject: "Subject") -> Iterator[Reading]:

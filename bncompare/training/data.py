@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bncompare.config import MNIST, Images, RandomRegression, RunConfig
+from bncompare.config import MNIST, DataSection, Images, RunConfig
 from bncompare.errors import UserError
 from bncompare.randomness import generator
 from bncompare.training.images import BINARIZE_AT, Pool, find_data_dir, load_pool, pixel_scaling
@@ -62,8 +62,8 @@ class Dataset:
 
 def load_dataset(run: RunConfig, pool: Pool | None) -> Dataset:
     """The data of one run, split by its seed. `pool` is what `load_pool` gives for the run's images."""
-    if isinstance(run.data, RandomRegression):
-        return _random_regression(run.data, run.seed)
+    if not isinstance(run.data, Images):
+        return _drawn(run.data, run.seed)
     assert pool is not None
     data = run.data
     train_rows, validation_rows = _split(data, run.seed)
@@ -74,50 +74,27 @@ def load_dataset(run: RunConfig, pool: Pool | None) -> Dataset:
     return _dataset(data, train, validation_rows, test)
 
 
-def _dataset(data: Images | RandomRegression, train: Split, validation_rows: Tensor, test: Split) -> Dataset:
+def _dataset(data: DataSection, train: Split, validation_rows: Tensor, test: Split) -> Dataset:
     validation = test if data.validation == "test" else replace(train, rows=validation_rows)
     return Dataset(train, validation if len(validation) else None, test if len(test) else None)
 
 
-def _split(data: Images | RandomRegression, seed: int) -> tuple[Tensor, Tensor]:
+def _split(data: DataSection, seed: int) -> tuple[Tensor, Tensor]:
     """Rows to train on and to validate on. A smaller `train_size` takes a subset of a larger one's rows."""
     order = torch.randperm(data.pool_size, generator=generator(seed, "split"))
     rest = order[data.validation_size :]
     return rest[: data.num_train], order[: data.validation_size]
 
 
-def _random_regression(data: RandomRegression, seed: int) -> Dataset:
-    """X ~ N(0, 1); y = signal(X) + noise·N(0, 1), where the signal is 0 or has variance 1."""
+def _drawn(data: DataSection, seed: int) -> Dataset:
+    """A dataset that is drawn anew for each seed."""
 
     def draw(part: str, num_examples: int) -> Split:
-        inputs = torch.randn(num_examples, data.features, generator=generator(seed, f"data {part} inputs"))
-        noise = torch.randn(num_examples, data.targets, generator=generator(seed, f"data {part} noise"))
-        targets = _signal(data, seed, inputs) + data.noise * noise
-        return Split(inputs, targets, torch.arange(num_examples))
+        return Split(*data.draw(part, num_examples, seed), torch.arange(num_examples))
 
     train_rows, validation_rows = _split(data, seed)
-    train = replace(draw("train", data.samples), rows=train_rows)
-    return _dataset(data, train, validation_rows, draw("test", data.test_samples))
-
-
-def _signal(data: RandomRegression, seed: int, inputs: Tensor) -> Tensor:
-    """(N, targets) from (N, features), each with mean 0 and variance 1 over standard normal inputs."""
-    if data.signal == "none":
-        return torch.zeros(len(inputs), data.targets)
-    random = generator(seed, "data teacher")
-    if data.signal == "linear":
-        weight = torch.randn(data.features, data.targets, generator=random)
-        return inputs @ (weight / weight.square().sum(0).sqrt())
-    hidden = torch.randn(data.features, data.teacher_hidden, generator=random) / data.features**0.5
-    output = torch.randn(data.teacher_hidden, data.targets, generator=random)
-
-    def teacher(x: Tensor) -> Tensor:
-        return torch.tanh(x @ hidden) @ output
-
-    # Its scale has no closed form: measured on inputs of its own, so that it is the same for every sample size.
-    # tanh is odd, so the mean is 0.
-    probe = torch.randn(10_000, data.features, generator=generator(seed, "data teacher scale"))
-    return teacher(inputs) / teacher(probe).square().mean(0).sqrt()
+    train = replace(draw("train", data.pool_size), rows=train_rows)
+    return _dataset(data, train, validation_rows, draw("test", data.test_size))
 
 
 class Datasets:

@@ -22,8 +22,8 @@ from torchvision import datasets, transforms
 
 from bncompare.config.data import MNIST, Images
 from bncompare.config.expand import load_experiment
+from bncompare.config.optimizers import SGD
 from bncompare.config.run import RunConfig
-from bncompare.config.training import SGD
 from bncompare.training.data import Dataset, load_dataset
 from bncompare.training.images import find_data_dir, load_pool
 from bncompare.training.loop import train

@@ -25,7 +25,7 @@ from bncompare.config.expand import Experiment, load_experiment, parse_seeds
 from bncompare.config.keys import flatten, lookup, selects
 from bncompare.config.model import LeNet
 from bncompare.config.run import RunConfig
-from bncompare.config.training import ReduceOnPlateau
+from bncompare.config.schedulers import ReduceOnPlateau
 from bncompare.config.yaml import parse_yaml
 from bncompare.errors import UserError
 from bncompare.options import Section
@@ -166,7 +166,7 @@ def test_variants_share_what_they_do_not_set(expand: Expand) -> None:
     first, *others = expand(BASE + "compare: {training.epochs: [1, 2], data.noise: [0.5, 1, 2]}\n").runs
     for name in ("model", "diagnostics"):
         assert all(getattr(run, name) is getattr(first, name) for run in others)
-    assert len({id(run.data) for run in [first, *others]}) == 6
+    assert len({id(run.data) for run in [first, *others]}) == 3
 
 
 def test_two_variants_with_the_same_settings(expand: Expand) -> None:
@@ -325,6 +325,13 @@ def test_an_override_without_effect(expand: Expand, compare: str, override: str,
     assert problem.startswith(f"--set {override}: ")
     assert "no effect" in problem
     assert hint in problem
+
+
+def test_an_override_without_effect_that_is_no_value_either(expand: Expand) -> None:
+    """What is wrong with the value goes first: a valid one would have been said to have no effect."""
+    (problem,) = expand.problems(BASE + "compare: {model.norm: [none, batch]}\n", "model.norm.kind=btach")
+    assert problem.startswith("--set model.norm.kind=btach: model.norm.kind: must be one of none, batch, ")
+    assert problem.endswith("not 'btach'; did you mean 'batch'?")
 
 
 def test_an_override_of_some_variants(expand: Expand) -> None:
@@ -821,6 +828,8 @@ def test_smoke_shrinks_every_shipped_config(path: Path) -> None:
         assert run.data.pool_size + run.data.test_size <= 2_500
         assert not isinstance(run.data, MNIST)
         assert check_run(run) == []
+    sizes = {run.data.num_train for run in smoke.runs}
+    assert len(sizes) == len({run.data.num_train for run in full.runs})  # else one experiment becomes several
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from bncompare.config import Metric
 from bncompare.figures.catalogue import experiment_figures
 from bncompare.figures.style import NamedFigure
 from bncompare.figures.sweeps import sweep_figures
-from bncompare.runs import LoadedRun, Result
+from bncompare.runs import Diagnostic, LoadedRun, Result
 
 NAN, INF = math.nan, math.inf
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
