@@ -9,9 +9,9 @@ from typing import Any, Literal
 from bncompare.comparison import Comparison, Finding, claims_of, compare_experiment, judge, to_plain, verdict_lines
 from bncompare.config import dump_yaml, lookup
 from bncompare.errors import UserError
-from bncompare.report.sections import (
+from bncompare.report.chapter_tables import (
     differences_table,
-    environment_table,
+    environment_of,
     is_trivial,
     pairs_table,
     sensitivity_table,
@@ -24,7 +24,7 @@ from bncompare.runs import ExperimentRuns, LoadedRun, compared_keys, experiments
 
 
 @dataclass(frozen=True)
-class Section:
+class Chapter:
     """One experiment."""
 
     title: str
@@ -35,7 +35,7 @@ class Section:
     warnings: list[str]
     findings: list[Finding]
     tables: list[Table]
-    environment: Table | None
+    environment: dict[str, str]
     command: str
     """that trains it again, from `config`"""
     config: str
@@ -53,25 +53,25 @@ class Section:
         return "; ".join([*parts, told[0] if told else self.verdicts[0][1][0][0]])
 
 
-def sections(
+def chapters(
     runs: Sequence[LoadedRun],
     *,
     metrics: Sequence[str] | None = None,
     at: Literal["best", "last"] | None = None,
     versus: str | None = None,
     threshold: float | None = None,
-) -> list[Section]:
-    """A section for each experiment among the runs; the options are those of `compare`."""
-    return [_section(found, metrics, at, versus, threshold) for found in experiments(runs)]
+) -> list[Chapter]:
+    """A chapter for each experiment among the runs; the options are those of `compare`."""
+    return [_chapter(found, metrics, at, versus, threshold) for found in experiments(runs)]
 
 
-def _section(
+def _chapter(
     found: ExperimentRuns,
     metrics: Sequence[str] | None,
     at: Literal["best", "last"] | None,
     versus: str | None,
     threshold: float | None,
-) -> Section:
+) -> Chapter:
     runs = found.runs
     try:
         comparison = compare_experiment(found, metrics, at=at, versus=versus, threshold=threshold)
@@ -89,7 +89,7 @@ def _section(
         dataclasses.replace(pairs_table("Pairs of variants: speed and stability", extra), is_detail=True),
         differences_table(runs),
     ]
-    return Section(
+    return Chapter(
         found.title,
         question_of(comparison),
         setup_of(runs),
@@ -97,7 +97,7 @@ def _section(
         warnings_of(found, comparison),
         [judge(claim, runs) for claim in claims_of(runs)],
         [table for table in tables if table.groups],
-        environment_table(runs),
+        environment_of(runs),
         f"bncompare train {found.name}.yaml",
         dump_yaml(experiment_config(runs)),
         comparison,
@@ -105,29 +105,29 @@ def _section(
     )
 
 
-def document(found: Sequence[Section]) -> dict[str, Any]:
+def document(found: Sequence[Chapter]) -> dict[str, Any]:
     """The whole report for JSON."""
     return {
         "experiments": [
             {
-                "name": section.experiment.name,
-                "title": section.title,
-                "folder": str(section.experiment.folder),
-                "question": section.question,
-                "setup": section.setup,
+                "name": chapter.experiment.name,
+                "title": chapter.title,
+                "folder": str(chapter.experiment.folder),
+                "question": chapter.question,
+                "setup": chapter.setup,
                 "verdicts": [
                     {"measure": name, "statement": statement, "evidence": evidence}
-                    for name, lines in section.verdicts
+                    for name, lines in chapter.verdicts
                     for statement, evidence in lines
                 ],
-                "warnings": section.warnings,
-                "claims": [to_plain(finding) for finding in section.findings],
-                "comparison": dataclasses.asdict(section.comparison),
-                "environment": dict(section.environment.groups[0][1]) if section.environment else {},
-                "command": section.command,
-                "config": section.config,
+                "warnings": chapter.warnings,
+                "claims": [to_plain(finding) for finding in chapter.findings],
+                "comparison": dataclasses.asdict(chapter.comparison),
+                "environment": chapter.environment,
+                "command": chapter.command,
+                "config": chapter.config,
             }
-            for section in found
+            for chapter in found
         ]
     }
 
