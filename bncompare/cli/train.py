@@ -36,14 +36,27 @@ if TYPE_CHECKING:
 
 QUICK = ("tutorial-regression", "one-at-a-time")  # the published results that --quick reproduces
 
+Seeds = Annotated[
+    str | None, typer.Option(metavar="SEEDS", help="0-4, 0,3,7 or a number of seeds, instead of the config's")
+]
+Selection = Annotated[
+    str | None, typer.Option(metavar="I/N", help="only part I of N of the plan, as in the jobs of an array")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="of the Ray cluster: auto or HOST:PORT [default: one started here]"),
+]
+AllowInexact = Annotated[
+    bool,
+    typer.Option("--allow-inexact", help="go on from checkpoints of other versions or another kind of CPU"),
+]
+
 
 @app.command(short_help="Train the experiments of config files.")
 def train(
     configs: Annotated[list[Path], typer.Argument(metavar="CONFIG", help="YAML files, each an experiment")],
     overrides: Overrides = None,
-    seeds: Annotated[
-        str | None, typer.Option(metavar="SEEDS", help="0-4, 0,3,7 or a number of seeds, instead of the config's")
-    ] = None,
+    seeds: Seeds = None,
     jobs: Jobs = None,
     device: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, instead of the config's")
@@ -53,20 +66,12 @@ def train(
     smoke: Annotated[bool, typer.Option("--smoke", help="shrink to seconds, with made-up images: for CI")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and train nothing")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="train again what is finished already")] = False,
-    select: Annotated[
-        str | None, typer.Option(metavar="I/N", help="only part I of N of the plan, as in the jobs of an array")
-    ] = None,
+    select: Selection = None,
     executor: Annotated[
         Literal["local", "ray"], typer.Option(help="where to train: on this machine, or as tasks of a Ray cluster")
     ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="of the Ray cluster: auto or HOST:PORT [default: one started here]"),
-    ] = None,
-    allow_inexact: Annotated[
-        bool,
-        typer.Option("--allow-inexact", help="go on from checkpoints of other versions or another kind of CPU"),
-    ] = False,
+    address: Address = None,
+    allow_inexact: AllowInexact = False,
     as_json: AsJson = False,
 ) -> None:
     """Train every variant of the experiments on every seed; go on where an earlier call left off."""
