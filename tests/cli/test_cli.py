@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from kit import CONFIGS, TINY, Ended, call, cells, spawn, strict
 from safetensors.numpy import save as save_tensors
 
 from bncompare import cli
+from bncompare.cli import progress
 from bncompare.comparison.statistics import summarize
 from bncompare.report import summary_table
 from bncompare.runs.read import LoadedRun, read_run, read_runs
@@ -71,6 +73,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("SECONDS_BETWEEN_LINES", "SECONDS_BEFORE_ESTIMATE"):  # however slow the machine
+        monkeypatch.setattr(progress, name, math.inf)
     for name, text in (("tiny", TINY), ("wild", DIVERGING), ("slow", SLOW)):
         (tmp_path / f"{name}.yaml").write_text(text)
     return tmp_path
@@ -900,8 +904,6 @@ def test_ray_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_many_runs_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many runs only the failures have lines of their own, as they come and again at the end."""
-    from bncompare.cli import progress
-
     monkeypatch.setattr(progress, "MAX_RUNS_LISTED", 3)
     fail_on(monkeypatch, "none", 1)
     ended = call("train", "tiny.yaml", "--jobs", "1")
