@@ -42,11 +42,11 @@ class Ended:
     err: str
 
 
-def call(*arguments: str | Path) -> Ended:
+def call(*arguments: str | Path, presets: Path | None = None) -> Ended:
     """`bncompare …` in this process, with neither stdout nor stderr a terminal."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as raised:
-        cli.main([str(argument) for argument in arguments])
+        cli.main([str(argument) for argument in arguments], presets)
     assert raised.value.code is None or isinstance(raised.value.code, int)
     return Ended(raised.value.code or 0, out.getvalue(), err.getvalue())
 

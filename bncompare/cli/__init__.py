@@ -1,6 +1,6 @@
 """The commands: parse, call the Python API, print. Results go to stdout, progress and errors to stderr.
 
-Begin with `train.py`. Each command imports what it needs when it is called.
+Begin with `train.py`. Each command imports what it needs when it is called, in one line, by its packages.
 """
 
 from bncompare.cli import configs, look, norms, train  # they add their commands

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -20,15 +21,15 @@ app = typer.Typer(
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
+def main(arguments: Sequence[str] | None = None, presets: Path | None = None) -> NoReturn:
     """The entry point: a UserError becomes a message and exit code 2, a full disk exit code 1.
 
-    `arguments` are by default those of the command line.
+    `arguments` are by default those of the command line, `presets` the folder of the configs that are shipped.
     """
     streams.prepare()
     try:
         try:
-            app(arguments, prog_name="bncompare")
+            app(arguments, prog_name="bncompare", obj=presets)
         finally:
             sys.stdout.flush()
     except UserError as error:

@@ -4,12 +4,12 @@ import itertools
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from bncompare.cli.app import app
-from bncompare.cli.options import AsJson, Paths, count, print_json, run_json
+from bncompare.cli.options import AsJson, Markdown, Paths, count, one_form, print_json, run_json
 from bncompare.cli.streams import say
 from bncompare.errors import StorageError, UserError, printable
 
@@ -37,31 +37,30 @@ def plot(
     x: Annotated[Literal["epoch", "step"], typer.Option(help="the horizontal axis")] = "epoch",
 ) -> None:
     """Draw what the runs contain: curves, differences seed by seed, hyperparameter sweeps, times to a threshold."""
-    from bncompare.figures import experiment_figures, render
-    from bncompare.runs import experiments, write_output
+    from bncompare import figures, runs
 
-    runs = runs_at(paths, with_diagnostics=not metric)
-    available = list(dict.fromkeys(name for run in runs for name in run.metrics if name not in ("epoch", "step")))
+    loaded = runs_at(paths, with_diagnostics=not metric)
+    available = list(dict.fromkeys(name for run in loaded for name in run.metrics if name not in ("epoch", "step")))
     for name in metric or []:
         if name not in available:
             raise UserError(f"--metric {name}: no run has it; valid: {', '.join(available)}")
-    chosen = bool({run.path for run in runs} & set(paths))
+    chosen = bool({run.path for run in loaded} & set(paths))
     # Of chosen runs alone, not in place of the figures of the whole experiment.
     elsewhere = output if output or not chosen else Path()
     taken: set[Path] = set()
-    for experiment in experiments(runs):
+    for experiment in runs.experiments(loaded):
         target = experiment.folder if elsewhere is None else elsewhere
         try:
             target.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{target}: cannot be created: {error.strerror}") from None
-        for figure in experiment_figures(experiment.runs, metrics=metric, x=x, title=experiment.title):
+        for figure in figures.experiment_figures(experiment.runs, metrics=metric, x=x, title=experiment.title):
             stem = figure.name if elsewhere is None else f"{experiment.name}-{figure.name}"
             # Experiments of one name, with other settings or from other folders, stand side by side.
             names = (f"{stem}{'' if number == 1 else f'-{number}'}.{format}" for number in itertools.count(1))
             file = next(target / name for name in names if target / name not in taken)
             taken.add(file)
-            write_output(file, render(figure.figure, format))
+            runs.write_output(file, figures.render(figure.figure, format))
             print(printable(str(file)))
 
 
@@ -71,9 +70,7 @@ def report(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="write one self-contained page with figures")
     ] = None,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="print Markdown, for a pull request or the summary of a CI job")
-    ] = False,
+    markdown: Markdown = False,
     as_json: AsJson = False,
     metric: Annotated[
         list[str] | None,
@@ -96,31 +93,22 @@ def report(
     ] = None,
 ) -> None:
     """Compare the variants of each experiment seed by seed: a verdict in plain words, and the numbers behind it."""
-    if markdown and as_json:
-        raise UserError("--markdown and --json: one or the other")
+    from bncompare import comparison, report, runs
+
+    one_form(markdown, as_json)
     if threshold is not None and not math.isfinite(threshold):
         raise UserError(f"--threshold {threshold}: must be finite")
-    from bncompare.comparison import Ask
-    from bncompare.report import document, sections
-
-    runs = runs_at(paths, with_diagnostics=html is not None)
-    found = sections(runs, Ask(metric, at, versus, threshold))
+    loaded = runs_at(paths, with_diagnostics=html is not None)
+    chapters = report.chapters(loaded, comparison.Ask(metric, at, versus, threshold))
     if html is not None:
-        from bncompare.report import to_html
-        from bncompare.runs import write_output
-
-        write_output(html, to_html(found).encode())
+        runs.write_output(html, report.to_html(chapters).encode())
         print(printable(str(html)), file=sys.stderr if markdown or as_json else sys.stdout)
     if markdown:
-        from bncompare.report import to_markdown
-
-        print(to_markdown(found), end="")
+        print(report.to_markdown(chapters), end="")
     elif as_json:
-        print_json(document(found))
+        print_json(report.document(chapters))
     elif html is None:
-        from bncompare.report import print_report
-
-        print_report(found)
+        report.print_report(chapters)
 
 
 @app.command(short_help="Hold claims against the runs.")
@@ -130,21 +118,21 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Hold the claims of experiments against their runs; exit code 3 if one is not supported."""
-    from bncompare.comparison import claims_of, judge, to_plain
-    from bncompare.report import print_findings
-    from bncompare.runs import experiments
+    from bncompare import comparison, report, runs
 
     findings = {
-        found.place: [judge(claim, found.runs) for claim in claims_of(found.runs)]
-        for found in experiments(runs_at(paths, with_diagnostics=True))
+        found.place: [comparison.judge(claim, found.runs) for claim in comparison.claims_of(found.runs)]
+        for found in runs.experiments(runs_at(paths, with_diagnostics=True))
     }
     if not any(findings.values()):
         raise UserError(f"{', '.join(map(str, paths))}: the experiments there make no claims")
     if as_json:
-        print_json({place: [to_plain(finding) for finding in judged] for place, judged in findings.items()})
+        print_json(
+            {place: [comparison.to_plain(finding) for finding in judged] for place, judged in findings.items()}
+        )
     else:
         for place, judged in findings.items():
-            print_findings(place, judged)
+            report.print_findings(place, judged)
     verdicts = {finding.verdict for judged in findings.values() for finding in judged}
     if "not supported" in verdicts or (strict and "inconclusive" in verdicts):
         raise typer.Exit(3)
@@ -162,33 +150,32 @@ def export(
     ] = None,
 ) -> None:
     """Write runs for other tools: a CSV row per run, evaluation and metric, or a TensorBoard run for each run."""
-    from bncompare.extras import write_event_files
-    from bncompare.runs import Runs, csv_lines, write_output
+    from bncompare import extras, runs
 
-    runs = Runs(runs_at(paths))
+    loaded = runs.Runs(runs_at(paths))
     if to == "tensorboard":
         if output is None:
             raise UserError("--to tensorboard needs a folder: -o DIR")
-        folders = write_event_files(runs, output)
+        folders = extras.write_event_files(loaded, output)
         shown = printable(str(output))
         print(f"{count(len(folders), 'run')} in {shown}; tensorboard --logdir {shown}")
     elif output is None:
-        sys.stdout.writelines(csv_lines(runs))
+        sys.stdout.writelines(runs.csv_lines(loaded))
     else:
-        write_output(output, "".join(csv_lines(runs)).encode())
+        runs.write_output(output, "".join(runs.csv_lines(loaded)).encode())
         print(printable(str(output)))
 
 
 @app.command("list", short_help="A line per run.")
 def list_runs(paths: Paths, as_json: AsJson = False) -> None:
     """A line per run: its status, length, best validation and test metrics."""
-    from bncompare.report import print_runs
+    from bncompare import report
 
-    runs = runs_at(paths)
+    loaded = runs_at(paths)
     if as_json:
-        print_json({"runs": [run_json(run) for run in runs]})
+        print_json({"runs": [run_json(run) for run in loaded]})
     else:
-        print_runs(runs)
+        report.print_table(report.runs_table(loaded))
 
 
 @app.command()
@@ -197,31 +184,47 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """One run: its config, its metrics, γ and β of each norm layer, and its last diagnostics."""
-    from bncompare.report import print_diagnostics, print_run
-    from bncompare.runs import read_norm_parameters
+    from bncompare import runs
 
-    runs = runs_at([run], with_diagnostics=True)
-    if len(runs) != 1:
-        raise UserError(f"{run}: holds {len(runs)} runs; name one of them (bncompare list {run})")
-    parameters = read_norm_parameters(runs[0].path)
+    loaded = runs_at([run], with_diagnostics=True)
+    if len(loaded) != 1:
+        raise UserError(f"{run}: holds {len(loaded)} runs; name one of them (bncompare list {run})")
+    parameters = runs.read_norm_parameters(loaded[0].path)
     if as_json:
         norms = {layer: {q: v.tolist() for q, v in values.items()} for layer, values in parameters.items()}
-        last = {f"{row.layer}/{row.quantity}": row.value for row in runs[0].diagnostics}
-        print_json({**run_json(runs[0]), "config": runs[0].config, "norms": norms, "diagnostics": last})
+        last = {f"{row.layer}/{row.quantity}": row.value for row in loaded[0].diagnostics}
+        print_json({**run_json(loaded[0]), "config": loaded[0].config, "norms": norms, "diagnostics": last})
     else:
-        print_run(runs[0], parameters)
-        print_diagnostics(runs[0].diagnostics)
+        _print_run(loaded[0], parameters)
+
+
+def _print_run(run: "LoadedRun", parameters: dict[str, Any]) -> None:
+    """Where it is, its config, and its tables."""
+    from bncompare import config, report
+
+    print(f"{printable(str(run.path))}\nstatus: {run.status}\n")
+    text = config.dump_yaml({key: value for key, value in run.config.items() if key != "claims"})
+    print("\n".join(map(printable, text.split("\n"))))
+    metrics = report.metrics_table(run)
+    if metrics:
+        report.print_table(metrics)
+    if run.result and run.result.error:
+        print(f"error: {printable(run.result.error)}")
+    if parameters:
+        report.print_table(report.norm_parameters_table(parameters))
+    for table in report.diagnostics_tables(run.diagnostics):
+        report.print_table(table)
 
 
 def runs_at(paths: list[Path], *, with_diagnostics: bool = False) -> "list[LoadedRun]":
     """The runs there, and a warning for what cannot be read."""
-    from bncompare.runs import read_runs
+    from bncompare import runs
 
-    runs, warnings = read_runs(paths)
+    loaded, warnings = runs.read_runs(paths)
     if with_diagnostics:
-        warnings += [run.diagnostics_problem for run in runs if run.diagnostics_problem]
+        warnings += [run.diagnostics_problem for run in loaded if run.diagnostics_problem]
     for warning in warnings:
         say(f"warning: {warning}")
-    if not runs:
+    if not loaded:
         raise UserError(f"{', '.join(map(str, paths))}: none of the run folders can be read")
-    return runs
+    return loaded

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from bncompare.cli.app import app
-from bncompare.cli.options import AsJson, print_json
+from bncompare.cli.configs import load_experiments
+from bncompare.cli.options import AsJson, Overrides, print_json
 from bncompare.cli.streams import say
-from bncompare.cli.train import load_experiments
 from bncompare.errors import UserError
 
 
@@ -18,25 +18,28 @@ def norms(
     as_json: AsJson = False,
 ) -> None:
     """The kinds of norm: formula, what its statistics are taken over, options."""
-    from bncompare.norms import NORMS
-    from bncompare.report import norm_reference, print_norm, print_table
+    from bncompare import norms, report
 
-    chosen = {name: norm_reference(NORMS[name]) for name in ([_norm_kind(kind)] if kind else NORMS)}
+    chosen = [_norm_kind(kind)] if kind else list(norms.NORMS)
+    references = {name: report.norm_reference(norms.NORMS[name]) for name in chosen}
     if as_json:
-        print_json({name: vars(reference) for name, reference in chosen.items()})
+        print_json({name: vars(reference) for name, reference in references.items()})
     elif kind:
-        print_norm(chosen[kind])
+        norm = references[kind]
+        print(f"{norm.kind}: {norm.summary}\n\n    {norm.formula}\n\nstatistics over: {norm.axes}")
+        if norm.options:
+            report.print_table(report.options_table(norm))
     else:
-        columns = ["kind", "formula", "statistics over", "options"]
-        print_table(columns, [[name, r.formula, r.axes, r.options_line] for name, r in chosen.items()])
+        report.print_table(report.norms_table(references.values()))
 
 
 def _norm_kind(kind: str) -> str:
-    from bncompare.config import did_you_mean
-    from bncompare.norms import NORMS
+    """A kind that there is."""
+    from bncompare import config, norms
 
-    if kind not in NORMS:
-        raise UserError(f"{kind}: no such norm; valid: {', '.join(NORMS)}{did_you_mean(kind, NORMS)}")
+    if kind not in norms.NORMS:
+        valid = ", ".join(norms.NORMS)
+        raise UserError(f"{kind}: no such norm; valid: {valid}{config.did_you_mean(kind, norms.NORMS)}")
     return kind
 
 
@@ -54,39 +57,37 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """A norm at work on a small tensor, step by step, beside what its update rule predicts."""
-    from bncompare.norms import NORMS
+    from bncompare import extras, norms
 
     options = {}
     if momentum is not None:
-        if "momentum" not in NORMS[_norm_kind(kind)].model_fields:
+        if "momentum" not in norms.NORMS[_norm_kind(kind)].model_fields:
             raise UserError(f"--momentum: {kind} norm has no running statistics")
         options["momentum"] = momentum
     try:
         sizes = tuple(int(size) for size in shape.split(",")) if shape is not None else None
     except ValueError:
         raise UserError(f"--shape {shape}: must be whole numbers, such as 3,4,2,2,3") from None
-    from bncompare.extras import explain_norm, print_explanation
-
-    report = explain_norm(_norm_kind(kind), sizes, steps=steps, seed=seed, **options)
+    report = extras.explain_norm(_norm_kind(kind), sizes, steps=steps, seed=seed, **options)
     if as_json:
         print_json(report)
     else:
-        print_explanation(report)
+        extras.print_explanation(report)
 
 
 @app.command()
 def graph(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="a YAML file")],
     variant: Annotated[str | None, typer.Option(metavar="LABEL", help="one variant [default: all]")] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="set a key; repeatable")
-    ] = None,
+    overrides: Overrides = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="draw one variant: .svg, .png or .dot")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The model: a table of its layers, and a drawing."""
+    from bncompare import extras, report
+
     (experiment,) = load_experiments([config], overrides or [], None, None, False)
     variants = {run.variant.label: run for run in reversed(experiment.runs)}
     if variant is not None and variant not in variants:
@@ -94,15 +95,12 @@ def graph(
     chosen = [run for label, run in reversed(variants.items()) if variant in (None, label)]
     if output is not None and len(chosen) > 1:
         raise UserError(f"-o {output}: draws one variant; choose with --variant: {', '.join(reversed(variants))}")
-    from bncompare.extras import draw, layer_table
-    from bncompare.report import print_layers
-
-    tables = {run.variant.label: layer_table(run) for run in chosen}
+    tables = {run.variant.label: extras.layer_table(run) for run in chosen}
     if as_json:
         print_json({label: [vars(row) for row in rows] for label, rows in tables.items()})
     else:
         for label, rows in tables.items():
-            print_layers(f"{experiment.name}: {label}", [vars(row) for row in rows])
+            report.print_table(report.layers_table(f"{experiment.name}: {label}", [vars(row) for row in rows]))
     if output is not None:
-        draw(chosen[0], tables[chosen[0].variant.label], output)
+        extras.draw(chosen[0], tables[chosen[0].variant.label], output)
         say(str(output))

@@ -5,12 +5,41 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bncompare.errors import UserError
+
 if TYPE_CHECKING:
     from bncompare.runs import LoadedRun
 
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="run folders, or folders that hold some")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document instead of a table")]
+Markdown = Annotated[
+    bool, typer.Option("--markdown", help="print Markdown, for a pull request or the summary of a CI job")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="set a key, such as training.optimizer.lr=0.1; repeatable"),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=4096,
+        help="runs at a time, each in a process of its own [default: the cores there are; 1 on a GPU]",
+    ),
+]
+RunsFolder = Annotated[Path, typer.Option("--runs", metavar="DIR", help="where the run folders go")]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="DIR", help="where MNIST and Fashion-MNIST are, or are downloaded to"),
+]
+
+
+def one_form(markdown: bool, as_json: bool) -> None:
+    """Refuse two forms of one output."""
+    if markdown and as_json:
+        raise UserError("--markdown and --json: one or the other")
 
 
 def count(number: int, noun: str) -> str:
@@ -32,6 +61,6 @@ def run_json(run: "LoadedRun") -> dict[str, Any]:
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
-    from bncompare.runs import to_json
+    from bncompare import runs
 
-    print(to_json(document), end="")
+    print(runs.to_json(document), end="")

@@ -4,27 +4,32 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Column
-
+from bncompare import execution
 from bncompare.cli.streams import say
 from bncompare.errors import printable
-from bncompare.execution import Evaluated, Event, Failure, Planned, Restart, Started
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+    from bncompare.execution import Evaluated, Event, Planned
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BEFORE_ESTIMATE = 3.0
 MAX_RUNS_LISTED = 24  # a line for each that ends; of more, a count
 
 
-def show_progress(planned: Sequence[Planned], events: Iterable[Event], *, quiet: bool) -> int:
+def show_progress(planned: "Sequence[Planned]", events: "Iterable[Event]", *, quiet: bool) -> int:
     """Train by going through the events, and show them on stderr; returns how many runs failed."""
     tell_problems(item for item in planned if item.state != "unreadable")  # which fails, and says why
     finished = sum(item.is_done for item in planned)
     if finished and not quiet:
         say(f"{finished} of {len(planned)} runs are finished already")
     tally = _Tally([item for item in planned if not item.is_done])
+    from rich.console import Console
+
     console = Console(stderr=True, highlight=False)
     if quiet or not console.is_terminal:
         _plain(tally, events, quiet)
@@ -37,7 +42,7 @@ def show_progress(planned: Sequence[Planned], events: Iterable[Event], *, quiet:
     return len(tally.failures)
 
 
-def tell_problems(planned: Iterable[Planned]) -> None:
+def tell_problems(planned: "Iterable[Planned]") -> None:
     """A warning for each file that a run lost, and what follows."""
     for item in planned:
         for problem in item.problems:
@@ -47,7 +52,7 @@ def tell_problems(planned: Iterable[Planned]) -> None:
 class _Tally:
     """How far the runs are, and how long the rest may take."""
 
-    def __init__(self, todo: Sequence[Planned]) -> None:
+    def __init__(self, todo: "Sequence[Planned]") -> None:
         self.total = len(todo)
         self.ended = 0
         self.failures: list[str] = []
@@ -57,12 +62,12 @@ class _Tally:
         """when the first run began: what came before says nothing about the speed"""
         self._at: dict[Path, int] = {}
 
-    def add(self, event: Event) -> None:
+    def add(self, event: "Event") -> None:
         """Count an event."""
         path, run, what = event.planned.folder.path, event.planned.run, event.what
-        if isinstance(what, Started) and self.started is None:
+        if isinstance(what, execution.Started) and self.started is None:
             self.started = time.monotonic()
-        elif isinstance(what, Evaluated):
+        elif isinstance(what, execution.Evaluated):
             before = self._at.get(path)
             advance = what.record.step - (before or 0)
             self.steps_left -= advance
@@ -72,7 +77,7 @@ class _Tally:
         if event.is_end:
             self.ended += 1
             self.steps_left -= run.total_steps - self._at.get(path, 0)
-            if isinstance(what, Failure):
+            if isinstance(what, execution.Failure):
                 self.failures.append(f"{_name(event)}: {what.message}")
 
     @property
@@ -84,22 +89,25 @@ class _Tally:
         return f"about {_duration(elapsed * self.steps_left / self.steps_done)} left"
 
 
-def _plain(tally: _Tally, events: Iterable[Event], quiet: bool) -> None:
+def _plain(tally: _Tally, events: "Iterable[Event]", quiet: bool) -> None:
     """A line when a run ends, or every few seconds; what went wrong even when quiet."""
     printed = time.monotonic()
     for event in events:
         tally.add(event)
-        is_trouble = isinstance(event.what, Restart | Failure)
+        is_trouble = isinstance(event.what, execution.Restart | execution.Failure)
         is_told = event.is_end and tally.total <= MAX_RUNS_LISTED
-        is_due = time.monotonic() - printed >= SECONDS_BETWEEN_LINES and isinstance(event.what, Evaluated)
+        is_due = time.monotonic() - printed >= SECONDS_BETWEEN_LINES and isinstance(event.what, execution.Evaluated)
         if is_trouble or (not quiet and (is_told or is_due or event.what == "waiting")):
             left = f" ({tally.left})" if tally.left and not is_trouble else ""
             say(f"[{tally.ended}/{tally.total}] {_line(event)}{left}")
             printed = time.monotonic()
 
 
-def _live(console: Console, tally: _Tally, events: Iterable[Event]) -> None:
+def _live(console: "Console", tally: _Tally, events: "Iterable[Event]") -> None:
     """A bar for each running run and one for all."""
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
+
     columns = (
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(bar_width=16),
@@ -112,41 +120,41 @@ def _live(console: Console, tally: _Tally, events: Iterable[Event]) -> None:
         for event in events:
             tally.add(event)
             run, path, what = event.planned.run, event.planned.folder.path, event.what
-            if isinstance(what, Started) and path not in tasks:
+            if isinstance(what, execution.Started) and path not in tasks:
                 tasks[path] = progress.add_task(_name(event), total=run.total_steps, count="", status="")
-            if isinstance(what, Evaluated):
+            if isinstance(what, execution.Evaluated):
                 count = f"epoch {what.record.epoch:g}/{run.total_steps / run.steps_per_epoch:g}"
                 progress.update(tasks[path], completed=what.record.step, count=count, status=_metrics(what))
             if event.is_end and path in tasks:
                 progress.remove_task(tasks.pop(path))
             is_told = event.is_end and tally.total <= MAX_RUNS_LISTED
-            if is_told or isinstance(what, Restart | Failure) or what == "waiting":
+            if is_told or isinstance(what, execution.Restart | execution.Failure) or what == "waiting":
                 console.print(printable(_line(event)), markup=False)
             failed = f"{len(tally.failures)} failed" if tally.failures else ""
             status = ", ".join(part for part in (failed, tally.left) if part)
             progress.update(overall, completed=tally.ended, count=f"{tally.ended}/{tally.total}", status=status)
 
 
-def _name(event: Event) -> str:
+def _name(event: "Event") -> str:
     run = event.planned.run
     return printable(f"{run.name} {run.variant.label} seed {run.seed}")
 
 
-def _metrics(progress: Evaluated) -> str:
+def _metrics(progress: "Evaluated") -> str:
     """Loss and accuracy in validation, or in training where there is none."""
     metrics = progress.record.metrics
     split = "val" if "val/loss" in metrics else "train"
     return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith(f"{split}/"))
 
 
-def _line(event: Event) -> str:
+def _line(event: "Event") -> str:
     """What happened to a run, in a line."""
     what = event.what
-    if isinstance(what, Failure):
+    if isinstance(what, execution.Failure):
         said = f"FAILED: {what.message}"
-    elif isinstance(what, Restart):
+    elif isinstance(what, execution.Restart):
         said = what.reason
-    elif isinstance(what, Started):
+    elif isinstance(what, execution.Started):
         said = "started"
     elif what == "waiting":
         said = "another process is training it; waiting"
@@ -155,7 +163,7 @@ def _line(event: Event) -> str:
     elif what == "written again":
         said = "finished already; what it had lost is written again"
     else:
-        assert isinstance(what, Evaluated)
+        assert isinstance(what, execution.Evaluated)
         outcome = what.record.outcome
         ended = f"{outcome.status.replace('_', ' ')}, {event.seconds:.1f} s, " if outcome else ""
         said = f"{ended}epoch {what.record.epoch:g}, {_metrics(what)}"

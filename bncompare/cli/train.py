@@ -10,89 +10,89 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from bncompare.cli.app import app
-from bncompare.cli.configs import shipped_configs
+from bncompare.cli.configs import load_experiments, shipped_configs
 from bncompare.cli.look import runs_at
-from bncompare.cli.options import AsJson, Paths, count, print_json, run_json
+from bncompare.cli.options import (
+    AsJson,
+    DataFolder,
+    Jobs,
+    Markdown,
+    Overrides,
+    Paths,
+    RunsFolder,
+    count,
+    one_form,
+    print_json,
+    run_json,
+)
+from bncompare.cli.progress import show_progress, tell_problems
 from bncompare.cli.streams import say
-from bncompare.errors import UserError, printable, problem_lines
+from bncompare.errors import UserError, printable
 
 if TYPE_CHECKING:
-    from bncompare.config import Experiment
+    from bncompare.comparison import Finding
     from bncompare.execution import Planned
     from bncompare.runs import LoadedRun
 
 QUICK = ("tutorial-regression", "one-at-a-time")  # the published results that --quick reproduces
 
+Seeds = Annotated[
+    str | None, typer.Option(metavar="SEEDS", help="0-4, 0,3,7 or a number of seeds, instead of the config's")
+]
+Selection = Annotated[
+    str | None, typer.Option(metavar="I/N", help="only part I of N of the plan, as in the jobs of an array")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="of the Ray cluster: auto or HOST:PORT [default: one started here]"),
+]
+AllowInexact = Annotated[
+    bool,
+    typer.Option("--allow-inexact", help="go on from checkpoints of other versions or another kind of CPU"),
+]
+
 
 @app.command(short_help="Train the experiments of config files.")
 def train(
     configs: Annotated[list[Path], typer.Argument(metavar="CONFIG", help="YAML files, each an experiment")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="set a key, such as training.optimizer.lr=0.1; repeatable"),
-    ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(metavar="SEEDS", help="0-4, 0,3,7 or a number of seeds, instead of the config's")
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=4096,
-            help="runs at a time, each in a process of its own [default: the cores there are; 1 on a GPU]",
-        ),
-    ] = None,
+    overrides: Overrides = None,
+    seeds: Seeds = None,
+    jobs: Jobs = None,
     device: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, instead of the config's")
     ] = None,
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="where the run folders go")] = Path("runs"),
-    data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="where MNIST and Fashion-MNIST are, or are downloaded to")
-    ] = None,
+    folder: RunsFolder = Path("runs"),
+    data_dir: DataFolder = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="shrink to seconds, with made-up images: for CI")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and train nothing")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="train again what is finished already")] = False,
-    select: Annotated[
-        str | None, typer.Option(metavar="I/N", help="only part I of N of the plan, as in the jobs of an array")
-    ] = None,
+    select: Selection = None,
     executor: Annotated[
         Literal["local", "ray"], typer.Option(help="where to train: on this machine, or as tasks of a Ray cluster")
     ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="of the Ray cluster: auto or HOST:PORT [default: one started here]"),
-    ] = None,
-    allow_inexact: Annotated[
-        bool,
-        typer.Option("--allow-inexact", help="go on from checkpoints of other versions or another kind of CPU"),
-    ] = False,
+    address: Address = None,
+    allow_inexact: AllowInexact = False,
     as_json: AsJson = False,
 ) -> None:
     """Train every variant of the experiments on every seed; go on where an earlier call left off."""
+    from bncompare import execution, runs
+
     if address is not None and executor != "ray":
         raise UserError("--address: is that of a Ray cluster; add --executor ray")
     cluster = (address or "local") if executor == "ray" else None
-    experiments = load_experiments(configs, overrides or [], seeds, device, smoke)
-    from bncompare.runs import RunStore
-
-    store = RunStore(runs)
+    store = runs.RunStore(folder)
+    experiments = load_experiments(configs, overrides, seeds, device, smoke)
     chosen = [run for experiment in experiments for run in experiment.runs][_selection(select)]
     unfinished = [run for run in chosen if fresh or not store.run(run).has_result]
     if len(unfinished) > 1 and jobs != 1 and executor == "local" and not dry_run:
-        from bncompare.execution import start_forkserver
-
-        start_forkserver(unfinished)  # it imports torch while we do
-    from bncompare.cli.progress import show_progress, tell_problems
-    from bncompare.execution import plan_runs, run_experiment
-
-    planned = plan_runs(chosen, store, fresh=fresh, elsewhere=cluster is not None)
+        execution.start_forkserver(unfinished)  # it imports torch while we do
+    planned = execution.plan_runs(chosen, store, fresh=fresh, elsewhere=cluster is not None)
     if dry_run:
         tell_problems(planned)
         _print_plan(planned, as_json)
         return
     with _interruptible():
-        events = run_experiment(
+        events = execution.run_experiment(
             planned, data_dir=data_dir, num_processes=jobs, allow_inexact=allow_inexact, cluster=cluster
         )
         failures = show_progress(planned, events, quiet=as_json)
@@ -107,9 +107,7 @@ def verify(
     sample: Annotated[
         int | None, typer.Option(metavar="K", min=1, help="K of the runs, drawn at random [default: all]")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=4096, help="runs at a time [default: as train]")
-    ] = None,
+    jobs: Jobs = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="where MNIST and Fashion-MNIST are [default: as train, but for data.dir]"),
@@ -117,110 +115,76 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Retrain finished runs from their config.yaml and compare the bytes; exit code 1 if a run is not reproduced."""
-    loaded = runs_at(paths)
-    from bncompare.cli.progress import show_progress
-    from bncompare.execution import choose, verify_runs
-    from bncompare.report import print_verified
+    from bncompare import execution, report
 
-    chosen = choose(loaded, sample)
+    chosen = execution.choose(runs_at(paths), sample)
     if not chosen:
         raise UserError(f"{', '.join(map(str, paths))}: none of the runs there is finished")
     with _interruptible(advice=""):  # what is retrained is not kept
         verified = list(
-            verify_runs(
+            execution.verify_runs(
                 chosen,
                 data_dir=data_dir,
                 num_processes=jobs,
                 show=lambda planned, events: show_progress(planned, events, quiet=as_json),
             )
         )
+    rows = [item.to_plain() for item in verified]
     if as_json:
-        print_json({"runs": [item.to_plain() for item in verified]})
+        print_json({"runs": rows})
     else:
-        print_verified([item.to_plain() for item in verified])
+        report.print_table(report.verified_table(rows))
     if not all(item.is_identical for item in verified):
         raise typer.Exit(1)
 
 
 @app.command(short_help="Train the configs of published results; one table.")
 def reproduce(
+    context: typer.Context,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME", help="configs of published results [default: all]")
     ] = None,
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="where the run folders go")] = Path("runs"),
-    jobs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=4096, help="runs at a time [default: as train]")
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="where MNIST and Fashion-MNIST are, or are downloaded to")
-    ] = None,
+    folder: RunsFolder = Path("runs"),
+    jobs: Jobs = None,
+    data_dir: DataFolder = None,
     quick: Annotated[
         bool, typer.Option("--quick", help=f"only the short ones, a minute on two cores: {', '.join(QUICK)}")
     ] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="print the table as Markdown")] = False,
+    markdown: Markdown = False,
     as_json: AsJson = False,
 ) -> None:
     """Train the configs of published results, and print what was claimed, published and measured."""
-    if markdown and as_json:
-        raise UserError("--markdown and --json: one or the other")
-    if quick and names:
-        raise UserError("--quick: chooses the configs itself; give it or their names")
-    from bncompare.config import load_experiment
+    from bncompare import comparison, execution, report, runs
 
-    papers = {name: path for name, path in shipped_configs().items() if path.parent.name == "papers"}
-    for name in names or []:
-        if name not in papers:
-            raise UserError(f"{name}: no such config of a published result; valid: {', '.join(papers)}")
-    experiments = [load_experiment(papers[name]) for name in names or (QUICK if quick else papers)]
-    from bncompare.cli.progress import show_progress
-    from bncompare.comparison import judge, to_plain
-    from bncompare.execution import plan_runs, run_experiment
-    from bncompare.runs import RunStore
-
-    planned = plan_runs([run for experiment in experiments for run in experiment.runs], RunStore(runs))
+    one_form(markdown, as_json)
+    experiments = load_experiments(_papers(context, names, quick))
+    planned = execution.plan_runs(
+        [run for experiment in experiments for run in experiment.runs], runs.RunStore(folder)
+    )
     with _interruptible():
-        events = run_experiment(planned, data_dir=data_dir, num_processes=jobs)
+        events = execution.run_experiment(planned, data_dir=data_dir, num_processes=jobs)
         failures = show_progress(planned, events, quiet=as_json)
-    rows = []
-    for experiment in experiments:
-        members = _read_planned([item for item in planned if item.run.name == experiment.name])
-        findings = [judge(claim, members) for claim in experiment.runs[0].claims]
-        rows += [{"experiment": experiment.name, **to_plain(finding)} for finding in findings]
+    findings = {name: judged for name, _, judged in _outcomes(planned)}
     if as_json:
-        print_json({"claims": rows})
+        plain = [{"experiment": name, **comparison.to_plain(f)} for name, judged in findings.items() for f in judged]
+        print_json({"claims": plain})
     elif markdown:
-        from bncompare.report import reproduced_table
-
-        print(reproduced_table(rows), end="")
+        print("\n".join(report.table_lines(report.claims_table(findings, names_once=True))))
     else:
-        from bncompare.report import REPRODUCED, print_table, reproduced_cells
-
-        print_table(REPRODUCED, [reproduced_cells(row) for row in rows])
+        report.print_table(report.claims_table(findings))
     if failures:
         raise typer.Exit(1)
 
 
-def load_experiments(
-    configs: list[Path], overrides: list[str], seeds: str | None, device: str | None, smoke: bool
-) -> "list[Experiment]":
-    """Every config, or every problem of every config."""
-    from bncompare.config import load_experiment
-
-    experiments, problems, names = [], list[str](), dict[str, Path]()
-    for path in configs:
-        try:
-            experiment = load_experiment(path, overrides=overrides, seeds=seeds, device=device, smoke=smoke)
-            if experiment.name in names:
-                raise UserError(f"{path}: name: {experiment.name!r} is also that of {names[experiment.name]}")
-            names[experiment.name] = path
-            experiments.append(experiment)
-        except UserError as error:
-            problems += error.problems
-    if problems:
-        raise UserError(*dict.fromkeys(problems))
-    for text in problem_lines([warning for experiment in experiments for warning in experiment.warnings]):
-        say(f"warning: {text}")
-    return experiments
+def _papers(context: typer.Context, names: list[str] | None, quick: bool) -> list[Path]:
+    """The configs of published results that are asked for."""
+    if quick and names:
+        raise UserError("--quick: chooses the configs itself; give it or their names")
+    papers = {name: path for name, path in shipped_configs(context).items() if path.parent.name == "papers"}
+    for name in names or []:
+        if name not in papers:
+            raise UserError(f"{name}: no such config of a published result; valid: {', '.join(papers)}")
+    return [papers[name] for name in names or (QUICK if quick else papers) if name in papers]
 
 
 def _selection(select: str | None) -> slice:
@@ -263,41 +227,48 @@ def _print_plan(planned: "list[Planned]", as_json: bool) -> None:
         }
         for item in planned
     ]
+    from bncompare import report
+
     if as_json:
         print_json({"runs": rows})
         return
-    from bncompare.report import print_table
-
-    columns = ["experiment", "variant", "seed", "parameters", "steps", "state"]
-    cells = [[str(row[name]) if name != "parameters" else f"{row[name]:,}" for name in columns] for row in rows]
-    print_table(columns, cells, right={"seed", "parameters", "steps"})
+    report.print_table(report.plan_table(rows))
     finished = sum(item.state == "finished" for item in planned)
     print(f"{count(len(planned), 'run')}: {len(planned) - finished} to train, {finished} finished")
 
 
 def _print_results(planned: "list[Planned]", as_json: bool, *, judge_claims: bool) -> None:
-    from bncompare.comparison import judge
-    from bncompare.report import print_findings, print_summary
+    """The runs that were trained or were there, and what became of the claims."""
+    from bncompare import report
 
-    loaded = _read_planned(planned)
     if as_json:
-        print_json({"runs": [run_json(run) for run in loaded]})
+        print_json({"runs": [run_json(run) for run in _read_planned(planned)]})
         return
-    for name in dict.fromkeys(run.experiment for run in loaded):
-        runs = [run for run in loaded if run.experiment == name]
-        print_summary(name, runs)
-        claims = next(item.run.claims for item in planned if item.run.name == name)
-        if claims and judge_claims:
-            print_findings("claims", [judge(claim, runs) for claim in claims])
+    for name, runs, findings in _outcomes(planned):
+        if not runs:
+            continue
+        report.print_table(report.summary_table(name, runs))
+        if findings and judge_claims:
+            report.print_findings("claims", findings)
         print(f"{count(len(runs), 'run folder')} in {printable(str(runs[0].path.parent))}")
+
+
+def _outcomes(planned: "list[Planned]") -> "Iterator[tuple[str, list[LoadedRun], list[Finding]]]":
+    """By experiment, in the order of the plan: its runs after training, and its claims held against them."""
+    from bncompare import comparison
+
+    for name in dict.fromkeys(item.run.name for item in planned):
+        members = [item for item in planned if item.run.name == name]
+        runs = _read_planned(members)
+        yield name, runs, [comparison.judge(claim, runs) for claim in members[0].run.claims]
 
 
 def _read_planned(planned: "list[Planned]") -> "list[LoadedRun]":
     """The runs of a plan after training; what cannot be read has failed, and said so."""
-    from bncompare.runs import read_run
+    from bncompare import runs
 
     loaded = []
     for item in planned:
         with suppress(OSError, ValueError, UserError):
-            loaded.append(read_run(item.folder.path))
+            loaded.append(runs.read_run(item.folder.path))
     return loaded

@@ -1,44 +1,65 @@
 """The report: one content, four renderings (terminal, Markdown, HTML, JSON).
 
-Begin with `content.py`: what is said about an experiment. The renderers only lay it out.
+Begin with `content.py`: what is said about an experiment. Every table, of the report or of any command, is a `Table`
+that a function here returns; the renderers only lay it out. Names are looked up when they are asked for: a list of
+runs waits for no statistics, no figures and no templates.
 """
 
-from bncompare.report.content import document, sections
-from bncompare.report.html import to_html
-from bncompare.report.markdown import reproduced_table, to_markdown
-from bncompare.report.table import print_table
-from bncompare.report.tables import (
-    REPRODUCED,
-    norm_reference,
-    print_diagnostics,
-    print_findings,
-    print_layers,
-    print_norm,
-    print_run,
-    print_runs,
-    print_summary,
-    print_verified,
-    reproduced_cells,
-)
-from bncompare.report.terminal import print_report
+from typing import TYPE_CHECKING
+
+from bncompare.lazy import lazily
+
+if TYPE_CHECKING:
+    from bncompare.report.content import Chapter, chapters, document
+    from bncompare.report.html import to_html
+    from bncompare.report.markdown import table_lines, to_markdown
+    from bncompare.report.model_tables import layers_table, norm_reference, norms_table, options_table
+    from bncompare.report.run_tables import (
+        claims_table,
+        diagnostics_tables,
+        metrics_table,
+        norm_parameters_table,
+        plan_table,
+        runs_table,
+        summary_table,
+        verified_table,
+    )
+    from bncompare.report.table import Table
+    from bncompare.report.terminal import print_findings, print_report, print_table
 
 __all__ = [
-    "REPRODUCED",
+    "Chapter",
+    "Table",
+    "chapters",
+    "claims_table",
+    "diagnostics_tables",
     "document",
+    "layers_table",
+    "metrics_table",
+    "norm_parameters_table",
     "norm_reference",
-    "print_diagnostics",
+    "norms_table",
+    "options_table",
+    "plan_table",
     "print_findings",
-    "print_layers",
-    "print_norm",
     "print_report",
-    "print_run",
-    "print_runs",
-    "print_summary",
     "print_table",
-    "print_verified",
-    "reproduced_cells",
-    "reproduced_table",
-    "sections",
+    "runs_table",
+    "summary_table",
+    "table_lines",
     "to_html",
     "to_markdown",
+    "verified_table",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    content="Chapter chapters document",
+    html="to_html",
+    markdown="table_lines to_markdown",
+    model_tables="layers_table norm_reference norms_table options_table",
+    run_tables="claims_table diagnostics_tables metrics_table norm_parameters_table plan_table runs_table "
+    "summary_table verified_table",
+    table="Table",
+    terminal="print_findings print_report print_table",
+)

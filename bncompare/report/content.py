@@ -18,9 +18,9 @@ from bncompare.comparison import (
 )
 from bncompare.config import dump_yaml, lookup
 from bncompare.errors import UserError
-from bncompare.report.sections import (
+from bncompare.report.chapter_tables import (
     differences_table,
-    environment_table,
+    environment_of,
     is_trivial,
     pairs_table,
     sensitivity_table,
@@ -33,7 +33,7 @@ from bncompare.runs import ExperimentRuns, LoadedRun, compared_keys, experiments
 
 
 @dataclass(frozen=True)
-class Section:
+class Chapter:
     """One experiment."""
 
     title: str
@@ -44,7 +44,7 @@ class Section:
     warnings: list[str]
     findings: list[Finding]
     tables: list[Table]
-    environment: Table | None
+    environment: dict[str, str]
     command: str
     """that trains it again, from `config`"""
     config: str
@@ -62,12 +62,12 @@ class Section:
         return "; ".join([*parts, told[0] if told else self.verdicts[0][1][0][0]])
 
 
-def sections(runs: Sequence[LoadedRun], ask: Ask | None = None) -> list[Section]:
-    """A section for each experiment among the runs."""
-    return [_section(found, ask or Ask()) for found in experiments(runs)]
+def chapters(runs: Sequence[LoadedRun], ask: Ask | None = None) -> list[Chapter]:
+    """A chapter for each experiment among the runs."""
+    return [_chapter(found, ask or Ask()) for found in experiments(runs)]
 
 
-def _section(found: ExperimentRuns, ask: Ask) -> Section:
+def _chapter(found: ExperimentRuns, ask: Ask) -> Chapter:
     runs = found.runs
     try:
         comparison = compare_experiment(found, ask)
@@ -85,7 +85,7 @@ def _section(found: ExperimentRuns, ask: Ask) -> Section:
         dataclasses.replace(pairs_table("Pairs of variants: speed and stability", extra), is_detail=True),
         differences_table(runs),
     ]
-    return Section(
+    return Chapter(
         found.title,
         question_of(comparison),
         setup_of(runs),
@@ -93,7 +93,7 @@ def _section(found: ExperimentRuns, ask: Ask) -> Section:
         warnings_of(found, comparison),
         [judge(claim, runs) for claim in claims_of(runs)],
         [table for table in tables if table.groups],
-        environment_table(runs),
+        environment_of(runs),
         f"bncompare train {found.name}.yaml",
         dump_yaml(experiment_config(runs)),
         comparison,
@@ -101,29 +101,29 @@ def _section(found: ExperimentRuns, ask: Ask) -> Section:
     )
 
 
-def document(found: Sequence[Section]) -> dict[str, Any]:
+def document(found: Sequence[Chapter]) -> dict[str, Any]:
     """The whole report for JSON."""
     return {
         "experiments": [
             {
-                "name": section.experiment.name,
-                "title": section.title,
-                "folder": str(section.experiment.folder),
-                "question": section.question,
-                "setup": section.setup,
+                "name": chapter.experiment.name,
+                "title": chapter.title,
+                "folder": str(chapter.experiment.folder),
+                "question": chapter.question,
+                "setup": chapter.setup,
                 "verdicts": [
                     {"measure": name, "statement": statement, "evidence": evidence}
-                    for name, lines in section.verdicts
+                    for name, lines in chapter.verdicts
                     for statement, evidence in lines
                 ],
-                "warnings": section.warnings,
-                "claims": [to_plain(finding) for finding in section.findings],
-                "comparison": to_plain(section.comparison),
-                "environment": dict(section.environment.groups[0][1]) if section.environment else {},
-                "command": section.command,
-                "config": section.config,
+                "warnings": chapter.warnings,
+                "claims": [to_plain(finding) for finding in chapter.findings],
+                "comparison": to_plain(chapter.comparison),
+                "environment": chapter.environment,
+                "command": chapter.command,
+                "config": chapter.config,
             }
-            for section in found
+            for chapter in found
         ]
     }
 

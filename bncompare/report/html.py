@@ -11,7 +11,8 @@ from markupsafe import Markup, escape
 import bncompare
 from bncompare.errors import printable
 from bncompare.figures import experiment_figures, render
-from bncompare.report.content import Section
+from bncompare.report.content import Chapter
+from bncompare.report.table import Table
 from bncompare.report.words import HOW_TO_READ
 
 
@@ -26,19 +27,20 @@ class _Figure:
 
 @dataclass(frozen=True)
 class _Page:
-    """A section and its figures."""
+    """A chapter, its figures and where its runs were trained."""
 
-    section: Section
+    chapter: Chapter
     figures: list[_Figure]
+    environment: Table | None
 
 
-def to_html(sections: Sequence[Section]) -> str:
+def to_html(chapters: Sequence[Chapter]) -> str:
     """One self-contained page with a part for each experiment."""
     environment = Environment(
         loader=PackageLoader("bncompare.report", ""), autoescape=True, undefined=StrictUndefined, finalize=_printable
     )
-    pages = [_Page(section, list(_figures(section, f"f{i}"))) for i, section in enumerate(sections)]
-    title = sections[0].title if len(sections) == 1 else f"{len(sections)} experiments"
+    pages = [_page(chapter, f"f{i}") for i, chapter in enumerate(chapters)]
+    title = chapters[0].title if len(chapters) == 1 else f"{len(chapters)} experiments"
     text = environment.get_template("page.html.j2").render(
         title=title, pages=pages, how_to_read=HOW_TO_READ, version=bncompare.__version__
     )
@@ -52,8 +54,14 @@ def _printable(value: Any) -> Any:
     return value
 
 
-def _figures(section: Section, prefix: str) -> Iterator[_Figure]:
-    for named in experiment_figures(section.experiment.runs, title=section.title, comparison=section.comparison):
+def _page(chapter: Chapter, prefix: str) -> _Page:
+    rows = list(chapter.environment.items())
+    environment = Table.of(["", "value"], rows, title="Environment") if rows else None
+    return _Page(chapter, list(_figures(chapter, prefix)), environment)
+
+
+def _figures(chapter: Chapter, prefix: str) -> Iterator[_Figure]:
+    for named in experiment_figures(chapter.experiment.runs, title=chapter.title, comparison=chapter.comparison):
         svg = render(named.figure, "svg").decode()
         element = svg_element(svg, named.caption, f"{prefix}-{named.name}")
         yield _Figure(named.caption, element, named.has_colour_scale)

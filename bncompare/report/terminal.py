@@ -1,37 +1,81 @@
-"""The report as text for a terminal or a pipe."""
+"""Tables and the report as text for a terminal or a pipe."""
 
+import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bncompare.errors import printable
-from bncompare.report.content import Section
-from bncompare.report.table import print_table
-from bncompare.report.tables import print_findings
+from bncompare.report.table import Rows, Table
+
+if TYPE_CHECKING:
+    from bncompare.comparison import Finding
+    from bncompare.report.content import Chapter
+
+PIPE_WIDTH = 200  # columns, where the output is not a terminal
+MAX_WIDTH = 1_000
+MIN_TEXT_WIDTH = 12  # of a column whose cells may take several lines
 
 
-def print_report(sections: Sequence[Section]) -> None:
+def print_table(table: Table) -> None:
+    """On stdout, a block for each group of rows; no number is cut, however narrow the terminal."""
+    for heading, rows in table.groups:
+        _print_rows(table, ": ".join(filter(None, (table.title, heading))), rows)
+    for note in table.notes:
+        print(note)
+
+
+def _print_rows(table: Table, title: str, rows: Rows) -> None:
+    from rich import box, cells, console, measure, text
+    from rich.table import Table as RichTable
+
+    heading = text.Text(title) if title else None
+    laid_out = RichTable(box=box.SIMPLE_HEAD, title=heading, title_justify="left", title_style="bold")
+    for i, name in enumerate(table.columns):
+        is_number = name in table.numbers
+        width = max(map(cells.cell_len, [name, *(row[i] for row in rows)]))
+        laid_out.add_column(
+            text.Text(name),
+            justify="right" if is_number else "left",
+            no_wrap=is_number,
+            min_width=width if is_number else min(width, MIN_TEXT_WIDTH),
+        )
+    for row in rows:
+        laid_out.add_row(*map(text.Text, row))
+    wide = console.Console(width=MAX_WIDTH)
+    needed = measure.Measurement.get(wide, wide.options, laid_out).minimum
+    width = max(needed, console.Console().width if sys.stdout.isatty() else PIPE_WIDTH)
+    console.Console(width=width, highlight=False).print(laid_out)
+
+
+def print_report(chapters: "Sequence[Chapter]") -> None:
     """On stdout, of each experiment: its tables, warnings, claims and, where one looks first, the verdicts."""
-    for section in sections:
-        print(f"{printable(section.title)}\n{printable(section.question)}\n{printable(section.setup)}\n")
-        for table in section.tables:
-            if table.is_detail:
-                continue
-            for heading, rows in table.groups:
-                title = f"{table.title}: {heading}" if heading else table.title
-                print_table(table.columns, rows, right=table.numbers, title=title)
-            for note in table.notes:
-                print(f"{printable(note)}")
-            print()
-        if section.warnings:
+    for chapter in chapters:
+        print(f"{printable(chapter.title)}\n{printable(chapter.question)}\n{printable(chapter.setup)}\n")
+        for table in chapter.tables:
+            if not table.is_detail:
+                print_table(table)
+                print()
+        if chapter.warnings:
             print("warnings:")
-            for warning in section.warnings:
+            for warning in chapter.warnings:
                 print(f"  {printable(warning)}")
             print()
-        if section.findings:
-            print_findings("claims", section.findings)
-        for measure, lines in section.verdicts:
+        if chapter.findings:
+            print_findings("claims", chapter.findings)
+        for measure, lines in chapter.verdicts:
             print(f"{printable(measure)}:")
             for statement, evidence in lines:
                 print(f"  {printable(statement)}")
                 if evidence:
                     print(f"    {printable(evidence)}")
         print()
+
+
+def print_findings(title: str, findings: "Sequence[Finding]") -> None:
+    """Each claim with its verdict and the numbers that decide it."""
+    print(f"{printable(title)}:")
+    for finding in findings:
+        print(f"  {finding.verdict.upper()}: {printable(finding.claim.statement)}")
+        for reason in finding.reasons:
+            print(f"    {printable(reason)}")
+    print()

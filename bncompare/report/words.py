@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bncompare.comparison import Comparison
-from bncompare.config import dump_yaml, flatten
+from bncompare.config import flatten
+from bncompare.report.table import as_yaml
 from bncompare.runs import ExperimentRuns, LoadedRun, compared_keys, validates_on_test
+
+if TYPE_CHECKING:
+    from bncompare.comparison import Comparison
 
 MAX_SETTING_LENGTH = 120
 MAX_NAMED = 6  # variants or seeds in a warning or question; more are counted
@@ -23,7 +26,7 @@ HOW_TO_READ = (
 )
 
 
-def question_of(comparison: Comparison) -> str:
+def question_of(comparison: "Comparison") -> str:
     """What the experiment asks."""
     grid = comparison.sensitivity
     names = comparison.variants
@@ -86,11 +89,11 @@ def _ranges(seeds: Sequence[int]) -> str:
 
 def short(value: Any) -> str:
     """A setting as text, cut where it is long."""
-    text = dump_yaml(value).removesuffix("...\n").strip() if not isinstance(value, str) else value
+    text = value if isinstance(value, str) else as_yaml(value)
     return text if len(text) <= MAX_SETTING_LENGTH else f"{text[:MAX_SETTING_LENGTH]}…"
 
 
-def warnings_of(found: ExperimentRuns, comparison: Comparison) -> list[str]:
+def warnings_of(found: ExperimentRuns, comparison: "Comparison") -> list[str]:
     """What a reader must know before believing the numbers."""
     runs = found.runs
     warnings = []

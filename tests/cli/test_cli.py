@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -15,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kit import TINY, Ended, call, cells, spawn, strict
+from kit import CONFIGS, TINY, Ended, call, cells, spawn, strict
 from safetensors.numpy import save as save_tensors
 
 from bncompare import cli
+from bncompare.cli import progress
 from bncompare.comparison.statistics import summarize
-from bncompare.report.tables import print_summary
+from bncompare.report import summary_table
 from bncompare.runs.read import LoadedRun, read_run, read_runs
 from bncompare.runs.weights import read_norm_parameters
 
@@ -71,6 +73,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("SECONDS_BETWEEN_LINES", "SECONDS_BEFORE_ESTIMATE"):  # however slow the machine
+        monkeypatch.setattr(progress, name, math.inf)
     for name, text in (("tiny", TINY), ("wild", DIVERGING), ("slow", SLOW)):
         (tmp_path / f"{name}.yaml").write_text(text)
     return tmp_path
@@ -160,19 +164,22 @@ def test_a_config_that_is_not_there() -> None:
 
 
 HEAVY = ("torch", "torchvision")
+LIGHT = (*HEAVY, "scipy", "matplotlib", "jinja2")  # to say what there is, no number is computed and nothing drawn
 
 
 @pytest.mark.parametrize(
     ("arguments", "modules"),
     [
-        (["--help"], (*HEAVY, "pydantic", "numpy", "matplotlib", "scipy")),
-        (["train", "--help"], (*HEAVY, "numpy", "matplotlib", "scipy")),
-        (["plot", "runs"], HEAVY),
-        (["list", "runs"], HEAVY),
-        (["export", "runs"], (*HEAVY, "matplotlib")),
-        (["show", "RUN"], HEAVY),
+        (["--help"], (*LIGHT, "pydantic", "numpy", "rich")),
+        (["train", "--help"], (*LIGHT, "numpy", "rich")),
+        (["norms"], (*LIGHT, "numpy")),
+        (["list", "runs"], LIGHT),
+        (["show", "RUN"], LIGHT),
+        (["export", "runs"], (*LIGHT, "rich")),
+        (["report", "runs"], (*HEAVY, "matplotlib", "jinja2")),
+        (["plot", "runs"], (*HEAVY, "jinja2")),
     ],
-    ids=["--help", "train --help", "plot", "list", "export", "show"],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_what_is_not_imported(runs: list[Path], arguments: list[str], modules: tuple[str, ...]) -> None:
     """Looking at runs never loads torch, and --help no NumPy (pydantic typer itself loads to parse a command)."""
@@ -215,17 +222,17 @@ def test_train_prints_a_summary(trained: tuple[Path, Ended], runs: list[Path]) -
     assert cells(ended.out) == [["tiny (mean ± sd over seeds)"], SUMMARY, *rows, last]
 
 
-def test_the_summary_averages_no_diverged_run(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_summary_averages_no_diverged_run(runs: list[Path]) -> None:
     """A run that diverged is counted and in no mean, whatever it reached before; nor is one that failed."""
     none = read_run(runs[0])
     for path, status in zip(runs[1:], ("diverged", "diverged", "failed"), strict=True):
         result = json.loads((path / "result.json").read_text())
         (path / "result.json").write_text(json.dumps(result | {"status": status}))
-    print_summary("tiny", read_runs([Path("runs")])[0])
     losses = [value(none, end, name) for end, name in (("best", "val/loss"), ("last", "train/loss"))]
     losses += [value(none, end, "test/loss") for end in ("best", "last")]
     numbers = [*(f"{loss:.4f} (n=1)" for loss in losses), "2.0 (n=1)", f"{none.seconds:.1f} (n=1)"]
-    assert cells(capsys.readouterr().out)[2:] == [
+    ((_, rows),) = summary_table("tiny", read_runs([Path("runs")])[0]).groups
+    assert rows == [
         ["none", "2", *numbers, "1 completed, 1 diverged"],
         ["batch", "2", *["–"] * 6, "1 diverged, 1 failed"],
     ]
@@ -241,7 +248,8 @@ def test_train_reports_progress_on_stderr(trained: tuple[Path, Ended], runs: lis
         run = read_run(path)
         loss = f"val/loss {run.metrics['val/loss'][-1]:.4f}"
         expected.append(f"tiny {run.variant} seed {run.seed}: completed, T s, epoch 2, {loss}")
-    lines = re.sub(r", [0-9.]+ s,", ", T s,", trained[1].err).splitlines()
+    lines = re.sub(r", [0-9.]+ s,", ", T s,", re.sub(r" \(about .* left\)", "", trained[1].err)).splitlines()
+    lines = [line for line in lines if ": completed, " in line]  # a slow machine tells more, meanwhile
     assert [line.split(" ", 1)[0] for line in lines] == [f"[{i}/4]" for i in range(1, 5)]
     assert sorted(line.split(" ", 1)[1] for line in lines) == sorted(expected)
 
@@ -895,8 +903,6 @@ def test_ray_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_many_runs_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many runs only the failures have lines of their own, as they come and again at the end."""
-    from bncompare.cli import progress
-
     monkeypatch.setattr(progress, "MAX_RUNS_LISTED", 3)
     fail_on(monkeypatch, "none", 1)
     ended = call("train", "tiny.yaml", "--jobs", "1")
@@ -934,18 +940,17 @@ claims:
 
 
 @pytest.fixture
-def papers(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("papers").mkdir()
-    Path("papers/paper.yaml").write_text(PAPER)
-    monkeypatch.setattr(
-        cli.train, "shipped_configs", lambda: {"paper": Path("papers/paper.yaml"), "tiny": Path("tiny.yaml")}
-    )
+def presets() -> Path:
+    """A folder of shipped configs, one of them of a published result."""
+    Path("presets/papers").mkdir(parents=True)
+    Path("presets/papers/paper.yaml").write_text(PAPER)
+    Path("presets/tiny.yaml").write_text(TINY)
+    return Path("presets")
 
 
-@pytest.mark.usefixtures("papers")
-def test_reproduce() -> None:
+def test_reproduce(presets: Path) -> None:
     """The configs of published results are trained once; claimed, published and measured stand in one table."""
-    ended = call("reproduce", "--json")
+    ended = call("reproduce", "--json", presets=presets)
     assert ended.code == 0
     first, second = strict(ended.out)["claims"]
     assert (first["experiment"], first["n"], first["published"]) == ("paper", 3, "*.5* against .6")
@@ -953,7 +958,7 @@ def test_reproduce() -> None:
     losses = [run.last("train/loss") for run in read_runs([Path("runs")])[0] if run.variant == "batch"]
     assert first["mean"] == pytest.approx(sum(loss for loss in losses if loss is not None) / 3)
 
-    again = call("reproduce", "paper")
+    again = call("reproduce", "paper", presets=presets)
     assert (again.code, again.err) == (0, "6 of 6 runs are finished already\n")
     header, one, two = cells(again.out)
     assert header == ["experiment", "claim", "published", "measured (95 % interval)", "verdict"]
@@ -961,7 +966,7 @@ def test_reproduce() -> None:
     assert one[2:] == ["*.5* against .6", f"train/loss: {first['mean']:.3g} {interval}", "supported"]
     assert two[2].startswith("train/loss: difference ")
 
-    lines = call("reproduce", "--markdown").out.splitlines()
+    lines = call("reproduce", "--markdown", presets=presets).out.splitlines()
     assert lines[:2] == [
         "| experiment | claim | published | measured (95 % interval) | verdict |",
         "| --- | --- | --- | --- | --- |",
@@ -970,42 +975,33 @@ def test_reproduce() -> None:
     assert lines[3].startswith("|  | BatchNorm is far better |  | train/loss: difference ")
 
 
-@pytest.mark.usefixtures("papers")
-def test_reproduce_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """--quick is for the short ones alone."""
-    Path("papers/long.yaml").write_text(PAPER.replace("name: paper", "name: long"))
-    presets = {name: Path(f"papers/{name}.yaml") for name in ("long", "paper")}
-    monkeypatch.setattr(cli.train, "shipped_configs", lambda: presets)
-    monkeypatch.setattr(cli.train, "QUICK", ("paper",))
-    claims = strict(call("reproduce", "--quick", "--json").out)["claims"]
+def test_reproduce_quick(presets: Path) -> None:
+    """--quick is for the short ones alone, which are shipped."""
+    quick = (presets / "papers/paper.yaml").rename(presets / f"papers/{cli.train.QUICK[0]}.yaml")
+    (presets / "papers/long.yaml").write_text(PAPER.replace("name: paper", "name: long"))
+    claims = strict(call("reproduce", "--quick", "--json", presets=presets).out)["claims"]
     assert [claim["experiment"] for claim in claims] == ["paper", "paper"]
     assert os.listdir("runs") == ["paper"]
     message = "error: --quick: chooses the configs itself; give it or their names\n"
-    assert call("reproduce", "--quick", "paper") == Ended(2, "", message)
+    assert call("reproduce", "--quick", quick.stem) == Ended(2, "", message)
+    assert {path.stem for path in (CONFIGS / "papers").glob("*.yaml")} >= set(cli.train.QUICK)
 
 
-def test_the_quick_ones_are_there() -> None:
-    """What --quick names is shipped."""
-    assert {name for name, path in cli.train.shipped_configs().items() if path.parent.name == "papers"} >= set(
-        cli.train.QUICK
-    )
-
-
-@pytest.mark.usefixtures("papers")
-def test_reproduce_counts_what_diverged() -> None:
+def test_reproduce_counts_what_diverged(presets: Path) -> None:
     """A variant some of whose runs have no value says so in the table."""
     wild = PAPER.replace("lr: 0.1", "lr: 1000000").replace("model.norm: [none, batch]", "model.norm: [batch, none]")
     bad = "variant: {model.norm: none}\n    at_least: 1"
-    Path("papers/paper.yaml").write_text(wild.replace("variant: {model.norm: batch}\n    at_most: 100", bad))
-    (row, *_) = cells(call("reproduce").out)[1:]
+    text = wild.replace("variant: {model.norm: batch}\n    at_most: 100", bad)
+    (presets / "papers/paper.yaml").write_text(text)
+    (row, *_) = cells(call("reproduce", presets=presets).out)[1:]
     count = "none: 3 of 3 have no value (diverged), which counts for the claim"
     assert row[3:] == [f"no value; {count}", "inconclusive"]
 
 
-@pytest.mark.usefixtures("papers")
-def test_reproduce_what_is_not_there() -> None:
-    """Only configs of published results can be named."""
-    message = "error: tiny: no such config of a published result; valid: paper\n"
-    assert call("reproduce", "tiny") == Ended(2, "", message)
-    message = "error: --markdown and --json: one or the other\n"
-    assert call("reproduce", "--markdown", "--json") == Ended(2, "", message)
+def test_reproduce_what_is_not_there(presets: Path) -> None:
+    """Only configs of published results can be named; one form at a time."""
+    for arguments, message in (
+        (["tiny"], "error: tiny: no such config of a published result; valid: paper\n"),
+        (["--markdown", "--json"], "error: --markdown and --json: one or the other\n"),
+    ):
+        assert call("reproduce", *arguments, presets=presets) == Ended(2, "", message)

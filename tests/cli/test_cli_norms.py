@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -156,9 +154,3 @@ def test_graph_errors() -> None:
     ended = call("graph", config, "-o", "x.svg")
     code, err = ended.code, ended.err
     assert (code, err) == (2, "error: -o x.svg: draws one variant; choose with --variant: none, batch\n")
-
-
-def test_norms_needs_no_torch() -> None:
-    """`norms` answers without importing torch."""
-    code = "import sys; from bncompare.cli import app; app(standalone_mode=False); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code, "norms"], check=False, capture_output=True).returncode == 0

@@ -20,7 +20,7 @@ from bncompare.config.claims import Claim
 from bncompare.config.expand import load_experiment
 from bncompare.config.metrics import Metric
 from bncompare.errors import UserError
-from bncompare.report.tables import reproduced_cells
+from bncompare.report.run_tables import measured_cell
 from bncompare.runs.folder import RunStore
 from bncompare.runs.read import LoadedRun
 
@@ -339,7 +339,7 @@ def test_within_is_told_by_the_interval_that_decides() -> None:
 
 def measured(finding: Finding) -> str:
     """As `reproduce` shows it."""
-    return reproduced_cells({"experiment": "x", **to_plain(finding)})[3]
+    return measured_cell(finding)
 
 
 @pytest.mark.parametrize(("mean", "sd"), [(0.03, 0.1), (0.0, 0.1), (0.06, 0.06), (0.16, 0.1)])

@@ -17,7 +17,7 @@ from bncompare.comparison.ask import Ask
 from bncompare.config.expand import load_experiment
 from bncompare.config.yaml import dump_yaml, parse_yaml
 from bncompare.errors import printable
-from bncompare.report.content import experiment_config, sections
+from bncompare.report.content import chapters, experiment_config
 from bncompare.report.html import to_html
 from bncompare.report.markdown import escape, to_markdown
 from bncompare.report.terminal import print_report
@@ -259,7 +259,7 @@ def test_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     out = Terminal()
     with contextlib.redirect_stdout(out):
-        print_report(sections(read_runs([EXAMPLE])[0]))
+        print_report(chapters(read_runs([EXAMPLE])[0]))
     text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
     assert "…" not in text
     for line in ("batch − none   3   0.018   -0.017 to 0.052", "0.25 (0.25)   0.16   undecided", "0.808 to 0.906"):
@@ -402,7 +402,7 @@ def test_page(tmp_path: Path) -> None:
 def test_the_page_is_the_same_every_time(tmp_path: Path) -> None:
     """The same runs give the same bytes: a page can be kept in git."""
     runs, _ = read_runs([write(tmp_path)])
-    assert to_html(sections(runs)) == to_html(sections(runs))
+    assert to_html(chapters(runs)) == to_html(chapters(runs))
 
 
 ATTACKS = [
@@ -495,7 +495,7 @@ TRAINING = "{batch_size: full, optimizer: {name: sgd, lr: 0.1}"
 def test_the_setup_is_what_variants_share(compare: str, first: str, gone: str, tmp_path: Path) -> None:
     """What is compared is not in the line on the set-up: neither one variant's value nor a None."""
     config = CONFIG[: CONFIG.index("claims")].replace("model.norm: [none, batch]", compare)
-    (section,) = sections(read_runs([write(tmp_path, config=config)])[0])
+    (chapter,) = chapters(read_runs([write(tmp_path, config=config)])[0])
     parts = [
         "sgd",
         "training examples 1000",
@@ -506,15 +506,15 @@ def test_the_setup_is_what_variants_share(compare: str, first: str, gone: str, t
         "epochs 2",
     ]
     parts = [part for part in (*parts, "validation 200") if part.split()[0] not in gone.split()]
-    assert section.setup.split("; ") == [first, *parts, "4 seeds (0-3)"]
+    assert chapter.setup.split("; ") == [first, *parts, "4 seeds (0-3)"]
 
 
 # ---------------------------------------------------------------- warnings
 
 
 def warnings_of(runs: Path) -> list[str]:
-    (section,) = sections(read_runs([runs])[0])
-    return section.warnings
+    (chapter,) = chapters(read_runs([runs])[0])
+    return chapter.warnings
 
 
 def test_nothing_to_warn_of(tmp_path: Path) -> None:
@@ -574,24 +574,24 @@ def test_a_variant_that_was_edited(tmp_path: Path) -> None:
     config = config.replace("versus: {model.norm: none}", "versus: {label: plain}")
     for lr, values in ((0.1, NONE), (0.2, [x / 10 for x in NONE])):
         runs = write(tmp_path, (BATCH, values), config.replace("LR", f"training.optimizer.lr: {lr}"))
-    (section,) = sections(read_runs([runs])[0])
-    assert section.comparison.variants == ["bn", "plain (lr=0.1)", "plain (lr=0.2)"]
-    assert section.warnings == []
-    assert [(pair.a, pair.b, pair.verdict) for pair in section.comparison.measures[0].pairs][:2] == [
+    (chapter,) = chapters(read_runs([runs])[0])
+    assert chapter.comparison.variants == ["bn", "plain (lr=0.1)", "plain (lr=0.2)"]
+    assert chapter.warnings == []
+    assert [(pair.a, pair.b, pair.verdict) for pair in chapter.comparison.measures[0].pairs][:2] == [
         ("bn", "plain (lr=0.1)", "better"),
         ("plain (lr=0.2)", "plain (lr=0.1)", "better"),
     ]
-    assert section.findings[0].reasons == ["label: plain selects 2 variants: plain (lr=0.1), plain (lr=0.2)"]
+    assert chapter.findings[0].reasons == ["label: plain selects 2 variants: plain (lr=0.1), plain (lr=0.2)"]
 
 
-def test_sections_with_keys_of_their_own(tmp_path: Path) -> None:
+def test_chapters_with_keys_of_their_own(tmp_path: Path) -> None:
     """Two optimizers, each with keys that the other has not, are one experiment."""
     config = CONFIG[: CONFIG.index("claims")].replace(
         "model.norm: [none, batch]", "training.optimizer.name: [sgd, adam]"
     )
-    (section,) = sections(read_runs([write(tmp_path, config=config)])[0])
-    assert (section.title, section.comparison.variants) == ("x", ["sgd", "adam"])
-    assert "lr" not in section.setup
+    (chapter,) = chapters(read_runs([write(tmp_path, config=config)])[0])
+    assert (chapter.title, chapter.comparison.variants) == ("x", ["sgd", "adam"])
+    assert "lr" not in chapter.setup
 
 
 def test_several_experiments(tmp_path: Path) -> None:
@@ -603,7 +603,7 @@ def test_several_experiments(tmp_path: Path) -> None:
     assert page.tags.count("article") == 2
     links = [value for tag, name, value in page.attributes if tag == "a"]
     assert links == ["#experiment-1", "#experiment-2"]
-    example = next(section for section in sections(read_runs([runs])[0]) if section.experiment.name == "example")
+    example = next(chapter for chapter in chapters(read_runs([runs])[0]) if chapter.experiment.name == "example")
     assert example.headline.startswith("2 of 2 claims not supported; ")
     assert example.headline in page.text
     assert call("report", runs, "--markdown").out.count("\n## ") == 1
@@ -619,9 +619,9 @@ def test_the_headline_is_of_the_first_measure(first: str, tmp_path: Path) -> Non
         result["best"]["test/loss"] -= 0.4
         path.write_text(json.dumps(result))
     metrics = dict.fromkeys([first, "val/loss", "test/loss"])
-    (section,) = sections(read_runs([runs])[0], Ask(list(metrics)))
+    (chapter,) = chapters(read_runs([runs])[0], Ask(list(metrics)))
     told = {"val/loss": "no difference between batch and none can be told", "test/loss": "batch is better than none"}
-    assert section.headline.startswith(told[first])
+    assert chapter.headline.startswith(told[first])
 
 
 def test_what_chose_comes_second(tmp_path: Path) -> None:
@@ -632,28 +632,28 @@ def test_what_chose_comes_second(tmp_path: Path) -> None:
         result = json.loads(path.read_text())
         result["best"]["test/loss"] += 0.9
         path.write_text(json.dumps(result))
-    (section,) = sections(read_runs([runs])[0])
+    (chapter,) = chapters(read_runs([runs])[0])
     titles = [
         "test/loss at the best evaluation",
         "val/loss at the best evaluation (the hyperparameters were chosen on it)",
     ]
-    assert [title for title, _ in section.verdicts] == titles
-    assert [title for title, _ in section.tables[0].groups] == titles
+    assert [title for title, _ in chapter.verdicts] == titles
+    assert [title for title, _ in chapter.tables[0].groups] == titles
     speed = {
-        title: title.endswith(" (the hyperparameters were chosen on it)") for title, _ in section.tables[3].groups
+        title: title.endswith(" (the hyperparameters were chosen on it)") for title, _ in chapter.tables[3].groups
     }
     assert speed == dict.fromkeys(speed, True)
     assert any("mean val/loss over epochs" in title for title in speed)
-    assert section.headline.startswith("none lr=0.1 is better than batch lr=0.1 by ")
-    assert section.verdicts[1][1][0][0].startswith("batch lr=0.1 is better than none lr=0.1 by ")
+    assert chapter.headline.startswith("none lr=0.1 is better than batch lr=0.1 by ")
+    assert chapter.verdicts[1][1][0][0].startswith("batch lr=0.1 is better than none lr=0.1 by ")
 
 
 def test_other_settings_in_one_folder(tmp_path: Path) -> None:
     """Runs trained with other settings are another part, named by what differs, with a warning."""
     write(tmp_path)
     runs = write(tmp_path, config=CONFIG.replace("epochs: 2", "epochs: 3"))
-    found = sections(read_runs([runs])[0])
-    assert [section.title for section in found] == ["x (training.epochs=2)", "x (training.epochs=3)"]
+    found = chapters(read_runs([runs])[0])
+    assert [chapter.title for chapter in found] == ["x (training.epochs=2)", "x (training.epochs=3)"]
     assert found[0].warnings == [
         f"{runs}/x holds runs with other settings as well; this is about x (training.epochs=2)"
     ]
@@ -727,6 +727,6 @@ def test_the_config_trains_the_same_runs(compare: str, tmp_path: Path) -> None:
 
 def test_markdown_of_the_example() -> None:
     """The example's report in Markdown: tables of as many cells as columns."""
-    text = to_markdown(sections(read_runs([EXAMPLE])[0]))
+    text = to_markdown(chapters(read_runs([EXAMPLE])[0]))
     for block in re.findall(r"(?:^\|.*\|$\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1

@@ -1,4 +1,4 @@
-"""The tables of a report."""
+"""The tables of a chapter of the report."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ def variants_table(title: str, measures: Sequence[MeasureComparison]) -> Table:
             cells = ["–"] * 4 if result.summary is None else _summary_cells(result.summary)
             rows.append([result.variant, str(len(result.values)), *cells, _missing(result)])
         groups.append((measure.title, rows))
-    return Table(title, columns, groups, set(columns) - {"variant", "without"}).without_empty("without")
+    return Table(columns, groups, set(columns) - {"variant", "without"}, title).without_empty("without")
 
 
 def _missing(result: VariantSummary) -> str:
@@ -64,7 +64,7 @@ def pairs_table(title: str, measures: Sequence[MeasureComparison]) -> Table:
     note = "p: paired t-test"
     if any(pair.decided_by == "sign test" for measure in measures for pair in measure.pairs):
         note += ", or exact sign test where a run has no value or all differences are equal"
-    return Table(title, columns, groups, set(columns) - {"difference", "better"}, [note]).without_empty("Holm p")
+    return Table(columns, groups, set(columns) - {"difference", "better"}, title, [note]).without_empty("Holm p")
 
 
 def _difference_cells(pair: Pair) -> list[str]:
@@ -91,9 +91,8 @@ def sensitivity_table(grid: Sensitivity) -> Table:
         chosen = "chosen" if candidate.is_chosen else ""
         rows.append([candidate.norm, *values, str(len(result.values)), *cells, _missing(result), chosen])
     numbers = set(columns) - {"norm", "without", ""}
-    return Table(
-        "Hyperparameters", columns, [(grid.measure, rows)], numbers, [*grid.notes, *grid.warnings]
-    ).without_empty("without")
+    notes = [*grid.notes, *grid.warnings]
+    return Table(columns, [(grid.measure, rows)], numbers, "Hyperparameters", notes).without_empty("without")
 
 
 def speed_notes(speed: Convergence, runs: Sequence[LoadedRun]) -> list[str]:
@@ -121,26 +120,31 @@ def differences_table(runs: Sequence[LoadedRun]) -> Table:
     rows = []
     for variant in labels_of(runs):
         settings, config = settings_of(first[variant]), first[variant].config
-        cells = [setting_label("", settings[key]) if key in settings else _resolved(config, key) for key in keys]
-        rows.append([variant, *(short(cell.removeprefix("=")) for cell in cells)])
-    return Table("Settings that differ", ["variant", *keys], [("", rows)] if keys else [], set(), is_detail=True)
+        cells = [settings[key] if key in settings else _resolved(config, key) for key in keys]
+        rows.append([variant, *(short(_words(cell)) for cell in cells)])
+    groups = [("", rows)] if keys else []
+    return Table(["variant", *keys], groups, title="Settings that differ", is_detail=True)
 
 
-def _resolved(config: dict[str, Any], key: str) -> str:
+def _resolved(config: dict[str, Any], key: str) -> Any:
     """A setting that the variant leaves as it is; of a norm the kind."""
     value = lookup(config, key)
-    return setting_label("", value.get("kind") if isinstance(value, dict) else value)
+    return value.get("kind") if isinstance(value, dict) else value
 
 
-def environment_table(runs: Sequence[LoadedRun]) -> Table | None:
-    """Where the runs were trained; None if none says."""
+def _words(value: Any) -> str:
+    """A setting as a label says it, without its key."""
+    return setting_label("", value).removeprefix("=")
+
+
+def environment_of(runs: Sequence[LoadedRun]) -> dict[str, str]:
+    """Where the runs were trained, by name; nothing if none says."""
     environments = [flatten(run.environment) for run in runs]
-    rows = []
+    found = {}
     for key in dict.fromkeys(key for environment in environments for key in environment):
         values = list(dict.fromkeys(str(environment[key]) for environment in environments if key in environment))
         if key == "started":
-            values = list(dict.fromkeys([min(values), max(values)]))
-            rows.append([key, " to ".join(values)])
+            found[key] = " to ".join(dict.fromkeys([min(values), max(values)]))
         else:
-            rows.append([key.removeprefix("versions."), some(values)])
-    return Table("Environment", ["", "value"], [("", rows)], set(), is_detail=True) if rows else None
+            found[key.removeprefix("versions.")] = some(values)
+    return found

@@ -1,0 +1,170 @@
+"""Runs as tables: what was planned, what there is, how one run ended, whether it could be repeated."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bncompare.config import Status
+from bncompare.report.table import Table
+from bncompare.runs import Diagnostic, LoadedRun
+
+if TYPE_CHECKING:
+    from bncompare.comparison import Finding
+
+MAX_VALUES_SHOWN = 8  # of γ and β
+MAX_LAYERS_SHOWN = 8  # of diagnostics, side by side
+
+
+def plan_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """What is to be trained, a line per run."""
+    columns = ["experiment", "variant", "seed", "parameters", "steps", "state"]
+    cells = [[str(row[name]) if name != "parameters" else f"{row[name]:,}" for name in columns] for row in rows]
+    return Table.of(columns, cells, {"seed", "parameters", "steps"})
+
+
+def summary_table(name: str, runs: Sequence[LoadedRun]) -> Table:
+    """variant × (best validation loss, last training loss, test metric, epochs, seconds), mean ± sd over seeds.
+
+    Runs that diverged, failed or are not finished are counted, and in no mean.
+    """
+    loss, test = _loss_and_test(next((list(run.metrics) for run in runs if run.metrics), []))
+    columns: dict[str, tuple[Callable[[LoadedRun], float | None], int]] = {  # value of a run, digits
+        f"best {loss}": (lambda run: run.best(loss), 4),
+        "last train/loss": (lambda run: run.last("train/loss"), 4),
+        f"{test} of best": (lambda run: run.best(test), 4),
+        "of last": (lambda run: run.last(test), 4),
+        "epochs": (_length, 1),
+        "seconds": (lambda run: run.seconds, 1),
+    }
+    rows = []
+    for variant in dict.fromkeys(run.variant for run in runs):
+        members = [run for run in runs if run.variant == variant]
+        ended = [run for run in members if Status(run.status).has_value]
+        numbers = [_mean_sd(map(of_run, ended), len(members), digits) for of_run, digits in columns.values()]
+        statuses = sorted(Counter(run.status for run in members).items())
+        counts = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in statuses)
+        rows.append([variant, str(len(members)), *numbers, counts])
+    names = ["variant", "seeds", *columns, "runs"]
+    return Table.of(names, rows, {"seeds", *columns}, f"{name} (mean ± sd over seeds)")
+
+
+def _loss_and_test(metrics: Iterable[str]) -> tuple[str, str]:
+    """The loss that a run is judged by while it trains, and the metric of the test set."""
+    there = set(metrics)
+    loss = "val/loss" if "val/loss" in there else "train/loss"
+    return loss, "test/accuracy" if "train/accuracy" in there else "test/loss"
+
+
+def _mean_sd(values: Iterable[float | None], num_runs: int, digits: int) -> str:
+    """`mean ± sd`, of the values there are, with their number where it is not that of the runs."""
+    from bncompare.comparison import summarize
+
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    if not known:
+        return "–"
+    summary = summarize(known)
+    spread = "" if summary.n == 1 else f" ± {summary.sd:.{digits}f}"
+    missing = f" (n={summary.n})" if summary.n < num_runs else ""
+    return f"{summary.mean:.{digits}f}{spread}{missing}"
+
+
+def runs_table(runs: Sequence[LoadedRun]) -> Table:
+    """A line per run."""
+    rows = []
+    for run in runs:
+        numbers = [f"{_length(run):g}", *(_value(run.best(name)) for name in _loss_and_test(run.metrics))]
+        rows.append([run.experiment, run.variant, str(run.seed), run.status, *numbers, run.path.name])
+    columns = ["experiment", "variant", "seed", "status", "epochs", "best loss", "test", "folder"]
+    return Table.of(columns, rows, {"seed", "epochs", "best loss", "test"})
+
+
+def metrics_table(run: LoadedRun) -> Table | None:
+    """A run's metrics at its best and its last evaluation, or so far; None before the first."""
+    # JSON has no NaN: what a diverged run ended with is in metrics.csv.
+    ended = {name: column[-1] for name, column in run.metrics.items() if column}
+    best, last = (run.result.best or {}, (run.result.last or {}) | ended) if run.result else ({}, {})
+    rows = [[name, _value(best.get(name)), _value(last.get(name))] for name in best | last]
+    if rows:
+        return Table.of(["metric", "best", "last"], rows, {"best", "last"})
+    rows = [[name, _value(column[-1])] for name, column in run.metrics.items() if column]
+    return Table.of(["metric", "so far"], rows, {"so far"}) if rows else None
+
+
+def norm_parameters_table(norms: dict[str, dict[str, Any]]) -> Table:
+    """γ and β of each norm layer: arrays by layer and `weight` or `bias`."""
+    rows = []
+    for layer, values in norms.items():
+        for quantity, symbol in (("weight", "γ"), ("bias", "β")):
+            if quantity in values:
+                flat = values[quantity].ravel()
+                head = " ".join(f"{value:.3f}" for value in flat[:MAX_VALUES_SHOWN])
+                more = " …" if flat.size > MAX_VALUES_SHOWN else ""
+                statistics = [f"{x:.4f}" for x in (flat.mean(), flat.min(), flat.max())]
+                rows.append([layer, symbol, str(flat.size), *statistics, head + more])
+    columns = ["layer", "", "size", "mean", "min", "max", "values (best weights)"]
+    return Table.of(columns, rows, {"size", "mean", "min", "max"})
+
+
+def diagnostics_tables(rows: Sequence[Diagnostic]) -> list[Table]:
+    """The last value of each quantity, a column a layer; single values of γ and β left out."""
+    last = {(row.quantity, row.layer): row.value for row in rows if "[" not in row.quantity}
+    layers = list(dict.fromkeys(layer for _, layer in last))
+    tables = []
+    for start in range(0, len(layers), MAX_LAYERS_SHOWN):
+        chosen = layers[start : start + MAX_LAYERS_SHOWN]
+        names = dict.fromkeys(quantity for quantity, layer in last if layer in chosen)
+        cells = [[name, *(_value(last.get((name, layer)), 4) for layer in chosen)] for name in names]
+        tables.append(Table.of(["diagnostics, last", *chosen], cells, set(chosen)))
+    return tables
+
+
+def verified_table(verified: Sequence[dict[str, Any]]) -> Table:
+    """A line per retrained run: whether its bytes came out again."""
+    rows = []
+    for item in verified:
+        notes = [f"not compared: {', '.join(item['missing'])}"] if item["missing"] else []
+        notes += [f"trained elsewhere: {'; '.join(item['elsewhere'])}"] if item["elsewhere"] else []
+        notes += [item["problem"]] if item["problem"] else []
+        verdict = "identical" if item["identical"] else "NOT RETRAINED" if item["problem"] else "DIFFERENT"
+        files = item["same"] if item["identical"] or item["problem"] else item["different"] or item["missing"]
+        rows.append([item["path"], verdict, ", ".join(files), "; ".join(notes)])
+    identical = sum(item["identical"] for item in verified)
+    notes = [f"{identical} of {len(verified)} runs reproduced to the byte"]
+    return Table(["run", "", "files", "notes"], [("", rows)], notes=notes)
+
+
+def claims_table(findings: "Mapping[str, Sequence[Finding]]", *, names_once: bool = False) -> Table:
+    """What published results claim and what was measured, by experiment; `names_once` names each of these once."""
+    rows = [
+        [
+            "" if names_once and i else experiment,
+            finding.claim.statement,
+            finding.claim.published or "",
+            measured_cell(finding),
+            finding.verdict,
+        ]
+        for experiment, judged in findings.items()
+        for i, finding in enumerate(judged)
+    ]
+    return Table.of(["experiment", "claim", "published", "measured (95 % interval)", "verdict"], rows)
+
+
+def measured_cell(finding: "Finding") -> str:
+    """The number that a claim is held against."""
+    measured, summary, claim = "no value", finding.summary, finding.claim
+    if summary is not None:
+        level = "" if finding.confidence == 0.95 else f", {100 * finding.confidence:.0f} %"
+        interval = f" ({summary.low:.3g} to {summary.high:.3g}{level})" if math.isfinite(summary.low) else ""
+        kind = "" if claim.versus is None else "difference "
+        metric = claim.metric.removeprefix("diagnostics/")
+        measured = f"{metric}: {kind}{summary.mean:.3g}{interval}, n = {summary.n}"
+    return "; ".join([measured, *finding.missing])
+
+
+def _length(run: LoadedRun) -> float:
+    return run.metrics["epoch"][-1] if run.metrics["epoch"] else 0.0
+
+
+def _value(value: Any, digits: int = 6) -> str:
+    return f"{value:.{digits}g}" if isinstance(value, int | float) else "–"
