@@ -83,7 +83,7 @@ def metrics_table(run: LoadedRun) -> Table | None:
     """A run's metrics at its best and its last evaluation, or so far; None before the first."""
     # JSON has no NaN: what a diverged run ended with is in metrics.csv.
     ended = {name: column[-1] for name, column in run.metrics.items() if column}
-    best, last = (run.result.best or {}, (run.result.last or {}) | ended) if run.result else ({}, {})
+    best, last = (run.result.best or {}, {**(run.result.last or {}), **ended}) if run.result else ({}, {})
     rows = [[name, _value(best.get(name)), _value(last.get(name))] for name in best | last]
     if rows:
         return Table.of(["metric", "best", "last"], rows, {"best", "last"})

@@ -39,6 +39,7 @@ CLAIM = """\
 name: claim
 data:
   name: mnist
+  scaling: unit
   validation: 200
 model:
   name: lenet

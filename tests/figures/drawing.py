@@ -94,7 +94,7 @@ def swept(of: Mapping[str, Mapping[Any, Sequence[float | None]]], metric: str = 
     table = compare(grid(of, metric), metric).sensitivity
     assert table is not None
     found = {}
-    for named in sweep_figures(table, Metric(metric), title="e"):
+    for named in sweep_figures(table, title="e"):
         named.figure.draw_without_rendering()
         found["heat-map" if named.has_colour_scale else "sensitivity"] = named.figure
     return found

@@ -8,7 +8,6 @@ from drawing import HALF_WIDTH, INF, MAGIC, NAN, data, ending, legend, lines, na
 from matplotlib.axes import Axes
 
 from bncompare.comparison import VariantSummary, compare
-from bncompare.config import Metric
 from bncompare.figures.differences import paired_differences
 from bncompare.figures.style import render
 from bncompare.figures.times import median_time, times_to_threshold
@@ -19,7 +18,7 @@ from bncompare.figures.times import median_time, times_to_threshold
 def differences(of: Mapping[str, Mapping[int, float | None]], metric: str = "val/loss") -> Axes:
     """Of `ending`, each variant against `a`."""
     measure = compare(ending(of, metric), metric, versus="a").measures[0]
-    figure = paired_differences(measure, Metric(metric), title="e").figure
+    figure = paired_differences(measure, title="e").figure
     figure.draw_without_rendering()
     (axes,) = figure.axes
     return axes
@@ -44,7 +43,7 @@ def test_differences_per_seed() -> None:
 @pytest.mark.parametrize(
     ("metric", "label", "mean"),
     [
-        ("val/loss", "validation loss (cross-entropy, nats); negative: the first is better", "+0.015"),
+        ("val/loss", "validation loss (mean squared error); negative: the first is better", "+0.015"),
         ("val/accuracy", "validation accuracy (percentage points); positive: the first is better", "+1.50"),
     ],
 )
@@ -149,7 +148,7 @@ def test_heat_map_has_the_means_in_its_cells() -> None:
         "val/loss at the best evaluation: mean over seeds; ✕: diverged, not in the mean; "
         "framed: chosen on the validation set; brighter is better"
     )
-    assert bar.get_ylabel() == "validation loss\n(cross-entropy, nats)"
+    assert bar.get_ylabel() == "validation loss\n(mean squared error)"
     frames = [patch.get_patch_transform().transform([0.5, 0.5]).round() for patch in axes.patches]
     assert {tuple(at) for at in frames} == {(1, 0), (1, 1)}
 
@@ -194,7 +193,7 @@ def timed(of: Mapping[str, Sequence[float | None]]) -> tuple[Axes, Axes]:
     ]
     convergence = compare(runs, threshold=0.5).convergence
     assert convergence is not None
-    figure = times_to_threshold(convergence, Metric("val/loss"), x="epoch", title="e").figure
+    figure = times_to_threshold(convergence, x="epoch", title="e").figure
     figure.draw_without_rendering()
     epochs, seconds = figure.axes
     return epochs, seconds
