@@ -5,7 +5,7 @@ Importing this imports no torch, so that configs are checked without it; `build`
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, get_origin
 
 from pydantic import Field
 
@@ -230,6 +230,14 @@ class TrackingBatchNorm(BatchFamily):
 
 
 NORMS: dict[str, type[NoNorm] | type[Norm]] = {}
+
+
+def is_kind(value: object, module: str) -> bool:
+    """Whether it is a norm's class, defined in that module, with the one name that configs call it by."""
+    if not (isinstance(value, type) and issubclass(value, NormKind) and value.__module__ == module):
+        return False
+    kind = value.model_fields.get("kind")
+    return kind is not None and get_origin(kind.annotation) is Literal
 
 
 def register_norm(norm: type[NoNorm] | type[Norm]) -> None:
