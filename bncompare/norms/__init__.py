@@ -19,6 +19,7 @@ from bncompare.norms.base import (
     RunningNorm,
     Shape,
     WeightParametrization,
+    name_of,
     register_norm,
 )
 from bncompare.norms.batch import (
@@ -60,6 +61,7 @@ __all__ = [
     "Shape",
     "WeightParametrization",
     "batch_norms",
+    "name_of",
     "register_norm",
 ]
 
