@@ -63,6 +63,8 @@ def option_words(key: str, value: Any) -> str:
         return name if value else f"no {name}"
     if isinstance(value, list):
         return f"{name} {' '.join(map(str, value))}"
+    if isinstance(value, float):
+        return f"{name} {value:.10g}"
     return f"{name} {'null' if value is None else value}"
 
 

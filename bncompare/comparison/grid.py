@@ -34,6 +34,8 @@ class Sensitivity:
     keys: list[str]
     """the hyperparameters, as dotted keys"""
     measure: str
+    """in words"""
+    by: Measure
     metric: Metric
     candidates: list[Candidate]
     is_fair: bool
@@ -94,7 +96,7 @@ def sensitivity_of(found: ExperimentRuns, measure: Measure) -> Sensitivity | Non
         best = min(members, key=lambda variant: _rank(results[variant], measure))
         chosen.append(best)
         words = ", ".join(setting_words(key, value) for key, value in hyperparameters[best].items())
-        notes.append(f"{norm}: {words} chosen of {len(members)} by {measure.name}")
+        notes.append(f"{norm}: {words} chosen of {len(members)} by {measure.words}")
         values = [settings[variant][others[0]] for variant in members]
         if len(others) == 1 and _is_end(settings[best][others[0]], values):
             warnings.append(f"{norm}: {words} is the end of the grid, so a wider one may do better")
@@ -102,7 +104,7 @@ def sensitivity_of(found: ExperimentRuns, measure: Measure) -> Sensitivity | Non
         Candidate(variant, norms[variant], of, results[variant], variant in chosen)
         for variant, of in hyperparameters.items()
     ]
-    return Sensitivity(others, measure.name, measure.metric, candidates, is_fair, notes, warnings, labels)
+    return Sensitivity(others, measure.words, measure, measure.metric, candidates, is_fair, notes, warnings, labels)
 
 
 def _why_unfair(found: ExperimentRuns) -> str | None:

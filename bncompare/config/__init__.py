@@ -11,7 +11,7 @@ from bncompare.config.expand import Experiment, load_experiment
 from bncompare.config.keys import flatten, lookup, made_label, selects, setting_label, without
 from bncompare.config.layers import KERNEL_SIZE, POOL_SIZE, Layer, layers
 from bncompare.config.measured import measured, plan
-from bncompare.config.metrics import SPLITS, Metric
+from bncompare.config.metrics import SPLITS, Metric, Sign, rounded
 from bncompare.config.model import LeNet
 from bncompare.config.names import norm_name, setting_words, variant_name
 from bncompare.config.problems import did_you_mean
@@ -42,6 +42,7 @@ __all__ = [
     "Metric",
     "RandomRegression",
     "RunConfig",
+    "Sign",
     "Status",
     "decisive",
     "did_you_mean",
@@ -56,6 +57,7 @@ __all__ = [
     "norm_name",
     "parse_alike_yaml",
     "plan",
+    "rounded",
     "selector_text",
     "selects",
     "setting_label",

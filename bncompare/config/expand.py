@@ -76,7 +76,7 @@ def load_experiment(
 
     if any(config.data.validation == "test" for config in variants):
         warnings.append(
-            f"{path}: data.validation is test: the best evaluation is chosen on the test set, so its test "
+            f"{path}: data.validation is test: the best epoch is chosen on the test set, so its test "
             "metrics are optimistic; compare the last ones"
         )
     runs = _of_each_seed(shrink(variants) if smoke else variants)
