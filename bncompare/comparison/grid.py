@@ -7,7 +7,7 @@ from typing import Any
 
 from bncompare.comparison.measures import Measure, metric_at
 from bncompare.comparison.verdicts import VariantSummary, compare_by
-from bncompare.config import Metric, flatten, setting_label
+from bncompare.config import Metric, flatten, made_label, norm_name, setting_words
 from bncompare.runs import ExperimentRuns, LoadedRun, baseline, settings_of, validates_on_test
 
 MAX_VARIANTS_IN_ALL_PAIRS = 4  # 6 pairs; more variants are compared with the baseline alone
@@ -34,6 +34,8 @@ class Sensitivity:
     keys: list[str]
     """the hyperparameters, as dotted keys"""
     measure: str
+    """in words"""
+    by: Measure
     metric: Metric
     candidates: list[Candidate]
     is_fair: bool
@@ -42,6 +44,9 @@ class Sensitivity:
     """what was chosen of how many, and by what"""
     warnings: list[str]
     """why nothing could be chosen, or may be so with a wider grid"""
+
+    labels: dict[str, str]
+    """of the norms, as made from their settings, by the names that people use"""
 
     @property
     def has_norms(self) -> bool:
@@ -73,7 +78,8 @@ def sensitivity_of(found: ExperimentRuns, measure: Measure) -> Sensitivity | Non
         return None
     norm_keys = [key for key in keys if key == "model.norm" or key.startswith("model.norm.")]
     others = [key for key in keys if key not in norm_keys]
-    norms = {variant: " ".join(setting_label(key, of[key]) for key in norm_keys) for variant, of in settings.items()}
+    norms = {run.variant: norm_name(run.config, settings[run.variant]) for run in runs}
+    labels = {norms[v]: made_label({key: of[key] for key in norm_keys}) for v, of in settings.items()}
     if not others or len(set(norms.values())) == len(norms):
         return None
     hyperparameters = {variant: {key: of[key] for key in others} for variant, of in settings.items()}
@@ -89,8 +95,8 @@ def sensitivity_of(found: ExperimentRuns, measure: Measure) -> Sensitivity | Non
         members = [variant for variant in norms if norms[variant] == norm]
         best = min(members, key=lambda variant: _rank(results[variant], measure))
         chosen.append(best)
-        words = ", ".join(setting_label(key, value) for key, value in hyperparameters[best].items())
-        notes.append(f"{norm}: {words} chosen of {len(members)} by {measure.name}")
+        words = ", ".join(setting_words(key, value) for key, value in hyperparameters[best].items())
+        notes.append(f"{norm}: {words} chosen of {len(members)} by {measure.words}")
         values = [settings[variant][others[0]] for variant in members]
         if len(others) == 1 and _is_end(settings[best][others[0]], values):
             warnings.append(f"{norm}: {words} is the end of the grid, so a wider one may do better")
@@ -98,7 +104,7 @@ def sensitivity_of(found: ExperimentRuns, measure: Measure) -> Sensitivity | Non
         Candidate(variant, norms[variant], of, results[variant], variant in chosen)
         for variant, of in hyperparameters.items()
     ]
-    return Sensitivity(others, measure.name, measure.metric, candidates, is_fair, notes, warnings)
+    return Sensitivity(others, measure.words, measure, measure.metric, candidates, is_fair, notes, warnings, labels)
 
 
 def _why_unfair(found: ExperimentRuns) -> str | None:

@@ -61,7 +61,7 @@ def experiment_curves(runs: Runs, metric: Metric, *, x: str, title: str) -> Name
     seeds = len({run.seed for run in runs})
     note = f"{seeds} seed{'' if seeds == 1 else 's'}"
     if any(len(_kept(members)) >= 2 for members in groups.values()):
-        note += ": mean, 95 % t-interval, single seeds thin" if len(groups) <= MAX_PANELS else ": means"
+        note += ": mean, 95 % CI, single seeds thin" if len(groups) <= MAX_PANELS else ": means"
         if any(_ends_differ(_kept(members), of) for members in groups.values()):
             note += "; a mean ends where the first of its runs does"
     draw = _panels if MAX_OVERLAID < len(groups) <= MAX_PANELS else _overlaid

@@ -47,10 +47,10 @@ def paired_differences(measure: MeasureComparison, *, title: str) -> NamedFigure
     if metric.is_accuracy:
         format_percent(axes.xaxis)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7))
-    note = f"{measure.title}: a dot a seed, the mean and its 95 % t-interval below"
+    note = f"{measure.title}: a dot a seed, the mean and its 95 % CI below"
     add_head(figure, title, note + (f"; {MAX_ROWS} of {len(pairs)} pairs" if len(pairs) > MAX_ROWS else ""))
     verdicts = "; ".join(statement for statement, _ in verdict_lines(measure))
-    name = file_name("differences", measure.name.removesuffix(" evaluation").replace(" at the ", " "))
+    name = file_name("differences", measure.name.replace(" at ", " "))
     return NamedFigure(name, f"Differences in {measure.title}, a dot a seed: {verdicts}.", figure)
 
 
@@ -77,6 +77,8 @@ def _draw_pair(axes: Axes, row: int, pair: Pair, size: float) -> None:
 def _told(pair: Pair, metric: Metric) -> str:
     """Mean and n, and in how many shared seeds one of the two has no value, as it diverged."""
     assert pair.paired is not None
-    lines = [f"mean {metric.shown(pair.paired.difference.mean, '+')}", f"n = {len(pair.differences)}"]
+    difference = pair.paired.difference
+    mean = metric.shown(difference.mean, "+", (difference.high - difference.low) / 2)
+    lines = [f"mean {mean}", f"n = {len(pair.differences)}"]
     without = pair.n - len(pair.differences)
     return "\n".join(lines + [f"{without} without a value"] * bool(without))

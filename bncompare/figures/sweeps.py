@@ -61,7 +61,7 @@ def sweep_figures(table: Sensitivity, *, title: str) -> Iterator[NamedFigure]:
     caption += f"; chosen on the validation set: {listed(chosen)}" if chosen else ""
     caption += f"; {diverged} runs diverged" if diverged else ""
     if len(cells) <= MAX_SERIES:
-        note = f"{table.measure}: mean, 95 % t-interval, a dot a seed"
+        note = f"{table.measure}: mean, 95 % CI, a dot a seed"
         figure = sensitivity(cells, metric, hyperparameter, title=title, note=note)
         yield NamedFigure(f"sensitivity-{name}", f"{caption}.", figure)
     if len(cells) >= 2:

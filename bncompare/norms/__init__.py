@@ -21,6 +21,7 @@ from bncompare.norms.base import (
     Shape,
     WeightParametrization,
     is_kind,
+    name_of,
     register_norm,
 )
 from bncompare.norms.batch import (
@@ -59,6 +60,7 @@ __all__ = [
     "Shape",
     "WeightParametrization",
     "batch_norms",
+    "name_of",
     "register_norm",
 ]
 

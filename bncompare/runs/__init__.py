@@ -14,6 +14,7 @@ from bncompare.runs.experiments import (
     experiments,
     settings_of,
     validates_on_test,
+    with_names,
 )
 from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_output
 from bncompare.runs.folder import RunFolder, RunStore
@@ -51,5 +52,6 @@ __all__ = [
     "settings_of",
     "to_json",
     "validates_on_test",
+    "with_names",
     "write_output",
 ]

@@ -76,142 +76,146 @@ def stripped(text: str) -> str:
 
 TERMINAL = """\
 x
-Which is better: none or batch?
+Which is better: no norm or BatchNorm?
 mlp on random_regression; sgd; training examples 1000; hidden [4]; activation relu; lr 0.1; batch size full; \
 epochs 2; validation 200; 4 seeds (0-3)
 
-Variants: val/loss at the best evaluation
+Variants: validation loss at the best epoch
 
-  variant   n         mean ± sd      95 % interval   median         min to max
+  variant     seeds       mean ± sd          95 % CI   median            range
  ──────────────────────────────────────────────────────────────────────────────
-  none      4     0.715 ± 0.013     0.694 to 0.736    0.715     0.700 to 0.730
-  batch     4   0.3000 ± 0.0082   0.2870 to 0.3130   0.3000   0.2900 to 0.3100
+  no norm         4   0.715 ± 0.013   0.694 to 0.736    0.715   0.700 to 0.730
+  BatchNorm       4   0.300 ± 0.008   0.287 to 0.313    0.300   0.290 to 0.310
 
 
-Pairs of variants: val/loss at the best evaluation
+Pairs of variants: validation loss at the best epoch
 
-  difference     n     mean      95 % interval   effect size   P(better)   sign-flip p (least)         p   \
+  difference            seeds     mean            95 % CI   effect size   P(better)   sign-flip p         p   \
 better
- \
-──────────────────────────────────────────────────────────────────────────────────────────────────────────────\
-───
-  batch − none   4   -0.415   -0.448 to -0.382        -19.94        1.00           0.12 (0.12)   3.5e-05   \
-batch
+ ───────────────────────────────────────────────────────────────────────────────────────────────────────────────\
+──────────────────────
+  BatchNorm − no norm       4   −0.415   −0.448 to −0.382        −19.94        1.00          0.12   3.5e-05   \
+BatchNorm (preliminary)
 
 p: paired t-test
+sign-flip p: the least that there can be is 0.12 with 4 seeds
 
-Speed and stability: epochs to val/loss 0.73
+Speed and stability: epochs to validation loss 0.73
 
-  variant   n   mean ± sd   95 % interval   median   min to max
- ───────────────────────────────────────────────────────────────
-  none      4       2 ± 0          2 to 2        2       2 to 2
-  batch     4       1 ± 0          1 to 1        1       1 to 1
+  variant     seeds   mean ± sd   95 % CI   median    range
+ ───────────────────────────────────────────────────────────
+  no norm         4       2 ± 0    2 to 2        2   2 to 2
+  BatchNorm       4       1 ± 0    1 to 1        1   1 to 1
 
-Speed and stability: steps to val/loss 0.73
+Speed and stability: steps to validation loss 0.73
 
-  variant   n   mean ± sd   95 % interval   median   min to max
- ───────────────────────────────────────────────────────────────
-  none      4       2 ± 0          2 to 2        2       2 to 2
-  batch     4       1 ± 0          1 to 1        1       1 to 1
+  variant     seeds   mean ± sd   95 % CI   median    range
+ ───────────────────────────────────────────────────────────
+  no norm         4       2 ± 0    2 to 2        2   2 to 2
+  BatchNorm       4       1 ± 0    1 to 1        1   1 to 1
 
-Speed and stability: seconds to val/loss 0.73
+Speed and stability: seconds to validation loss 0.73
 
-  variant   n   mean ± sd   95 % interval   median   min to max
- ───────────────────────────────────────────────────────────────
-  none      4       1 ± 0          1 to 1        1       1 to 1
-  batch     4     0.5 ± 0      0.5 to 0.5      0.5   0.5 to 0.5
+  variant     seeds   mean ± sd      95 % CI   median        range
+ ──────────────────────────────────────────────────────────────────
+  no norm         4       1 ± 0       1 to 1        1       1 to 1
+  BatchNorm       4     0.5 ± 0   0.5 to 0.5      0.5   0.5 to 0.5
 
-Speed and stability: mean val/loss over epochs 1 to 2
+Speed and stability: mean validation loss over epochs 1 to 2
 
-  variant   n       mean ± sd    95 % interval   median       min to max
- ────────────────────────────────────────────────────────────────────────
-  none      4   1.072 ± 0.019   1.042 to 1.103    1.073   1.050 to 1.095
-  batch     4   0.450 ± 0.012   0.431 to 0.469    0.450   0.435 to 0.465
+  variant     seeds       mean ± sd          95 % CI   median            range
+ ──────────────────────────────────────────────────────────────────────────────
+  no norm         4   1.072 ± 0.019   1.042 to 1.103    1.073   1.050 to 1.095
+  BatchNorm       4   0.450 ± 0.012   0.431 to 0.469    0.450   0.435 to 0.465
 
-threshold of val/loss: 0.73, the best value that every run reached that did not diverge; counted to the first \
-evaluation there
-mean val/loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
+threshold of validation loss: 0.73, the best value that every run reached that did not diverge; counted to the \
+first evaluation there
+mean validation loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
 
 claims:
   SUPPORTED: batch is lower
-    val/loss at the best evaluation, difference -0.415, 95 % interval -0.4481 to -0.3819, n = 4; exact \
-sign-flip p 0.12, at best 0.12 with 4 seeds
-    claimed at most -0.2: supported
+    validation loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382, n = 4; exact sign-flip p = \
+0.12
+    claimed at most −0.2: supported
 
-val/loss at the best evaluation:
-  batch is better than none by 0.415
-    95 % interval 0.382 to 0.448, n = 4, sign-flip p = 0.12, the least that 4 seeds can give
+validation loss at the best epoch:
+  BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds)
+    95 % CI 0.382 to 0.448; n = 4, sign-flip p = 0.12, the least that 4 seeds can give
 
 """
 
 MARKDOWN = """\
 ## x
 
-Which is better: none or batch? mlp on random\\_regression; sgd; training examples 1000; hidden \\[4\\]; \
+Which is better: no norm or BatchNorm? mlp on random\\_regression; sgd; training examples 1000; hidden \\[4\\]; \
 activation relu; lr 0.1; batch size full; epochs 2; validation 200; 4 seeds (0-3)
 
-**val/loss at the best evaluation**
+**validation loss at the best epoch**
 
-- batch is better than none by 0.415 (95 % interval 0.382 to 0.448, n = 4, sign-flip p = 0.12, the least that \
-4 seeds can give)
+- BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds; 95 % CI 0.382 to 0.448; n = 4, sign-flip p = \
+0.12, the least that 4 seeds can give)
 
 - **supported**: batch is lower
-  - val/loss at the best evaluation, difference -0.415, 95 % interval -0.4481 to -0.3819, n = 4; exact \
-sign-flip p 0.12, at best 0.12 with 4 seeds
-  - claimed at most -0.2: supported
+  - validation loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382, n = 4; exact sign-flip p = \
+0.12
+  - claimed at most −0.2: supported
 
 **Variants**
 
-| variant | n | mean ± sd | 95 % interval | median | min to max |
+| variant | seeds | mean ± sd | 95 % CI | median | range |
 | --- | ---: | ---: | ---: | ---: | ---: |
-| *val/loss at the best evaluation* |  |  |  |  |  |
-| none | 4 | 0.715 ± 0.013 | 0.694 to 0.736 | 0.715 | 0.700 to 0.730 |
-| batch | 4 | 0.3000 ± 0.0082 | 0.2870 to 0.3130 | 0.3000 | 0.2900 to 0.3100 |
+| *validation loss at the best epoch* |  |  |  |  |  |
+| no norm | 4 | 0.715 ± 0.013 | 0.694 to 0.736 | 0.715 | 0.700 to 0.730 |
+| BatchNorm | 4 | 0.300 ± 0.008 | 0.287 to 0.313 | 0.300 | 0.290 to 0.310 |
 
 **Pairs of variants**
 
-| difference | n | mean | 95 % interval | effect size | P(better) | sign-flip p (least) | p | better |
+| difference | seeds | mean | 95 % CI | effect size | P(better) | sign-flip p | p | better |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
-| *val/loss at the best evaluation* |  |  |  |  |  |  |  |  |
-| batch − none | 4 | -0.415 | -0.448 to -0.382 | -19.94 | 1.00 | 0.12 (0.12) | 3.5e-05 | batch |
+| *validation loss at the best epoch* |  |  |  |  |  |  |  |  |
+| BatchNorm − no norm | 4 | −0.415 | −0.448 to −0.382 | −19.94 | 1.00 | 0.12 | 3.5e-05 | BatchNorm \
+(preliminary) |
 
 - p: paired t-test
+- sign-flip p: the least that there can be is 0.12 with 4 seeds
 
 **Speed and stability**
 
-| variant | n | mean ± sd | 95 % interval | median | min to max |
+| variant | seeds | mean ± sd | 95 % CI | median | range |
 | --- | ---: | ---: | ---: | ---: | ---: |
-| *epochs to val/loss 0.73* |  |  |  |  |  |
-| none | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |
-| batch | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
-| *steps to val/loss 0.73* |  |  |  |  |  |
-| none | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |
-| batch | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
-| *seconds to val/loss 0.73* |  |  |  |  |  |
-| none | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
-| batch | 4 | 0.5 ± 0 | 0.5 to 0.5 | 0.5 | 0.5 to 0.5 |
-| *mean val/loss over epochs 1 to 2* |  |  |  |  |  |
-| none | 4 | 1.072 ± 0.019 | 1.042 to 1.103 | 1.073 | 1.050 to 1.095 |
-| batch | 4 | 0.450 ± 0.012 | 0.431 to 0.469 | 0.450 | 0.435 to 0.465 |
+| *epochs to validation loss 0.73* |  |  |  |  |  |
+| no norm | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |
+| BatchNorm | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
+| *steps to validation loss 0.73* |  |  |  |  |  |
+| no norm | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |
+| BatchNorm | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
+| *seconds to validation loss 0.73* |  |  |  |  |  |
+| no norm | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
+| BatchNorm | 4 | 0.5 ± 0 | 0.5 to 0.5 | 0.5 | 0.5 to 0.5 |
+| *mean validation loss over epochs 1 to 2* |  |  |  |  |  |
+| no norm | 4 | 1.072 ± 0.019 | 1.042 to 1.103 | 1.073 | 1.050 to 1.095 |
+| BatchNorm | 4 | 0.450 ± 0.012 | 0.431 to 0.469 | 0.450 | 0.435 to 0.465 |
 
-- threshold of val/loss: 0.73, the best value that every run reached that did not diverge; counted to the \
-first evaluation there
-- mean val/loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
+- threshold of validation loss: 0.73, the best value that every run reached that did not diverge; counted to \
+the first evaluation there
+- mean validation loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
 
 <details><summary>Pairs of variants: speed and stability</summary>
 
-| difference | n | mean | 95 % interval | effect size | P(better) | sign-flip p (least) | p | better |
+| difference | seeds | mean | 95 % CI | effect size | P(better) | sign-flip p | p | better |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
-| *epochs to val/loss 0.73* |  |  |  |  |  |  |  |  |
-| batch − none | 4 | -1 | -1 to -1 | -inf | 1.00 | 0.12 (0.12) | 0.12 | undecided |
-| *steps to val/loss 0.73* |  |  |  |  |  |  |  |  |
-| batch − none | 4 | -1 | -1 to -1 | -inf | 1.00 | 0.12 (0.12) | 0.12 | undecided |
-| *seconds to val/loss 0.73* |  |  |  |  |  |  |  |  |
-| batch − none | 4 | -0.5 | -0.5 to -0.5 | -inf | 1.00 | 0.12 (0.12) | 0.12 | undecided |
-| *mean val/loss over epochs 1 to 2* |  |  |  |  |  |  |  |  |
-| batch − none | 4 | -0.623 | -0.672 to -0.573 | -19.94 | 1.00 | 0.12 (0.12) | 3.5e-05 | batch |
+| *epochs to validation loss 0.73* |  |  |  |  |  |  |  |  |
+| BatchNorm − no norm | 4 | −1 | −1 to −1 | −inf | 1.00 | 0.12 | 0.12 | no clear difference |
+| *steps to validation loss 0.73* |  |  |  |  |  |  |  |  |
+| BatchNorm − no norm | 4 | −1 | −1 to −1 | −inf | 1.00 | 0.12 | 0.12 | no clear difference |
+| *seconds to validation loss 0.73* |  |  |  |  |  |  |  |  |
+| BatchNorm − no norm | 4 | −0.5 | −0.5 to −0.5 | −inf | 1.00 | 0.12 | 0.12 | no clear difference |
+| *mean validation loss over epochs 1 to 2* |  |  |  |  |  |  |  |  |
+| BatchNorm − no norm | 4 | −0.623 | −0.672 to −0.573 | −19.94 | 1.00 | 0.12 | 3.5e-05 | BatchNorm \
+(preliminary) |
 
 - p: paired t-test, or exact sign test where a run has no value or all differences are equal
+- sign-flip p: the least that there can be is 0.12 with 4 seeds
 
 </details>
 
@@ -219,21 +223,22 @@ first evaluation there
 
 | variant | model.norm |
 | --- | --- |
-| none | none |
-| batch | batch |
+| no norm | none |
+| BatchNorm | batch |
 
 </details>
 
 <details><summary>How to read this</summary>
 
 Variants are compared seed by seed: runs that share a seed share the data split, the batch order and the \
-initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), gives \
-p &#60; 0.05; for one pair that is where the 95 % t-interval of the difference leaves out 0. “No difference \
-can be told” does not mean that there is none. The sign-flip p assumes no normal distribution; with n seeds \
-it cannot be below 2/2ⁿ. Runs that diverged are in no mean: they count as worse than any value, and a sign \
-test over the seeds decides. The correction counts the pairs that so many seeds could decide (Tarone); a sign \
-test of too few has no corrected p. The effect size is the mean of the differences over their standard deviation; \
-P(better) is the share of seeds on which the first is better, ties as half.
+initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), gives p \
+&#60; 0.05; for one pair that is where the 95 % CI of the difference leaves out 0. “No clear difference” does \
+not mean that there is none; verdicts of fewer than five seeds are preliminary. The sign-flip p assumes no \
+normal distribution; with n seeds it cannot be below 2/2ⁿ. Runs that diverged are in no mean: they count as \
+worse than any value, and a sign test over the seeds decides. The correction counts the pairs that so many \
+seeds could decide (Tarone); a sign test of too few has no corrected p. The effect size is the mean of the \
+differences over their standard deviation; P(better) is the share of seeds on which the first is better, ties \
+as half.
 
 </details>
 """
@@ -262,7 +267,11 @@ def test_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         print_report(chapters(read_runs([EXAMPLE])[0]))
     text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
     assert "…" not in text
-    for line in ("batch − none   3   0.018   -0.017 to 0.052", "0.25 (0.25)   0.16   undecided", "0.808 to 0.906"):
+    for line in (
+        "BatchNorm − no norm       3   +0.018   −0.017 to 0.052",
+        "0.16   no clear difference",
+        "0.81 to 0.91",
+    ):
         assert line in text
 
 
@@ -287,9 +296,9 @@ def test_json(tmp_path: Path) -> None:
     ]
     assert experiment["verdicts"] == [
         {
-            "measure": "val/loss at the best evaluation",
-            "statement": "batch is better than none by 0.415",
-            "evidence": "95 % interval 0.382 to 0.448, n = 4, sign-flip p = 0.12, the least that 4 seeds can give",
+            "measure": "validation loss at the best epoch",
+            "statement": "BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds)",
+            "evidence": "95 % CI 0.382 to 0.448; n = 4, sign-flip p = 0.12, the least that 4 seeds can give",
         }
     ]
     (pair,) = experiment["comparison"]["measures"][0]["pairs"]
@@ -376,8 +385,8 @@ def test_page(tmp_path: Path) -> None:
     page = page_of(write(tmp_path))
     assert_inert(page)
     order = [
-        "Which is better: none or batch?",
-        "batch is better than none by 0.415",
+        "Which is better: no norm or BatchNorm?",
+        "BatchNorm is ahead of no norm by 0.415",
         "batch is lower",
         "0.3000 ± 0.0082",
         "-0.448 to -0.382",
@@ -532,8 +541,8 @@ def test_warnings(tmp_path: Path) -> None:
     (none[1] / "environment.json").write_text(json.dumps({"device": "cpu", "started": "2026-01-02"}))
     (none[0] / "environment.json").write_text(json.dumps(environment))
     assert warnings_of(runs) == [
-        "1 of 7 runs (batch seed 0) diverged: they are in no mean, and count as worse than any value",
-        "1 of 7 runs (none seed 1) unfinished: they are left out until the same command has finished them",
+        "1 of 7 runs (BatchNorm seed 0) diverged: they are in no mean, and count as worse than any value",
+        "1 of 7 runs (no norm seed 1) unfinished: they are left out until the same command has finished them",
         "variants have different seeds, of which only shared ones are compared: none lacks 3",
         "runs were made with different versions.torch: 2.10.0, 2.9.0; small differences may come from it",
     ]
@@ -542,7 +551,7 @@ def test_warnings(tmp_path: Path) -> None:
 def test_warning_of_validation_on_the_test_set(tmp_path: Path) -> None:
     """Where the best evaluation is chosen on the test set, the report says so."""
     runs = write(tmp_path, config=CONFIG.replace("validation: 200", "validation: test"))
-    assert "validation is on the test set: the best evaluation is chosen on it, so its metrics are optimistic" in (
+    assert "validation is on the test set: the best epoch is chosen on it, so its metrics are optimistic" in (
         warnings_of(runs)
     )
 
@@ -553,10 +562,10 @@ def test_one_seed_and_the_same_seed_twice(tmp_path: Path) -> None:
     folder = next(runs.glob("x/none-*"))
     shutil.copytree(folder, folder.parent / "copy")
     assert warnings_of(runs) == [
-        "several runs of the same variant and seed, of which the first counts: none seed 0",
-        "one seed alone: no interval and no verdict",
+        "several runs of the same variant and seed, of which the first counts: no norm seed 0",
+        "one seed alone: no CI and no verdict",
     ]
-    assert "batch and none share one seed: no interval, so no verdict" in call("report", runs).out
+    assert "BatchNorm and no norm share one seed: no CI, so no verdict" in call("report", runs).out
 
 
 # ---------------------------------------------------------------- several experiments, options, errors
@@ -620,7 +629,10 @@ def test_the_headline_is_of_the_first_measure(first: str, tmp_path: Path) -> Non
         path.write_text(json.dumps(result))
     metrics = dict.fromkeys([first, "val/loss", "test/loss"])
     (chapter,) = chapters(read_runs([runs])[0], Ask(list(metrics)))
-    told = {"val/loss": "no difference between batch and none can be told", "test/loss": "batch is better than none"}
+    told = {
+        "val/loss": "no clear difference between BatchNorm and no norm",
+        "test/loss": "BatchNorm is ahead of no norm",
+    }
     assert chapter.headline.startswith(told[first])
 
 
@@ -634,8 +646,8 @@ def test_what_chose_comes_second(tmp_path: Path) -> None:
         path.write_text(json.dumps(result))
     (chapter,) = chapters(read_runs([runs])[0])
     titles = [
-        "test/loss at the best evaluation",
-        "val/loss at the best evaluation (the hyperparameters were chosen on it)",
+        "test loss (best weights)",
+        "validation loss at the best epoch (the hyperparameters were chosen on it)",
     ]
     assert [title for title, _ in chapter.verdicts] == titles
     assert [title for title, _ in chapter.tables[0].groups] == titles
@@ -644,8 +656,8 @@ def test_what_chose_comes_second(tmp_path: Path) -> None:
     }
     assert speed == dict.fromkeys(speed, True)
     assert any("mean val/loss over epochs" in title for title in speed)
-    assert chapter.headline.startswith("none lr=0.1 is better than batch lr=0.1 by ")
-    assert chapter.verdicts[1][1][0][0].startswith("batch lr=0.1 is better than none lr=0.1 by ")
+    assert chapter.headline.startswith("no norm, lr 0.1 is ahead of BatchNorm, lr 0.1 by ")
+    assert chapter.verdicts[1][1][0][0].startswith("BatchNorm, lr 0.1 is ahead of no norm, lr 0.1 by ")
 
 
 def test_other_settings_in_one_folder(tmp_path: Path) -> None:
@@ -680,7 +692,7 @@ def test_options(tmp_path: Path) -> None:
             ["--metric", "loss"],
             "error: runs/x: loss: no run has this metric; valid: train/loss, val/loss, test/loss\n",
         ),
-        (["--versus", "bach"], "error: runs/x: bach: no such variant; valid: none, batch\n"),
+        (["--versus", "bach"], "error: runs/x: bach: no such variant; valid: no norm, BatchNorm\n"),
         (["--markdown", "--json"], "error: --markdown and --json: one or the other\n"),
     ],
 )
