@@ -89,7 +89,18 @@ def report(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(metavar="VALUE", help="for the time to reach it [default: the best that every run reached]"),
+        typer.Option(
+            metavar="VALUE",
+            help="for the time to reach it [default: half-way from the best variant's first evaluation to its best]",
+        ),
+    ] = None,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="compare the norms at each value of this hyperparameter of a grid, such as training.batch_size, "
+            "the others chosen for it",
+        ),
     ] = None,
 ) -> None:
     """Compare the variants of each experiment seed by seed: a verdict in plain words, and the numbers behind it."""
@@ -99,7 +110,7 @@ def report(
     if threshold is not None and not math.isfinite(threshold):
         raise UserError(f"--threshold {threshold}: must be finite")
     loaded = runs_at(paths, with_diagnostics=html is not None)
-    chapters = report.chapters(loaded, comparison.Ask(metric, at, versus, threshold))
+    chapters = report.chapters(loaded, comparison.Ask(metric, at, versus, threshold, within=within))
     if html is not None:
         runs.write_output(html, report.to_html(chapters).encode())
         print(printable(str(html)), file=sys.stderr if markdown or as_json else sys.stdout)

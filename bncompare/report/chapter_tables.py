@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bncompare.comparison import Convergence, MeasureComparison, Pair, Sensitivity, Summary, VariantSummary, rounded
+from bncompare.comparison import (
+    Candidate,
+    Convergence,
+    MeasureComparison,
+    Pair,
+    Sensitivity,
+    Summary,
+    VariantSummary,
+    rounded,
+)
 from bncompare.config import flatten, lookup, setting_label
 from bncompare.report.table import Table
 from bncompare.report.words import labels_of, short, some
@@ -41,6 +50,45 @@ def _summary_cells(summary: Summary) -> list[str]:
         show(summary.median),
         f"{show(summary.min)} to {show(summary.max)}",
     ]
+
+
+def finals_table(finals: Sequence[MeasureComparison]) -> Table:
+    """Each variant by the metrics of the test and of training, at the best evaluation and at the last."""
+    columns = ["variant", "n", "best epoch", "last epoch", "without"]
+    groups = []
+    for best, last in zip(finals[::2], finals[1::2], strict=True):
+        rows = []
+        for ends in zip(best.variants, last.variants, strict=True):
+            cells = ["–" if of.summary is None else _summary_cells(of.summary)[0] for of in ends]
+            rows.append([ends[0].variant, str(len(ends[0].values)), *cells, _missing(ends[0])])
+        groups.append((best.metric.words, rows))
+    numbers = {"n", "best epoch", "last epoch"}
+    title = "Final metrics, mean ± sd"
+    return Table(columns, groups, numbers, title).without_empty("without")
+
+
+def conditions_table(grid: Sensitivity, measure: MeasureComparison) -> Table:
+    """Each norm by each value of the condition within which it was chosen."""
+    norms = list(dict.fromkeys(candidate.norm for candidate in grid.candidates))
+    results = {result.variant: result for result in measure.variants}
+    by_norm = {norm: dict.fromkeys(grid.conditions, "–") for norm in norms}
+    for condition, candidates in grid.conditions.items():
+        for candidate in candidates:
+            by_norm[candidate.norm][condition] = _condition_cell(grid, candidate, results[candidate.variant])
+    rows = [[norm, *cells.values()] for norm, cells in by_norm.items()]
+    notes = ["mean (95 % interval), and what the validation set chose"]
+    columns = ["norm", *grid.conditions]
+    return Table(columns, [(measure.title, rows)], set(columns[1:]), f"Norms by {grid.within}", notes)
+
+
+def _condition_cell(grid: Sensitivity, candidate: Candidate, result: VariantSummary) -> str:
+    summary, missing = result.summary, _missing(result)
+    parts = [missing] if missing else []
+    if summary is not None:
+        mean, _, _, _ = cells = _summary_cells(summary)
+        parts.insert(0, f"{mean.partition(' ')[0]} ({cells[1]})")
+    chosen = [setting_label(key, value) for key, value in candidate.setting.items() if key != grid.within]
+    return ", ".join([*parts, *chosen])
 
 
 def pairs_table(title: str, measures: Sequence[MeasureComparison]) -> Table:
@@ -88,7 +136,8 @@ def sensitivity_table(grid: Sensitivity) -> Table:
         result = candidate.result
         cells = ["–"] * 2 if result.summary is None else _summary_cells(result.summary)[:2]
         values = [short(value) for value in candidate.setting.values()]
-        chosen = "chosen" if candidate.is_chosen else ""
+        ends = [f"{end} {key.split('.')[-1]}" for key, end in candidate.edges.items()]
+        chosen = ", ".join(["chosen", *ends]) if candidate.is_chosen else ""
         rows.append([candidate.norm, *values, str(len(result.values)), *cells, _missing(result), chosen])
     numbers = set(columns) - {"norm", "without", ""}
     notes = [*grid.notes, *grid.warnings]
@@ -97,7 +146,7 @@ def sensitivity_table(grid: Sensitivity) -> Table:
 
 def speed_notes(speed: Convergence, runs: Sequence[LoadedRun]) -> list[str]:
     """What the times are to, and the area under."""
-    why = "as asked" if speed.threshold_is_given else "the best value that every run reached that did not diverge"
+    why = "as asked" if speed.leader is None else f"half-way from the first evaluation of {speed.leader} to its best"
     notes = [f"threshold of {speed.metric.name}: {speed.threshold:.4g}, {why}; counted to the first evaluation there"]
     if is_trivial(speed, runs):
         notes = [f"every run is at {speed.metric.name} {speed.threshold:.4g}, {why}, from its first evaluation on"]

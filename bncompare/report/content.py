@@ -8,6 +8,7 @@ from typing import Any
 
 from bncompare.comparison import (
     Ask,
+    Candidate,
     Comparison,
     Finding,
     claims_of,
@@ -16,11 +17,13 @@ from bncompare.comparison import (
     to_plain,
     verdict_lines,
 )
-from bncompare.config import dump_yaml, lookup
+from bncompare.config import dump_yaml, lookup, setting_label
 from bncompare.errors import UserError
 from bncompare.report.chapter_tables import (
+    conditions_table,
     differences_table,
     environment_of,
+    finals_table,
     is_trivial,
     pairs_table,
     sensitivity_table,
@@ -76,9 +79,12 @@ def _chapter(found: ExperimentRuns, ask: Ask) -> Chapter:
     speed = comparison.convergence
     extra = [speed.epochs, speed.steps, speed.seconds] if speed and not is_trivial(speed, runs) else []
     extra += [measure for measure in (speed and speed.area, comparison.stability) if measure]
-    tables = [variants_table("Variants", comparison.measures), pairs_table("Pairs of variants", comparison.measures)]
-    if comparison.sensitivity:
-        tables.append(sensitivity_table(comparison.sensitivity))
+    grid = comparison.sensitivity
+    tables = [conditions_table(grid, comparison.measures[0])] if grid and grid.conditions else []
+    tables += [variants_table("Variants", comparison.measures), pairs_table("Pairs of variants", comparison.measures)]
+    tables.append(finals_table(comparison.finals))
+    if grid:
+        tables.append(sensitivity_table(grid))
     notes = speed_notes(speed, runs) if speed else []
     tables += [
         dataclasses.replace(variants_table("Speed and stability", extra), notes=notes),
@@ -89,7 +95,7 @@ def _chapter(found: ExperimentRuns, ask: Ask) -> Chapter:
         found.title,
         question_of(comparison),
         setup_of(runs),
-        [(measure.title, verdict_lines(measure)) for measure in comparison.measures],
+        _verdicts(comparison),
         warnings_of(found, comparison),
         [judge(claim, runs) for claim in claims_of(runs)],
         [table for table in tables if table.groups],
@@ -99,6 +105,38 @@ def _chapter(found: ExperimentRuns, ask: Ask) -> Chapter:
         comparison,
         found,
     )
+
+
+def _verdicts(comparison: Comparison) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Of each measure, or of each at each condition; beside those of the first, where the grid was too narrow."""
+    grid = comparison.sensitivity
+    conditions = {"": grid.candidates} if grid else {}
+    if grid and grid.conditions:
+        conditions = {f", {condition}": candidates for condition, candidates in grid.conditions.items()}
+    found = []
+    for measure in comparison.measures:
+        for condition, candidates in (conditions or {"": []}).items():
+            pairs = measure.pairs
+            if condition:
+                variants = {candidate.variant for candidate in candidates}
+                pairs = [pair for pair in pairs if pair.a in variants]
+            lines = verdict_lines(dataclasses.replace(measure, pairs=pairs))
+            lines += [(edge, "") for edge in _edges(candidates) if measure is comparison.measures[0]]
+            found.append((measure.title + condition, lines))
+    return found
+
+
+def _edges(candidates: Sequence[Candidate]) -> list[str]:
+    """A line for each end of the grid that was chosen."""
+    chosen: dict[tuple[str, str], list[str]] = {}
+    for candidate in candidates:
+        for key, end in candidate.edges.items():
+            setting = setting_label(key, candidate.setting[key])
+            chosen.setdefault((setting, "downwards" if end == "lowest" else "upwards"), []).append(candidate.norm)
+    return [
+        f"{', '.join(norms)}: chosen at the edge of the grid ({setting}): extend it {where}"
+        for (setting, where), norms in chosen.items()
+    ]
 
 
 def document(found: Sequence[Chapter]) -> dict[str, Any]:

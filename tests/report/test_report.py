@@ -87,48 +87,72 @@ Variants: val/loss at the best evaluation
   none      4     0.715 ± 0.013     0.694 to 0.736    0.715     0.700 to 0.730
   batch     4   0.3000 ± 0.0082   0.2870 to 0.3130   0.3000   0.2900 to 0.3100
 
+Variants: test/loss at the best evaluation
+
+  variant   n         mean ± sd      95 % interval   median         min to max
+ ──────────────────────────────────────────────────────────────────────────────
+  none      4     0.725 ± 0.013     0.704 to 0.746    0.725     0.710 to 0.740
+  batch     4   0.3100 ± 0.0082   0.2970 to 0.3230   0.3100   0.3000 to 0.3200
+
 
 Pairs of variants: val/loss at the best evaluation
 
-  difference     n     mean      95 % interval   effect size   P(better)   sign-flip p (least)         p   \
-better
- \
-──────────────────────────────────────────────────────────────────────────────────────────────────────────────\
-───
-  batch − none   4   -0.415   -0.448 to -0.382        -19.94        1.00           0.12 (0.12)   3.5e-05   \
-batch
+  difference     n     mean      95 % interval   effect size   P(better)   sign-flip p (least)         p   better
+ ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  batch − none   4   -0.415   -0.448 to -0.382        -19.94        1.00           0.12 (0.12)   3.5e-05   batch
+
+Pairs of variants: test/loss at the best evaluation
+
+  difference     n     mean      95 % interval   effect size   P(better)   sign-flip p (least)         p   better
+ ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  batch − none   4   -0.415   -0.448 to -0.382        -19.94        1.00           0.12 (0.12)   3.5e-05   batch
 
 p: paired t-test
 
-Speed and stability: epochs to val/loss 0.73
+Final metrics, mean ± sd: test loss
 
-  variant   n   mean ± sd   95 % interval   median   min to max
- ───────────────────────────────────────────────────────────────
-  none      4       2 ± 0          2 to 2        2       2 to 2
+  variant   n        best epoch        last epoch
+ ─────────────────────────────────────────────────
+  none      4     0.725 ± 0.013     0.725 ± 0.013
+  batch     4   0.3100 ± 0.0082   0.3100 ± 0.0082
+
+Final metrics, mean ± sd: training loss
+
+  variant   n        best epoch        last epoch
+ ─────────────────────────────────────────────────
+  none      4     0.715 ± 0.013     0.715 ± 0.013
+  batch     4   0.3000 ± 0.0082   0.3000 ± 0.0082
+
+
+Speed and stability: epochs to val/loss 0.45
+
+  variant   n   mean ± sd   95 % interval   median   min to max   without
+ ─────────────────────────────────────────────────────────────────────────────────
+  none      0           –               –        –            –   4 never reached
+  batch     4       2 ± 0          2 to 2        2       2 to 2
+
+Speed and stability: steps to val/loss 0.45
+
+  variant   n   mean ± sd   95 % interval   median   min to max   without
+ ─────────────────────────────────────────────────────────────────────────────────
+  none      0           –               –        –            –   4 never reached
+  batch     4       2 ± 0          2 to 2        2       2 to 2
+
+Speed and stability: seconds to val/loss 0.45
+
+  variant   n   mean ± sd   95 % interval   median   min to max   without
+ ─────────────────────────────────────────────────────────────────────────────────
+  none      0           –               –        –            –   4 never reached
   batch     4       1 ± 0          1 to 1        1       1 to 1
-
-Speed and stability: steps to val/loss 0.73
-
-  variant   n   mean ± sd   95 % interval   median   min to max
- ───────────────────────────────────────────────────────────────
-  none      4       2 ± 0          2 to 2        2       2 to 2
-  batch     4       1 ± 0          1 to 1        1       1 to 1
-
-Speed and stability: seconds to val/loss 0.73
-
-  variant   n   mean ± sd   95 % interval   median   min to max
- ───────────────────────────────────────────────────────────────
-  none      4       1 ± 0          1 to 1        1       1 to 1
-  batch     4     0.5 ± 0      0.5 to 0.5      0.5   0.5 to 0.5
 
 Speed and stability: mean val/loss over epochs 1 to 2
 
-  variant   n       mean ± sd    95 % interval   median       min to max
- ────────────────────────────────────────────────────────────────────────
+  variant   n       mean ± sd    95 % interval   median       min to max   without
+ ──────────────────────────────────────────────────────────────────────────────────
   none      4   1.072 ± 0.019   1.042 to 1.103    1.073   1.050 to 1.095
   batch     4   0.450 ± 0.012   0.431 to 0.469    0.450   0.435 to 0.465
 
-threshold of val/loss: 0.73, the best value that every run reached that did not diverge; counted to the first \
+threshold of val/loss: 0.45, half-way from the first evaluation of batch to its best; counted to the first \
 evaluation there
 mean val/loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
 
@@ -139,6 +163,9 @@ sign-flip p 0.12, at best 0.12 with 4 seeds
     claimed at most -0.2: supported
 
 val/loss at the best evaluation:
+  batch is better than none by 0.415
+    95 % interval 0.382 to 0.448, n = 4, sign-flip p = 0.12, the least that 4 seeds can give
+test/loss at the best evaluation:
   batch is better than none by 0.415
     95 % interval 0.382 to 0.448, n = 4, sign-flip p = 0.12, the least that 4 seeds can give
 
@@ -152,8 +179,13 @@ activation relu; lr 0.1; batch size full; epochs 2; validation 200; 4 seeds (0-3
 
 **val/loss at the best evaluation**
 
-- batch is better than none by 0.415 (95 % interval 0.382 to 0.448, n = 4, sign-flip p = 0.12, the least that \
-4 seeds can give)
+- batch is better than none by 0.415 (95 % interval 0.382 to 0.448, n = 4, sign-flip p = 0.12, the least that 4 \
+seeds can give)
+
+**test/loss at the best evaluation**
+
+- batch is better than none by 0.415 (95 % interval 0.382 to 0.448, n = 4, sign-flip p = 0.12, the least that 4 \
+seeds can give)
 
 - **supported**: batch is lower
   - val/loss at the best evaluation, difference -0.415, 95 % interval -0.4481 to -0.3819, n = 4; exact \
@@ -167,6 +199,9 @@ sign-flip p 0.12, at best 0.12 with 4 seeds
 | *val/loss at the best evaluation* |  |  |  |  |  |
 | none | 4 | 0.715 ± 0.013 | 0.694 to 0.736 | 0.715 | 0.700 to 0.730 |
 | batch | 4 | 0.3000 ± 0.0082 | 0.2870 to 0.3130 | 0.3000 | 0.2900 to 0.3100 |
+| *test/loss at the best evaluation* |  |  |  |  |  |
+| none | 4 | 0.725 ± 0.013 | 0.704 to 0.746 | 0.725 | 0.710 to 0.740 |
+| batch | 4 | 0.3100 ± 0.0082 | 0.2970 to 0.3230 | 0.3100 | 0.3000 to 0.3200 |
 
 **Pairs of variants**
 
@@ -174,40 +209,53 @@ sign-flip p 0.12, at best 0.12 with 4 seeds
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
 | *val/loss at the best evaluation* |  |  |  |  |  |  |  |  |
 | batch − none | 4 | -0.415 | -0.448 to -0.382 | -19.94 | 1.00 | 0.12 (0.12) | 3.5e-05 | batch |
+| *test/loss at the best evaluation* |  |  |  |  |  |  |  |  |
+| batch − none | 4 | -0.415 | -0.448 to -0.382 | -19.94 | 1.00 | 0.12 (0.12) | 3.5e-05 | batch |
 
 - p: paired t-test
 
+**Final metrics, mean ± sd**
+
+| variant | n | best epoch | last epoch |
+| --- | ---: | ---: | ---: |
+| *test loss* |  |  |  |
+| none | 4 | 0.725 ± 0.013 | 0.725 ± 0.013 |
+| batch | 4 | 0.3100 ± 0.0082 | 0.3100 ± 0.0082 |
+| *training loss* |  |  |  |
+| none | 4 | 0.715 ± 0.013 | 0.715 ± 0.013 |
+| batch | 4 | 0.3000 ± 0.0082 | 0.3000 ± 0.0082 |
+
 **Speed and stability**
 
-| variant | n | mean ± sd | 95 % interval | median | min to max |
-| --- | ---: | ---: | ---: | ---: | ---: |
-| *epochs to val/loss 0.73* |  |  |  |  |  |
-| none | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |
-| batch | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
-| *steps to val/loss 0.73* |  |  |  |  |  |
-| none | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |
-| batch | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
-| *seconds to val/loss 0.73* |  |  |  |  |  |
-| none | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
-| batch | 4 | 0.5 ± 0 | 0.5 to 0.5 | 0.5 | 0.5 to 0.5 |
-| *mean val/loss over epochs 1 to 2* |  |  |  |  |  |
-| none | 4 | 1.072 ± 0.019 | 1.042 to 1.103 | 1.073 | 1.050 to 1.095 |
-| batch | 4 | 0.450 ± 0.012 | 0.431 to 0.469 | 0.450 | 0.435 to 0.465 |
+| variant | n | mean ± sd | 95 % interval | median | min to max | without |
+| --- | ---: | ---: | ---: | ---: | ---: | --- |
+| *epochs to val/loss 0.45* |  |  |  |  |  |  |
+| none | 0 | – | – | – | – | 4 never reached |
+| batch | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |  |
+| *steps to val/loss 0.45* |  |  |  |  |  |  |
+| none | 0 | – | – | – | – | 4 never reached |
+| batch | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |  |
+| *seconds to val/loss 0.45* |  |  |  |  |  |  |
+| none | 0 | – | – | – | – | 4 never reached |
+| batch | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |  |
+| *mean val/loss over epochs 1 to 2* |  |  |  |  |  |  |
+| none | 4 | 1.072 ± 0.019 | 1.042 to 1.103 | 1.073 | 1.050 to 1.095 |  |
+| batch | 4 | 0.450 ± 0.012 | 0.431 to 0.469 | 0.450 | 0.435 to 0.465 |  |
 
-- threshold of val/loss: 0.73, the best value that every run reached that did not diverge; counted to the \
-first evaluation there
+- threshold of val/loss: 0.45, half-way from the first evaluation of batch to its best; counted to the first \
+evaluation there
 - mean val/loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
 
 <details><summary>Pairs of variants: speed and stability</summary>
 
 | difference | n | mean | 95 % interval | effect size | P(better) | sign-flip p (least) | p | better |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
-| *epochs to val/loss 0.73* |  |  |  |  |  |  |  |  |
-| batch − none | 4 | -1 | -1 to -1 | -inf | 1.00 | 0.12 (0.12) | 0.12 | undecided |
-| *steps to val/loss 0.73* |  |  |  |  |  |  |  |  |
-| batch − none | 4 | -1 | -1 to -1 | -inf | 1.00 | 0.12 (0.12) | 0.12 | undecided |
-| *seconds to val/loss 0.73* |  |  |  |  |  |  |  |  |
-| batch − none | 4 | -0.5 | -0.5 to -0.5 | -inf | 1.00 | 0.12 (0.12) | 0.12 | undecided |
+| *epochs to val/loss 0.45* |  |  |  |  |  |  |  |  |
+| batch − none | 4 | – | – | – | 1.00 | – | 0.12 | undecided |
+| *steps to val/loss 0.45* |  |  |  |  |  |  |  |  |
+| batch − none | 4 | – | – | – | 1.00 | – | 0.12 | undecided |
+| *seconds to val/loss 0.45* |  |  |  |  |  |  |  |  |
+| batch − none | 4 | – | – | – | 1.00 | – | 0.12 | undecided |
 | *mean val/loss over epochs 1 to 2* |  |  |  |  |  |  |  |  |
 | batch − none | 4 | -0.623 | -0.672 to -0.573 | -19.94 | 1.00 | 0.12 (0.12) | 3.5e-05 | batch |
 
@@ -227,12 +275,12 @@ first evaluation there
 <details><summary>How to read this</summary>
 
 Variants are compared seed by seed: runs that share a seed share the data split, the batch order and the \
-initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), gives \
-p &#60; 0.05; for one pair that is where the 95 % t-interval of the difference leaves out 0. “No difference \
-can be told” does not mean that there is none. The sign-flip p assumes no normal distribution; with n seeds \
-it cannot be below 2/2ⁿ. Runs that diverged are in no mean: they count as worse than any value, and a sign \
-test over the seeds decides. The correction counts the pairs that so many seeds could decide (Tarone); a sign \
-test of too few has no corrected p. The effect size is the mean of the differences over their standard deviation; \
+initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), gives p \
+&#60; 0.05; for one pair that is where the 95 % t-interval of the difference leaves out 0. “No difference can \
+be told” does not mean that there is none. The sign-flip p assumes no normal distribution; with n seeds it \
+cannot be below 2/2ⁿ. Runs that diverged are in no mean: they count as worse than any value, and a sign test \
+over the seeds decides. The correction counts the pairs that so many seeds could decide (Tarone); a sign test \
+of too few has no corrected p. The effect size is the mean of the differences over their standard deviation; \
 P(better) is the share of seeds on which the first is better, ties as half.
 
 </details>
@@ -287,10 +335,11 @@ def test_json(tmp_path: Path) -> None:
     ]
     assert experiment["verdicts"] == [
         {
-            "measure": "val/loss at the best evaluation",
+            "measure": f"{metric} at the best evaluation",
             "statement": "batch is better than none by 0.415",
             "evidence": "95 % interval 0.382 to 0.448, n = 4, sign-flip p = 0.12, the least that 4 seeds can give",
         }
+        for metric in ("val/loss", "test/loss")
     ]
     (pair,) = experiment["comparison"]["measures"][0]["pairs"]
     assert (pair["a"], pair["b"], pair["verdict"], pair["paired"]["sign_flip_p"]) == (
@@ -640,12 +689,57 @@ def test_what_chose_comes_second(tmp_path: Path) -> None:
     assert [title for title, _ in chapter.verdicts] == titles
     assert [title for title, _ in chapter.tables[0].groups] == titles
     speed = {
-        title: title.endswith(" (the hyperparameters were chosen on it)") for title, _ in chapter.tables[3].groups
+        title: title.endswith(" (the hyperparameters were chosen on it)") for title, _ in chapter.tables[4].groups
     }
     assert speed == dict.fromkeys(speed, True)
     assert any("mean val/loss over epochs" in title for title in speed)
     assert chapter.headline.startswith("none lr=0.1 is better than batch lr=0.1 by ")
     assert chapter.verdicts[1][1][0][0].startswith("batch lr=0.1 is better than none lr=0.1 by ")
+
+
+GRID = "{model.norm: [none, batch], training.optimizer.lr: [0.1, 0.2, 0.3], training.batch_size: [8, full]}"
+
+
+def test_within_a_condition(tmp_path: Path) -> None:
+    """A table of norms by the condition, a verdict for each, and beside it what was chosen at an edge of the grid."""
+    config = CONFIG[: CONFIG.index("claims")].replace("{model.norm: [none, batch]}", GRID)
+    worse = [1.0] * 4
+    none, batch = (NONE, NONE, worse, worse, worse, worse), (worse, worse, BATCH, worse, worse, BATCH)
+    runs = write(tmp_path, (*none, *batch), config)
+    (chapter,) = chapters(read_runs([runs])[0], Ask(within="training.batch_size"))
+    assert chapter.question == "Which is better: none or batch, each at the lr that the validation set chooses?"
+    table = chapter.tables[0]
+    assert (table.title, table.columns) == ("Norms by training.batch_size", ["norm", "batch_size=8", "full"])
+    assert table.groups == [
+        (
+            "test/loss at the best evaluation",
+            [
+                ["none", *["0.725 (0.704 to 0.746), lr=0.1"] * 2],
+                ["batch", *[f"0.3100 (0.2970 to 0.3230), lr={lr}" for lr in (0.2, 0.3)]],
+            ],
+        )
+    ]
+    first, second = chapter.verdicts[:2]
+    assert first == (
+        "test/loss at the best evaluation, batch_size=8",
+        [
+            *((p.statement, p.evidence) for p in chapter.comparison.measures[0].pairs[:1]),
+            ("none: chosen at the edge of the grid (lr=0.1): extend it downwards", ""),
+        ],
+    )
+    assert (second[0], [statement for statement, _ in second[1][1:]]) == (
+        "test/loss at the best evaluation, full",
+        [
+            "none: chosen at the edge of the grid (lr=0.1): extend it downwards",
+            "batch: chosen at the edge of the grid (lr=0.3): extend it upwards",
+        ],
+    )
+    assert [len(lines) for _, lines in chapter.verdicts[2:]] == [1, 1]
+    text = call("report", runs, "--within", "training.batch_size").out
+    assert "  none: chosen at the edge of the grid (lr=0.1): extend it downwards\n" in text
+    assert call("report", runs, "--within", "lr").err.startswith(
+        f"error: {runs}/x: lr: no hyperparameter of a grid of norms; valid: training.optimizer.lr, "
+    )
 
 
 def test_other_settings_in_one_folder(tmp_path: Path) -> None:
@@ -670,7 +764,7 @@ def test_options(tmp_path: Path) -> None:
     comparison = document["experiments"][0]["comparison"]
     assert [measure["name"] for measure in comparison["measures"]] == ["test/loss at the last evaluation"]
     assert [(pair["a"], pair["b"]) for pair in comparison["measures"][0]["pairs"]] == [("none", "batch")]
-    assert (comparison["convergence"]["threshold"], comparison["convergence"]["threshold_is_given"]) == (1.0, True)
+    assert (comparison["convergence"]["threshold"], comparison["convergence"]["leader"]) == (1.0, None)
 
 
 @pytest.mark.parametrize(
