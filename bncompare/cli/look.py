@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bncompare.cli.app import app
-from bncompare.cli.options import AsJson, Markdown, Paths, count, one_form, print_json, run_json
+from bncompare.cli.options import AsJson, Everything, Markdown, Paths, count, one_form, print_json, run_json
 from bncompare.cli.streams import say
 from bncompare.errors import StorageError, UserError, printable
 
@@ -35,6 +35,7 @@ def plot(
         typer.Option(metavar="NAME", help="only figures of this column of metrics.csv, such as val/loss; repeatable"),
     ] = None,
     x: Annotated[Literal["epoch", "step"], typer.Option(help="the horizontal axis")] = "epoch",
+    everything: Everything = False,
 ) -> None:
     """Draw what the runs contain: curves, differences seed by seed, hyperparameter sweeps, times to a threshold."""
     from bncompare import figures, runs
@@ -48,20 +49,26 @@ def plot(
     # Of chosen runs alone, not in place of the figures of the whole experiment.
     elsewhere = output if output or not chosen else Path()
     taken: set[Path] = set()
-    for experiment in runs.experiments(loaded):
+    groups = runs.newest_first(runs.experiments(loaded))
+    for experiment in [experiment for group in groups for experiment in (group if everything else group[:1])]:
         target = experiment.folder if elsewhere is None else elsewhere
+        if everything:
+            target /= experiment.slug
         try:
             target.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{target}: cannot be created: {error.strerror}") from None
         for figure in figures.experiment_figures(experiment.runs, metrics=metric, x=x, title=experiment.title):
             stem = figure.name if elsewhere is None else f"{experiment.name}-{figure.name}"
-            # Experiments of one name, with other settings or from other folders, stand side by side.
+            # Experiments of one name from several folders stand side by side.
             names = (f"{stem}{'' if number == 1 else f'-{number}'}.{format}" for number in itertools.count(1))
             file = next(target / name for name in names if target / name not in taken)
             taken.add(file)
             runs.write_output(file, figures.render(figure.figure, format))
             print(printable(str(file)))
+    for newest, *others in groups:
+        if others and not everything:
+            say(f"{newest.folder}: the figures are of the newest, {newest.title}; --all draws {len(others)} more")
 
 
 @app.command(short_help="Which variant is better, by how much, how sure.")
@@ -102,6 +109,15 @@ def report(
             "the others chosen for it",
         ),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OTHER",
+            help="another folder with runs of the same experiment, as of another machine or version: each variant "
+            "against itself there, seed by seed",
+        ),
+    ] = None,
+    everything: Everything = False,
 ) -> None:
     """Compare the variants of each experiment seed by seed: a verdict in plain words, and the numbers behind it."""
     from bncompare import comparison, report, runs
@@ -110,7 +126,11 @@ def report(
     if threshold is not None and not math.isfinite(threshold):
         raise UserError(f"--threshold {threshold}: must be finite")
     loaded = runs_at(paths, with_diagnostics=html is not None)
-    chapters = report.chapters(loaded, comparison.Ask(metric, at, versus, threshold, within=within))
+    if against is not None and (versus is not None or within is not None):
+        raise UserError("--against: compares each variant with itself; leave out --versus and --within")
+    beside = None if against is None else (str(against), runs_at([against], with_diagnostics=html is not None))
+    ask = comparison.Ask(metric, at, versus, threshold, within=within)
+    chapters = report.chapters(loaded, ask, everything=everything, beside=beside)
     if html is not None:
         runs.write_output(html, report.to_html(chapters).encode())
         print(printable(str(html)), file=sys.stderr if markdown or as_json else sys.stdout)

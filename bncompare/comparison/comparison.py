@@ -94,7 +94,7 @@ def compare(
 def compare_experiment(found: ExperimentRuns, ask: Ask) -> Comparison:
     """`compare` for runs that are known to be of one experiment."""
     measures = _measures(found, ask)
-    sensitivity = sensitivity_of(found, measures[0], ask.within)
+    sensitivity = None if found.against else sensitivity_of(found, measures[0], ask.within)
     variants = list(dict.fromkeys(run.variant for run in found.runs))
     chosen = [candidate.variant for candidate in sensitivity.candidates if candidate.is_chosen] if sensitivity else []
     if chosen:
@@ -102,7 +102,9 @@ def compare_experiment(found: ExperimentRuns, ask: Ask) -> Comparison:
         measures.sort(key=lambda measure: measure.metric.split != "test")
     if ask.versus is not None and ask.versus not in variants:
         raise UserError(f"{ask.versus or repr(ask.versus)}: no such variant; valid: {', '.join(variants)}")
-    if sensitivity is not None and sensitivity.has_norms:
+    if found.against:
+        pairs = list(found.against.items())
+    elif sensitivity is not None and sensitivity.has_norms:
         pairs = pairs_in(sensitivity, found.runs, ask.versus)
     else:
         pairs = pairs_of(variants, found.runs, ask.versus)

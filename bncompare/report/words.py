@@ -134,8 +134,6 @@ def warnings_of(found: ExperimentRuns, comparison: "Comparison") -> list[str]:
             )
     if comparison.sensitivity:
         warnings += comparison.sensitivity.warnings
-    if found.apart:
-        warnings.append(f"{found.folder} holds runs with other settings as well; this is about {found.title}")
     return warnings
 
 

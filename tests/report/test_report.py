@@ -742,15 +742,102 @@ def test_within_a_condition(tmp_path: Path) -> None:
     )
 
 
-def test_other_settings_in_one_folder(tmp_path: Path) -> None:
-    """Runs trained with other settings are another part, named by what differs, with a warning."""
-    write(tmp_path)
-    runs = write(tmp_path, config=CONFIG.replace("epochs: 2", "epochs: 3"))
-    found = chapters(read_runs([runs])[0])
-    assert [chapter.title for chapter in found] == ["x (training.epochs=2)", "x (training.epochs=3)"]
-    assert found[0].warnings == [
-        f"{runs}/x holds runs with other settings as well; this is about x (training.epochs=2)"
+def earlier_and_later(folder: Path, dates: Sequence[str] = ("2026-01-01", "2026-01-02")) -> Path:
+    """Runs of 2 epochs and of 3 in one folder, trained at these dates."""
+    for epochs, date in zip((2, 3), dates, strict=True):
+        config = CONFIG.replace("epochs: 2", f"epochs: {epochs}")
+        runs = write(folder, config=config, environment={"device": "cpu", "started": f"{date}T00:00:00+00:00"})
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("dates", "newest", "earlier"),
+    [(("2026-01-01", "2026-01-02"), 3, 2), (("2026-01-02", "2026-01-01"), 2, 3), (("?", "2026-01-01"), 2, 3)],
+)
+def test_other_settings_in_one_folder(dates: Sequence[str], newest: int, earlier: int, tmp_path: Path) -> None:
+    """The runs trained last are reported in full, the others in a line; where no date is written, files have one."""
+    runs = earlier_and_later(tmp_path, dates)
+    (chapter,) = chapters(read_runs([runs])[0])
+    assert chapter.title == f"x (training.epochs={newest})"
+    assert chapter.warnings == [
+        f"also in {runs}/x, trained earlier: x (training.epochs={earlier}), 8 runs: 1 of 1 claims supported; "
+        "batch is better than none by 0.415 (--all)"
     ]
+    found = chapters(read_runs([runs])[0], everything=True)
+    assert [chapter.title for chapter in found] == [f"x (training.epochs={epochs})" for epochs in (newest, earlier)]
+    assert found[0].warnings == [
+        f"{runs}/x holds runs with other settings as well; this is about x (training.epochs={newest})"
+    ]
+    document = json.loads(call("report", runs, "--json", "--all").out)
+    assert len(document["experiments"]) == 2
+    # What is asked of the newest need not be there in the others.
+    assert call("report", runs, "--versus", "batch", "--at", "last").code == 0
+
+
+def test_two_folders_with_one_experiment(tmp_path: Path) -> None:
+    """Their headings say which is which."""
+    (tmp_path / "a").mkdir()
+    runs = write(tmp_path / "a")
+    shutil.copytree(runs, tmp_path / "b")
+    titles = [chapter.title for chapter in chapters(read_runs([runs, tmp_path / "b"])[0])]
+    assert titles == [f"x in {runs}/x", f"x in {tmp_path}/b/x"]
+
+
+def test_against_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each variant stands against itself in the other folder, seed by seed; claims are about the first alone."""
+    for name, batch in (("here", BATCH), ("there", [x - 0.1 + 0.001 * i for i, x in enumerate(BATCH)])):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, (NONE, batch), environment={"device": {"here": "cpu", "there": "cuda"}[name]})
+    monkeypatch.chdir(tmp_path)
+    beside = ("there/runs", read_runs([Path("there/runs")])[0])
+    (chapter,) = chapters(read_runs([Path("here/runs")])[0], beside=beside)
+    assert (chapter.title, chapter.question) == (
+        "x against there/runs",
+        "Do the runs in here/runs/x and in there/runs differ?",
+    )
+    pairs = [(pair.a, pair.b, pair.n, pair.verdict) for pair in chapter.comparison.measures[0].pairs]
+    assert pairs == [
+        ("none (there/runs)", "none", 4, "undecided"),
+        ("batch (there/runs)", "batch", 4, "better"),
+    ]
+    assert [finding.verdict for finding in chapter.findings] == ["supported"]
+    assert chapter.warnings == ["runs were made with different device: cpu, cuda; small differences may come from it"]
+    assert [name for name in chapter.config.splitlines() if "label" in name] == ["- label: none", "- label: batch"]
+    ended = call("report", "here/runs", "--against", "there/runs", "--html", "page.html")
+    assert (ended.code, ended.out, ended.err) == (0, "page.html\n", "")
+
+
+def test_against_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several in the other folder that with the fewest differences, which are said; a grid is compared whole."""
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    compared = CONFIG[: CONFIG.index("claims")].replace("batch]", "batch], training.optimizer.lr: [1, 2]")
+    values = (NONE, BATCH, NONE, BATCH)
+    write(tmp_path / "here", values, compared)
+    for config in (
+        compared.replace("epochs: 2", "epochs: 3"),
+        compared.replace("[4]", "[9]").replace("epochs: 2", "epochs: 3"),
+    ):
+        write(tmp_path / "there", values, config)
+    monkeypatch.chdir(tmp_path)
+    beside = ("there/runs", read_runs([Path("there/runs")])[0])
+    (chapter,) = chapters(read_runs([Path("here/runs")])[0], beside=beside)
+    assert chapter.warnings == ["training.epochs=3 in there/runs, not 2"]
+    assert len(chapter.comparison.measures[0].pairs) == 4
+    assert chapter.comparison.sensitivity is None
+
+
+def test_what_stands_against_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without the experiment is an error that says what there is, as is a second way to choose pairs."""
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert call("report", "runs", "--against", EXAMPLE).err == (
+        f"error: {EXAMPLE}: has no runs of the experiment x; there are: example\n"
+    )
+    for option in ("--versus", "--within"):
+        assert call("report", "runs", "--against", "runs", option, "none").err == (
+            "error: --against: compares each variant with itself; leave out --versus and --within\n"
+        )
 
 
 def test_options(tmp_path: Path) -> None:
