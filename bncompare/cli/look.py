@@ -17,6 +17,31 @@ if TYPE_CHECKING:
     from bncompare.runs import LoadedRun
 
 
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        metavar="VALUE",
+        help="for the time to reach it [default: half-way from the best variant's first evaluation to its best]",
+    ),
+]
+Within = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="compare the norms at each value of this hyperparameter of a grid, such as training.batch_size, the "
+        "others chosen for it",
+    ),
+]
+Against = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="OTHER",
+        help="another folder with runs of the same experiment, as of another machine or version: each variant "
+        "against itself there, seed by seed",
+    ),
+]
+
+
 @app.command(short_help="Draw the figures that fit the runs.")
 def plot(
     paths: Paths,
@@ -50,14 +75,11 @@ def plot(
     elsewhere = output if output or not chosen else Path()
     taken: set[Path] = set()
     groups = runs.newest_first(runs.experiments(loaded))
-    for experiment in [experiment for group in groups for experiment in (group if everything else group[:1])]:
+    for experiment in itertools.chain.from_iterable(group if everything else group[:1] for group in groups):
         target = experiment.folder if elsewhere is None else elsewhere
         if everything:
             target /= experiment.slug
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"{target}: cannot be created: {error.strerror}") from None
+        _make(target)
         for figure in figures.experiment_figures(experiment.runs, metrics=metric, x=x, title=experiment.title):
             stem = figure.name if elsewhere is None else f"{experiment.name}-{figure.name}"
             # Experiments of one name from several folders stand side by side.
@@ -69,6 +91,13 @@ def plot(
     for newest, *others in groups:
         if others and not everything:
             say(f"{newest.folder}: the figures are of the newest, {newest.title}; --all draws {len(others)} more")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be created: {error.strerror}") from None
 
 
 @app.command(short_help="Which variant is better, by how much, how sure.")
@@ -84,7 +113,7 @@ def report(
         typer.Option(
             metavar="NAME",
             help="a metric to compare by, such as test/accuracy; repeatable [default: those of the claims, else "
-            "validation loss and test]",
+            "validation loss, and the test's]",
         ),
     ] = None,
     at: Annotated[
@@ -94,29 +123,9 @@ def report(
     versus: Annotated[
         str | None, typer.Option(metavar="LABEL", help="compare each variant with this one alone")
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="VALUE",
-            help="for the time to reach it [default: half-way from the best variant's first evaluation to its best]",
-        ),
-    ] = None,
-    within: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            help="compare the norms at each value of this hyperparameter of a grid, such as training.batch_size, "
-            "the others chosen for it",
-        ),
-    ] = None,
-    against: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="OTHER",
-            help="another folder with runs of the same experiment, as of another machine or version: each variant "
-            "against itself there, seed by seed",
-        ),
-    ] = None,
+    threshold: Threshold = None,
+    within: Within = None,
+    against: Against = None,
     everything: Everything = False,
 ) -> None:
     """Compare the variants of each experiment seed by seed: a verdict in plain words, and the numbers behind it."""
