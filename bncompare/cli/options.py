@@ -16,6 +16,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document in
 Markdown = Annotated[
     bool, typer.Option("--markdown", help="print Markdown, for a pull request or the summary of a CI job")
 ]
+Everything = Annotated[
+    bool,
+    typer.Option("--all", help="of runs trained with several settings into one folder all, not the newest alone"),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="set a key, such as training.optimizer.lr=0.1; repeatable"),

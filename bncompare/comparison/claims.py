@@ -30,10 +30,11 @@ seeds hold none of them in .8⁶ = 26 % of experiments, and a bound between the 
 supported in 27 %, though false.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
@@ -50,7 +51,7 @@ from bncompare.comparison.statistics import (
     summarize,
     t_interval,
 )
-from bncompare.config import Claim, Metric, Status, selector_text, selects
+from bncompare.config import Claim, Metric, Status, lookup, selector_text, selects
 from bncompare.runs import LoadedRun
 
 NO_VALUE = "no seed has a value on every side"
@@ -71,6 +72,8 @@ class Finding:
     """of which variant how many runs have no value, and why; among the reasons as well"""
     confidence: float = 0.95
     """of the interval of the summary"""
+    overridden: dict[str, Any] = field(default_factory=dict)
+    """the settings, by dotted key, that the claim was stated for, where its runs were trained with others"""
 
 
 def claims_of(runs: Sequence[LoadedRun]) -> list[Claim]:
@@ -90,6 +93,23 @@ def claims_of(runs: Sequence[LoadedRun]) -> list[Claim]:
 
 def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     """Hold a claim against the runs of its experiment, by the rules at the top of this module."""
+    finding, overridden, trained = _judged(claim, runs), {}, {}
+    for run in runs:
+        if any(selects(selector, run.config) for selector in (claim.variant, claim.versus or claim.variant)):
+            for key, value in run.config["variant"].get("overridden", {}).items():
+                overridden[key], trained[key] = value, lookup(run.config, key)
+    if not overridden:
+        return finding
+    changes = [f"{key}={_text(trained[key])}, not {_text(value)}" for key, value in overridden.items()]
+    note = f"these runs were trained with {', '.join(changes)}"
+    return replace(finding, reasons=[note, *finding.reasons], overridden=overridden)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _judged(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     if claim.problem:
         return Finding(claim, "inconclusive", [claim.problem])
     measure = metric_at(Metric(claim.metric), claim.at)

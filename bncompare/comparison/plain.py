@@ -72,4 +72,5 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "low": summary.low if summary and has_interval else None,
         "high": summary.high if summary and has_interval else None,
         "confidence": finding.confidence,
+        "overridden": finding.overridden,
     }

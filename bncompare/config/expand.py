@@ -1,6 +1,7 @@
 """From a config file to the runs it asks for: overrides, variants, seeds."""
 
 import itertools
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from bncompare.config.checks import MAX_RUNS, check_run, is_fundamental
 from bncompare.config.claim_checks import check_claims, unjudgeable
 from bncompare.config.doubts import doubts
-from bncompare.config.keys import MAX_LABEL_LENGTH, SHORTHANDS, KeyPath, dotted, key_path, made_label
+from bncompare.config.keys import MAX_LABEL_LENGTH, SHORTHANDS, KeyPath, dotted, key_path, made_label, without
 from bncompare.config.problems import describe, did_you_mean, explained, line, shown
 from bncompare.config.run import LABEL_RULE, RunConfig, Variant, is_label, looks_of_label
 from bncompare.config.smoke import shrink
@@ -79,6 +80,8 @@ def load_experiment(
             f"{path}: data.validation is test: the best epoch is chosen on the test set, so its test "
             "metrics are optimistic; compare the last ones"
         )
+    if overrides and variants[0].claims:
+        variants = _beside_the_file(path, variants)
     runs = _of_each_seed(shrink(variants) if smoke else variants)
     return Experiment(runs[0].name, runs, list(dict.fromkeys(warnings)))  # likewise
 
@@ -335,6 +338,28 @@ def _resolve(config: RunConfig, draft: _Draft, index: int) -> RunConfig:
 def _without_claims(variants: list[RunConfig], left_out: set[str | int]) -> list[RunConfig]:
     claims = [claim for index, claim in enumerate(variants[0].claims) if index not in left_out]
     return [config.model_copy(update={"claims": claims}) for config in variants]
+
+
+def _beside_the_file(path: Path, variants: list[RunConfig]) -> list[RunConfig]:
+    """The variants, each with the settings of the file that --set changed, for which its claims were stated.
+
+    A variant that the file does not have was claimed nothing of, nor are claims of --set those of the file.
+    """
+    try:
+        of_file = {json.dumps(run.variant.settings, default=str): run for run in load_experiment(path).runs}
+    except UserError:  # it takes the overrides to be valid
+        return variants
+    found = []
+    for config in variants:
+        stated = of_file.get(json.dumps(config.variant.settings, default=str))
+        if stated is not None and all(claim in stated.claims for claim in config.claims):
+            ours = without(config.decisive, {"seeds"})
+            changed = {key: value for key, value in stated.decisive.items() if key in ours and ours[key] != value}
+            overridden = changed | stated.variant.overridden
+            variant = config.variant.model_copy(update={"overridden": overridden})
+            config = config.model_copy(update={"variant": variant})
+        found.append(config)
+    return found
 
 
 def _twins(variants: list[RunConfig], drafts: list[_Draft]) -> list[str]:

@@ -70,6 +70,8 @@ class Variant(Section):
     """the keys this variant sets"""
     index: Count = 0
     """its place among the variants of the experiment"""
+    overridden: dict[str, Any] = {}
+    """what the config file has, by dotted key, where `--set` changed what its claims were stated for"""
 
 
 def _seeds(value: Any) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bncompare.comparison import (
+    Candidate,
     Convergence,
     Measure,
     MeasureComparison,
@@ -14,7 +15,7 @@ from bncompare.comparison import (
     VariantSummary,
     level,
 )
-from bncompare.config import flatten, lookup, setting_label
+from bncompare.config import flatten, lookup, setting_label, setting_words
 from bncompare.report.table import Table
 from bncompare.report.words import labels_of, short, some
 from bncompare.runs import LoadedRun, settings_of
@@ -71,6 +72,47 @@ def _summary_cells(measure: Measure, summary: Summary) -> list[str]:
     ]
 
 
+def finals_table(finals: Sequence[MeasureComparison]) -> Table:
+    """Each variant by the metrics of the test and of training, at the best evaluation and at the last."""
+    columns = ["variant", "seeds", "best epoch", "last epoch", *MISSING]
+    groups = []
+    for best, last in zip(finals[::2], finals[1::2], strict=True):
+        rows = []
+        for ends in zip(best.variants, last.variants, strict=True):
+            cells = ["–" if of.summary is None else _summary_cells(best.measure, of.summary)[0] for of in ends]
+            rows.append([ends[0].variant, str(len(ends[0].values)), *cells, *_missing(ends[0])])
+        groups.append((_heading(best.metric.words, best.measure.unit), rows))
+    numbers = {"seeds", "best epoch", "last epoch"}
+    return _without_empty(Table(columns, groups, numbers, "Final metrics, mean ± sd"))
+
+
+def conditions_table(grid: Sensitivity, measure: MeasureComparison) -> Table:
+    """Each norm by each value of the condition within which it was chosen."""
+    norms = list(dict.fromkeys(candidate.norm for candidate in grid.candidates))
+    results = {result.variant: result for result in measure.variants}
+    by_norm = {norm: dict.fromkeys(grid.conditions, "–") for norm in norms}
+    for condition, candidates in grid.conditions.items():
+        for candidate in candidates:
+            result = results[candidate.variant]
+            by_norm[candidate.norm][condition] = _condition_cell(grid, candidate, measure.measure, result)
+    rows = [[norm, *cells.values()] for norm, cells in by_norm.items()]
+    notes = ["mean (95 % CI), and what the validation set chose"]
+    columns = ["norm", *grid.conditions]
+    heading = _heading(measure.title, measure.measure.unit)
+    return Table(columns, [(heading, rows)], set(columns[1:]), f"Norms by {grid.within}", notes)
+
+
+def _condition_cell(grid: Sensitivity, candidate: Candidate, measure: Measure, result: VariantSummary) -> str:
+    parts = []
+    if (summary := result.summary) is not None:
+        half = (summary.high - summary.low) / 2
+        mean, low, high = (measure.shown(value, half) for value in (summary.mean, summary.low, summary.high))
+        parts.append(f"{mean} ({low} to {high})" if summary.n > 1 else mean)
+    parts += [f"{count} {reason}" for reason, count in result.missing.items()]
+    chosen = [setting_words(key, value) for key, value in candidate.setting.items() if key != grid.within]
+    return ", ".join([*parts, *chosen])
+
+
 def pairs_table(title: str, measures: Sequence[MeasureComparison]) -> Table:
     """Each pair of variants by each measure."""
     columns = ["difference", "seeds", "mean", "95 % CI", "effect size", "P(better)", "sign-flip p"]
@@ -124,7 +166,8 @@ def sensitivity_table(grid: Sensitivity) -> Table:
         result = candidate.result
         cells = ["–"] * 2 if result.summary is None else _summary_cells(grid.by, result.summary)[:2]
         values = [short(value) for value in candidate.setting.values()]
-        chosen = "chosen" if candidate.is_chosen else ""
+        ends = [f"{end} {key.split('.')[-1]}" for key, end in candidate.edges.items()]
+        chosen = ", ".join(["chosen", *ends]) if candidate.is_chosen else ""
         rows.append([candidate.norm, *values, str(len(result.values)), *cells, *_missing(result), chosen])
     numbers = set(columns) - {"norm", "without", ""}
     notes = [*grid.notes, *grid.warnings]
@@ -134,7 +177,7 @@ def sensitivity_table(grid: Sensitivity) -> Table:
 
 def speed_notes(speed: Convergence, runs: Sequence[LoadedRun]) -> list[str]:
     """What the times are to, and the area under."""
-    why = "as asked" if speed.threshold_is_given else "the best value that every run reached that did not diverge"
+    why = "as asked" if speed.leader is None else f"half-way from the first evaluation of {speed.leader} to its best"
     threshold = level(speed.metric, speed.threshold)
     notes = [f"threshold of {speed.metric.words}: {threshold}, {why}; counted to the first evaluation there"]
     if is_trivial(speed, runs):

@@ -31,14 +31,13 @@ def question_of(comparison: "Comparison") -> str:
     grid = comparison.sensitivity
     names = comparison.variants
     if grid is not None and grid.is_fair:
-        names = [candidate.norm for candidate in grid.candidates if candidate.is_chosen]
+        names = list(dict.fromkeys(candidate.norm for candidate in grid.candidates if candidate.is_chosen))
     if len(names) == 1:
         return f"How good is {names[0]}?"
     each = ""
     if grid is not None and grid.is_fair:
-        each = (
-            f", each at the {' and '.join(key.split('.')[-1] for key in grid.keys)} that the validation set chooses"
-        )
+        chosen = " and ".join(key.split(".")[-1] for key in grid.keys if key != grid.within)
+        each = f", each at the {chosen} that the validation set chooses" if chosen else ""
     if len(names) > MAX_NAMED:
         return f"Which of {len(names)} variants is better{each}?"
     return f"Which is better: {', '.join(names[:-1])} or {names[-1]}{each}?"
@@ -135,8 +134,6 @@ def warnings_of(found: ExperimentRuns, comparison: "Comparison") -> list[str]:
             )
     if comparison.sensitivity:
         warnings += comparison.sensitivity.warnings
-    if found.apart:
-        warnings.append(f"{found.folder} holds runs with other settings as well; this is about {found.title}")
     return warnings
 
 

@@ -9,9 +9,11 @@ from bncompare.runs.condition import Condition
 from bncompare.runs.documents import Result
 from bncompare.runs.experiments import (
     ExperimentRuns,
+    against,
     baseline,
     compared_keys,
     experiments,
+    newest_first,
     settings_of,
     validates_on_test,
     with_names,
@@ -38,6 +40,7 @@ __all__ = [
     "Runs",
     "State",
     "Tables",
+    "against",
     "available_metrics",
     "baseline",
     "compared_keys",
@@ -45,6 +48,7 @@ __all__ = [
     "experiments",
     "load_runs",
     "make_folder",
+    "newest_first",
     "read_norm_parameters",
     "read_run",
     "read_runs",

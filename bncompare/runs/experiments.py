@@ -1,9 +1,11 @@
 """Which runs belong together, and what tells them apart."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import starmap
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from bncompare.config import (
     variant_name,
     without,
 )
+from bncompare.errors import UserError
 from bncompare.runs.read import LoadedRun, available_metrics
 
 
@@ -30,6 +33,8 @@ class ExperimentRuns:
     runs: list[LoadedRun]
     apart: dict[str, Any] = field(default_factory=dict)
     """dotted keys that tell it from others of that name in that folder, trained with other settings"""
+    against: dict[str, str] = field(default_factory=dict)
+    """the variants that are of another folder, and which of these each stands against"""
 
     @property
     def title(self) -> str:
@@ -40,6 +45,17 @@ class ExperimentRuns:
     def place(self) -> str:
         """The folder, likewise."""
         return str(self.folder) + self._suffix
+
+    @property
+    def slug(self) -> str:
+        """What sets it apart, as the name of a folder; empty if nothing does."""
+        text = "_".join(f"{key}={json.dumps(value, default=str)}" for key, value in self.apart.items())
+        return re.sub(r"[^A-Za-z0-9._=-]+", "-", text).strip("-.")[:80]
+
+    @property
+    def trained(self) -> float:
+        """When the last of its runs was, in seconds since 1970."""
+        return max(map(_trained, self.runs))
 
     @property
     def columns(self) -> list[str]:
@@ -91,6 +107,54 @@ def with_names(runs: Sequence[LoadedRun]) -> list[LoadedRun]:
     """Runs in their order, as their experiments call them."""
     named = {run.path: run for experiment in experiments(runs) for run in experiment.runs}
     return [named[run.path] for run in runs]
+
+
+def _trained(run: LoadedRun) -> float:
+    """When its training started, or else its files were written."""
+    try:
+        return datetime.fromisoformat(run.environment["started"]).timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        try:
+            return (run.path / "metrics.csv").stat().st_mtime
+        except OSError:
+            return 0.0
+
+
+def newest_first(found: Sequence[ExperimentRuns]) -> list[list[ExperimentRuns]]:
+    """Experiments, those of one name and folder together: the one that was trained last in front."""
+    groups: dict[tuple[str, Path], list[ExperimentRuns]] = {}
+    for experiment in found:
+        groups.setdefault((experiment.name, experiment.folder), []).append(experiment)
+    return [sorted(group, key=lambda experiment: -experiment.trained) for group in groups.values()]
+
+
+def against(found: ExperimentRuns, others: Sequence[ExperimentRuns], name: str) -> tuple[ExperimentRuns, list[str]]:
+    """An experiment beside the one of its name in another folder, by `X (name)`; and in which settings they differ.
+
+    Of several that with the fewest differences. Raises UserError if there is none.
+    """
+    rivals = [other for other in others if other.name == found.name]
+    if not rivals:
+        names = ", ".join(dict.fromkeys(other.name for other in others))
+        raise UserError(f"{name}: has no runs of the experiment {found.name}; there are: {names}")
+    ours = _fixed(found.runs)
+
+    def differing(other: ExperimentRuns) -> list[str]:
+        return [key for key in _differing([_fixed(other.runs), ours]) if key in ours]
+
+    rival = min(rivals, key=lambda other: len(differing(other)))
+    theirs = _fixed(rival.runs)
+    differences = [f"{key}={theirs.get(key)} in {name}, not {ours[key]}" for key in differing(rival)]
+    runs = [replace(run, variant=f"{run.variant} ({name})") for run in rival.runs]
+    labels = dict.fromkeys(run.variant for run in found.runs)
+    pairs = {f"{label} ({name})": label for label in labels}
+    pairs = {a: b for a, b in pairs.items() if a in {run.variant for run in runs}}
+    return replace(found, runs=[*found.runs, *runs], against=pairs), differences
+
+
+def _fixed(runs: Sequence[LoadedRun]) -> dict[str, Any]:
+    """What all variants share of what decides the numbers."""
+    return without(_decisive(runs[0]), compared_keys(runs))
 
 
 def settings_of(run: LoadedRun) -> dict[str, Any]:

@@ -721,3 +721,74 @@ def test_damaged_diagnostics(text: str, tmp_path: Path) -> None:
     finding = judge(claim(metric="diagnostics/a/b", at="last", at_most=9), measured)
     assert finding.verdict == "inconclusive"
     assert finding.summary is None
+
+
+# ---------------------------------------------------------------- other settings than those of its file
+
+STATED = """\
+name: x
+seeds: 2
+data: {name: random_regression, samples: 32, test_samples: 16, features: 3, validation: 8}
+model: {name: mlp, hidden: [4]}
+training: {epochs: 20, batch_size: 8, device: cpu, optimizer: {name: sgd, lr: 0.1}}
+compare: {model.norm: [none, batch]}
+claims: [{statement: s, metric: val/loss, variant: {model.norm: batch}, versus: {model.norm: none},
+  difference_at_most: 0}]
+"""
+OTHER_CLAIM = "claims=[{statement: t, metric: val/loss, variant: {model.norm: batch}, at_most: 1}]"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "overridden"),
+    [
+        ([], {}),
+        (["training.epochs=5"], {"training.epochs": 20}),
+        (["training.epochs=20"], {}),  # as in the file
+        (["training.epochs=5", "data.samples=40"], {"training.epochs": 20, "data.samples": 32}),
+        (["training.optimizer={name: adam, lr: 0.1}"], {"training.optimizer.name": "sgd"}),
+        (["compare.model.norm=[none, batch, layer]"], {}),
+        (["name=y", "training.device=auto", "training.checkpoint_every=3"], {}),  # which decide no number
+        (["training.epochs=5", OTHER_CLAIM], {}),  # claimed of these settings
+    ],
+)
+def test_what_a_claim_was_stated_for(overrides: list[str], overridden: dict[str, Any], tmp_path: Path) -> None:
+    """A run knows what --set changed of its file, which changes none of its digests; seeds are not of it."""
+    (tmp_path / "x.yaml").write_text(STATED)
+    runs = load_experiment(tmp_path / "x.yaml", overrides=overrides, seeds="3").runs
+    assert all(run.variant.overridden == overridden for run in runs)
+    (tmp_path / "again.yaml").write_text(runs[0].to_yaml())
+    (again,) = load_experiment(tmp_path / "again.yaml").runs
+    assert (again.digest, again.variant) == (runs[0].digest, runs[0].variant)
+
+
+def test_a_variant_of_the_command_line_was_claimed_nothing_of(tmp_path: Path) -> None:
+    """It has nothing in the file to differ from, and a file that is valid with --set alone has nothing to say."""
+    (tmp_path / "x.yaml").write_text(STATED)
+    overrides = ["compare.model.norm=[none, batch, layer]", "training.epochs=5"]
+    runs = load_experiment(tmp_path / "x.yaml", overrides=overrides, seeds="1").runs
+    assert [run.variant.overridden for run in runs] == [{"training.epochs": 20}, {"training.epochs": 20}, {}]
+    (tmp_path / "x.yaml").write_text(STATED.replace("epochs: 20", "epochs: -1"))
+    (run, _) = load_experiment(tmp_path / "x.yaml", overrides=["training.epochs=5"], seeds="1").runs
+    assert run.variant.overridden == {}
+
+
+def test_a_finding_of_other_settings() -> None:
+    """It says what its runs were trained with, and what the claim was stated for; the verdict is that of the runs."""
+    runs = [
+        dataclasses.replace(
+            run,
+            config=run.config
+            | {
+                "variant": run.config["variant"] | {"overridden": {"training.epochs": 20}},
+                "training": run.config["training"] | {"epochs": 5},
+            },
+        )
+        for run in CLEAR
+    ]
+    plain, finding = judge(versus(difference_at_most=-0.2), CLEAR), judge(versus(difference_at_most=-0.2), runs)
+    assert (plain.overridden, finding.overridden) == ({}, {"training.epochs": 20})
+    assert finding.reasons == ["these runs were trained with training.epochs=5, not 20", *plain.reasons]
+    assert (finding.verdict, finding.summary) == (plain.verdict, plain.summary)
+    assert to_plain(finding)["overridden"] == {"training.epochs": 20}
+    others = [run for run in runs if run.variant == "none"] + [run for run in CLEAR if run.variant == "batch"]
+    assert judge(claim(at_most=0.5), others).overridden == {}  # not about those runs

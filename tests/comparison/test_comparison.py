@@ -370,6 +370,35 @@ def test_default_metrics() -> None:
     assert names(unfinished) == ["validation loss at the best epoch"]
 
 
+@pytest.mark.parametrize(
+    ("metric", "compared"),
+    [
+        ("train/loss", ["train/loss at the best evaluation", "test/accuracy at the best evaluation"]),
+        ("test/loss", ["test/loss at the best evaluation"]),
+        ("diagnostics/0/variance", ["val/loss at the best evaluation", "test/accuracy at the best evaluation"]),
+    ],
+)
+def test_the_test_metric_is_always_compared(metric: str, compared: list[str]) -> None:
+    """Claims that are about others come in addition."""
+    claim = {"statement": "s", "variant": {"model.norm": "batch"}, "at_most": 0.5, "metric": metric}
+    assert names([loaded_run(name, 0, claims=[claim]) for name in ("none", "batch")]) == compared
+
+
+def test_final_metrics() -> None:
+    """Those of the test and of training, at the best evaluation and the last, of the variants compared."""
+    finals = compare(curves(none=[[0.5, 0.4, 0.6]], batch=[[0.5, 0.3, 0.2]]), "val/loss").finals
+    assert [measure.name for measure in finals] == [
+        f"{name} at the {end} evaluation"
+        for name in ("test/accuracy", "test/loss", "train/loss")
+        for end in ("best", "last")
+    ]
+    values = {measure.name: [of.values[0] for of in measure.variants] for measure in finals}
+    assert values["train/loss at the best evaluation"] == [0.4, 0.2]
+    assert values["train/loss at the last evaluation"] == [0.6, 0.2]
+    assert all(measure.pairs == [] for measure in finals)
+    assert {of.variant for of in compare(grid(GRID)).finals[0].variants} == {"none lr=0.1", "batch lr=1.0"}
+
+
 def test_claims_say_what_it_is_about() -> None:
     """The metrics of the claims are those compared, each once, where the claims look."""
     about = {"statement": "s", "variant": {"model.norm": "batch"}, "at_most": 0.5}
@@ -571,7 +600,8 @@ def test_chosen_on_validation() -> None:
         "no norm: lr 0.1 chosen of 3 by validation loss at the best epoch",
         "BatchNorm: lr 1 chosen of 3 by validation loss at the best epoch",
     ]
-    assert chosen.warnings == ["BatchNorm: lr 1 is the end of the grid, so a wider one may do better"]
+    assert (chosen.warnings, chosen.conditions) == ([], {})
+    assert {c.variant: c.edges for c in chosen.candidates if c.edges} == {"batch lr=1.0": {LR: "highest"}}
     table = [(c.norm, c.setting["training.optimizer.lr"], c.is_chosen) for c in chosen.candidates]
     assert table == [
         *[("no norm", 0.01, False), ("no norm", 0.1, True), ("no norm", 1.0, False)],
@@ -581,6 +611,97 @@ def test_chosen_on_validation() -> None:
     (pair,) = comparison.measures[0].pairs
     assert (pair.a, pair.b) == ("BatchNorm, lr 1", "no norm, lr 0.1")
     assert {v.variant for v in comparison.measures[0].variants} == {"no norm, lr 0.1", "BatchNorm, lr 1"}
+
+
+SIZE = "training.batch_size"
+
+
+def by_size(**options: Any) -> list[LoadedRun]:
+    """A grid norm × learning rate × batch size, where the best rate is another for each batch size."""
+    ends: dict[tuple[str, int], list[float]] = {
+        ("none", 4): [0.5, 0.7, 0.9], ("none", 64): [0.9, 0.6, 0.8], ("batch", 4): [0.8, 0.6, 0.7],
+        ("batch", 64): [0.9, 0.5, 0.3],
+    }  # fmt: skip
+    return [
+        loaded_run(
+            f"{norm} lr={lr} batch_size={size}", seed, (9.0, loss + 0.01 * seed * (1 + (norm == "batch"))),
+            settings={NORM: norm, LR: lr, SIZE: size}, **options,
+        )
+        for (norm, size), losses in ends.items()
+        for lr, loss in zip((0.01, 0.1, 1.0), losses, strict=True)
+        for seed in range(3)
+    ]  # fmt: skip
+
+
+def test_chosen_within_a_condition() -> None:
+    """The rate is chosen for each norm and batch size, and norms are compared at equal batch sizes."""
+    comparison = compare(by_size(), within=SIZE)
+    chosen = there(comparison.sensitivity)
+    names = {label: [(c.norm, c.setting[LR], c.edges) for c in of] for label, of in chosen.conditions.items()}
+    assert names == {
+        "batch_size=4": [("none", 0.01, {LR: "lowest"}), ("batch", 0.1, {})],
+        "batch_size=64": [("none", 0.1, {}), ("batch", 1.0, {LR: "highest"})],
+    }
+    assert chosen.notes[0] == "none at batch_size=4: lr=0.01 chosen of 3 by val/loss at the best evaluation"
+    pairs = comparison.measures[0].pairs
+    assert [(pair.a, pair.b, pair.verdict) for pair in pairs] == [
+        ("batch lr=0.1 batch_size=4", "none lr=0.01 batch_size=4", "worse"),
+        ("batch lr=1.0 batch_size=64", "none lr=0.1 batch_size=64", "better"),
+    ]
+    assert {len(pair.among) for pair in pairs} == {2}  # each is corrected for the pairs of all conditions
+    assert compare(by_size()).variants == ["none lr=0.01 batch_size=4", "batch lr=1.0 batch_size=64"]
+    document = json.loads(json.dumps(to_plain(comparison)))["sensitivity"]
+    assert (document["within"], document["candidates"][0]["edges"]) == (SIZE, {LR: "lowest"})
+
+
+def test_a_condition_alone() -> None:
+    """A grid of norms and one condition has nothing to choose, and a verdict for each value."""
+    runs = [r for r in by_size() if "lr=0.1" in r.variant]
+    runs = [
+        loaded_run(r.variant, r.seed, r.metrics["val/loss"], settings={NORM: of[NORM], SIZE: of[SIZE]})
+        for r in runs
+        for of in (r.config["variant"]["settings"],)
+    ]
+    comparison = compare(runs, within=SIZE)
+    assert there(comparison.sensitivity).notes == []
+    assert [len(of) for of in there(comparison.sensitivity).conditions.values()] == [2, 2]
+    assert len(comparison.measures[0].pairs) == 2
+
+
+@pytest.mark.parametrize(
+    ("runs", "within", "valid"),
+    [
+        (by_size(), "batch_size", f"batch_size: no hyperparameter of a grid of norms; valid: {LR}, {SIZE}"),
+        (by_size(), "", f"'': no hyperparameter of a grid of norms; valid: {LR}, {SIZE}"),
+        (variants(none=NONE, batch=BATCH), SIZE, f"{SIZE}: no hyperparameter of a grid of norms; there is none"),
+        (
+            [r for r in by_size() if "none" in r.variant],
+            SIZE,
+            f"{SIZE}: no hyperparameter of a grid of norms; there ",
+        ),
+    ],
+)
+def test_no_such_condition(runs: list[LoadedRun], within: str, valid: str) -> None:
+    """What no grid of norms varies is an error that names what it does."""
+    with pytest.raises(UserError) as raised:
+        compare(runs, within=within)
+    assert str(raised.value).startswith(valid)
+
+
+@pytest.mark.parametrize(("values", "edge"), [([0.1, 0.2, 0.3], "lowest"), ([0.1], None), ([True, False], None)])
+def test_what_is_an_edge(values: list[Any], edge: str | None) -> None:
+    """An end of several numbers; of one value, or of names and switches, there is none."""
+    runs = [
+        loaded_run(
+            f"{norm} {value} {size}", seed, (9.0, 0.1 + i), settings={NORM: norm, "model.bias": value, LR: size}
+        )
+        for norm in ("none", "batch")
+        for i, value in enumerate(values)
+        for size in (1, 2)
+        for seed in range(2)
+    ]
+    chosen = [c for c in there(compare(runs).sensitivity).candidates if c.is_chosen]
+    assert [c.edges.get("model.bias") for c in chosen] == [edge, edge]
 
 
 def test_chosen_by_the_metric_that_training_monitors() -> None:
@@ -678,12 +799,12 @@ def curves(**of: Sequence[Sequence[float]]) -> list[LoadedRun]:
 
 
 def test_convergence() -> None:
-    """The threshold is the best that every run reached; epochs, steps, seconds and area are measures like others."""
+    """The threshold is half-way to the best variant's best; epochs, steps, seconds and area are measures."""
     slow = [[8.0, 6.0, 4.0, 2.0], [8.0, 6.0, 4.0, 2.5]]
     fast = [[4.0, 2.0, 1.0, 1.0], [4.0, 2.6, 2.4, 1.0]]
     comparison = compare(curves(none=slow, batch=fast), "val/loss")
     speed = there(comparison.convergence)
-    assert (speed.metric.name, speed.threshold, speed.threshold_is_given) == ("val/loss", 2.5, False)
+    assert (speed.metric.name, speed.threshold, speed.leader) == ("val/loss", 2.5, "batch")  # from 4 to 1
     assert [v.values for v in speed.epochs.variants] == [{0: 4.0, 1: 4.0}, {0: 2.0, 1: 3.0}]
     assert [v.values for v in speed.steps.variants] == [{0: 40.0, 1: 40.0}, {0: 20.0, 1: 30.0}]
     assert [v.values for v in speed.seconds.variants] == [{0: 2.0, 1: 2.0}, {0: 1.0, 1: 1.5}]
@@ -697,13 +818,26 @@ def test_never_reached() -> None:
     curve = [4.0, 2.0, 1.0, 1.0]
     comparison = compare(curves(none=[[8.0, 6.0, 4.0, 3.0]] * 6, batch=[curve] * 6), "val/loss", threshold=2.0)
     speed = there(comparison.convergence)
-    assert speed.threshold_is_given
+    assert speed.leader is None
     none, batch = speed.epochs.variants
     assert (none.missing, none.summary, batch.missing) == ({"never reached": 6}, None, {})
     assert speed.epochs.pairs[0].sentence == (
         "BatchNorm is faster than no norm with 6 of 6 seeds "
         "(no norm never got there with 6; n = 6, exact sign test p = 0.031)"
     )
+
+
+def test_a_variant_that_learns_nothing_does_not_set_the_threshold() -> None:
+    """That it never got there is what is said; a seed of the best variant that learned nothing changes little."""
+    chance, good = [2.3, 2.3, 2.3], [1.5, 0.4, 0.3]
+    speed = convergence_of(curves(none=[chance] * 3, batch=[good] * 3), "val/loss")
+    assert (speed.leader, speed.threshold) == ("batch", 0.9)
+    assert [v.missing for v in speed.epochs.variants] == [{"never reached": 3}, {}]
+    speed = convergence_of(curves(none=[chance] * 6, batch=[[1.5, 0.4, 0.2]] * 5 + [chance]), "val/loss")
+    assert 0.9 < speed.threshold < 1.5
+    assert [v.missing for v in speed.epochs.variants] == [{"never reached": 6}, {"never reached": 1}]
+    accuracy = convergence_of(curves(none=[[0.9, 0.9]], batch=[[0.5, 0.1]]), "val/accuracy")
+    assert (accuracy.leader, accuracy.threshold) == ("batch", 0.7)
 
 
 def test_diverging_after_the_threshold_is_not_fast() -> None:
@@ -718,12 +852,12 @@ def test_diverging_after_the_threshold_is_not_fast() -> None:
 def test_diverged_runs_do_not_set_the_threshold() -> None:
     """The threshold is of the runs that ended well; a diverged one is counted, and has no area."""
     good = curves(none=[[8.0, 4.0, 2.0]], batch=[[4.0, 2.0, 1.0]])
-    wild = dataclasses.replace(good[0], seed=1, result=DIVERGED)
-    wild = dataclasses.replace(wild, metrics=good[0].metrics | {"val/loss": [8.0, 9.0, math.nan]})
+    wild = dataclasses.replace(good[1], seed=1, result=DIVERGED)
+    wild = dataclasses.replace(wild, metrics=good[1].metrics | {"val/loss": [8.0, 0.1, math.nan]})
     speed = convergence_of([*good, wild], "val/loss")
-    assert speed.threshold == 2.0
-    assert speed.epochs.variants[0].missing == {"diverged": 1}
-    assert there(speed.area).variants[0].missing == {"diverged": 1}
+    assert speed.threshold == 2.5
+    assert speed.epochs.variants[1].missing == {"diverged": 1}
+    assert there(speed.area).variants[1].missing == {"diverged": 1}
 
 
 def test_early_stopping_bounds_the_area() -> None:

@@ -87,6 +87,13 @@ Variants: validation loss at the best epoch
   no norm         4   0.715 ± 0.013   0.694 to 0.736    0.715   0.700 to 0.730
   BatchNorm       4   0.300 ± 0.008   0.287 to 0.313    0.300   0.290 to 0.310
 
+Variants: test/loss at the best evaluation
+
+  variant   n         mean ± sd      95 % interval   median         min to max
+ ──────────────────────────────────────────────────────────────────────────────
+  none      4     0.725 ± 0.013     0.704 to 0.746    0.725     0.710 to 0.740
+  batch     4   0.3100 ± 0.0082   0.2970 to 0.3230   0.3100   0.3000 to 0.3200
+
 
 Pairs of variants: validation loss at the best epoch
 
@@ -178,6 +185,17 @@ activation relu; lr 0.1; batch size full; epochs 2; validation 200; 4 seeds (0-3
 
 - p: paired t-test
 - sign-flip p: the least that there can be is 0.12 with 4 seeds
+
+**Final metrics, mean ± sd**
+
+| variant | n | best epoch | last epoch |
+| --- | ---: | ---: | ---: |
+| *test loss* |  |  |  |
+| none | 4 | 0.725 ± 0.013 | 0.725 ± 0.013 |
+| batch | 4 | 0.3100 ± 0.0082 | 0.3100 ± 0.0082 |
+| *training loss* |  |  |  |
+| none | 4 | 0.715 ± 0.013 | 0.715 ± 0.013 |
+| batch | 4 | 0.3000 ± 0.0082 | 0.3000 ± 0.0082 |
 
 **Speed and stability**
 
@@ -300,6 +318,7 @@ def test_json(tmp_path: Path) -> None:
             "statement": "BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds)",
             "evidence": "95 % CI 0.382 to 0.448; n = 4, sign-flip p = 0.12, the least that 4 seeds can give",
         }
+        for metric in ("val/loss", "test/loss")
     ]
     (pair,) = experiment["comparison"]["measures"][0]["pairs"]
     assert (pair["a"], pair["b"], pair["verdict"], pair["paired"]["sign_flip_p"]) == (
@@ -652,7 +671,7 @@ def test_what_chose_comes_second(tmp_path: Path) -> None:
     assert [title for title, _ in chapter.verdicts] == titles
     assert [title for title, _ in chapter.tables[0].groups] == titles
     speed = {
-        title: title.endswith(" (the hyperparameters were chosen on it)") for title, _ in chapter.tables[3].groups
+        title: title.endswith(" (the hyperparameters were chosen on it)") for title, _ in chapter.tables[4].groups
     }
     assert speed == dict.fromkeys(speed, True)
     assert any("mean val/loss over epochs" in title for title in speed)
@@ -660,15 +679,147 @@ def test_what_chose_comes_second(tmp_path: Path) -> None:
     assert chapter.verdicts[1][1][0][0].startswith("BatchNorm, lr 0.1 is ahead of no norm, lr 0.1 by ")
 
 
-def test_other_settings_in_one_folder(tmp_path: Path) -> None:
-    """Runs trained with other settings are another part, named by what differs, with a warning."""
-    write(tmp_path)
-    runs = write(tmp_path, config=CONFIG.replace("epochs: 2", "epochs: 3"))
-    found = chapters(read_runs([runs])[0])
-    assert [chapter.title for chapter in found] == ["x (training.epochs=2)", "x (training.epochs=3)"]
-    assert found[0].warnings == [
-        f"{runs}/x holds runs with other settings as well; this is about x (training.epochs=2)"
+GRID = "{model.norm: [none, batch], training.optimizer.lr: [0.1, 0.2, 0.3], training.batch_size: [8, full]}"
+
+
+def test_within_a_condition(tmp_path: Path) -> None:
+    """A table of norms by the condition, a verdict for each, and beside it what was chosen at an edge of the grid."""
+    config = CONFIG[: CONFIG.index("claims")].replace("{model.norm: [none, batch]}", GRID)
+    worse = [1.0] * 4
+    none, batch = (NONE, NONE, worse, worse, worse, worse), (worse, worse, BATCH, worse, worse, BATCH)
+    runs = write(tmp_path, (*none, *batch), config)
+    (chapter,) = chapters(read_runs([runs])[0], Ask(within="training.batch_size"))
+    assert chapter.question == "Which is better: none or batch, each at the lr that the validation set chooses?"
+    table = chapter.tables[0]
+    assert (table.title, table.columns) == ("Norms by training.batch_size", ["norm", "batch_size=8", "full"])
+    assert table.groups == [
+        (
+            "test/loss at the best evaluation",
+            [
+                ["none", *["0.725 (0.704 to 0.746), lr=0.1"] * 2],
+                ["batch", *[f"0.3100 (0.2970 to 0.3230), lr={lr}" for lr in (0.2, 0.3)]],
+            ],
+        )
     ]
+    first, second = chapter.verdicts[:2]
+    assert first == (
+        "test/loss at the best evaluation, batch_size=8",
+        [
+            *((p.statement, p.evidence) for p in chapter.comparison.measures[0].pairs[:1]),
+            ("none: chosen at the edge of the grid (lr=0.1): extend it downwards", ""),
+        ],
+    )
+    assert (second[0], [statement for statement, _ in second[1][1:]]) == (
+        "test/loss at the best evaluation, full",
+        [
+            "none: chosen at the edge of the grid (lr=0.1): extend it downwards",
+            "batch: chosen at the edge of the grid (lr=0.3): extend it upwards",
+        ],
+    )
+    assert [len(lines) for _, lines in chapter.verdicts[2:]] == [1, 1]
+    text = call("report", runs, "--within", "training.batch_size").out
+    assert "  none: chosen at the edge of the grid (lr=0.1): extend it downwards\n" in text
+    assert call("report", runs, "--within", "lr").err.startswith(
+        f"error: {runs}/x: lr: no hyperparameter of a grid of norms; valid: training.optimizer.lr, "
+    )
+
+
+def earlier_and_later(folder: Path, dates: Sequence[str] = ("2026-01-01", "2026-01-02")) -> Path:
+    """Runs of 2 epochs and of 3 in one folder, trained at these dates."""
+    for epochs, date in zip((2, 3), dates, strict=True):
+        config = CONFIG.replace("epochs: 2", f"epochs: {epochs}")
+        runs = write(folder, config=config, environment={"device": "cpu", "started": f"{date}T00:00:00+00:00"})
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("dates", "newest", "earlier"),
+    [(("2026-01-01", "2026-01-02"), 3, 2), (("2026-01-02", "2026-01-01"), 2, 3), (("?", "2026-01-01"), 2, 3)],
+)
+def test_other_settings_in_one_folder(dates: Sequence[str], newest: int, earlier: int, tmp_path: Path) -> None:
+    """The runs trained last are reported in full, the others in a line; where no date is written, files have one."""
+    runs = earlier_and_later(tmp_path, dates)
+    (chapter,) = chapters(read_runs([runs])[0])
+    assert chapter.title == f"x (training.epochs={newest})"
+    assert chapter.warnings == [
+        f"also in {runs}/x, trained earlier: x (training.epochs={earlier}), 8 runs: 1 of 1 claims supported; "
+        "batch is better than none by 0.415 (--all)"
+    ]
+    found = chapters(read_runs([runs])[0], everything=True)
+    assert [chapter.title for chapter in found] == [f"x (training.epochs={epochs})" for epochs in (newest, earlier)]
+    assert found[0].warnings == [
+        f"{runs}/x holds runs with other settings as well; this is about x (training.epochs={newest})"
+    ]
+    document = json.loads(call("report", runs, "--json", "--all").out)
+    assert len(document["experiments"]) == 2
+    # What is asked of the newest need not be there in the others.
+    assert call("report", runs, "--versus", "batch", "--at", "last").code == 0
+
+
+def test_two_folders_with_one_experiment(tmp_path: Path) -> None:
+    """Their headings say which is which."""
+    (tmp_path / "a").mkdir()
+    runs = write(tmp_path / "a")
+    shutil.copytree(runs, tmp_path / "b")
+    titles = [chapter.title for chapter in chapters(read_runs([runs, tmp_path / "b"])[0])]
+    assert titles == [f"x in {runs}/x", f"x in {tmp_path}/b/x"]
+
+
+def test_against_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each variant stands against itself in the other folder, seed by seed; claims are about the first alone."""
+    for name, batch in (("here", BATCH), ("there", [x - 0.1 + 0.001 * i for i, x in enumerate(BATCH)])):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, (NONE, batch), environment={"device": {"here": "cpu", "there": "cuda"}[name]})
+    monkeypatch.chdir(tmp_path)
+    beside = ("there/runs", read_runs([Path("there/runs")])[0])
+    (chapter,) = chapters(read_runs([Path("here/runs")])[0], beside=beside)
+    assert (chapter.title, chapter.question) == (
+        "x against there/runs",
+        "Do the runs in here/runs/x and in there/runs differ?",
+    )
+    pairs = [(pair.a, pair.b, pair.n, pair.verdict) for pair in chapter.comparison.measures[0].pairs]
+    assert pairs == [
+        ("none (there/runs)", "none", 4, "undecided"),
+        ("batch (there/runs)", "batch", 4, "better"),
+    ]
+    assert [finding.verdict for finding in chapter.findings] == ["supported"]
+    assert chapter.warnings == ["runs were made with different device: cpu, cuda; small differences may come from it"]
+    assert [name for name in chapter.config.splitlines() if "label" in name] == ["- label: none", "- label: batch"]
+    ended = call("report", "here/runs", "--against", "there/runs", "--html", "page.html")
+    assert (ended.code, ended.out, ended.err) == (0, "page.html\n", "")
+
+
+def test_against_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several in the other folder that with the fewest differences, which are said; a grid is compared whole."""
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    compared = CONFIG[: CONFIG.index("claims")].replace("batch]", "batch], training.optimizer.lr: [1, 2]")
+    values = (NONE, BATCH, NONE, BATCH)
+    write(tmp_path / "here", values, compared)
+    for config in (
+        compared.replace("epochs: 2", "epochs: 3"),
+        compared.replace("[4]", "[9]").replace("epochs: 2", "epochs: 3"),
+    ):
+        write(tmp_path / "there", values, config)
+    monkeypatch.chdir(tmp_path)
+    beside = ("there/runs", read_runs([Path("there/runs")])[0])
+    (chapter,) = chapters(read_runs([Path("here/runs")])[0], beside=beside)
+    assert chapter.warnings == ["training.epochs=3 in there/runs, not 2"]
+    assert len(chapter.comparison.measures[0].pairs) == 4
+    assert chapter.comparison.sensitivity is None
+
+
+def test_what_stands_against_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without the experiment is an error that says what there is, as is a second way to choose pairs."""
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert call("report", "runs", "--against", EXAMPLE).err == (
+        f"error: {EXAMPLE}: has no runs of the experiment x; there are: example\n"
+    )
+    for option in ("--versus", "--within"):
+        assert call("report", "runs", "--against", "runs", option, "none").err == (
+            "error: --against: compares each variant with itself; leave out --versus and --within\n"
+        )
 
 
 def test_options(tmp_path: Path) -> None:
@@ -682,7 +833,7 @@ def test_options(tmp_path: Path) -> None:
     comparison = document["experiments"][0]["comparison"]
     assert [measure["name"] for measure in comparison["measures"]] == ["test/loss at the last evaluation"]
     assert [(pair["a"], pair["b"]) for pair in comparison["measures"][0]["pairs"]] == [("none", "batch")]
-    assert (comparison["convergence"]["threshold"], comparison["convergence"]["threshold_is_given"]) == (1.0, True)
+    assert (comparison["convergence"]["threshold"], comparison["convergence"]["leader"]) == (1.0, None)
 
 
 @pytest.mark.parametrize(
