@@ -17,11 +17,11 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from bncompare.comparison import Candidate, Missing, Sensitivity, VariantSummary
 from bncompare.config import Metric, setting_label
 from bncompare.errors import printable
+from bncompare.figures.looks import Look, looks
 from bncompare.figures.style import (
     GREY,
     WIDTH,
     WRAP,
-    Look,
     NamedFigure,
     add_colour_bar,
     add_head,
@@ -31,10 +31,10 @@ from bncompare.figures.style import (
     file_name,
     format_percent,
     listed,
-    look,
     styled,
     wrapped,
 )
+from bncompare.runs import LoadedRun
 
 MAX_SERIES = 12  # variants in one figure of a sweep
 
@@ -45,7 +45,7 @@ Cells = dict[str, dict[Value, Candidate]]
 """by row (the norm, and what else tells variants apart), then by the value of the hyperparameter that is swept"""
 
 
-def sweep_figures(table: Sensitivity, *, title: str) -> Iterator[NamedFigure]:
+def sweep_figures(table: Sensitivity, runs: Sequence[LoadedRun], *, title: str) -> Iterator[NamedFigure]:
     """The metric against the hyperparameter with the most values: as lines and, of several rows, as a heat map."""
     metric = table.metric
     values = {key: {json.dumps(c.setting[key], default=str) for c in table.candidates} for key in table.keys}
@@ -62,7 +62,7 @@ def sweep_figures(table: Sensitivity, *, title: str) -> Iterator[NamedFigure]:
     caption += f"; {diverged} runs diverged" if diverged else ""
     if len(cells) <= MAX_SERIES:
         note = f"{table.measure}: mean, 95 % t-interval, a dot a seed"
-        figure = sensitivity(cells, metric, hyperparameter, title=title, note=note)
+        figure = sensitivity(cells, looks(runs), metric, hyperparameter, title=title, note=note)
         yield NamedFigure(f"sensitivity-{name}", f"{caption}.", figure)
     if len(cells) >= 2:
         figure = heat_map(cells, metric, hyperparameter, title=title, note=f"{table.measure}: mean over seeds")
@@ -97,7 +97,9 @@ def _counted(result: VariantSummary) -> str:
 
 
 @styled
-def sensitivity(cells: Cells, metric: Metric, hyperparameter: str, *, title: str, note: str) -> Figure:
+def sensitivity(
+    cells: Cells, own: dict[str, Look], metric: Metric, hyperparameter: str, *, title: str, note: str
+) -> Figure:
     """The metric against a swept hyperparameter: mean and 95 % t-interval of each variant, its seeds as dots.
 
     A mean that lacks diverged runs is hollow and no line leads to it; above the axes ✕ counts them.
@@ -115,10 +117,11 @@ def sensitivity(cells: Cells, metric: Metric, hyperparameter: str, *, title: str
     for i, (row, of) in enumerate(cells.items()):
         offset = step * 0.5 * ((i + 0.5) / len(cells) - 0.5)
         results = {positions[value] + offset: of[value].result for value in values if value in of}
-        _draw_row(axes, results, look(i))
-        legend.append((look(i).handle(markersize=6, linewidth=1.5), row))
+        look = own[next(iter(of.values())).variant]
+        _draw_row(axes, results, look)
+        legend.append((look.handle(markersize=6, linewidth=1.5), row))
         if row in lost:
-            _count_above(axes, row, results, lost.index(row) + 1, look(i).color)
+            _count_above(axes, row, results, lost.index(row) + 1, look.color)
     if lost:
         hollow = Look(GREY, "", "o").handle(markersize=6, markerfacecolor="white")
         legend.append((hollow, "mean of the others"))

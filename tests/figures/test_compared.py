@@ -193,7 +193,7 @@ def timed(of: Mapping[str, Sequence[float | None]]) -> tuple[Axes, Axes]:
     ]
     convergence = compare(runs, threshold=0.5).convergence
     assert convergence is not None
-    figure = times_to_threshold(convergence, x="epoch", title="e").figure
+    figure = times_to_threshold(convergence, runs, x="epoch", title="e").figure
     figure.draw_without_rendering()
     epochs, seconds = figure.axes
     return epochs, seconds
