@@ -6,7 +6,7 @@ from typing import Literal
 
 from bncompare.comparison import Comparison, compare
 from bncompare.config import Metric
-from bncompare.figures.curves import experiment_curves
+from bncompare.figures.curves import curves_by_setting, experiment_curves
 from bncompare.figures.diagnostics import diagnostic_figures
 from bncompare.figures.differences import paired_differences
 from bncompare.figures.overview import overview
@@ -46,6 +46,8 @@ def experiment_figures(
         having = [run for run in runs if run.metrics.get(name)]
         if having and (name in metrics if metrics is not None else name != "lr"):
             yield experiment_curves(having, metric_of(name), x=x, title=title, sensitivity=sensitivity)
+            if sensitivity and sensitivity.has_norms:
+                yield from curves_by_setting(having, metric_of(name), sensitivity, x=x, title=title)
     if compared != [] and comparison and len({run.variant for run in runs}) >= 2:
         for measure in comparison.measures:
             if any(len(pair.differences) >= 2 for pair in measure.pairs):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bncompare.comparison import Sensitivity
 from bncompare.config import Metric
+from bncompare.figures.looks import Look, looks
 from bncompare.figures.style import by_variant, wrapped
 from bncompare.runs import LoadedRun, baseline
 
@@ -35,6 +36,15 @@ def shown(runs: Sequence[LoadedRun], sensitivity: Sensitivity | None) -> Shown:
         words.append(f"{wrapped(base, max_lines=1)} and the {len(others)} best of {len(names) - 1} others")
         names = [name for name in names if name == base or name in others]
     return Shown([run for run in runs if run.variant in names], "; ".join(words))
+
+
+def norm_looks(table: Sensitivity, runs: Sequence[LoadedRun]) -> dict[str, Look]:
+    """The norms of a sweep that a figure shows, and how each looks, whatever else is set."""
+    names = set(by_variant(shown(runs, table).runs))
+    norms = dict.fromkeys(candidate.norm for candidate in table.candidates if candidate.variant in names)
+    variants = {candidate.norm: candidate.variant for candidate in reversed(table.candidates)}
+    own = looks([run for norm in norms for run in runs if run.variant == variants[norm]])
+    return {norm: own[variants[norm]] for norm in norms}
 
 
 def _best(runs: Sequence[LoadedRun]) -> list[str]:

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bncompare.comparison import Sensitivity
-from bncompare.config import SPLITS, Metric
+from bncompare.config import SPLITS, Metric, Status
 from bncompare.errors import printable
-from bncompare.figures.choice import MAX_LINES, Shown, shown
+from bncompare.figures.choice import MAX_LINES, Shown, norm_looks, shown
 from bncompare.figures.lines import (
     MARKS,
     Curve,
@@ -36,10 +36,12 @@ from bncompare.figures.style import (
     file_name,
     head,
     legend_shape,
+    listed,
     spread_words,
     styled,
     wrapped,
 )
+from bncompare.figures.sweeps import by_setting, setting_words, swept_key
 from bncompare.runs import LoadedRun, baseline
 
 MAX_PANELS = 25
@@ -137,16 +139,7 @@ def _panels(curves: Sequence[Curve], title: str) -> Figure:
         if curve is not behind:
             line = [at for at, _ in behind.mean], [summary.mean for _, summary in behind.mean]
             axes.plot(*line, color=behind.look.color, linewidth=1, linestyle="--", zorder=1.2, gid="baseline")
-    panels[0].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
-    figure.supxlabel(
-        curves[0].x,
-        fontsize=9,
-        y=(legend_shape(legend, figure.get_figwidth())[1] + 0.02) / figure.get_figheight(),
-        va="bottom",
-    )
-    figure.supylabel(
-        said(curves[0].metric, curves[0].runs).label, fontsize=9, x=0.06 / figure.get_figwidth(), ha="left"
-    )
+    _label_multiples(figure, panels, curves)
     return figure
 
 
@@ -175,6 +168,50 @@ def small_multiples(
     add_fixed_head(figure, title, note)
     add_legend_below(figure, legend, loc="lower left", bbox_to_anchor=(0.01, 0.0), borderaxespad=0.2)
     return figure, list(panels[: len(titles)])
+
+
+def _label_multiples(figure: Figure, panels: Sequence[Axes], curves: Sequence[Curve]) -> None:
+    panels[0].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+    for axes in panels:
+        if axes.xaxis.get_tick_params()["labelbottom"]:
+            axes.set_xlabel(curves[0].x)
+    figure.supylabel(
+        said(curves[0].metric, curves[0].runs).label, fontsize=9, x=0.06 / figure.get_figwidth(), ha="left"
+    )
+
+
+@styled
+def curves_by_setting(runs: Runs, metric: Metric, table: Sensitivity, *, x: str, title: str) -> list[NamedFigure]:
+    """In a sweep, a panel for each setting of the hyperparameters, with the curve of each norm; none if too many."""
+    by_name, norms = by_variant(runs), norm_looks(table, runs)
+    panels: dict[str, list[Curve]] = {}
+    for candidate in by_setting(table):
+        if candidate.norm in norms and candidate.variant in by_name:
+            curve = Curve(candidate.norm, norms[candidate.norm], by_name[candidate.variant], metric, x)
+            panels.setdefault(setting_words(table.keys, candidate.setting), []).append(curve)
+    curves = [curve for of_panel in panels.values() for curve in of_panel]
+    if not 1 < len(panels) <= MAX_PANELS:
+        return []
+    num_values = len({setting_words([swept_key(table)], candidate.setting) for candidate in table.candidates})
+    legend: list[tuple[Artist, str]] = [(look.handle(marker=""), norm) for norm, look in norms.items()]
+    title = f"{title}: {metric.words} of each norm by setting"
+    titles = [name.replace(", ", "\n") + _num_diverged(of_panel) for name, of_panel in panels.items()]
+    figure, all_axes = small_multiples(
+        titles, num_values if num_values <= 6 else 5, [*legend, *explain_marks(curves)], title, _note(curves)
+    )
+    for axes, of_panel in zip(all_axes, panels.values(), strict=True):
+        draw_curves(axes, of_panel, curves)
+    _label_multiples(figure, all_axes, curves)
+    caption = (
+        f"{metric.words.capitalize()} over {x}s of {listed(list(norms))}, a panel for each of {len(panels)} settings."
+    )
+    return [NamedFigure(file_name(metric.name, "by setting"), caption, figure)]
+
+
+def _num_diverged(curves: Sequence[Curve]) -> str:
+    statuses = [run.status for curve in curves for run in curve.runs]
+    number = statuses.count(Status.DIVERGED)
+    return f"\n{number} of {len(statuses)} diverged" if number else ""
 
 
 @styled

@@ -40,6 +40,7 @@ def rates(*norms: str) -> list[LoadedRun]:
 
 
 DIFFERENCES, TIMES = "differences-val-loss-best", "epochs-to-val-loss"
+BY_SETTING = "val-loss-by-setting"
 SWEEP = ["sensitivity-val-loss-by-lr", "heat-map-val-loss-by-lr"]
 
 
@@ -47,7 +48,7 @@ SWEEP = ["sensitivity-val-loss-by-lr", "heat-map-val-loss-by-lr"]
     ("runs", "expected"),
     [
         pytest.param(two_variants(), ["overview", "val-loss", DIFFERENCES, TIMES], id="two variants"),
-        pytest.param(rates("none", "batch"), ["overview", "val-loss", DIFFERENCES, *SWEEP], id="a grid"),
+        pytest.param(rates("none", "batch"), ["overview", "val-loss", BY_SETTING, DIFFERENCES, *SWEEP], id="a grid"),
         pytest.param(rates("batch"), ["overview", "val-loss", DIFFERENCES, SWEEP[0]], id="a heat map needs two rows"),
         pytest.param(seeds([2.0, 1.0], [2.0, 1.0]), ["overview", "val-loss"], id="nothing is compared"),
         pytest.param(
@@ -74,7 +75,7 @@ def test_chosen_metrics() -> None:
     assert {"train-accuracy", "val-loss"} <= drawn(runs).keys()
     assert list(drawn(runs, metrics=["lr"])) == ["lr"]
     assert list(drawn(runs, metrics=["lr", "val/loss"])) == ["val-loss", "lr", DIFFERENCES, TIMES]
-    assert list(drawn(rates("none", "batch"), metrics=["val/loss"]))[2:4] == SWEEP
+    assert list(drawn(rates("none", "batch"), metrics=["val/loss"]))[3:5] == SWEEP
 
 
 def test_what_cannot_be_drawn() -> None:
@@ -148,7 +149,8 @@ def test_sensitivity_and_heat_map() -> None:
 
 
 def test_a_grid_of_two_hyperparameters() -> None:
-    """The one with more values is the axis, the other tells rows apart; lists and words are values as well."""
+    """The one with more values is the axis, the other tells rows apart; words are values as well. Curves of every
+    setting have a panel each, with the norms in it."""
     keys = ("model.norm", "training.optimizer.lr", "training.batch_size")
     settings = [(norm, rate, size) for norm in ("none", "batch") for rate in (0.1, 0.2, 0.4) for size in (16, "full")]
     runs = [
@@ -157,7 +159,13 @@ def test_a_grid_of_two_hyperparameters() -> None:
         for seed in range(2)
     ]
     lines, cells = (drawn(runs)[name].figure.axes[0] for name in SWEEP)
-    assert legend(lines) == ["none batch_size=16", "none full", "batch batch_size=16", "batch full"]
+    assert legend(lines) == ["none", "batch", "best of a norm"]
+    panels = drawn(runs)[BY_SETTING].figure.axes
+    assert [axes.get_title(loc="left") for axes in panels[2:4]] == [
+        "learning rate 0.4\nbatch size 16",
+        "learning rate 0.1\nbatch size full",
+    ]
+    assert [[y for _, y in line] for line in data(panels[2], "mean")] == [[2, 1.4]] * 2
     assert len(texts(cells)) == 12
 
 
