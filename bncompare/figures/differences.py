@@ -8,7 +8,6 @@ from matplotlib.ticker import MaxNLocator
 from bncompare.comparison import MeasureComparison, Pair, verdict_lines
 from bncompare.config import Metric
 from bncompare.figures.style import (
-    COLORS,
     GREY,
     MAX_ROWS,
     WIDTH,
@@ -21,6 +20,7 @@ from bncompare.figures.style import (
 )
 
 MAX_SEED_LABELS = 12
+COLOR = "#0072B2"
 
 
 @styled
@@ -57,9 +57,7 @@ def paired_differences(measure: MeasureComparison, *, title: str) -> NamedFigure
 def _draw_pair(axes: Axes, row: int, pair: Pair, size: float) -> None:
     values = list(pair.differences.values())
     heights = np.linspace(row - 0.36, row + 0.14, len(values))
-    axes.plot(
-        values, heights, "o", color=COLORS[0], markersize=size, alpha=0.6, markeredgewidth=0, zorder=2, gid="seeds"
-    )
+    axes.plot(values, heights, "o", color=COLOR, markersize=size, alpha=0.6, markeredgewidth=0, zorder=2, gid="seeds")
     if len(values) <= MAX_SEED_LABELS:
         for seed, value, height in zip(pair.differences, values, heights, strict=True):
             axes.annotate(
@@ -68,10 +66,10 @@ def _draw_pair(axes: Axes, row: int, pair: Pair, size: float) -> None:
     assert pair.paired is not None
     mean = pair.paired.difference
     axes.plot(
-        [mean.low, mean.high], [row + 0.32] * 2, color=COLORS[0], linewidth=2.2, gid="interval",
+        [mean.low, mean.high], [row + 0.32] * 2, color=COLOR, linewidth=2.2, gid="interval",
         solid_capstyle="butt", zorder=2,
     )  # fmt: skip
-    axes.plot([mean.mean], [row + 0.32], "D", color=COLORS[0], markersize=6, zorder=3, gid="mean")
+    axes.plot([mean.mean], [row + 0.32], "D", color=COLOR, markersize=6, zorder=3, gid="mean")
 
 
 def _told(pair: Pair, metric: Metric) -> str:
