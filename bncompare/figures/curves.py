@@ -96,15 +96,15 @@ def _overlaid(
     legend: list[tuple[Artist, str]] = []
     for i, (variant, runs) in enumerate(groups.items()):
         if len(groups) <= MAX_PANELS:
-            _draw_seeds(axes, runs, of, look(i), top)
-        mean = _draw_mean(axes, means[variant], look(i), has_band=len(groups) <= MAX_PANELS)
+            _draw_seeds(axes, variant, runs, of, look(i), top)
+        mean = _draw_mean(axes, variant, means[variant], look(i), has_band=len(groups) <= MAX_PANELS)
         legend.append((mean, variant + _counted(runs)))
     legend += _explain_marks(groups)
     axes.set_ylabel(metric.label)
     if has_strip:
         lowest = figure.add_subplot(grid[1], sharex=axes)
-        for i, runs in enumerate(groups.values()):
-            _draw_numbers(lowest, runs, of, look(i))
+        for i, (variant, runs) in enumerate(groups.items()):
+            _draw_numbers(lowest, variant, runs, of, look(i))
         lowest.set_ylabel("runs")
         lowest.set_ylim(0, 1.15 * max(map(len, groups.values())))
         lowest.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
@@ -130,8 +130,8 @@ def _panels(groups: dict[str, list[LoadedRun]], means: dict[str, Mean], of: Seri
         others = [[(at, s.mean) for at, s in mean] for other, mean in means.items() if other != variant and mean]
         behind = LineCollection(others, colors="#cccccc", linewidths=0.7, zorder=1, gid="others")
         axes.add_collection(behind, autolim=False)
-        _draw_seeds(axes, runs, of, look(0), top)
-        _draw_mean(axes, means[variant], look(0))
+        _draw_seeds(axes, variant, runs, of, look(0), top)
+        _draw_mean(axes, variant, means[variant], look(0))
         axes.set_title(wrapped(variant, 22) + _counted(runs, "\n"), fontsize=8, fontweight="normal")
         axes.tick_params(labelleft=i % num_columns == 0, labelbottom=i + num_columns >= len(groups))
     first.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
@@ -143,12 +143,12 @@ def _panels(groups: dict[str, list[LoadedRun]], means: dict[str, Mean], of: Seri
     return figure
 
 
-def _draw_seeds(axes: Axes, runs: Runs, of: Series, look: Look, top: float) -> None:
+def _draw_seeds(axes: Axes, variant: str, runs: Runs, of: Series, look: Look, top: float) -> None:
     """Single runs as thin lines, with marks where they ended."""
     axes.add_collection(
         LineCollection(
             [of(run) for run in runs], colors=look.color, linewidths=0.7, alpha=max(0.015, min(0.35, 8 / len(runs))),
-            zorder=1.5, rasterized=len(runs) > 40, gid="seeds",
+            zorder=1.5, rasterized=len(runs) > 40, gid="seeds", label=variant,
         )
     )  # fmt: skip
     for status, (marker, _) in _MARKS.items():
@@ -157,28 +157,30 @@ def _draw_seeds(axes: Axes, runs: Runs, of: Series, look: Look, top: float) -> N
             axes.plot(
                 *zip(*ends, strict=True), marker, color=look.color, markersize=6 if len(ends) <= 40 else 3,
                 markeredgecolor="white", markeredgewidth=0.6, zorder=4, clip_on=False, gid=status.value,
+                label=variant,
             )  # fmt: skip
 
 
-def _draw_mean(axes: Axes, mean: Mean, look: Look, *, has_band: bool = True) -> Line2D:
+def _draw_mean(axes: Axes, variant: str, mean: Mean, look: Look, *, has_band: bool = True) -> Line2D:
     """The mean of a variant in its interval; returns the line."""
     x = [at for at, _ in mean]
     (line,) = axes.plot(
-        x, [summary.mean for _, summary in mean], linestyle=look.line, color=look.color, zorder=3, gid="mean"
-    )
+        x, [summary.mean for _, summary in mean], linestyle=look.line, color=look.color, zorder=3, gid="mean",
+        label=variant,
+    )  # fmt: skip
     if has_band and mean and mean[0][1].n >= 2:
         low, high = zip(*((summary.low, summary.high) for _, summary in mean), strict=True)
-        axes.fill_between(x, low, high, color=look.color, alpha=0.15, linewidth=0, zorder=2)
+        axes.fill_between(x, low, high, color=look.color, alpha=0.15, linewidth=0, zorder=2, label=variant)
     return line
 
 
-def _draw_numbers(axes: Axes, runs: Runs, of: Series, look: Look) -> None:
+def _draw_numbers(axes: Axes, variant: str, runs: Runs, of: Series, look: Look) -> None:
     """How many runs have an evaluation at, or after, each x."""
     x = sorted({at for run in runs for at, _ in of(run)})
     ends = sorted(of(run)[-1][0] for run in runs if of(run))
     axes.plot(
         x, len(ends) - np.searchsorted(ends, x), linestyle=look.line, color=look.color, drawstyle="steps-pre",
-        linewidth=1.3, gid="number",
+        linewidth=1.3, gid="number", label=variant,
     )  # fmt: skip
 
 
