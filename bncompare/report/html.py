@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,7 +18,7 @@ import bncompare
 from bncompare.errors import printable
 from bncompare.figures import experiment_figures
 from bncompare.report.content import Chapter
-from bncompare.report.svg import Drawing, Numbers, draw
+from bncompare.report.svg import Drawing, Numbers, draw, on_dark
 from bncompare.report.table import Table
 from bncompare.report.words import HOW_TO_READ
 
@@ -66,10 +67,13 @@ def to_html(chapters: Sequence[Chapter]) -> str:
     pages = [_page(chapter, f"f{i}") for i, chapter in enumerate(chapters)]
     title = chapters[0].title if len(chapters) == 1 else f"{len(chapters)} experiments"
     script = Markup(_text("page.js"))
+    svgs = "".join(figure.drawing.svg for page in pages for figure in page.figures)
+    lightened = {color: on_dark(f"#{color}") for color in sorted(set(re.findall(r"--on-dark-([0-9a-f]{6})", svgs)))}
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return _rendered(
-        "page.html.j2", title=title, pages=pages, how_to_read=HOW_TO_READ, script=script, script_digest=digest
-    )
+        "page.html.j2", title=title, pages=pages, how_to_read=HOW_TO_READ, script=script, script_digest=digest,
+        lightened=lightened,
+    )  # fmt: skip
 
 
 def to_index(chapters: Sequence[Chapter], folder: Path) -> str:

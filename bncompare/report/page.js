@@ -12,7 +12,6 @@
     return parent.appendChild(made);
   };
   const shown = (value, percent) => {
-    if (value === null || value === undefined) return "–";
     const text = percent ? `${(100 * value).toFixed(1)} %` : String(Number(value.toPrecision(3)));
     return text.replace("-", "−");
   };
@@ -88,7 +87,7 @@
       const tip = html("div", "", figure);
       tip.className = "tip";
       tip.setAttribute("role", "status");
-      let current = null;
+      let current = null, chosen = 0;
 
       const clear = () => {
         current = null;
@@ -97,51 +96,46 @@
         bringOut(null);
       };
 
-      const fillTip = (at) => {
-        const labels = [...new Set(panels.filter((panel) => panel.x.includes(at)).map((panel) => panel.label))];
+      /** A row a variant: the mean, and the lowest and highest of its seeds. */
+      const fillTip = (at, { label, percent }) => {
         const table = html("table", "", tip);
-        const head = html("tr", "", html("thead", "", table));
-        html("th", `${xName} ${Number(at.toPrecision(4))}`, head);
-        for (const label of labels) html("th", label, head);
+        html("caption", `${label.replace(/ \(.*/, "")}, ${xName} ${Number(at.toPrecision(4))}`, table);
         const body = html("tbody", "", table);
-        data.variants.forEach((name, variant) => {
-          if (hidden.has(variant)) return;
-          const found = labels.map((label) => {
-            for (const panel of panels) {
-              const of = panel.label === label && panel.series.find((series) => series.variant === variant);
-              if (of) return { of, panel, index: panel.x.indexOf(at) };
-            }
-            return null;
-          });
-          if (!found.some((cell) => cell && cell.of.mean[cell.index] !== null)) return;
-          const row = html("tr", "", body);
-          const heading = html("th", name, row);
-          heading.style.borderLeftColor = found.find(Boolean).of.color;
-          for (const cell of found) html("td", cell ? shown(cell.of.mean[cell.index], cell.panel.percent) : "–", row);
-        });
+        for (const panel of panels.filter((other) => other.label === label)) {
+          const index = panel.x.indexOf(at);
+          for (const { variant, color, mean, seeds } of panel.series) {
+            if (index < 0 || mean[index] === null || hidden.has(variant)) continue;
+            const row = html("tr", "", body);
+            html("th", data.variants[variant], row).style.borderLeftColor = color;
+            html("td", shown(mean[index], percent), row);
+            const values = seeds.map((seed) => seed[index]).filter((value) => value !== null);
+            const ends = [Math.min(...values), Math.max(...values)].map((value) => shown(value, percent));
+            html("td", values.length > 1 ? ends.join(" to ") : "", row).className = "seeds";
+          }
+        }
       };
 
-      const show = (at, clientX) => {
+      const show = (at, panel, clientX, clientY) => {
         cross.replaceChildren();
         tip.replaceChildren();
         current = at;
-        for (const panel of panels) {
-          const index = panel.x.indexOf(at);
+        chosen = panels.indexOf(panel);
+        for (const { x: places, series, left, top, wide, high, toX, toY } of panels) {
+          const index = places.indexOf(at);
           if (index < 0) continue;
-          const x = panel.toX(at);
-          element("line", { x1: x, x2: x, y1: panel.top, y2: panel.top + panel.high }, cross);
-          for (const { variant, color, mean } of panel.series) {
-            if (mean[index] === null || hidden.has(variant)) continue;
-            const y = panel.toY(mean[index]);
-            if (y < panel.top - 1 || y > panel.top + panel.high + 1) continue;
-            element("circle", { cx: x, cy: y, r: 2.6, fill: color }, cross);
+          const x = toX(at);
+          element("line", { x1: x, x2: x, y1: top, y2: top + high }, cross);
+          for (const { variant, color, mean } of series) {
+            const y = toY(mean[index]);
+            if (mean[index] === null || hidden.has(variant) || y < top - 1 || y > top + high + 1) continue;
+            element("circle", { cx: x, cy: y, r: 2.6, style: `fill: ${color}` }, cross);
           }
         }
-        fillTip(at);
+        fillTip(at, panel);
         const area = figure.getBoundingClientRect();
-        const room = area.width - tip.offsetWidth;
-        const right = clientX - area.left + 18;
-        tip.style.left = `${Math.max(0, right <= room ? right : Math.min(room, clientX - area.left - tip.offsetWidth - 18))}px`;
+        const x = clientX - area.left, y = clientY - area.top, room = area.width - tip.offsetWidth;
+        tip.style.left = `${x + 16 <= room ? x + 16 : Math.max(0, x - tip.offsetWidth - 16)}px`;
+        tip.style.top = `${y - tip.offsetHeight - 12 >= 0 ? y - tip.offsetHeight - 12 : y + 20}px`;
       };
 
       const nearest = (panel, x) => panel.x.reduce(
@@ -153,7 +147,7 @@
           point.x >= left - 4 && point.x <= left + wide + 4 && point.y >= top - 4 && point.y <= top + high + 4);
         if (!panel) return clear();
         const at = nearest(panel, point.x);
-        show(at, event.clientX);
+        show(at, panel, event.clientX, event.clientY);
         const index = panel.x.indexOf(at);
         let closest = null, distance = 12;
         for (const { variant, mean } of panel.series) {
@@ -171,13 +165,14 @@
       box.addEventListener("blur", clear);
       box.addEventListener("keydown", (event) => {
         if (event.key === "Escape") return clear();
-        const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-        if (!step || event.target !== box) return;
+        const [step, next] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
+        if (step === undefined || event.target !== box || (current === null && !step)) return;
         event.preventDefault();
-        const { x, toX } = panels[0];
-        const index = current === null ? (step > 0 ? 0 : x.length - 1) : x.indexOf(current) + step;
-        const at = x[Math.max(0, Math.min(x.length - 1, index))];
-        show(at, new DOMPoint(toX(at), 0).matrixTransform(svg.getScreenCTM()).x);
+        const panel = panels[(chosen + next + panels.length) % panels.length];
+        const index = current === null ? (step > 0 ? 0 : panel.x.length - 1) : panel.x.indexOf(nearest(panel, panel.toX(current))) + step;
+        const at = panel.x[Math.max(0, Math.min(panel.x.length - 1, index))];
+        const { x, y } = new DOMPoint(panel.toX(at), panel.top + panel.high / 2).matrixTransform(svg.getScreenCTM());
+        show(at, panel, x, y);
       });
     };
 

@@ -12,9 +12,9 @@ from markupsafe import Markup
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
-from matplotlib.ticker import PercentFormatter
 
 from bncompare.errors import printable
 from bncompare.figures import render
@@ -28,6 +28,8 @@ PAGE_COLOURS = {
     "#cccccc": "var(--faint)",
     "#e2e2e2": "var(--line)",
 }
+DARK_GROUND = "#14181d"  # as in page.css
+CONTRAST = 3.5  # on it, of the colour of a line; W3C asks for 3
 KEPT = "kept"
 Numbers = Mapping[str, int]
 """of variants, by name"""
@@ -64,7 +66,7 @@ def _series(axes: Axes, numbers: Numbers) -> dict[int, dict[str, Any]]:
         number = numbers.get(str(line.get_label()))
         points = np.asarray(line.get_xydata())
         if number is not None and line.get_gid() in ("mean", "number") and len(points):
-            found[number] = {"color": line.get_color(), "mean": points, "seeds": []}
+            found[number] = {"color": to_hex(line.get_color()), "mean": points, "seeds": []}
     for collection in axes.collections:
         number = numbers.get(str(collection.get_label()))
         if number in found and isinstance(collection, LineCollection) and not collection.get_rasterized():
@@ -88,12 +90,12 @@ def _panel(axes: Axes, series: Mapping[int, Mapping[str, Any]]) -> dict[str, Any
         "xlim": axes.get_xlim(),
         "ylim": axes.get_ylim(),
         "log": [scale == "log" for scale in (axes.get_xscale(), axes.get_yscale())],
-        "percent": isinstance(axes.yaxis.get_major_formatter(), PercentFormatter),
+        "percent": axes.yaxis.get_major_formatter()(0.5).startswith("50"),  # fractions
         "x": x,
         "series": [
             {
                 "variant": number,
-                "color": of["color"],
+                "color": page_colour(of["color"]),
                 "mean": column(of["mean"]),
                 "seeds": [column(points) for points in of["seeds"]],
             }
@@ -105,6 +107,35 @@ def _panel(axes: Axes, series: Mapping[int, Mapping[str, Any]]) -> dict[str, Any
 def _number(value: float) -> float | None:
     """Five digits are more than a figure shows; JSON has no NaN."""
     return float(f"{value:.5g}") if math.isfinite(value) else None
+
+
+# ---------------------------------------------------------------- colours
+
+
+def page_colour(color: str) -> str:
+    """A colour of a figure on a page: neutral ones are the page's, one too dark for a dark page may be lightened."""
+    if color in PAGE_COLOURS:
+        return PAGE_COLOURS[color]
+    return color if on_dark(color) == color else f"var(--on-dark-{color[1:]}, {color})"
+
+
+def on_dark(color: str) -> str:
+    """The colour, mixed with as much white as it needs to stand out from a dark ground."""
+    red, green, blue = to_rgb(color)
+    rests = (1 - share / 20 for share in range(20))
+    mixed = (to_hex((1 - rest * (1 - red), 1 - rest * (1 - green), 1 - rest * (1 - blue))) for rest in rests)
+    return next(tone for tone in mixed if _contrast(tone, DARK_GROUND) >= CONTRAST)
+
+
+def _contrast(color: str, ground: str) -> float:
+    """WCAG 2.2: the ratio of relative luminances."""
+    bright, dark = sorted((_luminance(color), _luminance(ground)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def _luminance(color: str) -> float:
+    linear = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(color))
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 # ---------------------------------------------------------------- marks
@@ -159,7 +190,7 @@ def _rewrite(element: ElementTree.Element, prefix: str, *, is_kept: bool) -> Non
         key = key.partition("}")[2] or key
         value = re.sub(r"^#|(?<=url\()#", f"#{prefix}-", value)
         if key == "style" and not is_kept:
-            value = re.sub("#[0-9a-f]{6}", lambda found: PAGE_COLOURS.get(found[0], found[0]), value)
+            value = re.sub("#[0-9a-f]{6}", lambda found: page_colour(found[0]), value)
         element.set(key, value)
     for child in element:
         _rewrite(child, prefix, is_kept=is_kept)

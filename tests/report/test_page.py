@@ -18,13 +18,15 @@ from bncompare.config import Metric
 from bncompare.figures.curves import experiment_curves
 from bncompare.report import chapters, to_html
 from bncompare.report.html import to_index
-from bncompare.report.svg import draw
+from bncompare.report.svg import draw, on_dark, page_colour
 from bncompare.runs import read_runs
 
-TAGS = set(
-    "html head meta title style body header nav ul li a article h1 h2 h3 p div strong span table thead tbody tr th td "
-    "figure figcaption details summary pre code footer br script".split()
-) | set("svg defs g path use clippath rect image".split())  # as matplotlib draws
+TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "header", "nav", "ul", "li", "a", "article", "h1", "h2"),
+    *("h3", "p", "div", "strong", "span", "table", "thead", "tbody", "tr", "th", "td", "figure", "figcaption"),
+    *("details", "summary", "pre", "code", "footer", "br", "script"),
+    *("svg", "defs", "g", "path", "use", "clippath", "rect", "image"),  # as matplotlib draws
+}  # fmt: skip
 
 
 def assert_inert(text: str) -> Page:
@@ -147,10 +149,12 @@ def test_the_data_are_those_of_the_runs(tmp_path: Path) -> None:
     assert found == wanted
 
 
-def test_a_figure_on_a_page() -> None:
+@pytest.mark.parametrize(("metric", "is_accuracy"), [("val/loss", False), ("val/accuracy", True)])
+def test_a_figure_on_a_page(metric: str, is_accuracy: bool) -> None:
     """What is of a variant says so, in the legend too; neutral colours are the page's, those of data stay."""
     runs = [loaded_run(variant, seed, (0.9, 0.5)) for variant in ("none", "batch") for seed in (0, 1)]
-    drawing = draw(_curves(runs), "a < b", "f1", {"none": 0, "batch": 1})
+    figure = experiment_curves(runs, Metric(metric), x="epoch", title="x").figure
+    drawing = draw(figure, "a < b", "f1", {"none": 0, "batch": 1})
     page = Page(drawing.svg)
     marks = [(name, value) for _, name, value in page.attributes if name.startswith("data-")]
     for number in ("0", "1"):
@@ -159,14 +163,11 @@ def test_a_figure_on_a_page() -> None:
     assert ("svg", "aria-label", "a < b") in page.attributes
     styles = " ".join(value for _, name, value in page.attributes if name == "style")
     assert {"var(--ground)", "var(--ink)", "var(--line)", "var(--quiet)"} <= set(re.findall(r"var\([^)]*\)", styles))
-    panel = drawing.panels[0]
-    assert [series["color"].lower() in styles.lower() for series in panel["series"]] == [True, True]
+    (panel,) = drawing.panels
+    assert panel["percent"] is is_accuracy
+    assert [series["color"] in styles for series in panel["series"]] == [True, True]
     assert not re.search("#(ffffff|333333|e2e2e2|666666)", styles)
     assert {name.split("-")[0] for _, key, name in page.attributes if key == "id"} == {"f1"}
-
-
-def _curves(runs: Any) -> Any:
-    return experiment_curves(runs, Metric("val/loss"), x="epoch", title="x").figure
 
 
 def test_colours_that_stand_for_numbers_stay(tmp_path: Path) -> None:
@@ -176,6 +177,20 @@ def test_colours_that_stand_for_numbers_stay(tmp_path: Path) -> None:
     kept = re.findall(r'<g fill="#000000">(.*?)</g>', text, re.DOTALL)
     assert len(kept) >= 4
     assert not any("var(" in group for group in kept)
+
+
+@pytest.mark.parametrize(
+    ("color", "dark", "on_page"),
+    [
+        ("#d55e00", "#d55e00", "#d55e00"),
+        ("#332288", "#7a6fb2", "var(--on-dark-332288, #332288)"),
+        ("#000001", "#737373", "var(--on-dark-000001, #000001)"),
+        ("#e2e2e2", "#e2e2e2", "var(--line)"),
+    ],
+)
+def test_dark_colours_are_lightened_on_a_dark_page(color: str, dark: str, on_page: str) -> None:
+    """A colour that would not stand out is mixed with white there; on a bright page it stays."""
+    assert (on_dark(color), page_colour(color)) == (dark, on_page)
 
 
 # ---------------------------------------------------------------- the list of a folder
@@ -250,13 +265,13 @@ def test_values_under_the_pointer(browser: Browser, page: Path) -> None:
     )
     browser.mouse("mouseMoved", x + svg_width * (left + 0.9 * width), y + svg_height * (top + 0.5 * height))
     tip = "document.querySelector('.tip').innerText.replace(/\\s+/g, ' ').trim()"
-    assert browser.evaluate(tip) == "epoch 2 training loss (mean squared error) none 0.715 batch 0.3"
+    assert browser.evaluate(tip) == "training loss, epoch 2 none 0.715 0.7 to 0.73 batch 0.3 0.29 to 0.31"
     browser.mouse("mouseMoved", 2, 2)
     assert browser.evaluate(tip) == ""
     browser.evaluate("document.querySelector('figure .scroll').focus()")
     for kind in ("keyDown", "keyUp"):
         browser.call("Input.dispatchKeyEvent", type=kind, key="ArrowRight", code="ArrowRight")
-    assert browser.evaluate(tip) == "epoch 1 training loss (mean squared error) none 1.43 batch 0.6"
+    assert browser.evaluate(tip) == "training loss, epoch 1 none 1.43 1.4 to 1.46 batch 0.6 0.58 to 0.62"
     assert browser.errors == []
 
 
