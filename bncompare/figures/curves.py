@@ -120,7 +120,10 @@ def _overlaid(curves: Sequence[Curve], title: str) -> Figure:
 
 
 def _legend(curves: Sequence[Curve]) -> list[tuple[Artist, str]]:
-    return [*((curve.look.handle(marker=""), curve.label) for curve in curves), *explain_marks(curves)]
+    return [
+        *((curve.look.handle(marker="", label=curve.variant), curve.label) for curve in curves),
+        *explain_marks(curves),
+    ]
 
 
 def _panels(curves: Sequence[Curve], title: str) -> Figure:

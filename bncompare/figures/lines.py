@@ -123,11 +123,21 @@ def _draw_seeds(axes: Axes, curve: Curve, top: float, faint: float) -> None:
         LineCollection(
             series, colors=color, linewidths=0.7, alpha=max(0.015, min(0.35, 8 / number)) * faint, zorder=1.5,
             rasterized=number > 40, gid="seeds",
+            label=curve.variant,
         )
     )  # fmt: skip
     singles = [points[0] for points in series if len(points) == 1]
     if singles:
-        axes.plot(*zip(*singles, strict=True), ".", color=color, markersize=4, alpha=0.5, zorder=2, gid="singles")
+        axes.plot(
+            *zip(*singles, strict=True),
+            ".",
+            color=color,
+            markersize=4,
+            alpha=0.5,
+            zorder=2,
+            gid="singles",
+            label=curve.variant,
+        )
     for status, (marker, _) in MARKS.items():
         ended = [curve.points(run) for run in curve.runs if run.status is status]
         ends = [_end(points, top) for points in ended if points]
@@ -135,6 +145,7 @@ def _draw_seeds(axes: Axes, curve: Curve, top: float, faint: float) -> None:
             axes.plot(
                 *zip(*ends, strict=True), marker, color=color, markersize=6 if len(ends) <= 40 else 3,
                 markeredgecolor="white", markeredgewidth=0.6, zorder=4, clip_on=False, gid=status.value,
+                label=curve.variant,
             )  # fmt: skip
 
 
@@ -145,10 +156,11 @@ def _draw_mean(axes: Axes, curve: Curve, is_few: bool, faint: float) -> None:
     axes.plot(
         x, [summary.mean for _, summary in curve.mean], linestyle=line, color=color, zorder=3, gid="mean",
         marker=marker if len(x) == 1 else "", markersize=5,
+        label=curve.variant,
     )  # fmt: skip
     if curve.mean and curve.mean[0][1].n >= 2:
         low, high = zip(*(spread(summary, curve.metric, is_few) for _, summary in curve.mean), strict=True)
-        axes.fill_between(x, low, high, color=color, alpha=0.15 * faint, linewidth=0, zorder=2)
+        axes.fill_between(x, low, high, color=color, alpha=0.15 * faint, linewidth=0, zorder=2, label=curve.variant)
 
 
 def _end(points: Points, top: float) -> tuple[float, float]:
@@ -164,7 +176,7 @@ def draw_numbers(axes: Axes, curve: Curve) -> None:
     ends = sorted(points[-1][0] for points in series)
     axes.plot(
         x, len(ends) - np.searchsorted(ends, x), linestyle=curve.look.line, color=curve.look.color,
-        drawstyle="steps-pre", linewidth=1.3, gid="number",
+        drawstyle="steps-pre", linewidth=1.3, gid="number", label=curve.variant,
     )  # fmt: skip
 
 

@@ -151,7 +151,9 @@ def _draw(panels: Panels, title: str, note: str, x: str) -> Figure:
 
 def _legend(panels: Panels) -> list[tuple[Artist, str]]:
     curves = panels[-1][-1]
-    entries: list[tuple[Artist, str]] = [(curve.look.handle(marker=""), curve.label) for curve in curves]
+    entries: list[tuple[Artist, str]] = [
+        (curve.look.handle(marker="", label=curve.variant), curve.label) for curve in curves
+    ]
     entries += explain_marks(curves)
     if any(_best(curve) for curve in curves):
         ring = curves[0].look._replace(color=GREY, line="", marker="o").handle(**_RING)
@@ -172,7 +174,15 @@ def _draw_panel(axes: Axes, curves: Sequence[Curve]) -> None:
     if metric.split != "train":
         for curve in curves:
             if (at := _best(curve)) is not None:
-                axes.plot(*zip(at, strict=True), "o", color=curve.look.color, zorder=4, gid="best", **_RING)
+                axes.plot(
+                    *zip(at, strict=True),
+                    "o",
+                    color=curve.look.color,
+                    zorder=4,
+                    gid="best",
+                    label=curve.variant,
+                    **_RING,
+                )
     if not any(curve.mean for curve in curves):
         axes.text(0.5, 0.5, "no run has a value", transform=axes.transAxes, color=GREY, ha="center", gid="nothing")
     _write_ends(axes, curves)
@@ -196,7 +206,7 @@ def _write_ends(axes: Axes, curves: Sequence[Curve]) -> None:
     for (curve, (_, value)), y in zip(ends, moved_apart(places, LINE_HEIGHT / (72 * HEIGHT)), strict=True):
         axes.annotate(
             curve.metric.shown(value), (1, y), (4, 0), xycoords="axes fraction", textcoords="offset points",
-            color=curve.look.color, fontsize=FONT, fontweight="bold", va="center", annotation_clip=False, gid="end",
+            color=curve.look.color, fontsize=FONT, fontweight="bold", va="center", annotation_clip=False, gid="end", label=curve.variant,
         )  # fmt: skip
 
 
