@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def at(planned: Planned, step: int, outcome: Any = None) -> Event:
-    return Event(planned, Evaluated(SimpleNamespace(step=step, outcome=outcome), None, None))  # type: ignore[arg-type]
+    return Event(planned, Evaluated(SimpleNamespace(step=step, outcome=outcome), None))  # type: ignore[arg-type]
 
 
 def test_time_left(planned: list[Planned], clock: SimpleNamespace) -> None:

@@ -175,7 +175,7 @@ def test_no_library_says_a_word(tmp_path: Path) -> None:
 def test_interrupted_while_it_loads(tmp_path: Path, seconds: float) -> None:
     """Ctrl-C reaches this process and the server of workers, whatever they import just then: no traceback."""
     tiny(tmp_path)
-    command = [sys.executable, "-m", "bncompare", "train", "tiny.yaml", "--jobs", "2"]
+    command = [sys.executable, "-m", "bncompare", "train", "tiny.yaml", "--no-report", "--jobs", "2"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -27,7 +27,7 @@ def train(root: Path, *overrides: str, fresh: bool = False) -> tuple[dict[str, b
     config.write_text(CONFIG)
     (run,) = load_experiment(config, overrides=overrides).runs
     (planned,) = plan_runs([run], RunStore(root), fresh=fresh)
-    events = list(run_experiment([planned], data_dir=None))
+    events = list(run_experiment([planned], data_dir=None, keep_checkpoints=True))
     return content(planned.folder.path), events
 
 
@@ -169,4 +169,4 @@ def test_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state:
     assert first.what.from_checkpoint
     assert first.what.environment["went_on_from"]["versions"]["torch"] != "9.9"
     assert last.is_end
-    assert planned[0].folder.state == "finished"
+    assert planned[0].folder.examine().state == "finished"
