@@ -26,7 +26,7 @@ from bncompare.cli.options import (
     print_json,
     run_json,
 )
-from bncompare.cli.progress import show_progress, tell_problems
+from bncompare.cli.progress import Waiting, show_progress, tell_problems
 from bncompare.cli.streams import say
 from bncompare.errors import UserError
 
@@ -101,6 +101,7 @@ def train(
     chosen = [run for experiment in experiments for run in experiment.runs][_selection(select)]
     if jobs != 1 and executor == "local" and not dry_run:
         _warm_up(chosen, store, fresh=fresh)
+    waiting = Waiting(quiet=as_json)
     planned = execution.plan_runs(chosen, store, fresh=fresh, elsewhere=cluster is not None)
     if dry_run:
         tell_problems(planned)
@@ -113,8 +114,9 @@ def train(
         allow_inexact=allow_inexact,
         cluster=cluster,
         keep_checkpoints=keep_checkpoints,
+        waiting=waiting,
     )
-    _train(planned, events, as_json=as_json, is_part=select is not None, no_report=no_report)
+    _train(planned, events, waiting, as_json=as_json, is_part=select is not None, no_report=no_report)
 
 
 @app.command(short_help="Twenty seconds that show what a norm does.")
@@ -131,8 +133,9 @@ def demo(
     if jobs != 1:
         _warm_up(experiment.runs, store)
     planned = execution.plan_runs(experiment.runs, store)
-    events = execution.run_experiment(planned, data_dir=None, num_processes=jobs)
-    _train(planned, events, as_json=False, is_part=False, no_report=False)
+    waiting = Waiting()
+    events = execution.run_experiment(planned, data_dir=None, num_processes=jobs, waiting=waiting)
+    _train(planned, events, waiting, as_json=False, is_part=False, no_report=False)
 
 
 def _warm_up(chosen: "Sequence[RunConfig]", store: "RunStore", *, fresh: bool = False) -> None:
@@ -145,7 +148,13 @@ def _warm_up(chosen: "Sequence[RunConfig]", store: "RunStore", *, fresh: bool = 
 
 
 def _train(
-    planned: "list[Planned]", events: "Generator[Event, None, None]", *, as_json: bool, is_part: bool, no_report: bool
+    planned: "list[Planned]",
+    events: "Generator[Event, None, None]",
+    waiting: Waiting,
+    *,
+    as_json: bool,
+    is_part: bool,
+    no_report: bool,
 ) -> None:
     """Go through the events of the training, and end with the answer, or with what there is of it."""
     with _interruptible():
@@ -153,7 +162,7 @@ def _train(
             with closing(events):
                 if not as_json:
                     tell_other_settings(planned)
-                failures = show_progress(planned, events, quiet=as_json)
+                failures = show_progress(planned, events, quiet=as_json, waiting=waiting)
         except SystemExit as interruption:
             finished = [item for item in planned if item.folder.has_result]
             if interruption.code == 128 + signal.SIGINT and finished and not as_json:

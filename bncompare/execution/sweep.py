@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,23 +62,26 @@ def run_experiment(
     allow_inexact: bool = False,
     cluster: str | None = None,
     keep_checkpoints: bool = False,
+    waiting: Callable[[str], object] = lambda what: None,
 ) -> Generator[Event, None, None]:
     """Train what is not finished, several runs at a time, and keep their folders; write again what others lost.
 
     `data_dir` goes before what the configs say. `num_processes` None stands for one a core, or one on a GPU.
     `cluster` is the address of a Ray cluster to train on, or `local` to start one here. A run that another process
     is training is left to it, and taken over should that process die. `keep_checkpoints` keeps the checkpoint of a
-    finished run, from which a longer one can go on. A run whose folder cannot be read or written
+    finished run, from which a longer one can go on. `waiting` is told what takes time before the first event: torch,
+    images. A run whose folder cannot be read or written
     fails, and the others go on. Raises UserError before the first run if a device or a dataset is not to be had, and
     StorageError if the folder of an experiment cannot be made.
     """
     todo = [item for item in planned if item.state != "finished"]
     places: list[tuple[Place, list[int]]] = []
     if todo:
+        waiting("loading torch")
         from bncompare.execution.places import choose_places
 
         runs = [item.run for item in todo]
-        places = choose_places(runs, data_dir=data_dir, num_processes=num_processes, cluster=cluster)
+        places = choose_places(runs, data_dir=data_dir, num_processes=num_processes, cluster=cluster, waiting=waiting)
     yield from _mend(item for item in planned if item.state == "finished")
     for folder in dict.fromkeys(item.folder.path.parent for item in todo):
         make_folder(folder)

@@ -256,8 +256,9 @@ def test_train_reports_progress_on_stderr(trained: tuple[Path, Ended], runs: lis
     expected = []
     for path in runs:
         run = read_run(path)
-        loss = f"val/loss {run.metrics['val/loss'][-1]:.4f}"
-        expected.append(f"tiny {run.variant} seed {run.seed}: completed, T s, epoch 2, {loss}")
+        training, validation = (f"{run.metrics[name][-1]:.3g}" for name in ("train/loss", "val/loss"))
+        losses = f"training loss {training}, validation loss {validation}"
+        expected.append(f"tiny {run.variant} seed {run.seed}: completed, T s, epoch 2, {losses}")
     lines = re.sub(r", [0-9.]+ s,", ", T s,", re.sub(r" \(about .* left\)", "", trained[1].err)).splitlines()
     lines = [line for line in lines if ": completed, " in line]  # a slow machine tells more, meanwhile
     assert [line.split(" ", 1)[0] for line in lines] == [f"[{i}/4]" for i in range(1, 5)]
