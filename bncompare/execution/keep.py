@@ -3,7 +3,7 @@
 import datetime
 from typing import TYPE_CHECKING, Any
 
-from bncompare.config import RunConfig, Status
+from bncompare.config import Status
 from bncompare.execution.messages import Evaluated, Failure, Job, Result, Started
 from bncompare.execution.plan import Planned
 
@@ -32,10 +32,8 @@ def _keep_evaluation(item: Planned, progress: Evaluated) -> None:
     measured = [(row.layer, row.quantity, row.value) for row in record.diagnostics]
     folder.append_diagnostics(record.epoch, record.step, measured)
     if record.outcome is not None:
-        assert progress.snapshot is not None
-        assert progress.curves is not None
         outcome = record.outcome
-        folder.finish(_result(item, record, outcome), _weights(outcome), progress.curves, progress.snapshot)
+        folder.finish(_result(item, record, outcome), _weights(outcome), progress.snapshot)
     elif progress.snapshot is not None:
         folder.save(progress.snapshot)
 
@@ -61,11 +59,3 @@ def _weights(outcome: "Outcome") -> bytes | None:
     if outcome.best_weights is None:
         return None
     return save({name: value.cpu().contiguous() for name, value in outcome.best_weights.items()})
-
-
-def draw_curves(run: RunConfig, metrics: dict[str, list[float]]) -> bytes:
-    """The curves.png of a run, from the columns of its metrics.csv."""
-    from bncompare.figures import render, run_curves
-
-    title = f"{run.name}: {run.variant.label}, seed {run.seed}"
-    return render(run_curves(metrics, title), "png")
