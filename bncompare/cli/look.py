@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bncompare.cli.app import app
-from bncompare.cli.options import AsJson, Markdown, Paths, count, one_form, print_json, run_json
+from bncompare.cli.options import RUNS, AsJson, Markdown, Paths, count, one_form, print_json, run_json
 from bncompare.cli.streams import say
 from bncompare.errors import StorageError, UserError, printable
 
@@ -26,7 +26,8 @@ def plot(
             "-o",
             "--output",
             metavar="DIR",
-            help="folder for the figures [default: the experiment's own; this one if PATH is a run]",
+            help="folder for the figures [default: the experiment's own; the run's if PATH is one; this one if "
+            "PATHs are some]",
         ),
     ] = None,
     format: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="file format")] = "png",
@@ -44,12 +45,12 @@ def plot(
     for name in metric or []:
         if name not in available:
             raise UserError(f"--metric {name}: no run has it; valid: {', '.join(available)}")
-    chosen = bool({run.path for run in loaded} & set(paths))
+    chosen = {run.path for run in loaded} & set(paths)
     # Of chosen runs alone, not in place of the figures of the whole experiment.
-    elsewhere = output if output or not chosen else Path()
+    elsewhere = output if output or not chosen else Path() if len(paths) > 1 else None
     taken: set[Path] = set()
     for experiment in runs.experiments(loaded):
-        target = experiment.folder if elsewhere is None else elsewhere
+        target = elsewhere or (paths[0] if chosen else experiment.folder)
         try:
             target.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -220,6 +221,8 @@ def runs_at(paths: list[Path], *, with_diagnostics: bool = False) -> "list[Loade
     """The runs there, and a warning for what cannot be read."""
     from bncompare import runs
 
+    if RUNS in paths and not (RUNS.is_dir() and any(RUNS.iterdir())):
+        raise UserError(f"{RUNS}: nothing trained yet; `bncompare demo` trains a first experiment")
     loaded, warnings = runs.read_runs(paths)
     if with_diagnostics:
         warnings += [run.diagnostics_problem for run in loaded if run.diagnostics_problem]

@@ -13,9 +13,10 @@ from bncompare.config.layers import KERNEL_SIZE, POOL_SIZE, Layer, layers
 from bncompare.config.measured import measured, plan
 from bncompare.config.metrics import SPLITS, Metric
 from bncompare.config.model import LeNet
-from bncompare.config.problems import did_you_mean
+from bncompare.config.problems import keys_called
 from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
 from bncompare.config.status import Status
+from bncompare.config.suggestions import did_you_mean, suggestion
 from bncompare.config.training import EarlyStopping
 from bncompare.config.yaml import MAX_BYTES, dump_yaml, parse_alike_yaml, selector_text
 
@@ -47,6 +48,7 @@ __all__ = [
     "dump_yaml",
     "flatten",
     "is_label",
+    "keys_called",
     "layers",
     "load_experiment",
     "lookup",
@@ -56,5 +58,6 @@ __all__ = [
     "selector_text",
     "selects",
     "setting_label",
+    "suggestion",
     "without",
 ]
