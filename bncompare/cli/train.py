@@ -1,4 +1,4 @@
-"""train, demo, verify, reproduce."""
+"""train, demo, verify, papers."""
 
 import re
 import signal
@@ -11,7 +11,7 @@ import typer
 
 from bncompare.cli.answer import by_folder, print_answers, read_planned, tell_other_settings
 from bncompare.cli.app import app
-from bncompare.cli.configs import load_experiments, shipped_configs
+from bncompare.cli.configs import Configs, load_experiments, preset_called, shipped_configs
 from bncompare.cli.look import runs_at
 from bncompare.cli.options import (
     AsJson,
@@ -19,7 +19,7 @@ from bncompare.cli.options import (
     Jobs,
     Markdown,
     Overrides,
-    Paths,
+    RunPaths,
     RunsFolder,
     count,
     one_form,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bncompare.execution import Event, Planned
     from bncompare.runs import RunStore
 
-QUICK = ("tutorial-regression", "one-at-a-time")  # the published results that --quick reproduces
+QUICK = ("tutorial-regression", "one-at-a-time")  # the published results that --quick trains
 
 Seeds = Annotated[
     str | None, typer.Option(metavar="SEEDS", help="0-4, 0,3,7 or a number of seeds, instead of the config's")
@@ -72,7 +72,7 @@ Executor = Annotated[
 
 @app.command(short_help="Train the experiments of config files.")
 def train(
-    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG", help="YAML files, each an experiment")],
+    configs: Configs,
     overrides: Overrides = None,
     seeds: Seeds = None,
     jobs: Jobs = None,
@@ -178,7 +178,7 @@ def _train(
 
 @app.command(short_help="Retrain finished runs and compare the bytes.")
 def verify(
-    paths: Paths,
+    paths: RunPaths,
     sample: Annotated[
         int | None, typer.Option(metavar="K", min=1, help="K of the runs, drawn at random [default: all]")
     ] = None,
@@ -214,7 +214,7 @@ def verify(
 
 
 @app.command(short_help="Train the configs of published results; one table.")
-def reproduce(
+def papers(
     context: typer.Context,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME", help="configs of published results [default: all]")
@@ -255,11 +255,10 @@ def _papers(context: typer.Context, names: list[str] | None, quick: bool) -> lis
     """The configs of published results that are asked for."""
     if quick and names:
         raise UserError("--quick: chooses the configs itself; give it or their names")
-    papers = {name: path for name, path in shipped_configs(context).items() if path.parent.name == "papers"}
-    for name in names or []:
-        if name not in papers:
-            raise UserError(f"{name}: no such config of a published result; valid: {', '.join(papers)}")
-    return [papers[name] for name in names or (QUICK if quick else papers) if name in papers]
+    there = {name: path for name, path in shipped_configs(context).items() if path.parent.name == "papers"}
+    if names:
+        return list(dict.fromkeys(preset_called(name, there, "config of a published result") for name in names))
+    return [path for name, path in there.items() if not quick or name in QUICK]
 
 
 def _selection(select: str | None) -> slice:

@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from kit import CONFIGS, TINY, Ended, call, cells, spawn, strict
 from safetensors.numpy import save as save_tensors
 
@@ -108,12 +110,30 @@ def value(run: LoadedRun, evaluation: str, metric: str) -> float:
 # ---------------------------------------------------------------- help, version, usage
 
 
-def test_help_lists_every_command() -> None:
-    """`bncompare --help` names the commands with a sentence each, on stdout."""
+COMMANDS = typer.main.get_command(cli.app).commands
+
+
+def test_help_has_four_groups() -> None:
+    """`bncompare --help` names each command once, with a sentence, in one of four groups; then the exit codes."""
     ended = call("--help")
     assert (ended.code, ended.err) == (0, "")
-    listed = dict(re.findall(r"^  ([a-z]+) +([A-Z].+)$", ended.out.partition("Commands:")[2], re.MULTILINE))
-    assert set(OPTIONS) <= set(listed)
+    *sections, codes = re.findall(r"^[A-Z][a-z ]+:\n(?:  .*\n)+", ended.out.partition("--help ")[2], re.MULTILINE)
+    assert [section.partition(":")[0] for section in sections] == ["Train", "Look", "Learn", "Check"]
+    listed = [name for section in sections for name in re.findall(r"^  ([a-z]+) +[A-Z]", section, re.MULTILINE)]
+    assert sorted(listed) == sorted(COMMANDS)
+    assert re.findall(r"^  ([0-9][0-9, ]*?)  +\w", codes, re.MULTILINE) == ["0", "1", "2", "3", "130, 143"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_examples(name: str) -> None:
+    """The help of a command ends with two command lines, each of which is understood."""
+    ended = call(name, "--help")
+    lines = [line.strip() for line in ended.out.rpartition("  Examples:\n")[2].splitlines()]
+    assert len(lines) == 2
+    for line in lines:
+        program, command, *arguments = shlex.split(line.partition(" > ")[0])
+        assert program == "bncompare"
+        assert COMMANDS[command].make_context(command, arguments).params
 
 
 @pytest.mark.parametrize("command", OPTIONS)
@@ -550,7 +570,7 @@ def test_a_terminal_gets_bars(trained: tuple[Path, Ended], monkeypatch: pytest.M
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("command", [["schema"], ["norms", "--json"], ["init", "regression"]])
+@pytest.mark.parametrize("command", [["init", "--schema"], ["norms", "--json"], ["init", "regression"]])
 def test_stdout_that_is_full(command: list[str]) -> None:
     """A line, and exit code 1."""
     with open("/dev/full", "w") as full:
@@ -973,9 +993,9 @@ def presets() -> Path:
     return Path("presets")
 
 
-def test_reproduce(presets: Path) -> None:
+def test_papers(presets: Path) -> None:
     """The configs of published results are trained once; claimed, published and measured stand in one table."""
-    ended = call("reproduce", "--json", presets=presets)
+    ended = call("papers", "--json", presets=presets)
     assert ended.code == 0
     first, second = strict(ended.out)["claims"]
     assert (first["experiment"], first["n"], first["published"]) == ("paper", 3, "*.5* against .6")
@@ -983,7 +1003,7 @@ def test_reproduce(presets: Path) -> None:
     losses = [run.last("train/loss") for run in read_runs([Path("runs")])[0] if run.variant == "batch"]
     assert first["mean"] == pytest.approx(sum(loss for loss in losses if loss is not None) / 3)
 
-    again = call("reproduce", "paper", presets=presets)
+    again = call("papers", "paper", presets=presets)
     assert (again.code, again.err) == (0, "6 of 6 runs are finished already\n")
     header, one, two = cells(again.out)
     assert header == ["experiment", "claim", "published", "measured (95 % interval)", "verdict"]
@@ -991,7 +1011,7 @@ def test_reproduce(presets: Path) -> None:
     assert one[2:] == ["*.5* against .6", f"train/loss: {first['mean']:.3g} {interval}", "supported"]
     assert two[2].startswith("train/loss: difference ")
 
-    lines = call("reproduce", "--markdown", presets=presets).out.splitlines()
+    lines = call("papers", "--markdown", presets=presets).out.splitlines()
     assert lines[:2] == [
         "| experiment | claim | published | measured (95 % interval) | verdict |",
         "| --- | --- | --- | --- | --- |",
@@ -1000,33 +1020,33 @@ def test_reproduce(presets: Path) -> None:
     assert lines[3].startswith("|  | BatchNorm is far better |  | train/loss: difference ")
 
 
-def test_reproduce_quick(presets: Path) -> None:
+def test_papers_quick(presets: Path) -> None:
     """--quick is for the short ones alone, which are shipped."""
     quick = (presets / "papers/paper.yaml").rename(presets / f"papers/{cli.train.QUICK[0]}.yaml")
     (presets / "papers/long.yaml").write_text(PAPER.replace("name: paper", "name: long"))
-    claims = strict(call("reproduce", "--quick", "--json", presets=presets).out)["claims"]
+    claims = strict(call("papers", "--quick", "--json", presets=presets).out)["claims"]
     assert [claim["experiment"] for claim in claims] == ["paper", "paper"]
     assert os.listdir("runs") == ["paper"]
     message = "error: --quick: chooses the configs itself; give it or their names\n"
-    assert call("reproduce", "--quick", quick.stem) == Ended(2, "", message)
+    assert call("papers", "--quick", quick.stem) == Ended(2, "", message)
     assert {path.stem for path in (CONFIGS / "papers").glob("*.yaml")} >= set(cli.train.QUICK)
 
 
-def test_reproduce_counts_what_diverged(presets: Path) -> None:
+def test_papers_counts_what_diverged(presets: Path) -> None:
     """A variant some of whose runs have no value says so in the table."""
     wild = PAPER.replace("lr: 0.1", "lr: 1000000").replace("model.norm: [none, batch]", "model.norm: [batch, none]")
     bad = "variant: {model.norm: none}\n    at_least: 1"
     text = wild.replace("variant: {model.norm: batch}\n    at_most: 100", bad)
     (presets / "papers/paper.yaml").write_text(text)
-    (row, *_) = cells(call("reproduce", presets=presets).out)[1:]
+    (row, *_) = cells(call("papers", presets=presets).out)[1:]
     count = "none: 3 of 3 have no value (diverged), which counts for the claim"
     assert row[3:] == [f"no value; {count}", "inconclusive"]
 
 
-def test_reproduce_what_is_not_there(presets: Path) -> None:
+def test_papers_what_is_not_there(presets: Path) -> None:
     """Only configs of published results can be named; one form at a time."""
     for arguments, message in (
-        (["tiny"], "error: tiny: no such config of a published result; valid: paper\n"),
+        (["tiny"], "error: tiny: no such config of a published result; `bncompare init` lists those there are\n"),
         (["--markdown", "--json"], "error: --markdown and --json: one or the other\n"),
     ):
-        assert call("reproduce", *arguments, presets=presets) == Ended(2, "", message)
+        assert call("papers", *arguments, presets=presets) == Ended(2, "", message)

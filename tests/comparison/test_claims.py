@@ -338,7 +338,7 @@ def test_within_is_told_by_the_interval_that_decides() -> None:
 
 
 def measured(finding: Finding) -> str:
-    """As `reproduce` shows it."""
+    """As `papers` shows it."""
     return measured_cell(finding)
 
 
