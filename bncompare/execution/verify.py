@@ -15,7 +15,7 @@ from bncompare.execution.sweep import Event, run_experiment
 from bncompare.runs import MISSING, LoadedRun, RunStore, regular_file
 from bncompare.training import Datasets, resolve_device
 
-COMPARED = ("metrics.csv", "diagnostics.csv", "best.safetensors", "result.json")
+COMPARED = ("metrics.csv", "diagnostics.csv", "best.safetensors", "predictions.csv", "result.json")
 
 
 @dataclass(frozen=True)

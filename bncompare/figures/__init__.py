@@ -5,6 +5,6 @@ Begin with `catalogue.py`, which chooses the figures that fit an experiment; `st
 
 from bncompare.figures.catalogue import experiment_figures
 from bncompare.figures.curves import run_curves
-from bncompare.figures.style import render
+from bncompare.figures.style import add_head, render, styled
 
-__all__ = ["experiment_figures", "render", "run_curves"]
+__all__ = ["add_head", "experiment_figures", "render", "run_curves", "styled"]

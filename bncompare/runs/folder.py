@@ -56,11 +56,13 @@ class RunFolder:
         """What it holds; `extend` looks for a shorter run that is finished."""
         return examine(self.path, self.config, extend=extend)
 
-    def write_again(self, names: Iterable[str], draw: Callable[[dict[str, list[float]]], bytes]) -> None:
+    def write_again(
+        self, names: Iterable[str], draw: Callable[[dict[str, list[float]]], bytes], predict: Callable[[], bytes]
+    ) -> None:
         """Write files that a finished run lost, as they were: from its config and its last checkpoint.
 
-        `draw` makes curves.png of metrics.csv. Without the checkpoint nothing is known of times and machine. Raises
-        OSError, ValueError or StorageError.
+        `draw` makes curves.png of metrics.csv, `predict` predictions.csv. Without the checkpoint nothing is known of
+        times and machine. Raises what `predict` does, OSError, ValueError or StorageError.
         """
         checkpoint = None
         with contextlib.suppress(OSError, Damaged, UserError):
@@ -73,6 +75,8 @@ class RunFolder:
         files = {name: contents[name].encode() for name in names if name in contents}
         if "curves.png" in names:
             files["curves.png"] = draw(read_metrics(self.path))
+        if "predictions.csv" in names:
+            files["predictions.csv"] = predict()
         self._write(files)
 
     def lock(self) -> bool:
@@ -178,11 +182,19 @@ class RunFolder:
                 (self.path / name).unlink(missing_ok=True)
         self.tables = Tables(self.config.metrics_header)
 
-    def finish(self, result: dict[str, Any], weights: bytes | None, curves_png: bytes, snapshot: bytes) -> None:
+    def finish(
+        self,
+        result: dict[str, Any],
+        weights: bytes | None,
+        curves_png: bytes,
+        snapshot: bytes,
+        predictions: bytes | None = None,
+    ) -> None:
         """Write everything that is left, result.json last."""
         files = {**self.tables.files(), "curves.png": curves_png}
-        if weights is not None:
-            files["best.safetensors"] = weights
+        for name, content in {"best.safetensors": weights, "predictions.csv": predictions}.items():
+            if content is not None:
+                files[name] = content
         files["checkpoint.pt"] = self._checkpoint(snapshot, is_final=True)
         self._keep_checkpoint_before()
         self._write(files)

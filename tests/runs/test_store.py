@@ -356,8 +356,8 @@ def test_order_of_files_in_a_real_run(
     assert len([event for event in events if event.record]) == 2
     assert (names[0], names.index("result.json")) == ("config.yaml", len(names) - 1)
     (folder,) = (tmp_path / "tiny").iterdir()
-    left = set(names) - {"checkpoint-before.pt"}
-    assert left == set(os.listdir(folder)) == set(FILES) - {"diagnostics.csv", "checkpoint-before.pt"}
+    left, of_others = set(names) - {"checkpoint-before.pt"}, {"diagnostics.csv", "predictions.csv"}
+    assert left == set(os.listdir(folder)) == set(FILES) - of_others - {"checkpoint-before.pt"}
 
 
 def test_a_folder_is_read_as_it_was_written(tmp_path: Path, configs: list[RunConfig]) -> None:
