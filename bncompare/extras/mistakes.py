@@ -143,6 +143,8 @@ def find_mistakes(experiment: ExperimentRuns, versus: str | None) -> tuple[Mista
     `versus` names both, with a comma between, or one beside the baseline; by default they are the baseline and the
     best by validation. Raises UserError if there are no such variants, or no seed for which both have predictions.
     """
+    if not any("train/accuracy" in run.metrics for run in experiment.runs):
+        raise UserError(f"{experiment.place}: is regression, where an answer is not right or wrong")
     a, b = choose_pair(experiment.runs, versus)
     warnings: list[str] = []
     found: dict[str, dict[int, Predictions]] = {a: {}, b: {}}
@@ -160,7 +162,7 @@ def find_mistakes(experiment: ExperimentRuns, versus: str | None) -> tuple[Mista
             warnings.append(f"{experiment.place}: seed {seed}: left out: tested on other images")
     pairs = {s: (found[a][s], found[b][s]) for s in shared if first == found[a][s].classes == found[b][s].classes}
     if not pairs:
-        raise UserError(f"{experiment.place}: {a} and {b} have predictions of the test set with no seed in common")
+        raise UserError(f"{experiment.place}: {a} and {b} have predictions for no seed in common", *warnings)
     return _compared(experiment, a, b, pairs), warnings
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from bncompare.extras.mistakes import Disputed, Mistakes
 from bncompare.figures import add_head, styled
@@ -46,7 +47,7 @@ def draw_mistakes(mistakes: Mistakes, images: np.ndarray | None, why_none: str) 
     sides = ((short_names(mistakes)[1], mistakes.only_b), (short_names(mistakes)[0], mistakes.only_a))
     rows = [min(ROWS, -(-len(disputed) // COLUMNS)) if images is not None else 0 for _, disputed in sides]
     heights = [0.55 + 1.45 * number for number in rows] + [4.6]
-    figure = Figure(figsize=(9.4, 0.6 + sum(heights)), layout="constrained")
+    figure = Figure(figsize=(9.4, 0.6 + sum(heights)), layout=ConstrainedLayoutEngine(h_pad=0.07))
     blocks: Any = figure.subfigures(3, 1, height_ratios=heights)
     named = f"{mistakes.a} and {mistakes.b}"
     if short_names(mistakes)[0] == "A":
@@ -54,13 +55,13 @@ def draw_mistakes(mistakes: Mistakes, images: np.ndarray | None, why_none: str) 
     add_head(
         figure,
         f"{mistakes.experiment.title}: what {named} get wrong",
-        "best weights, test set. Above an image its class, below what each says"
+        "Best weights, test set. Above an image its class, below what each says"
         f"{' with most of those seeds' if len(mistakes.seeds) > 1 else ''}.",
     )
     for block, (name, disputed), num_rows in zip(blocks[:2], sides, rows, strict=True):
         title = heading(mistakes, name, disputed)
         more = shown(mistakes, disputed, COLUMNS * ROWS)
-        block.suptitle(f"{title}. {more}".rstrip(), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        block.suptitle(f"{title}. {more}" if more else title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         if images is not None and num_rows:
             _draw_images(block.subplots(num_rows, COLUMNS), mistakes, disputed, images)
         elif images is None and disputed:
