@@ -19,6 +19,7 @@ from bncompare.report import Table
 from bncompare.runs import ExperimentRuns, LoadedRun, Predictions, baseline, read_predictions
 
 ALPHA = 0.05
+MAX_NAME = 14  # characters of a variant that fit below an image
 FEW_SEEDS = 5  # with fewer a verdict is preliminary
 CLOTHES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
@@ -88,6 +89,16 @@ class Mistakes:
     def run(self) -> LoadedRun:
         """One of the runs."""
         return self.experiment.runs[0]
+
+    @property
+    def short_names(self) -> tuple[str, str]:
+        """The variants as they stand below an image and above a column: A and B where the names are long."""
+        return ("A", "B") if max(len(self.a), len(self.b)) > MAX_NAME else (self.a, self.b)
+
+    @property
+    def key(self) -> str:
+        """What A and B are, where they stand for long names; else nothing."""
+        return "" if self.short_names == (self.a, self.b) else f"A is {self.a}, B is {self.b}."
 
     @property
     def statements(self) -> list[str]:
@@ -255,20 +266,14 @@ def _score(runs: Sequence[LoadedRun], variant: str) -> float:
 
 def mistakes_table(mistakes: Mistakes) -> Table:
     """A row for each seed."""
-    columns = [
-        "seed",
-        "both right",
-        f"only {mistakes.a} right",
-        f"only {mistakes.b} right",
-        "both wrong",
-        "McNemar's p",
-    ]
+    a, b = mistakes.short_names
+    columns = ["seed", "both right", f"only {a} right", f"only {b} right", "both wrong", "McNemar's p"]
     rows = []
     for seed in mistakes.seeds:
         counts = [seed.seed, seed.both_right, len(seed.only_a), len(seed.only_b), seed.both_wrong]
         rows.append([*map(str, counts), f"{seed.p:.2g}"])
     title = f"{mistakes.experiment.title}: images of the test set"
-    return Table.of(columns, rows, frozenset(columns), title)
+    return Table(columns, [("", rows)], frozenset(columns), title, [mistakes.key] if mistakes.key else [])
 
 
 def mistakes_document(mistakes: Mistakes) -> dict[str, Any]:

@@ -12,14 +12,7 @@ from bncompare.extras.mistakes import Disputed, Mistakes
 from bncompare.figures import add_head, styled
 
 COLUMNS, ROWS = 8, 2  # of images in a block
-MAX_NAME = 14  # characters of a variant that fit below an image
 GREY = "#666666"
-
-
-def short_names(mistakes: Mistakes) -> tuple[str, str]:
-    """The variants as they stand below an image: A and B where the names are long."""
-    long = max(len(mistakes.a), len(mistakes.b)) > MAX_NAME
-    return ("A", "B") if long else (mistakes.a, mistakes.b)
 
 
 def heading(mistakes: Mistakes, name: str, disputed: Sequence[Disputed]) -> str:
@@ -44,19 +37,17 @@ def shown(mistakes: Mistakes, disputed: Sequence[Disputed], number: int) -> str:
 @styled
 def draw_mistakes(mistakes: Mistakes, images: np.ndarray | None, why_none: str) -> Figure:
     """Two blocks of images, (N, height, width) of the test set or `why_none`, above two confusion matrices."""
-    sides = ((short_names(mistakes)[1], mistakes.only_b), (short_names(mistakes)[0], mistakes.only_a))
+    a, b = mistakes.short_names
+    sides = ((b, mistakes.only_b), (a, mistakes.only_a))
     rows = [min(ROWS, -(-len(disputed) // COLUMNS)) if images is not None else 0 for _, disputed in sides]
     heights = [0.55 + 1.45 * number for number in rows] + [4.6]
     figure = Figure(figsize=(9.4, 0.6 + sum(heights)), layout=ConstrainedLayoutEngine(h_pad=0.07))
     blocks: Any = figure.subfigures(3, 1, height_ratios=heights)
-    named = f"{mistakes.a} and {mistakes.b}"
-    if short_names(mistakes)[0] == "A":
-        named = f"A ({mistakes.a}) and B ({mistakes.b})"
     add_head(
         figure,
-        f"{mistakes.experiment.title}: what {named} get wrong",
-        "Best weights, test set. Above an image its class, below what each says"
-        f"{' with most of those seeds' if len(mistakes.seeds) > 1 else ''}.",
+        f"{mistakes.experiment.title}: what {a} and {b} get wrong",
+        f"{mistakes.key} Best weights, test set. Above an image its class, below what each says"
+        f"{' with most of those seeds' if len(mistakes.seeds) > 1 else ''}.".lstrip(),
     )
     for block, (name, disputed), num_rows in zip(blocks[:2], sides, rows, strict=True):
         title = heading(mistakes, name, disputed)
@@ -68,13 +59,13 @@ def draw_mistakes(mistakes: Mistakes, images: np.ndarray | None, why_none: str) 
             block.text(0.01, 0.4, why_none, fontsize=8, color=GREY, va="top")
     axes = blocks[2].subplots(1, 2)
     worst = largest_mistake(mistakes)
-    for ax, name, counts in zip(axes, (mistakes.a, mistakes.b), mistakes.confusion, strict=True):
+    for ax, name, counts in zip(axes, (a, b), mistakes.confusion, strict=True):
         _draw_confusion(ax, name, counts, mistakes.class_names, worst)
     return figure
 
 
 def _draw_images(grid: np.ndarray, mistakes: Mistakes, disputed: Sequence[Disputed], images: np.ndarray) -> None:
-    a, b = short_names(mistakes)
+    a, b = mistakes.short_names
     names = mistakes.class_names
     for axes in grid.flat:
         axes.axis("off")

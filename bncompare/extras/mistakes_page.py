@@ -13,7 +13,7 @@ import bncompare
 from bncompare.config import load_experiment
 from bncompare.errors import UserError, printable
 from bncompare.extras.mistakes import Disputed, Mistakes, mistakes_table
-from bncompare.extras.mistakes_figure import heading, largest_mistake, percent_text, percents, short_names, shown
+from bncompare.extras.mistakes_figure import heading, largest_mistake, percent_text, percents, shown
 
 MAX_IMAGES = 40  # in a block of the page
 
@@ -42,10 +42,10 @@ def mistakes_html(found: Sequence[tuple[Mistakes, np.ndarray | None, str]]) -> s
 
 
 def _part(mistakes: Mistakes, images: np.ndarray | None, why: str) -> dict[str, Any]:
-    a, b = map(printable, (mistakes.a, mistakes.b))
+    a, b = map(printable, mistakes.short_names)
     blocks, matrices = [], zip((a, b), mistakes.confusion, strict=True)
-    for name, disputed in ((mistakes.b, mistakes.only_b), (mistakes.a, mistakes.only_a)):
-        head, more = printable(heading(mistakes, name, disputed)), shown(mistakes, disputed, MAX_IMAGES)
+    for name, disputed in ((b, mistakes.only_b), (a, mistakes.only_a)):
+        head, more = heading(mistakes, name, disputed), shown(mistakes, disputed, MAX_IMAGES)
         blocks.append((head, more, _thumbnails(mistakes, disputed, images)))
     return {
         "title": printable(mistakes.experiment.title),
@@ -55,7 +55,7 @@ def _part(mistakes: Mistakes, images: np.ndarray | None, why: str) -> dict[str, 
         "table": mistakes_table(mistakes),
         "why": why,
         "blocks": blocks,
-        "short": [*map(printable, short_names(mistakes))],
+        "key": printable(mistakes.key),
         "classes": mistakes.class_names,
         "matrices": [_matrix(name, counts, largest_mistake(mistakes)) for name, counts in matrices],
     }
