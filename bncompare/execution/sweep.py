@@ -5,11 +5,12 @@ from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bncompare.errors import StorageError
-from bncompare.execution.keep import keep
+from bncompare.errors import StorageError, UserError
+from bncompare.execution.keep import keep, predict_again
 from bncompare.execution.messages import (
     Attempt,
     Evaluated,
@@ -82,7 +83,7 @@ def run_experiment(
 
         runs = [item.run for item in todo]
         places = choose_places(runs, data_dir=data_dir, num_processes=num_processes, cluster=cluster, waiting=waiting)
-    yield from _mend(item for item in planned if item.state == "finished")
+    yield from _mend((item for item in planned if item.state == "finished"), data_dir)
     for folder in dict.fromkeys(item.folder.path.parent for item in todo):
         make_folder(folder)
     with ExitStack() as at_the_end:
@@ -93,19 +94,19 @@ def run_experiment(
         yield from Sweep(todo, places, allow_inexact, keep_checkpoints).train()
 
 
-def _mend(finished: Iterable[Planned]) -> Iterator[Event]:
+def _mend(finished: Iterable[Planned], data_dir: Path | None) -> Iterator[Event]:
     """See that finished runs have all their files, and no lock of a process that was killed."""
     for item in finished:
         if item.is_done:
             item.folder.remove_stale_lock()
         else:
             try:
-                yield Event(item, _write_again(item))
-            except (OSError, ValueError, StorageError) as error:
+                yield Event(item, _write_again(item, data_dir))
+            except (OSError, ValueError, UserError) as error:
                 yield Event(item, Failure(str(error), ""))
 
 
-def _write_again(item: Planned) -> Failure | Literal["finished elsewhere", "written again"]:
+def _write_again(item: Planned, data_dir: Path | None) -> Failure | Literal["finished elsewhere", "written again"]:
     folder = item.folder
     if not folder.lock():
         return "finished elsewhere"  # and being mended there
@@ -113,7 +114,7 @@ def _write_again(item: Planned) -> Failure | Literal["finished elsewhere", "writ
         found = folder.examine()
         if found.state != "finished":
             return Failure("; ".join(found.problems), "")
-        folder.write_again(found.lost)
+        folder.write_again(found.lost, partial(predict_again, item, data_dir))
     finally:
         folder.unlock()
     return "written again"

@@ -9,7 +9,7 @@ when it is there. Who writes a run holds its lock, which the kernel takes back w
 import contextlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,10 +56,11 @@ class RunFolder:
         """What it holds; `extend` looks for a shorter run that is finished."""
         return examine(self.path, self.config, extend=extend)
 
-    def write_again(self, names: Iterable[str]) -> None:
+    def write_again(self, names: Iterable[str], predict: Callable[[], bytes]) -> None:
         """Write files that a finished run lost: from its config, and its checkpoint if that was kept.
 
-        Without one nothing is known of times and machine. Raises StorageError.
+        `predict` makes predictions.csv. Without a checkpoint nothing is known of times and machine. Raises what
+        `predict` does, OSError, ValueError or StorageError.
         """
         checkpoint = None
         with contextlib.suppress(OSError, Damaged, UserError):
@@ -69,7 +70,10 @@ class RunFolder:
             "environment.json": to_json(checkpoint.made_on if checkpoint else {}),
             "timing.csv": (checkpoint.tables if checkpoint else self.tables).text("timing"),
         }
-        self._write({name: contents[name].encode() for name in names})
+        files = {name: contents[name].encode() for name in names if name in contents}
+        if "predictions.csv" in names:
+            files["predictions.csv"] = predict()
+        self._write(files)
 
     def lock(self) -> bool:
         """Become the run's only writer until `unlock`; False if another process is."""
@@ -174,11 +178,18 @@ class RunFolder:
                 (self.path / name).unlink(missing_ok=True)
         self.tables = Tables(self.config.metrics_header)
 
-    def finish(self, result: dict[str, Any], weights: bytes | None, snapshot: bytes | None) -> None:
+    def finish(
+        self,
+        result: dict[str, Any],
+        weights: bytes | None,
+        snapshot: bytes | None,
+        predictions: bytes | None = None,
+    ) -> None:
         """Write everything that is left, result.json last; a checkpoint stays only if a snapshot is to be kept."""
         files = self.tables.files()
-        if weights is not None:
-            files["best.safetensors"] = weights
+        for name, content in {"best.safetensors": weights, "predictions.csv": predictions}.items():
+            if content is not None:
+                files[name] = content
         if snapshot is not None:
             files["checkpoint.pt"] = self._checkpoint(snapshot, is_final=True)
             self._keep_checkpoint_before()

@@ -184,7 +184,7 @@ def test_a_finished_run_that_lost_a_file(whole: Path, tmp_path: Path, name: str)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff"])
-@pytest.mark.parametrize("name", REPLACEABLE)
+@pytest.mark.parametrize("name", sorted({*REPLACEABLE} - {"predictions.csv"}))  # there are no classes here
 def test_a_finished_run_that_lost_what_is_written_again(
     whole: Path, tmp_path: Path, name: str, content: bytes | None
 ) -> None:

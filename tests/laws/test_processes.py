@@ -40,7 +40,7 @@ def test_the_bytes_are_the_same(tmp_path: Path) -> None:
     settings = ["compare.model.norm=[none, noisy_batch]", "training.epochs=2", "data.train_size=128"]
     run_all(tmp_path / "one", 1, *settings)
     run_all(tmp_path / "two", 2, *settings)
-    assert len(content(tmp_path / "one")) == 4 * 4
+    assert len(content(tmp_path / "one")) == 4 * 5
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 

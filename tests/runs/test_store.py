@@ -356,7 +356,8 @@ def test_order_of_files_in_a_real_run(
     assert len([event for event in events if event.record]) == 2
     assert (names[0], names.index("result.json")) == ("config.yaml", len(names) - 1)
     (folder,) = (tmp_path / "tiny").iterdir()
-    assert set(names) == set(os.listdir(folder)) == set(FILES) - {"diagnostics.csv", *CHECKPOINTS}
+    left_out = {"diagnostics.csv", "predictions.csv", *CHECKPOINTS}
+    assert set(names) == set(os.listdir(folder)) == set(FILES) - left_out
 
 
 def test_a_folder_is_read_as_it_was_written(tmp_path: Path, configs: list[RunConfig]) -> None:
