@@ -354,7 +354,7 @@ def test_real_differences_are_found() -> None:
 
 
 def names(runs: list[LoadedRun], **options: Any) -> list[str]:
-    return [measure.words for measure in compare(runs, **options).measures]
+    return [measure.title for measure in compare(runs, **options).measures]
 
 
 def test_default_metrics() -> None:

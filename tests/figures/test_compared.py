@@ -145,7 +145,7 @@ def test_heat_map_has_the_means_in_its_cells() -> None:
     assert found == {(0, 1): "1.5", (0, 0): "3", (1, 1): "0.25\n✕ 2/3", (1, 0): "✕ 3/3"}
     assert (names(axes, "x"), names(axes)) == (["0.01", "0.1"], ["none", "batch"])
     assert note(figure) == (
-        "val/loss at the best evaluation: mean over seeds; ✕: diverged, not in the mean; "
+        "validation loss at the best epoch: mean over seeds; ✕: diverged, not in the mean; "
         "framed: chosen on the validation set; brighter is better"
     )
     assert bar.get_ylabel() == "validation loss\n(mean squared error)"

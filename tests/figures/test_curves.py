@@ -117,7 +117,7 @@ def test_a_value_that_is_not_finite(bad: float) -> None:
 
 def test_the_note_says_what_the_band_is() -> None:
     """With several seeds n and the kind of interval; with one no interval, and none is claimed."""
-    assert note(figure_of(seeds([2.0, 1.0], [1.0, 0.5]))) == "2 seeds: mean, 95 % t-interval, single seeds thin"
+    assert note(figure_of(seeds([2.0, 1.0], [1.0, 0.5]))) == "2 seeds: mean, 95 % CI, single seeds thin"
     figure = figure_of(seeds([2.0, 1.0]))
     assert (note(figure), bands(figure.axes[0])) == ("1 seed", [])
 

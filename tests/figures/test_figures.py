@@ -140,7 +140,7 @@ def test_differences() -> None:
     assert [x for x, _ in data(axes, "seeds")[0]] == pytest.approx([-0.5, -0.59, -0.68, -0.77])
     assert names(axes) == ["batch − none"]
     verdict = "batch is better than none by 0.64"
-    assert figure.caption == f"Differences in val/loss at the best evaluation, a dot a seed: {verdict}."
+    assert figure.caption == f"Differences in validation loss at the best epoch, a dot a seed: {verdict}."
 
 
 def test_sensitivity_and_heat_map() -> None:

@@ -676,7 +676,7 @@ def test_options(tmp_path: Path) -> None:
         ).out
     )
     comparison = document["experiments"][0]["comparison"]
-    assert [measure["name"] for measure in comparison["measures"]] == ["test/loss at the last evaluation"]
+    assert [measure["name"] for measure in comparison["measures"]] == ["test/loss at last"]
     assert [(pair["a"], pair["b"]) for pair in comparison["measures"][0]["pairs"]] == [("none", "batch")]
     assert (comparison["convergence"]["threshold"], comparison["convergence"]["threshold_is_given"]) == (1.0, True)
 
