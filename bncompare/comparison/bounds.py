@@ -66,7 +66,9 @@ class Bound:
             needed = seeds_needed_within(mean, sd, self.value)
         else:
             needed = seeds_needed(abs(mean) - self.value, sd, alpha=0.10)
-        return _would_decide(needed and max(needed, summary.n + 1), f"the spread stays ({self.shown(float(f'{sd:.2g}'))})")
+        return _would_decide(
+            needed and max(needed, summary.n + 1), f"the spread stays ({self.shown(float(f'{sd:.2g}'))})"
+        )
 
     def seeds_for_share(self, share: float, n: int, confidence: float) -> str:
         """How many, more than n, would decide it by the exact interval of a share."""

@@ -150,7 +150,7 @@ def _told_apart(runs: Sequence[LoadedRun], compared: Collection[str]) -> list[Lo
             own = [f"{label} ({' '.join(starmap(setting_label, those.items()))})" for those in more]
             words = [", ".join(starmap(setting_words, those.items())) for those in more]
             if len(set(called)) < len(called):
-                called = [f"{name} ({those})" for name, those in zip(called, words, strict=True)]
+                called = [f"{name} ({those})" if those else name for name, those in zip(called, words, strict=True)]
         labels |= {(label, digest): its for digest, its in zip(several, own, strict=True)}
         names |= dict(zip(own, called, strict=True))
     names = _unique(names)

@@ -470,9 +470,7 @@ def test_check(
     got, out = call()
     lines = out.splitlines()
     assert (got, lines[:2]) == (code, ["runs/x:", f"  {verdict.upper()}: batch is lower"])
-    assert lines[2].startswith(
-        "    training loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382"
-    )
+    assert lines[2].startswith("    training loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382")
     assert call("--strict")[0] == strict_code
     got, out = call("--json")
     ((finding,),) = json.loads(out).values()

@@ -118,7 +118,10 @@ def test_names_and_directions() -> None:
             *(True, "better"),
         ),
         (
-            *("sd of val/accuracy over the last 5 evaluations", "sd of validation accuracy over the last 5 evaluations"),
+            *(
+                "sd of val/accuracy over the last 5 evaluations",
+                "sd of validation accuracy over the last 5 evaluations",
+            ),
             *(False, "steadier"),
         ),
     ]

@@ -36,7 +36,7 @@ def test_differences_per_seed() -> None:
     ends = [x for x, _ in data(axes, "interval")[0]]
     assert ends == pytest.approx([2 - HALF_WIDTH, 2 + HALF_WIDTH], rel=1e-6)
     assert names(axes) == ["b − a", "c − a"]
-    assert texts(axes) == ["0", "3", "7", "0", "3", "mean +2\nn = 3", "mean −2\nn = 2"]
+    assert texts(axes) == ["0", "3", "7", "0", "3", "mean +2.0\nn = 3", "mean −2\nn = 2"]
     assert [(0, 0), (0, 1)] in map(points, axes.lines), "zero, from the bottom to the top"
 
 
@@ -44,7 +44,7 @@ def test_differences_per_seed() -> None:
     ("metric", "label", "mean"),
     [
         ("val/loss", "validation loss (mean squared error); negative: the first is better", "+0.015"),
-        ("val/accuracy", "validation accuracy (percentage points); positive: the first is better", "+1.50"),
+        ("val/accuracy", "validation accuracy (percentage points); positive: the first is better", "+1.5"),
     ],
 )
 def test_direction_and_unit_of_differences(metric: str, label: str, mean: str) -> None:
@@ -77,15 +77,15 @@ def sensitivity(of: Mapping[str, Mapping[float | str, Sequence[float | None]]]) 
 
 
 def test_sensitivity_shows_mean_interval_and_seeds() -> None:
-    """At each value of the hyperparameter: a dot a seed, their mean on a line, the 95 % t-interval."""
+    """At each value of the hyperparameter: a dot a seed, their mean on a line, the 95 % CI."""
     axes = sensitivity({"batch": {0.1: [1.0, 2.0, 3.0], 0.2: [4.0], 0.3: [5.0, 5.0]}})
     assert data(axes, "mean") == [[(0.1, 2), (0.2, 4), (0.3, 5)]]
     assert data(axes, "seeds") == [[(0.1, 1), (0.1, 2), (0.1, 3), (0.2, 4), (0.3, 5), (0.3, 5)]]
     first, second = data(axes, "interval")
-    assert first == [(0.1, pytest.approx(2 - HALF_WIDTH)), (0.1, pytest.approx(2 + HALF_WIDTH))]
+    assert first == [(0.1, 0), (0.1, pytest.approx(2 + HALF_WIDTH))]
     assert [y for _, y in second] == [5, 5]
     low, high = axes.get_ylim()
-    assert low < 2 - HALF_WIDTH < 5 < high
+    assert low < 0 < 5 < high  # no loss is negative
     assert axes.get_xlabel() == "learning rate"
 
 
@@ -117,8 +117,8 @@ def test_sensitivity_counts_the_diverged() -> None:
     assert (mean, hollow.get_markerfacecolor(), points(solid)) == (2, "white", [])
     counts = {text.get_text(): text.xy[0] for text in axes.texts if text.get_gid() == "diverged"}  # type: ignore[attr-defined]
     assert counts == {"✕ 1/2": at, "✕ 2/2": pytest.approx(at + 1)}
-    assert "none diverged:" in texts(axes)
-    assert legend(axes) == ["none", "batch", "mean of the others"]
+    assert "no norm diverged:" in texts(axes)
+    assert legend(axes) == ["no norm", "BatchNorm", "mean of the others"]
 
 
 def test_variants_of_a_sweep_do_not_cover_each_other() -> None:
@@ -143,7 +143,7 @@ def test_heat_map_has_the_means_in_its_cells() -> None:
     assert np.array_equal(cells, [[3.0, 1.5], [np.nan, 0.25]], equal_nan=True)
     found = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
     assert found == {(0, 1): "1.5", (0, 0): "3", (1, 1): "0.25\n✕ 2/3", (1, 0): "✕ 3/3"}
-    assert (names(axes, "x"), names(axes)) == (["0.01", "0.1"], ["none", "batch"])
+    assert (names(axes, "x"), names(axes)) == (["0.01", "0.1"], ["no norm", "BatchNorm"])
     assert note(figure) == (
         "validation loss at the best epoch: mean over seeds; ✕: diverged, not in the mean; "
         "framed: chosen on the validation set; brighter is better"
@@ -206,7 +206,7 @@ def test_times_to_a_threshold() -> None:
     assert [[x for x, _ in dots] for dots in data(seconds, "reached")] == [[0.5, 1, 1.5], [0.5, 1]]
     assert [[x for x, _ in bar] for bar in data(epochs, "median")] == [[2, 2], [1.5, 1.5]]
     assert (epochs.get_xlabel(), seconds.get_xlabel()) == ("epochs", "seconds")
-    assert (names(epochs), names(seconds)) == (["none", "batch"], ["", ""])
+    assert (names(epochs), names(seconds)) == (["no norm", "BatchNorm"], ["", ""])
     assert (texts(epochs), texts(seconds), legend(epochs)) == ([], ["n = 3", "n = 2"], ["median"])
 
 
