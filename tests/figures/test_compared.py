@@ -39,7 +39,7 @@ def test_differences_per_seed() -> None:
     ends = [x for x, _ in data(axes, "interval")[0]]
     assert ends == pytest.approx([2 - HALF_WIDTH, 2 + HALF_WIDTH], rel=1e-6)
     assert names(axes) == ["b − a", "c − a"]
-    assert texts(axes) == ["0", "3", "7", "0", "3", "mean +2\nn = 3", "mean −2\nn = 2"]
+    assert texts(axes) == ["0", "3", "7", "0", "3", "mean +2.0\nn = 3", "mean −2\nn = 2"]
     assert [(0, 0), (0, 1)] in map(points, axes.lines), "zero, from the bottom to the top"
 
 
@@ -47,7 +47,7 @@ def test_differences_per_seed() -> None:
     ("metric", "label", "mean"),
     [
         ("val/loss", "validation loss (mean squared error); negative: the first is better", "+0.015"),
-        ("val/accuracy", "validation accuracy (percentage points); positive: the first is better", "+1.50"),
+        ("val/accuracy", "validation accuracy (percentage points); positive: the first is better", "+1.5"),
     ],
 )
 def test_direction_and_unit_of_differences(metric: str, label: str, mean: str) -> None:
@@ -169,9 +169,9 @@ def test_heat_map_has_the_means_in_its_cells() -> None:
     assert np.array_equal(cells, [[3.0, 1.5], [np.nan, 0.25]], equal_nan=True)
     found = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
     assert found == {(0, 1): "1.5", (0, 0): "3", (1, 1): "0.25\n✕ 2/3", (1, 0): "✕ 3/3"}
-    assert (names(axes, "x"), names(axes)) == (["0.01", "0.1"], ["none", "batch"])
+    assert (names(axes, "x"), names(axes)) == (["0.01", "0.1"], ["no norm", "BatchNorm"])
     assert note(figure) == (
-        "val/loss at the best evaluation: mean over seeds; ✕: diverged, not in the mean; "
+        "validation loss at the best epoch: mean over seeds; ✕: diverged, not in the mean; "
         "framed: chosen on the validation set; brighter is better"
     )
     assert bar.get_ylabel() == "validation loss\n(mean squared error)"
@@ -232,7 +232,7 @@ def test_times_to_a_threshold() -> None:
     assert [[x for x, _ in dots] for dots in data(seconds, "reached")] == [[0.5, 1, 1.5], [0.5, 1]]
     assert [[x for x, _ in bar] for bar in data(epochs, "median")] == [[2, 2], [1.5, 1.5]]
     assert (epochs.get_xlabel(), seconds.get_xlabel()) == ("epochs", "seconds")
-    assert (names(epochs), names(seconds)) == (["none", "batch"], ["", ""])
+    assert (names(epochs), names(seconds)) == (["no norm", "BatchNorm"], ["", ""])
     assert (texts(epochs), texts(seconds), legend(epochs)) == ([], ["n = 3", "n = 2"], ["median"])
 
 
