@@ -58,4 +58,4 @@ def experiment_figures(
         if convergence is not None and times_differ(convergence):
             yield times_to_threshold(convergence, runs, x=x, title=title)
     if metrics is None:
-        yield from diagnostic_figures(runs, title=title)
+        yield from diagnostic_figures(runs, title=title, sensitivity=sensitivity)

@@ -152,8 +152,9 @@ def test_facets_of_a_second_hyperparameter() -> None:
 def test_more_norms_than_fit_a_sweep() -> None:
     """Of seventeen the baseline and the seven best."""
     of = {norm: {rate: [float(i), i + rate] for rate in (0.1, 0.2)} for i, norm in enumerate(NORMS)}
-    axes = swept(of)["sensitivity"].axes[0]
-    assert legend(axes)[:-1] == [*NORMS][:8]
+    figure = swept(of)["sensitivity"]
+    assert legend(figure.axes[0])[:-1] == [*NORMS][:8]
+    assert note(figure).endswith("; the 8 best of 17 norms, the baseline among them")
 
 
 # ---------------------------------------------------------------- heat map
