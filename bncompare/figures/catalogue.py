@@ -51,7 +51,7 @@ def experiment_figures(
     if compared != [] and comparison and len({run.variant for run in runs}) >= 2:
         for measure in comparison.measures:
             if any(len(pair.differences) >= 2 for pair in measure.pairs):
-                yield paired_differences(measure, title=title)
+                yield paired_differences(measure, runs, title=title)
         table, convergence = sensitivity, comparison.convergence
         if table is not None and (compared is None or table.metric.name in compared):
             yield from sweep_figures(table, runs, title=title)

@@ -129,7 +129,7 @@ def test_differences() -> None:
     figure = drawn(two_variants())[DIFFERENCES]
     (axes,) = figure.figure.axes
     assert [x for x, _ in data(axes, "seeds")[0]] == pytest.approx([-0.5, -0.59, -0.68, -0.77])
-    assert names(axes) == ["batch − none"]
+    assert names(axes) == ["batch"]
     verdict = "batch is better than none by 0.64"
     assert figure.caption == f"Differences in val/loss at the best evaluation, a dot a seed: {verdict}."
 
