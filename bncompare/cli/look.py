@@ -9,12 +9,37 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bncompare.cli.app import app
-from bncompare.cli.options import AsJson, Markdown, Paths, count, one_form, print_json, run_json
+from bncompare.cli.options import AsJson, Everything, Markdown, Paths, count, one_form, print_json, run_json
 from bncompare.cli.streams import say
 from bncompare.errors import StorageError, UserError, printable
 
 if TYPE_CHECKING:
     from bncompare.runs import LoadedRun
+
+
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        metavar="VALUE",
+        help="for the time to reach it [default: half-way from the best variant's first evaluation to its best]",
+    ),
+]
+Within = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="compare the norms at each value of this hyperparameter of a grid, such as training.batch_size, the "
+        "others chosen for it",
+    ),
+]
+Against = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="OTHER",
+        help="another folder with runs of the same experiment, as of another machine or version: each variant "
+        "against itself there, seed by seed",
+    ),
+]
 
 
 @app.command(short_help="Draw the figures that fit the runs.")
@@ -35,6 +60,7 @@ def plot(
         typer.Option(metavar="NAME", help="only figures of this column of metrics.csv, such as val/loss; repeatable"),
     ] = None,
     x: Annotated[Literal["epoch", "step"], typer.Option(help="the horizontal axis")] = "epoch",
+    everything: Everything = False,
 ) -> None:
     """Draw what the runs contain: curves, differences seed by seed, hyperparameter sweeps, times to a threshold."""
     from bncompare import figures, runs
@@ -48,20 +74,30 @@ def plot(
     # Of chosen runs alone, not in place of the figures of the whole experiment.
     elsewhere = output if output or not chosen else Path()
     taken: set[Path] = set()
-    for experiment in runs.experiments(loaded):
+    groups = runs.newest_first(runs.experiments(loaded))
+    for experiment in itertools.chain.from_iterable(group if everything else group[:1] for group in groups):
         target = experiment.folder if elsewhere is None else elsewhere
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"{target}: cannot be created: {error.strerror}") from None
+        if everything:
+            target /= experiment.slug
+        _make(target)
         for figure in figures.experiment_figures(experiment.runs, metrics=metric, x=x, title=experiment.title):
             stem = figure.name if elsewhere is None else f"{experiment.name}-{figure.name}"
-            # Experiments of one name, with other settings or from other folders, stand side by side.
+            # Experiments of one name from several folders stand side by side.
             names = (f"{stem}{'' if number == 1 else f'-{number}'}.{format}" for number in itertools.count(1))
             file = next(target / name for name in names if target / name not in taken)
             taken.add(file)
             runs.write_output(file, figures.render(figure.figure, format))
             print(printable(str(file)))
+    for newest, *others in groups:
+        if others and not everything:
+            say(f"{newest.folder}: the figures are of the newest, {newest.title}; --all draws {len(others)} more")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be created: {error.strerror}") from None
 
 
 @app.command(short_help="Which variant is better, by how much, how sure.")
@@ -77,7 +113,7 @@ def report(
         typer.Option(
             metavar="NAME",
             help="a metric to compare by, such as test/accuracy; repeatable [default: those of the claims, else "
-            "validation loss and test]",
+            "validation loss, and the test's]",
         ),
     ] = None,
     at: Annotated[
@@ -87,10 +123,10 @@ def report(
     versus: Annotated[
         str | None, typer.Option(metavar="LABEL", help="compare each variant with this one alone")
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(metavar="VALUE", help="for the time to reach it [default: the best that every run reached]"),
-    ] = None,
+    threshold: Threshold = None,
+    within: Within = None,
+    against: Against = None,
+    everything: Everything = False,
 ) -> None:
     """Compare the variants of each experiment seed by seed: a verdict in plain words, and the numbers behind it."""
     from bncompare import comparison, report, runs
@@ -99,7 +135,11 @@ def report(
     if threshold is not None and not math.isfinite(threshold):
         raise UserError(f"--threshold {threshold}: must be finite")
     loaded = runs_at(paths, with_diagnostics=html is not None)
-    chapters = report.chapters(loaded, comparison.Ask(metric, at, versus, threshold))
+    if against is not None and (versus is not None or within is not None):
+        raise UserError("--against: compares each variant with itself; leave out --versus and --within")
+    beside = None if against is None else (str(against), runs_at([against], with_diagnostics=html is not None))
+    ask = comparison.Ask(metric, at, versus, threshold, within=within)
+    chapters = report.chapters(loaded, ask, everything=everything, beside=beside)
     if html is not None:
         runs.write_output(html, report.to_html(chapters).encode())
         print(printable(str(html)), file=sys.stderr if markdown or as_json else sys.stdout)
@@ -169,13 +209,13 @@ def export(
 @app.command("list", short_help="A line per run.")
 def list_runs(paths: Paths, as_json: AsJson = False) -> None:
     """A line per run: its status, length, best validation and test metrics."""
-    from bncompare import report
+    from bncompare import report, runs
 
     loaded = runs_at(paths)
     if as_json:
         print_json({"runs": [run_json(run) for run in loaded]})
     else:
-        report.print_table(report.runs_table(loaded))
+        report.print_table(report.runs_table(runs.with_names(loaded)))
 
 
 @app.command()

@@ -16,6 +16,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document in
 Markdown = Annotated[
     bool, typer.Option("--markdown", help="print Markdown, for a pull request or the summary of a CI job")
 ]
+Everything = Annotated[
+    bool,
+    typer.Option("--all", help="of runs trained with several settings into one folder all, not the newest alone"),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="set a key, such as training.optimizer.lr=0.1; repeatable"),
@@ -52,7 +56,7 @@ def run_json(run: "LoadedRun") -> dict[str, Any]:
     return {
         "path": str(run.path),
         "experiment": run.experiment,
-        "variant": run.variant,
+        "variant": run.label,
         "seed": run.seed,
         "status": run.status,
         "result": run.result.to_plain() if run.result else None,

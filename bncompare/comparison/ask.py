@@ -24,9 +24,11 @@ class Ask:
     versus: str | None = None
     """the variant that each is compared with alone"""
     threshold: float | None = None
-    """for the time to reach it; by default the best value that every run reached"""
+    """for the time to reach it; by default half-way from the first evaluation of the best variant to its best"""
     window: int = 5
     """the evaluations over which stability is taken"""
+    within: str | None = None
+    """a hyperparameter of the grid, by dotted key, at each value of which the norms are compared by themselves"""
 
     def __post_init__(self) -> None:
         problems = [*_problems_of_at(self.at), *_problems_of_threshold(self.threshold)]

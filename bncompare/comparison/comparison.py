@@ -5,9 +5,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from bncompare.comparison.ask import Ask
 from bncompare.comparison.claims import claims_of
-from bncompare.comparison.grid import Sensitivity, pairs_at_equal_settings, pairs_of, sensitivity_of
+from bncompare.comparison.grid import Sensitivity, pairs_in, pairs_of, sensitivity_of
 from bncompare.comparison.measures import Measure, area, metric_at, spread, time_to
 from bncompare.comparison.verdicts import MeasureComparison, compare_by
 from bncompare.config import Metric
@@ -15,6 +17,8 @@ from bncompare.errors import UserError
 from bncompare.runs import ExperimentRuns, LoadedRun, experiments, validates_on_test
 
 LOSSES, TESTS = ("val/loss", "train/loss"), ("test/accuracy", "test/loss")  # of which the first there is counts
+ENDS: tuple[Literal["best", "last"], ...] = ("best", "last")
+FINALS = (*TESTS, "train/accuracy", "train/loss")
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,8 @@ class Convergence:
 
     metric: Metric
     threshold: float
-    threshold_is_given: bool
-    """else it is the best value that every run reached that did not diverge"""
+    leader: str | None
+    """the variant that sets the threshold, half-way from its first evaluation to its best; None if it is given"""
     epochs: MeasureComparison
     steps: MeasureComparison
     seconds: MeasureComparison
@@ -41,9 +45,13 @@ class Comparison:
     variants: list[str]
     """those compared: of a grid of hyperparameters the chosen ones"""
     measures: list[MeasureComparison]
+    finals: list[MeasureComparison]
+    """the test metrics and those of training, each at the best and at the last evaluation, without verdicts"""
     convergence: Convergence | None
     stability: MeasureComparison | None
     sensitivity: Sensitivity | None
+    labels: dict[str, str]
+    """the machine names of the variants, and of the norms of a grid, by the names that people use"""
 
 
 def compare(
@@ -54,15 +62,17 @@ def compare(
     versus: str | None = None,
     threshold: float | None = None,
     window: int = 5,
+    within: str | None = None,
 ) -> Comparison:
     """Compare the variants of one experiment, seed by seed.
 
-    By default the metrics are those of the experiment's claims; without claims val/loss (or train/loss) and
+    By default the metrics are those of the experiment's claims, or val/loss (or train/loss) without claims, and
     test/accuracy (or test/loss). `at` is best, or last where the best is chosen on the test set. With more than four
     variants each is compared with a baseline alone: `versus`, by default the first without a norm. `threshold` is for
     the time to reach it, `window` the evaluations over which stability is taken. In a grid of norms and
     hyperparameters each norm stands with the hyperparameters that the validation set chooses; test metrics then come
-    first.
+    first. `within` is one of these hyperparameters, such as training.batch_size: the others are then chosen, and the
+    norms compared, at each of its values by itself.
 
     Raises UserError for runs of several experiments or none, for a metric or variant that no run has, and for any
     other argument that is not as said.
@@ -80,22 +90,23 @@ def compare(
         titles = ", ".join(experiment.title for experiment in found)
         raise UserError(f"the runs are of {len(found)} experiments, not one: {titles}")
     metrics = [metric] if isinstance(metric, str) else metric
-    return compare_experiment(found[0], Ask(metrics, at, versus, threshold, window))
+    return compare_experiment(found[0], Ask(metrics, at, versus, threshold, window, within))
 
 
 def compare_experiment(found: ExperimentRuns, ask: Ask) -> Comparison:
     """`compare` for runs that are known to be of one experiment."""
     measures = _measures(found, ask)
-    sensitivity = sensitivity_of(found, measures[0])
+    sensitivity = None if found.against else sensitivity_of(found, measures[0], ask.within)
     variants = list(dict.fromkeys(run.variant for run in found.runs))
     chosen = [candidate.variant for candidate in sensitivity.candidates if candidate.is_chosen] if sensitivity else []
     if chosen:
         variants = chosen
-        measures = _test_first(measures, found, ask)
-    if ask.versus is not None and ask.versus not in variants:
-        raise UserError(f"{ask.versus or repr(ask.versus)}: no such variant; valid: {', '.join(variants)}")
-    if sensitivity is not None and sensitivity.has_norms and not sensitivity.is_fair:
-        pairs = pairs_at_equal_settings(sensitivity, found.runs, ask.versus)
+        measures.sort(key=lambda measure: measure.metric.split != "test")
+    ask = replace(ask, versus=_called(ask.versus, found.runs, variants))
+    if found.against:
+        pairs = list(found.against.items())
+    elif sensitivity is not None and sensitivity.has_norms:
+        pairs = pairs_in(sensitivity, found.runs, ask.versus)
     else:
         pairs = pairs_of(variants, found.runs, ask.versus)
     compared = replace(found, runs=[run for run in found.runs if run.variant in variants])
@@ -108,10 +119,20 @@ def compare_experiment(found: ExperimentRuns, ask: Ask) -> Comparison:
         found.name,
         variants,
         [by(measure) for measure in measures],
+        [compare_by(measure, compared.runs, []) for measure in _finals(found)],
         _convergence(compared, by, ask.metrics or [measure.metric.name for measure in measures], ask.threshold),
         _stability(compared, by, ask.window),
         sensitivity,
+        {run.variant: run.label for run in found.runs} | (sensitivity.labels if sensitivity else {}),
     )
+
+
+def _called(versus: str | None, runs: Sequence[LoadedRun], variants: Collection[str]) -> str | None:
+    """The variant of a name or label; raises UserError if it is none of these variants."""
+    names = {run.label: run.variant for run in runs} | {name: name for name in variants}
+    if versus is not None and names.get(versus) not in variants:
+        raise UserError(f"{versus or repr(versus)}: no such variant; valid: {', '.join(variants)}")
+    return None if versus is None else names[versus]
 
 
 def _first(names: Sequence[str], there: Collection[str]) -> str | None:
@@ -125,12 +146,20 @@ def _measures(found: ExperimentRuns, ask: Ask) -> list[Measure]:
     if ask.metrics is not None:
         names = _checked(ask.metrics, available)
         return [metric_at(found.metric(name), default) for name in dict.fromkeys(names)]
+    test = _first(TESTS, available)
+    tests = [metric_at(found.metric(test), default)] if test else []
     claims = [claim for claim in claims_of(found.runs) if claim.metric in available]
-    if claims:
-        measures = [metric_at(found.metric(claim.metric), ask.at or claim.at) for claim in claims]
-        return list({measure.name: measure for measure in measures}.values())
-    default_names = (_first(LOSSES, available) or LOSSES[-1], _first(TESTS, available))
-    return [metric_at(found.metric(name), default) for name in default_names if name]
+    measures = [metric_at(found.metric(claim.metric), ask.at or claim.at) for claim in claims]
+    if not measures:
+        measures = [metric_at(found.metric(_first(LOSSES, available) or LOSSES[-1]), default)]
+    if not any(measure.metric.split == "test" for measure in measures):
+        measures += tests
+    return list({measure.name: measure for measure in measures}.values())
+
+
+def _finals(found: ExperimentRuns) -> list[Measure]:
+    names = [name for name in FINALS if name in found.metric_names]
+    return [metric_at(found.metric(name), at) for name in names for at in ENDS]
 
 
 def _checked(metrics: object, available: Sequence[str]) -> Sequence[str]:
@@ -143,16 +172,6 @@ def _checked(metrics: object, available: Sequence[str]) -> Sequence[str]:
     return metrics
 
 
-def _test_first(measures: Sequence[Measure], found: ExperimentRuns, ask: Ask) -> list[Measure]:
-    """Measures of the test set before the others; one is added where the claims are about others alone."""
-    tests = [measure for measure in measures if measure.metric.split == "test"]
-    others = [measure for measure in measures if measure not in tests]
-    name = _first(TESTS, found.metric_names)
-    if ask.metrics is None and not tests and name:
-        tests = [metric_at(found.metric(name), ask.at or "best")]
-    return [*tests, *others]
-
-
 def _convergence(
     found: ExperimentRuns,
     by: Callable[[Measure], MeasureComparison],
@@ -163,21 +182,36 @@ def _convergence(
     ended = [run for run in found.runs if run.status.has_value and _finite_values(run, name or "")]
     if name is None or not ended:
         return None
-    metric, is_given = found.metric(name), threshold is not None
-    best, worst = (max, min) if metric.higher_is_better else (min, max)
+    metric, leader = found.metric(name), None
     if threshold is None:
-        threshold = worst(best(_finite_values(run, name)) for run in ended)
+        leader, threshold = _half_way(metric, ended)
     first = max(run.metrics["epoch"][0] for run in ended)
     last = min(run.metrics["epoch"][-1] for run in ended)
     return Convergence(
         metric,
         threshold,
-        is_given,
+        leader,
         by(time_to(metric, threshold, "epoch")),
         by(time_to(metric, threshold, "step")),
         by(time_to(metric, threshold, "second")),
         by(area(metric, first, last)) if first < last else None,
     )
+
+
+def _half_way(metric: Metric, ended: Sequence[LoadedRun]) -> tuple[str, float]:
+    """The variant with the best mean of its seeds' best values, and half-way to it from that of their first ones.
+
+    One variant sets it, so that others that learn nothing cannot make it chance; half-way, so that those of its
+    seeds that end a little worse get there as well.
+    """
+    best = max if metric.higher_is_better else min
+    values: dict[str, list[list[float]]] = {}
+    for run in ended:
+        values.setdefault(run.variant, []).append(_finite_values(run, metric.name))
+    reached = {variant: float(np.mean([best(of) for of in seeds])) for variant, seeds in values.items()}
+    leader = best(reached, key=lambda variant: reached[variant])
+    first = float(np.mean([of[0] for of in values[leader]]))
+    return leader, (first + reached[leader]) / 2
 
 
 def _finite_values(run: LoadedRun, metric: str) -> list[float]:

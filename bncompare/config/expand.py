@@ -1,6 +1,7 @@
 """From a config file to the runs it asks for: overrides, variants, seeds."""
 
 import itertools
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -13,9 +14,9 @@ from pydantic import ValidationError
 from bncompare.config.checks import MAX_RUNS, check_run, is_fundamental
 from bncompare.config.claim_checks import check_claims, unjudgeable
 from bncompare.config.doubts import doubts
-from bncompare.config.keys import SHORTHANDS, KeyPath, dotted, key_path, setting_label
+from bncompare.config.keys import MAX_LABEL_LENGTH, SHORTHANDS, KeyPath, dotted, key_path, made_label, without
 from bncompare.config.problems import describe, did_you_mean, explained, line, shown
-from bncompare.config.run import LABEL_RULE, MAX_LABEL_LENGTH, RunConfig, Variant, is_label, looks_of_label
+from bncompare.config.run import LABEL_RULE, RunConfig, Variant, is_label, looks_of_label
 from bncompare.config.smoke import shrink
 from bncompare.config.yaml import Document, leading_zero, load_yaml, parse_yaml
 from bncompare.errors import UserError
@@ -76,9 +77,11 @@ def load_experiment(
 
     if any(config.data.validation == "test" for config in variants):
         warnings.append(
-            f"{path}: data.validation is test: the best evaluation is chosen on the test set, so its test "
+            f"{path}: data.validation is test: the best epoch is chosen on the test set, so its test "
             "metrics are optimistic; compare the last ones"
         )
+    if overrides and variants[0].claims:
+        variants = _beside_the_file(path, variants)
     runs = _of_each_seed(shrink(variants) if smoke else variants)
     return Experiment(runs[0].name, runs, list(dict.fromkeys(warnings)))  # likewise
 
@@ -287,7 +290,7 @@ def _grid(compare: Document) -> Iterator[_Draft]:
         raise UserError(f"{compare.where}: compare: more than {MAX_RUNS:,} variants")
     for indices in itertools.product(*(range(len(values)) for values in compare.data.values())):
         settings = {key: compare.subtree((key, i)) for key, i in zip(compare.data, indices, strict=True)}
-        label = " ".join(setting_label(key, value.data) for key, value in settings.items())[:MAX_LABEL_LENGTH]
+        label = made_label({key: value.data for key, value in settings.items()})
         if not is_label(label):
             raise UserError(f"{compare.where}: compare: {shown(label)} is no label ({LABEL_RULE}); {OWN_LABELS}")
         yield _Draft(label, settings, compare.where)
@@ -335,6 +338,28 @@ def _resolve(config: RunConfig, draft: _Draft, index: int) -> RunConfig:
 def _without_claims(variants: list[RunConfig], left_out: set[str | int]) -> list[RunConfig]:
     claims = [claim for index, claim in enumerate(variants[0].claims) if index not in left_out]
     return [config.model_copy(update={"claims": claims}) for config in variants]
+
+
+def _beside_the_file(path: Path, variants: list[RunConfig]) -> list[RunConfig]:
+    """The variants, each with the settings of the file that --set changed, for which its claims were stated.
+
+    A variant that the file does not have was claimed nothing of, nor are claims of --set those of the file.
+    """
+    try:
+        of_file = {json.dumps(run.variant.settings, default=str): run for run in load_experiment(path).runs}
+    except UserError:  # it takes the overrides to be valid
+        return variants
+    found = []
+    for config in variants:
+        stated = of_file.get(json.dumps(config.variant.settings, default=str))
+        if stated is not None and all(claim in stated.claims for claim in config.claims):
+            ours = without(config.decisive, {"seeds"})
+            changed = {key: value for key, value in stated.decisive.items() if key in ours and ours[key] != value}
+            overridden = changed | stated.variant.overridden
+            variant = config.variant.model_copy(update={"overridden": overridden})
+            config = config.model_copy(update={"variant": variant})
+        found.append(config)
+    return found
 
 
 def _twins(variants: list[RunConfig], drafts: list[_Draft]) -> list[str]:

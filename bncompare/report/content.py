@@ -8,6 +8,7 @@ from typing import Any
 
 from bncompare.comparison import (
     Ask,
+    Candidate,
     Comparison,
     Finding,
     claims_of,
@@ -16,11 +17,13 @@ from bncompare.comparison import (
     to_plain,
     verdict_lines,
 )
-from bncompare.config import dump_yaml, lookup
+from bncompare.config import dump_yaml, lookup, setting_label
 from bncompare.errors import UserError
 from bncompare.report.chapter_tables import (
+    conditions_table,
     differences_table,
     environment_of,
+    finals_table,
     is_trivial,
     pairs_table,
     sensitivity_table,
@@ -29,7 +32,7 @@ from bncompare.report.chapter_tables import (
 )
 from bncompare.report.table import Table
 from bncompare.report.words import question_of, setup_of, warnings_of
-from bncompare.runs import ExperimentRuns, LoadedRun, compared_keys, experiments
+from bncompare.runs import ExperimentRuns, LoadedRun, against, compared_keys, experiments, newest_first
 
 
 @dataclass(frozen=True)
@@ -62,43 +65,116 @@ class Chapter:
         return "; ".join([*parts, told[0] if told else self.verdicts[0][1][0][0]])
 
 
-def chapters(runs: Sequence[LoadedRun], ask: Ask | None = None) -> list[Chapter]:
-    """A chapter for each experiment among the runs."""
-    return [_chapter(found, ask or Ask()) for found in experiments(runs)]
+def chapters(
+    runs: Sequence[LoadedRun],
+    ask: Ask | None = None,
+    *,
+    everything: bool = False,
+    beside: tuple[str, Sequence[LoadedRun]] | None = None,
+) -> list[Chapter]:
+    """A chapter for each experiment among the runs, the newest of those that one folder holds with other settings.
+
+    `everything` gives each of these a chapter. `beside` is another folder and its runs, against which each
+    experiment is set, seed by seed. Raises UserError where `ask` asks for what is not there, and where the other
+    folder has no such experiment.
+    """
+    found = []
+    for group in newest_first(experiments(runs)):
+        for experiment in group if everything else group[:1]:
+            chapter = _chapter(experiment, ask or Ask(), beside)
+            others = [other for other in group if other is not experiment]
+            lines = [_in_a_line(other) for other in others]
+            if everything and others:
+                lines = [f"{experiment.folder} holds runs with other settings as well; this is about {chapter.title}"]
+            found.append(dataclasses.replace(chapter, warnings=[*chapter.warnings, *lines]))
+    titles = Counter(chapter.title for chapter in found)
+    return [
+        dataclasses.replace(chapter, title=f"{chapter.title} in {chapter.experiment.folder}")
+        if titles[chapter.title] > 1
+        else chapter
+        for chapter in found
+    ]
 
 
-def _chapter(found: ExperimentRuns, ask: Ask) -> Chapter:
+def _in_a_line(other: ExperimentRuns) -> str:
+    """What is left out: the same experiment, trained before with other settings."""
+    headline = _chapter(other, Ask(), None).headline
+    return f"also in {other.folder}, trained earlier: {other.title}, {len(other.runs)} runs: {headline} (--all)"
+
+
+def _chapter(of: ExperimentRuns, ask: Ask, beside: tuple[str, Sequence[LoadedRun]] | None) -> Chapter:
+    found, title, question, differences = of, of.title, "", list[str]()
+    if beside is not None:
+        name, theirs = beside
+        found, differences = against(of, experiments(theirs), name)
+        title = f"{of.title} against {name}"
+        question = f"Do the runs in {of.folder} and in {name} differ?"
     runs = found.runs
     try:
         comparison = compare_experiment(found, ask)
     except UserError as error:
-        raise UserError(*(f"{found.place}: {problem}" for problem in error.problems)) from None
+        raise UserError(*(f"{of.place}: {problem}" for problem in error.problems)) from None
     speed = comparison.convergence
     extra = [speed.epochs, speed.steps, speed.seconds] if speed and not is_trivial(speed, runs) else []
     extra += [measure for measure in (speed and speed.area, comparison.stability) if measure]
-    tables = [variants_table("Variants", comparison.measures), pairs_table("Pairs of variants", comparison.measures)]
-    if comparison.sensitivity:
-        tables.append(sensitivity_table(comparison.sensitivity))
+    grid = comparison.sensitivity
+    tables = [conditions_table(grid, comparison.measures[0])] if grid and grid.conditions else []
+    tables += [variants_table("Variants", comparison.measures), pairs_table("Pairs of variants", comparison.measures)]
+    tables.append(finals_table(comparison.finals))
+    if grid:
+        tables.append(sensitivity_table(grid))
     notes = speed_notes(speed, runs) if speed else []
     tables += [
         dataclasses.replace(variants_table("Speed and stability", extra), notes=notes),
         dataclasses.replace(pairs_table("Pairs of variants: speed and stability", extra), is_detail=True),
-        differences_table(runs),
+        differences_table(of.runs),
     ]
     return Chapter(
-        found.title,
-        question_of(comparison),
-        setup_of(runs),
-        [(measure.title, verdict_lines(measure)) for measure in comparison.measures],
-        warnings_of(found, comparison),
-        [judge(claim, runs) for claim in claims_of(runs)],
+        title,
+        question or question_of(comparison),
+        setup_of(of.runs),
+        _verdicts(comparison),
+        [*differences, *warnings_of(found, comparison)],
+        [judge(claim, of.runs) for claim in claims_of(of.runs)],
         [table for table in tables if table.groups],
         environment_of(runs),
         f"bncompare train {found.name}.yaml",
-        dump_yaml(experiment_config(runs)),
+        dump_yaml(experiment_config(of.runs)),
         comparison,
         found,
     )
+
+
+def _verdicts(comparison: Comparison) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Of each measure, or of each at each condition; beside those of the first, where the grid was too narrow."""
+    grid = comparison.sensitivity
+    conditions = {"": grid.candidates} if grid else {}
+    if grid and grid.conditions:
+        conditions = {f", {condition}": candidates for condition, candidates in grid.conditions.items()}
+    found = []
+    for measure in comparison.measures:
+        for condition, candidates in (conditions or {"": []}).items():
+            pairs = measure.pairs
+            if condition:
+                variants = {candidate.variant for candidate in candidates}
+                pairs = [pair for pair in pairs if pair.a in variants]
+            lines = verdict_lines(dataclasses.replace(measure, pairs=pairs))
+            lines += [(edge, "") for edge in _edges(candidates) if measure is comparison.measures[0]]
+            found.append((measure.title + condition, lines))
+    return found
+
+
+def _edges(candidates: Sequence[Candidate]) -> list[str]:
+    """A line for each end of the grid that was chosen."""
+    chosen: dict[tuple[str, str], list[str]] = {}
+    for candidate in candidates:
+        for key, end in candidate.edges.items():
+            setting = setting_label(key, candidate.setting[key])
+            chosen.setdefault((setting, "downwards" if end == "lowest" else "upwards"), []).append(candidate.norm)
+    return [
+        f"{', '.join(norms)}: chosen at the edge of the grid ({setting}): extend it {where}"
+        for (setting, where), norms in chosen.items()
+    ]
 
 
 def document(found: Sequence[Chapter]) -> dict[str, Any]:
@@ -132,7 +208,7 @@ def experiment_config(runs: Sequence[LoadedRun]) -> dict[str, Any]:
     """The config of the whole experiment, put together from its runs; training it gives the same run folders."""
     keys = compared_keys(runs)
     first = {
-        run.variant: _without_folder(run.config)
+        run.label: _without_folder(run.config)
         for run in sorted(runs, key=lambda run: run.variant_index, reverse=True)
     }
     config = {key: value for key, value in _without_folder(runs[0].config).items() if key != "variant"}

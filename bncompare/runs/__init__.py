@@ -9,11 +9,14 @@ from bncompare.runs.condition import Condition
 from bncompare.runs.documents import Result
 from bncompare.runs.experiments import (
     ExperimentRuns,
+    against,
     baseline,
     compared_keys,
     experiments,
+    newest_first,
     settings_of,
     validates_on_test,
+    with_names,
 )
 from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_output
 from bncompare.runs.folder import RunFolder, RunStore
@@ -37,6 +40,7 @@ __all__ = [
     "Runs",
     "State",
     "Tables",
+    "against",
     "available_metrics",
     "baseline",
     "compared_keys",
@@ -44,6 +48,7 @@ __all__ = [
     "experiments",
     "load_runs",
     "make_folder",
+    "newest_first",
     "read_norm_parameters",
     "read_run",
     "read_runs",
@@ -51,5 +56,6 @@ __all__ = [
     "settings_of",
     "to_json",
     "validates_on_test",
+    "with_names",
     "write_output",
 ]

@@ -87,10 +87,14 @@ def read_result(path: Path) -> Result | None:
         return None
 
 
+_ByKey = dict[Annotated[str, _must_be("a printable key", str.isprintable)], Any]
+
+
 class _Variant(BaseModel):
     label: Annotated[str, _must_be("a label", is_label)]
     index: Whole
-    settings: dict[Annotated[str, _must_be("a printable key", str.isprintable)], Any] = {}
+    settings: _ByKey = {}
+    overridden: _ByKey = {}
 
 
 class _Config(BaseModel):

@@ -594,7 +594,14 @@ def test_output_that_is_not_utf8(runs: list[Path]) -> None:
 # ---------------------------------------------------------------- plot
 
 
-FIGURES = ["train-loss", "val-loss", "differences-val-loss-best", "differences-test-loss-best", "epochs-to-val-loss"]
+FIGURES = [
+    "overview",
+    "train-loss",
+    "val-loss",
+    "differences-val-loss-best",
+    "differences-test-loss-best",
+    "epochs-to-val-loss",
+]
 
 
 def test_plot_draws_what_there_is(runs: list[Path]) -> None:
@@ -644,15 +651,24 @@ def test_plot_x(runs: list[Path], monkeypatch: pytest.MonkeyPatch, x: str, value
 
 
 def test_plot_of_two_setups_under_one_name(runs: list[Path]) -> None:
-    """Runs of one name that were trained with other settings are an experiment of their own, with its own files."""
+    """Of runs of one name with other settings the newest are drawn; with --all, each in a folder of its own."""
     for path in runs[:2]:
         config = path / "config.yaml"
         config.write_text(config.read_text().replace("lr: 0.01", "lr: 0.02", 1))
+        (path / "environment.json").write_text('{"started": "2001-01-01T00:00:00+00:00"}')
+    newest, earlier = (f"training.optimizer.lr={lr}" for lr in (0.01, 0.02))
     ended = call("plot", "runs", "--metric", "train/loss")
-    names = [name for name in ended.out.split() if "train-loss" in name]
-    assert ended.code == 0
-    assert {"runs/tiny/train-loss.png", "runs/tiny/train-loss-2.png"} <= set(names)
+    assert (ended.code, ended.err) == (
+        0,
+        f"runs/tiny: the figures are of the newest, tiny ({newest}); --all draws 1 more\n",
+    )
+    assert "runs/tiny/train-loss.png" in ended.out.split()
+    ended = call("plot", "runs", "--metric", "train/loss", "--all")
+    assert (ended.code, ended.err) == (0, "")
+    names = ended.out.split()
+    assert {f"runs/tiny/{of}/train-loss.png" for of in (newest, earlier)} <= set(names)
     assert len(set(names)) == len(names)
+    assert "-2." not in ended.out
 
 
 def test_plot_of_an_unknown_metric(runs: list[Path]) -> None:

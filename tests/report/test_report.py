@@ -75,142 +75,164 @@ def stripped(text: str) -> str:
 
 TERMINAL = """\
 x
-Which is better: none or batch?
+Which is better: no norm or BatchNorm?
 mlp on random_regression; sgd; training examples 1000; hidden [4]; activation relu; lr 0.1; batch size full; \
 epochs 2; validation 200; 4 seeds (0-3)
 
-Variants: val/loss at the best evaluation
+Variants: validation loss at the best epoch
+
+  variant     seeds       mean ± sd          95 % CI   median            range
+ ──────────────────────────────────────────────────────────────────────────────
+  no norm         4   0.715 ± 0.013   0.694 to 0.736    0.715   0.700 to 0.730
+  BatchNorm       4   0.300 ± 0.008   0.287 to 0.313    0.300   0.290 to 0.310
+
+Variants: test/loss at the best evaluation
 
   variant   n         mean ± sd      95 % interval   median         min to max
  ──────────────────────────────────────────────────────────────────────────────
-  none      4     0.715 ± 0.013     0.694 to 0.736    0.715     0.700 to 0.730
-  batch     4   0.3000 ± 0.0082   0.2870 to 0.3130   0.3000   0.2900 to 0.3100
+  none      4     0.725 ± 0.013     0.704 to 0.746    0.725     0.710 to 0.740
+  batch     4   0.3100 ± 0.0082   0.2970 to 0.3230   0.3100   0.3000 to 0.3200
 
 
-Pairs of variants: val/loss at the best evaluation
+Pairs of variants: validation loss at the best epoch
 
-  difference     n     mean      95 % interval   effect size   P(better)   sign-flip p (least)         p   \
+  difference            seeds     mean            95 % CI   effect size   P(better)   sign-flip p         p   \
 better
- \
-──────────────────────────────────────────────────────────────────────────────────────────────────────────────\
-───
-  batch − none   4   -0.415   -0.448 to -0.382        -19.94        1.00           0.12 (0.12)   3.5e-05   \
-batch
+ ───────────────────────────────────────────────────────────────────────────────────────────────────────────────\
+──────────────────────
+  BatchNorm − no norm       4   −0.415   −0.448 to −0.382        −19.94        1.00          0.12   3.5e-05   \
+BatchNorm (preliminary)
 
 p: paired t-test
+sign-flip p: the least that there can be is 0.12 with 4 seeds
 
-Speed and stability: epochs to val/loss 0.73
+Speed and stability: epochs to validation loss 0.73
 
-  variant   n   mean ± sd   95 % interval   median   min to max
- ───────────────────────────────────────────────────────────────
-  none      4       2 ± 0          2 to 2        2       2 to 2
-  batch     4       1 ± 0          1 to 1        1       1 to 1
+  variant     seeds   mean ± sd   95 % CI   median    range
+ ───────────────────────────────────────────────────────────
+  no norm         4       2 ± 0    2 to 2        2   2 to 2
+  BatchNorm       4       1 ± 0    1 to 1        1   1 to 1
 
-Speed and stability: steps to val/loss 0.73
+Speed and stability: steps to validation loss 0.73
 
-  variant   n   mean ± sd   95 % interval   median   min to max
- ───────────────────────────────────────────────────────────────
-  none      4       2 ± 0          2 to 2        2       2 to 2
-  batch     4       1 ± 0          1 to 1        1       1 to 1
+  variant     seeds   mean ± sd   95 % CI   median    range
+ ───────────────────────────────────────────────────────────
+  no norm         4       2 ± 0    2 to 2        2   2 to 2
+  BatchNorm       4       1 ± 0    1 to 1        1   1 to 1
 
-Speed and stability: seconds to val/loss 0.73
+Speed and stability: seconds to validation loss 0.73
 
-  variant   n   mean ± sd   95 % interval   median   min to max
- ───────────────────────────────────────────────────────────────
-  none      4       1 ± 0          1 to 1        1       1 to 1
-  batch     4     0.5 ± 0      0.5 to 0.5      0.5   0.5 to 0.5
+  variant     seeds   mean ± sd      95 % CI   median        range
+ ──────────────────────────────────────────────────────────────────
+  no norm         4       1 ± 0       1 to 1        1       1 to 1
+  BatchNorm       4     0.5 ± 0   0.5 to 0.5      0.5   0.5 to 0.5
 
-Speed and stability: mean val/loss over epochs 1 to 2
+Speed and stability: mean validation loss over epochs 1 to 2
 
-  variant   n       mean ± sd    95 % interval   median       min to max
- ────────────────────────────────────────────────────────────────────────
-  none      4   1.072 ± 0.019   1.042 to 1.103    1.073   1.050 to 1.095
-  batch     4   0.450 ± 0.012   0.431 to 0.469    0.450   0.435 to 0.465
+  variant     seeds       mean ± sd          95 % CI   median            range
+ ──────────────────────────────────────────────────────────────────────────────
+  no norm         4   1.072 ± 0.019   1.042 to 1.103    1.073   1.050 to 1.095
+  BatchNorm       4   0.450 ± 0.012   0.431 to 0.469    0.450   0.435 to 0.465
 
-threshold of val/loss: 0.73, the best value that every run reached that did not diverge; counted to the first \
-evaluation there
-mean val/loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
+threshold of validation loss: 0.73, the best value that every run reached that did not diverge; counted to the \
+first evaluation there
+mean validation loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
 
 claims:
   SUPPORTED: batch is lower
-    val/loss at the best evaluation, difference -0.415, 95 % interval -0.4481 to -0.3819, n = 4; exact \
-sign-flip p 0.12, at best 0.12 with 4 seeds
-    claimed at most -0.2: supported
+    validation loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382, n = 4; exact sign-flip p = \
+0.12
+    claimed at most −0.2: supported
 
-val/loss at the best evaluation:
-  batch is better than none by 0.415
-    95 % interval 0.382 to 0.448, n = 4, sign-flip p = 0.12, the least that 4 seeds can give
+validation loss at the best epoch:
+  BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds)
+    95 % CI 0.382 to 0.448; n = 4, sign-flip p = 0.12, the least that 4 seeds can give
 
 """
 
 MARKDOWN = """\
 ## x
 
-Which is better: none or batch? mlp on random\\_regression; sgd; training examples 1000; hidden \\[4\\]; \
+Which is better: no norm or BatchNorm? mlp on random\\_regression; sgd; training examples 1000; hidden \\[4\\]; \
 activation relu; lr 0.1; batch size full; epochs 2; validation 200; 4 seeds (0-3)
 
-**val/loss at the best evaluation**
+**validation loss at the best epoch**
 
-- batch is better than none by 0.415 (95 % interval 0.382 to 0.448, n = 4, sign-flip p = 0.12, the least that \
-4 seeds can give)
+- BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds; 95 % CI 0.382 to 0.448; n = 4, sign-flip p = \
+0.12, the least that 4 seeds can give)
 
 - **supported**: batch is lower
-  - val/loss at the best evaluation, difference -0.415, 95 % interval -0.4481 to -0.3819, n = 4; exact \
-sign-flip p 0.12, at best 0.12 with 4 seeds
-  - claimed at most -0.2: supported
+  - validation loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382, n = 4; exact sign-flip p = \
+0.12
+  - claimed at most −0.2: supported
 
 **Variants**
 
-| variant | n | mean ± sd | 95 % interval | median | min to max |
+| variant | seeds | mean ± sd | 95 % CI | median | range |
 | --- | ---: | ---: | ---: | ---: | ---: |
-| *val/loss at the best evaluation* |  |  |  |  |  |
-| none | 4 | 0.715 ± 0.013 | 0.694 to 0.736 | 0.715 | 0.700 to 0.730 |
-| batch | 4 | 0.3000 ± 0.0082 | 0.2870 to 0.3130 | 0.3000 | 0.2900 to 0.3100 |
+| *validation loss at the best epoch* |  |  |  |  |  |
+| no norm | 4 | 0.715 ± 0.013 | 0.694 to 0.736 | 0.715 | 0.700 to 0.730 |
+| BatchNorm | 4 | 0.300 ± 0.008 | 0.287 to 0.313 | 0.300 | 0.290 to 0.310 |
 
 **Pairs of variants**
 
-| difference | n | mean | 95 % interval | effect size | P(better) | sign-flip p (least) | p | better |
+| difference | seeds | mean | 95 % CI | effect size | P(better) | sign-flip p | p | better |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
-| *val/loss at the best evaluation* |  |  |  |  |  |  |  |  |
-| batch − none | 4 | -0.415 | -0.448 to -0.382 | -19.94 | 1.00 | 0.12 (0.12) | 3.5e-05 | batch |
+| *validation loss at the best epoch* |  |  |  |  |  |  |  |  |
+| BatchNorm − no norm | 4 | −0.415 | −0.448 to −0.382 | −19.94 | 1.00 | 0.12 | 3.5e-05 | BatchNorm \
+(preliminary) |
 
 - p: paired t-test
+- sign-flip p: the least that there can be is 0.12 with 4 seeds
+
+**Final metrics, mean ± sd**
+
+| variant | n | best epoch | last epoch |
+| --- | ---: | ---: | ---: |
+| *test loss* |  |  |  |
+| none | 4 | 0.725 ± 0.013 | 0.725 ± 0.013 |
+| batch | 4 | 0.3100 ± 0.0082 | 0.3100 ± 0.0082 |
+| *training loss* |  |  |  |
+| none | 4 | 0.715 ± 0.013 | 0.715 ± 0.013 |
+| batch | 4 | 0.3000 ± 0.0082 | 0.3000 ± 0.0082 |
 
 **Speed and stability**
 
-| variant | n | mean ± sd | 95 % interval | median | min to max |
+| variant | seeds | mean ± sd | 95 % CI | median | range |
 | --- | ---: | ---: | ---: | ---: | ---: |
-| *epochs to val/loss 0.73* |  |  |  |  |  |
-| none | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |
-| batch | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
-| *steps to val/loss 0.73* |  |  |  |  |  |
-| none | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |
-| batch | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
-| *seconds to val/loss 0.73* |  |  |  |  |  |
-| none | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
-| batch | 4 | 0.5 ± 0 | 0.5 to 0.5 | 0.5 | 0.5 to 0.5 |
-| *mean val/loss over epochs 1 to 2* |  |  |  |  |  |
-| none | 4 | 1.072 ± 0.019 | 1.042 to 1.103 | 1.073 | 1.050 to 1.095 |
-| batch | 4 | 0.450 ± 0.012 | 0.431 to 0.469 | 0.450 | 0.435 to 0.465 |
+| *epochs to validation loss 0.73* |  |  |  |  |  |
+| no norm | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |
+| BatchNorm | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
+| *steps to validation loss 0.73* |  |  |  |  |  |
+| no norm | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |
+| BatchNorm | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
+| *seconds to validation loss 0.73* |  |  |  |  |  |
+| no norm | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
+| BatchNorm | 4 | 0.5 ± 0 | 0.5 to 0.5 | 0.5 | 0.5 to 0.5 |
+| *mean validation loss over epochs 1 to 2* |  |  |  |  |  |
+| no norm | 4 | 1.072 ± 0.019 | 1.042 to 1.103 | 1.073 | 1.050 to 1.095 |
+| BatchNorm | 4 | 0.450 ± 0.012 | 0.431 to 0.469 | 0.450 | 0.435 to 0.465 |
 
-- threshold of val/loss: 0.73, the best value that every run reached that did not diverge; counted to the \
-first evaluation there
-- mean val/loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
+- threshold of validation loss: 0.73, the best value that every run reached that did not diverge; counted to \
+the first evaluation there
+- mean validation loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
 
 <details><summary>Pairs of variants: speed and stability</summary>
 
-| difference | n | mean | 95 % interval | effect size | P(better) | sign-flip p (least) | p | better |
+| difference | seeds | mean | 95 % CI | effect size | P(better) | sign-flip p | p | better |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
-| *epochs to val/loss 0.73* |  |  |  |  |  |  |  |  |
-| batch − none | 4 | -1 | -1 to -1 | -inf | 1.00 | 0.12 (0.12) | 0.12 | undecided |
-| *steps to val/loss 0.73* |  |  |  |  |  |  |  |  |
-| batch − none | 4 | -1 | -1 to -1 | -inf | 1.00 | 0.12 (0.12) | 0.12 | undecided |
-| *seconds to val/loss 0.73* |  |  |  |  |  |  |  |  |
-| batch − none | 4 | -0.5 | -0.5 to -0.5 | -inf | 1.00 | 0.12 (0.12) | 0.12 | undecided |
-| *mean val/loss over epochs 1 to 2* |  |  |  |  |  |  |  |  |
-| batch − none | 4 | -0.623 | -0.672 to -0.573 | -19.94 | 1.00 | 0.12 (0.12) | 3.5e-05 | batch |
+| *epochs to validation loss 0.73* |  |  |  |  |  |  |  |  |
+| BatchNorm − no norm | 4 | −1 | −1 to −1 | −inf | 1.00 | 0.12 | 0.12 | no clear difference |
+| *steps to validation loss 0.73* |  |  |  |  |  |  |  |  |
+| BatchNorm − no norm | 4 | −1 | −1 to −1 | −inf | 1.00 | 0.12 | 0.12 | no clear difference |
+| *seconds to validation loss 0.73* |  |  |  |  |  |  |  |  |
+| BatchNorm − no norm | 4 | −0.5 | −0.5 to −0.5 | −inf | 1.00 | 0.12 | 0.12 | no clear difference |
+| *mean validation loss over epochs 1 to 2* |  |  |  |  |  |  |  |  |
+| BatchNorm − no norm | 4 | −0.623 | −0.672 to −0.573 | −19.94 | 1.00 | 0.12 | 3.5e-05 | BatchNorm \
+(preliminary) |
 
 - p: paired t-test, or exact sign test where a run has no value or all differences are equal
+- sign-flip p: the least that there can be is 0.12 with 4 seeds
 
 </details>
 
@@ -218,21 +240,22 @@ first evaluation there
 
 | variant | model.norm |
 | --- | --- |
-| none | none |
-| batch | batch |
+| no norm | none |
+| BatchNorm | batch |
 
 </details>
 
 <details><summary>How to read this</summary>
 
 Variants are compared seed by seed: runs that share a seed share the data split, the batch order and the \
-initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), gives \
-p &#60; 0.05; for one pair that is where the 95 % t-interval of the difference leaves out 0. “No difference \
-can be told” does not mean that there is none. The sign-flip p assumes no normal distribution; with n seeds \
-it cannot be below 2/2ⁿ. Runs that diverged are in no mean: they count as worse than any value, and a sign \
-test over the seeds decides. The correction counts the pairs that so many seeds could decide (Tarone); a sign \
-test of too few has no corrected p. The effect size is the mean of the differences over their standard deviation; \
-P(better) is the share of seeds on which the first is better, ties as half.
+initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), gives p \
+&#60; 0.05; for one pair that is where the 95 % CI of the difference leaves out 0. “No clear difference” does \
+not mean that there is none; verdicts of fewer than five seeds are preliminary. The sign-flip p assumes no \
+normal distribution; with n seeds it cannot be below 2/2ⁿ. Runs that diverged are in no mean: they count as \
+worse than any value, and a sign test over the seeds decides. The correction counts the pairs that so many \
+seeds could decide (Tarone); a sign test of too few has no corrected p. The effect size is the mean of the \
+differences over their standard deviation; P(better) is the share of seeds on which the first is better, ties \
+as half.
 
 </details>
 """
@@ -261,7 +284,11 @@ def test_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         print_report(chapters(read_runs([EXAMPLE])[0]))
     text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
     assert "…" not in text
-    for line in ("batch − none   3   0.018   -0.017 to 0.052", "0.25 (0.25)   0.16   undecided", "0.808 to 0.906"):
+    for line in (
+        "BatchNorm − no norm       3   +0.018   −0.017 to 0.052",
+        "0.16   no clear difference",
+        "0.81 to 0.91",
+    ):
         assert line in text
 
 
@@ -286,10 +313,11 @@ def test_json(tmp_path: Path) -> None:
     ]
     assert experiment["verdicts"] == [
         {
-            "measure": "val/loss at the best evaluation",
-            "statement": "batch is better than none by 0.415",
-            "evidence": "95 % interval 0.382 to 0.448, n = 4, sign-flip p = 0.12, the least that 4 seeds can give",
+            "measure": "validation loss at the best epoch",
+            "statement": "BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds)",
+            "evidence": "95 % CI 0.382 to 0.448; n = 4, sign-flip p = 0.12, the least that 4 seeds can give",
         }
+        for metric in ("val/loss", "test/loss")
     ]
     (pair,) = experiment["comparison"]["measures"][0]["pairs"]
     assert (pair["a"], pair["b"], pair["verdict"], pair["paired"]["sign_flip_p"]) == (
@@ -439,8 +467,8 @@ def test_warnings(tmp_path: Path) -> None:
     (none[1] / "environment.json").write_text(json.dumps({"device": "cpu", "started": "2026-01-02"}))
     (none[0] / "environment.json").write_text(json.dumps(environment))
     assert warnings_of(runs) == [
-        "1 of 7 runs (batch seed 0) diverged: they are in no mean, and count as worse than any value",
-        "1 of 7 runs (none seed 1) unfinished: they are left out until the same command has finished them",
+        "1 of 7 runs (BatchNorm seed 0) diverged: they are in no mean, and count as worse than any value",
+        "1 of 7 runs (no norm seed 1) unfinished: they are left out until the same command has finished them",
         "variants have different seeds, of which only shared ones are compared: none lacks 3",
         "runs were made with different versions.torch: 2.10.0, 2.9.0; small differences may come from it",
     ]
@@ -449,7 +477,7 @@ def test_warnings(tmp_path: Path) -> None:
 def test_warning_of_validation_on_the_test_set(tmp_path: Path) -> None:
     """Where the best evaluation is chosen on the test set, the report says so."""
     runs = write(tmp_path, config=CONFIG.replace("validation: 200", "validation: test"))
-    assert "validation is on the test set: the best evaluation is chosen on it, so its metrics are optimistic" in (
+    assert "validation is on the test set: the best epoch is chosen on it, so its metrics are optimistic" in (
         warnings_of(runs)
     )
 
@@ -460,10 +488,10 @@ def test_one_seed_and_the_same_seed_twice(tmp_path: Path) -> None:
     folder = next(runs.glob("x/none-*"))
     shutil.copytree(folder, folder.parent / "copy")
     assert warnings_of(runs) == [
-        "several runs of the same variant and seed, of which the first counts: none seed 0",
-        "one seed alone: no interval and no verdict",
+        "several runs of the same variant and seed, of which the first counts: no norm seed 0",
+        "one seed alone: no CI and no verdict",
     ]
-    assert "batch and none share one seed: no interval, so no verdict" in call("report", runs).out
+    assert "BatchNorm and no norm share one seed: no CI, so no verdict" in call("report", runs).out
 
 
 # ---------------------------------------------------------------- several experiments, options, errors
@@ -519,7 +547,10 @@ def test_the_headline_is_of_the_first_measure(first: str, tmp_path: Path) -> Non
         path.write_text(json.dumps(result))
     metrics = dict.fromkeys([first, "val/loss", "test/loss"])
     (chapter,) = chapters(read_runs([runs])[0], Ask(list(metrics)))
-    told = {"val/loss": "no difference between batch and none can be told", "test/loss": "batch is better than none"}
+    told = {
+        "val/loss": "no clear difference between BatchNorm and no norm",
+        "test/loss": "BatchNorm is ahead of no norm",
+    }
     assert chapter.headline.startswith(told[first])
 
 
@@ -533,29 +564,161 @@ def test_what_chose_comes_second(tmp_path: Path) -> None:
         path.write_text(json.dumps(result))
     (chapter,) = chapters(read_runs([runs])[0])
     titles = [
-        "test/loss at the best evaluation",
-        "val/loss at the best evaluation (the hyperparameters were chosen on it)",
+        "test loss (best weights)",
+        "validation loss at the best epoch (the hyperparameters were chosen on it)",
     ]
     assert [title for title, _ in chapter.verdicts] == titles
     assert [title for title, _ in chapter.tables[0].groups] == titles
     speed = {
-        title: title.endswith(" (the hyperparameters were chosen on it)") for title, _ in chapter.tables[3].groups
+        title: title.endswith(" (the hyperparameters were chosen on it)") for title, _ in chapter.tables[4].groups
     }
     assert speed == dict.fromkeys(speed, True)
     assert any("mean val/loss over epochs" in title for title in speed)
-    assert chapter.headline.startswith("none lr=0.1 is better than batch lr=0.1 by ")
-    assert chapter.verdicts[1][1][0][0].startswith("batch lr=0.1 is better than none lr=0.1 by ")
+    assert chapter.headline.startswith("no norm, lr 0.1 is ahead of BatchNorm, lr 0.1 by ")
+    assert chapter.verdicts[1][1][0][0].startswith("BatchNorm, lr 0.1 is ahead of no norm, lr 0.1 by ")
 
 
-def test_other_settings_in_one_folder(tmp_path: Path) -> None:
-    """Runs trained with other settings are another part, named by what differs, with a warning."""
-    write(tmp_path)
-    runs = write(tmp_path, config=CONFIG.replace("epochs: 2", "epochs: 3"))
-    found = chapters(read_runs([runs])[0])
-    assert [chapter.title for chapter in found] == ["x (training.epochs=2)", "x (training.epochs=3)"]
-    assert found[0].warnings == [
-        f"{runs}/x holds runs with other settings as well; this is about x (training.epochs=2)"
+GRID = "{model.norm: [none, batch], training.optimizer.lr: [0.1, 0.2, 0.3], training.batch_size: [8, full]}"
+
+
+def test_within_a_condition(tmp_path: Path) -> None:
+    """A table of norms by the condition, a verdict for each, and beside it what was chosen at an edge of the grid."""
+    config = CONFIG[: CONFIG.index("claims")].replace("{model.norm: [none, batch]}", GRID)
+    worse = [1.0] * 4
+    none, batch = (NONE, NONE, worse, worse, worse, worse), (worse, worse, BATCH, worse, worse, BATCH)
+    runs = write(tmp_path, (*none, *batch), config)
+    (chapter,) = chapters(read_runs([runs])[0], Ask(within="training.batch_size"))
+    assert chapter.question == "Which is better: none or batch, each at the lr that the validation set chooses?"
+    table = chapter.tables[0]
+    assert (table.title, table.columns) == ("Norms by training.batch_size", ["norm", "batch_size=8", "full"])
+    assert table.groups == [
+        (
+            "test/loss at the best evaluation",
+            [
+                ["none", *["0.725 (0.704 to 0.746), lr=0.1"] * 2],
+                ["batch", *[f"0.3100 (0.2970 to 0.3230), lr={lr}" for lr in (0.2, 0.3)]],
+            ],
+        )
     ]
+    first, second = chapter.verdicts[:2]
+    assert first == (
+        "test/loss at the best evaluation, batch_size=8",
+        [
+            *((p.statement, p.evidence) for p in chapter.comparison.measures[0].pairs[:1]),
+            ("none: chosen at the edge of the grid (lr=0.1): extend it downwards", ""),
+        ],
+    )
+    assert (second[0], [statement for statement, _ in second[1][1:]]) == (
+        "test/loss at the best evaluation, full",
+        [
+            "none: chosen at the edge of the grid (lr=0.1): extend it downwards",
+            "batch: chosen at the edge of the grid (lr=0.3): extend it upwards",
+        ],
+    )
+    assert [len(lines) for _, lines in chapter.verdicts[2:]] == [1, 1]
+    text = call("report", runs, "--within", "training.batch_size").out
+    assert "  none: chosen at the edge of the grid (lr=0.1): extend it downwards\n" in text
+    assert call("report", runs, "--within", "lr").err.startswith(
+        f"error: {runs}/x: lr: no hyperparameter of a grid of norms; valid: training.optimizer.lr, "
+    )
+
+
+def earlier_and_later(folder: Path, dates: Sequence[str] = ("2026-01-01", "2026-01-02")) -> Path:
+    """Runs of 2 epochs and of 3 in one folder, trained at these dates."""
+    for epochs, date in zip((2, 3), dates, strict=True):
+        config = CONFIG.replace("epochs: 2", f"epochs: {epochs}")
+        runs = write(folder, config=config, environment={"device": "cpu", "started": f"{date}T00:00:00+00:00"})
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("dates", "newest", "earlier"),
+    [(("2026-01-01", "2026-01-02"), 3, 2), (("2026-01-02", "2026-01-01"), 2, 3), (("?", "2026-01-01"), 2, 3)],
+)
+def test_other_settings_in_one_folder(dates: Sequence[str], newest: int, earlier: int, tmp_path: Path) -> None:
+    """The runs trained last are reported in full, the others in a line; where no date is written, files have one."""
+    runs = earlier_and_later(tmp_path, dates)
+    (chapter,) = chapters(read_runs([runs])[0])
+    assert chapter.title == f"x (training.epochs={newest})"
+    assert chapter.warnings == [
+        f"also in {runs}/x, trained earlier: x (training.epochs={earlier}), 8 runs: 1 of 1 claims supported; "
+        "batch is better than none by 0.415 (--all)"
+    ]
+    found = chapters(read_runs([runs])[0], everything=True)
+    assert [chapter.title for chapter in found] == [f"x (training.epochs={epochs})" for epochs in (newest, earlier)]
+    assert found[0].warnings == [
+        f"{runs}/x holds runs with other settings as well; this is about x (training.epochs={newest})"
+    ]
+    document = json.loads(call("report", runs, "--json", "--all").out)
+    assert len(document["experiments"]) == 2
+    # What is asked of the newest need not be there in the others.
+    assert call("report", runs, "--versus", "batch", "--at", "last").code == 0
+
+
+def test_two_folders_with_one_experiment(tmp_path: Path) -> None:
+    """Their headings say which is which."""
+    (tmp_path / "a").mkdir()
+    runs = write(tmp_path / "a")
+    shutil.copytree(runs, tmp_path / "b")
+    titles = [chapter.title for chapter in chapters(read_runs([runs, tmp_path / "b"])[0])]
+    assert titles == [f"x in {runs}/x", f"x in {tmp_path}/b/x"]
+
+
+def test_against_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each variant stands against itself in the other folder, seed by seed; claims are about the first alone."""
+    for name, batch in (("here", BATCH), ("there", [x - 0.1 + 0.001 * i for i, x in enumerate(BATCH)])):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, (NONE, batch), environment={"device": {"here": "cpu", "there": "cuda"}[name]})
+    monkeypatch.chdir(tmp_path)
+    beside = ("there/runs", read_runs([Path("there/runs")])[0])
+    (chapter,) = chapters(read_runs([Path("here/runs")])[0], beside=beside)
+    assert (chapter.title, chapter.question) == (
+        "x against there/runs",
+        "Do the runs in here/runs/x and in there/runs differ?",
+    )
+    pairs = [(pair.a, pair.b, pair.n, pair.verdict) for pair in chapter.comparison.measures[0].pairs]
+    assert pairs == [
+        ("none (there/runs)", "none", 4, "undecided"),
+        ("batch (there/runs)", "batch", 4, "better"),
+    ]
+    assert [finding.verdict for finding in chapter.findings] == ["supported"]
+    assert chapter.warnings == ["runs were made with different device: cpu, cuda; small differences may come from it"]
+    assert [name for name in chapter.config.splitlines() if "label" in name] == ["- label: none", "- label: batch"]
+    ended = call("report", "here/runs", "--against", "there/runs", "--html", "page.html")
+    assert (ended.code, ended.out, ended.err) == (0, "page.html\n", "")
+
+
+def test_against_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several in the other folder that with the fewest differences, which are said; a grid is compared whole."""
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    compared = CONFIG[: CONFIG.index("claims")].replace("batch]", "batch], training.optimizer.lr: [1, 2]")
+    values = (NONE, BATCH, NONE, BATCH)
+    write(tmp_path / "here", values, compared)
+    for config in (
+        compared.replace("epochs: 2", "epochs: 3"),
+        compared.replace("[4]", "[9]").replace("epochs: 2", "epochs: 3"),
+    ):
+        write(tmp_path / "there", values, config)
+    monkeypatch.chdir(tmp_path)
+    beside = ("there/runs", read_runs([Path("there/runs")])[0])
+    (chapter,) = chapters(read_runs([Path("here/runs")])[0], beside=beside)
+    assert chapter.warnings == ["training.epochs=3 in there/runs, not 2"]
+    assert len(chapter.comparison.measures[0].pairs) == 4
+    assert chapter.comparison.sensitivity is None
+
+
+def test_what_stands_against_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without the experiment is an error that says what there is, as is a second way to choose pairs."""
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert call("report", "runs", "--against", EXAMPLE).err == (
+        f"error: {EXAMPLE}: has no runs of the experiment x; there are: example\n"
+    )
+    for option in ("--versus", "--within"):
+        assert call("report", "runs", "--against", "runs", option, "none").err == (
+            "error: --against: compares each variant with itself; leave out --versus and --within\n"
+        )
 
 
 def test_options(tmp_path: Path) -> None:
@@ -569,7 +732,7 @@ def test_options(tmp_path: Path) -> None:
     comparison = document["experiments"][0]["comparison"]
     assert [measure["name"] for measure in comparison["measures"]] == ["test/loss at the last evaluation"]
     assert [(pair["a"], pair["b"]) for pair in comparison["measures"][0]["pairs"]] == [("none", "batch")]
-    assert (comparison["convergence"]["threshold"], comparison["convergence"]["threshold_is_given"]) == (1.0, True)
+    assert (comparison["convergence"]["threshold"], comparison["convergence"]["leader"]) == (1.0, None)
 
 
 @pytest.mark.parametrize(
@@ -579,7 +742,7 @@ def test_options(tmp_path: Path) -> None:
             ["--metric", "loss"],
             "error: runs/x: loss: no run has this metric; valid: train/loss, val/loss, test/loss\n",
         ),
-        (["--versus", "bach"], "error: runs/x: bach: no such variant; valid: none, batch\n"),
+        (["--versus", "bach"], "error: runs/x: bach: no such variant; valid: no norm, BatchNorm\n"),
         (["--markdown", "--json"], "error: --markdown and --json: one or the other\n"),
     ],
 )
