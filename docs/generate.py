@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "bncompare"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-COMMANDS = "train verify reproduce plot report check export list show norms explain graph init schema".split()  # noqa: SIM905
+COMMANDS = "train demo verify reproduce plot report check export list show norms explain graph init schema".split()  # noqa: SIM905
 LARGE = 1e9  # bounds above are there against typing errors, and say nothing
 
 # Six of the published results, for the README.
