@@ -404,6 +404,9 @@ def test_a_diverging_run() -> None:
     assert strict(call("list", "runs", "--json").out)["runs"][1]["status"] == "diverged"
 
 
+INTERRUPTED = "interrupted; the same command goes on from the last checkpoint\n"
+
+
 def fail_on(monkeypatch: pytest.MonkeyPatch, variant: str, seed: int, *, after: int = 0) -> None:
     """Let the training of one run raise after some evaluations."""
     from bncompare.execution import inline
@@ -493,7 +496,7 @@ def test_interrupted_and_resumed(
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == code
-    assert err == "interrupted; the same command goes on from the last checkpoint\n"
+    assert err.removeprefix("loading torch…\n").removeprefix("starting to train…\n") == INTERRUPTED
     path = one("batch-s0", "slow")
     assert not (path / "result.json").exists()
     assert not [name for name in os.listdir(path) if name.startswith(".")]
@@ -516,6 +519,26 @@ def test_interrupted_and_resumed(
     assert ended.code == 0
     assert checkpoints[0] is not None, "it went on, and did not start over"
     assert (path / "metrics.csv").read_bytes() == uninterrupted
+
+
+def test_an_interrupted_sweep_says_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends with 130, after the table of the runs that are finished; no claim is judged and no page written."""
+    from bncompare.execution import inline
+
+    real = inline.train
+
+    def train(run: Any, *arguments: Any) -> Iterator[Any]:
+        if run.seed == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        yield from real(run, *arguments)
+
+    monkeypatch.setattr(inline, "train", train)
+    ended = call("train", "tiny.yaml", "--jobs", "1")
+    assert (ended.code, ended.err.splitlines()[-1] + "\n") == (130, INTERRUPTED)
+    rows = cells(ended.out)
+    assert [row[:2] for row in rows[2:4]] == [["none", "1"], ["batch", "1"]]
+    assert rows[-1] == ["2 runs in runs/tiny"]
+    assert not Path("runs/tiny/report.html").exists()
 
 
 def test_a_damaged_checkpoint_starts_over(trained: tuple[Path, Ended], runs: list[Path]) -> None:
