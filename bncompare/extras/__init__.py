@@ -6,11 +6,16 @@ from bncompare.lazy import lazily
 
 if TYPE_CHECKING:
     from bncompare.extras.drawing import draw, layer_table
-    from bncompare.extras.explain import explain_norm, print_explanation
+    from bncompare.extras.explain import explain_norm
+    from bncompare.extras.explanation import print_explanation, print_quiz
     from bncompare.extras.tensorboard import write_event_files
 
-__all__ = ["draw", "explain_norm", "layer_table", "print_explanation", "write_event_files"]
+__all__ = ["draw", "explain_norm", "layer_table", "print_explanation", "print_quiz", "write_event_files"]
 
 __getattr__ = lazily(
-    __name__, drawing="draw layer_table", explain="explain_norm print_explanation", tensorboard="write_event_files"
+    __name__,
+    drawing="draw layer_table",
+    explain="explain_norm",
+    explanation="print_explanation print_quiz",
+    tensorboard="write_event_files",
 )
