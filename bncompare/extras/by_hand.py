@@ -67,8 +67,8 @@ def running(name: str, weight: float, old: float, batch: float, unbiased: int | 
     return Line(f"running {name}", f"{rule}({n}/{n - 1})·{number(biased)}", new, "; unbiased: n/(n - 1)")
 
 
-def backward(norm: ActivationNorm, x: Array, gradient: Array, gamma: Array | None) -> dict[str, Any] | None:
-    """The gradients of the loss by x, γ and β, for one by y; by hand for the first x. None for other formulas.
+def backward(norm: ActivationNorm, x: Array, gradient: Array, gamma: Array | None) -> dict[str, Any]:
+    """The gradients of the loss by x, γ and β, for one by y, by the rule of `STANDARD`; by hand for the first x.
 
     γ is (C,), or (C, …) of layer normalization.
 
@@ -77,8 +77,6 @@ def backward(norm: ActivationNorm, x: Array, gradient: Array, gamma: Array | Non
 
     with means over what the statistics are over: each value moves the mean and the variance of all others.
     """
-    if norm.formula != STANDARD:
-        return None
     eps, shape = norm.model_dump()["eps"], x.shape
     grouped, axes = (x.shape, norm.axes_of(x.shape))
     if isinstance(norm, GroupNorm):

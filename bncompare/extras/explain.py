@@ -61,6 +61,9 @@ def explain_norm(
         "shape": list(shape),
     }
     report["options"] = norm.model_dump(exclude={"kind", "layers", "on_output", "placement"})
+    if backward and norm.formula != by_hand.STANDARD:
+        kinds = ", ".join(kind for kind, other in NORMS.items() if other.formula == by_hand.STANDARD)
+        raise UserError(f"--backward: is written out for {kinds}, not for {kind}")
     if isinstance(norm, WeightParametrization):
         return report | _weight(norm, shape, random)
     assert isinstance(norm, ActivationNorm)
@@ -147,14 +150,11 @@ def _predict(norm: RunningNorm, running: list[Array], x: Array, step: int, lines
 
 @torch.enable_grad()
 def _backward(norm: ActivationNorm, module: nn.Module, x: Tensor, gradient: Tensor) -> dict[str, Any]:
-    """The gradients by the formula, and how far torch's are from it; raises UserError where there is no formula."""
+    """The gradients by the formula, and how far torch's are from it."""
     x, module, gamma = x.detach().requires_grad_(), copy.deepcopy(module), getattr(module, "weight", None)
     found = by_hand.backward(
         norm, x.detach().numpy(), gradient.numpy(), None if gamma is None else gamma.numpy(force=True)
     )
-    if found is None:
-        kinds = ", ".join(kind for kind, other in NORMS.items() if other.formula == by_hand.STANDARD)
-        raise UserError(f"--backward: is written out for {kinds}, not for {norm.kind}")
     by_torch = torch.autograd.grad(module.train()(x), [x, *module.parameters()], gradient)
     ours = [found[name] for name in ("by_x", "by_gamma", "by_beta") if name in found]
     largest = max(float(np.abs(a - b.numpy()).max()) for a, b in zip(ours, by_torch, strict=True))

@@ -71,12 +71,11 @@ def print_quiz(report: dict[str, Any]) -> None:
     """Three questions about the first training step, and at the end their answers; raises UserError."""
     lines = [Line(**line) for line in (report.get("steps") or [{"by_hand": []}])[0]["by_hand"]]
     asked = [line for line in lines if line.name in ("mean", "x̂")] + lines[-1:]
-    if len(lines) < 3:
+    if len(asked) < 3:
         raise UserError(f"--quiz: there is no rule to ask about: {report['formula']}")
     print(f"{report['kind']}: {report['formula']}")
-    print(
-        f"statistics over {report['statistics_over']}; " + ", ".join(f"{k} {v}" for k, v in report["options"].items())
-    )
+    options = ", ".join(f"{name} {value}" for name, value in report["options"].items())
+    print(f"statistics over {report['statistics_over']}; {options}")
     for name, symbol in (("gamma", "γ"), ("beta", "β")):
         if report.get(name) is not None:
             _print_array(symbol, report[name])
