@@ -56,6 +56,18 @@ def shorthand(key: str, written: Any) -> BeforeValidator:
     return BeforeValidator(expand, json_schema_input_type=written)
 
 
+def option_words(key: str, value: Any) -> str:
+    """An option as people say it: `momentum 0.9`, `layers conv`, `on output`, `no affine`."""
+    name = key.split(".")[-1].replace("_", " ")
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
+    if isinstance(value, list):
+        return f"{name} {' '.join(map(str, value))}"
+    if isinstance(value, float):
+        return f"{name} {value:.10g}"
+    return f"{name} {'null' if value is None else value}"
+
+
 def tags(section: type[Section], key: str) -> tuple[str, ...]:
     """The names that a section has at the key that tells it from its alternatives."""
     return get_args(section.model_fields[key].annotation)

@@ -209,13 +209,13 @@ def export(
 @app.command("list", short_help="A line per run.")
 def list_runs(paths: Paths, as_json: AsJson = False) -> None:
     """A line per run: its status, length, best validation and test metrics."""
-    from bncompare import report
+    from bncompare import report, runs
 
     loaded = runs_at(paths)
     if as_json:
         print_json({"runs": [run_json(run) for run in loaded]})
     else:
-        report.print_table(report.runs_table(loaded))
+        report.print_table(report.runs_table(runs.with_names(loaded)))
 
 
 @app.command()

@@ -56,7 +56,7 @@ def run_json(run: "LoadedRun") -> dict[str, Any]:
     return {
         "path": str(run.path),
         "experiment": run.experiment,
-        "variant": run.variant,
+        "variant": run.label,
         "seed": run.seed,
         "status": run.status,
         "result": run.result.to_plain() if run.result else None,

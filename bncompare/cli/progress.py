@@ -137,7 +137,7 @@ def _live(console: "Console", tally: _Tally, events: "Iterable[Event]") -> None:
 
 def _name(event: "Event") -> str:
     run = event.planned.run
-    return printable(f"{run.name} {run.variant.label} seed {run.seed}")
+    return printable(f"{run.name} {run.variant_name} seed {run.seed}")
 
 
 def _metrics(progress: "Evaluated") -> str:

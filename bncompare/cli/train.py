@@ -240,6 +240,7 @@ def _print_plan(planned: "list[Planned]", as_json: bool) -> None:
 def _print_results(planned: "list[Planned]", as_json: bool, *, judge_claims: bool) -> None:
     """The runs that were trained or were there, and what became of the claims."""
     from bncompare import report
+    from bncompare.runs import with_names
 
     if as_json:
         print_json({"runs": [run_json(run) for run in _read_planned(planned)]})
@@ -247,7 +248,7 @@ def _print_results(planned: "list[Planned]", as_json: bool, *, judge_claims: boo
     for name, runs, findings in _outcomes(planned):
         if not runs:
             continue
-        report.print_table(report.summary_table(name, runs))
+        report.print_table(report.summary_table(name, with_names(runs)))
         if findings and judge_claims:
             report.print_findings("claims", findings)
         print(f"{count(len(runs), 'run folder')} in {printable(str(runs[0].path.parent))}")
@@ -256,11 +257,12 @@ def _print_results(planned: "list[Planned]", as_json: bool, *, judge_claims: boo
 def _outcomes(planned: "list[Planned]") -> "Iterator[tuple[str, list[LoadedRun], list[Finding]]]":
     """By experiment, in the order of the plan: its runs after training, and its claims held against them."""
     from bncompare import comparison
+    from bncompare.runs import with_names
 
     for name in dict.fromkeys(item.run.name for item in planned):
         members = [item for item in planned if item.run.name == name]
         runs = _read_planned(members)
-        yield name, runs, [comparison.judge(claim, runs) for claim in members[0].run.claims]
+        yield name, runs, [comparison.judge(claim, with_names(runs)) for claim in members[0].run.claims]
 
 
 def _read_planned(planned: "list[Planned]") -> "list[LoadedRun]":

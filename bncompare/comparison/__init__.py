@@ -8,10 +8,10 @@ from bncompare.comparison.ask import Ask
 from bncompare.comparison.claims import Finding, claims_of, judge
 from bncompare.comparison.comparison import Comparison, Convergence, compare, compare_experiment
 from bncompare.comparison.grid import Candidate, Sensitivity
-from bncompare.comparison.measures import Missing
+from bncompare.comparison.measures import Measure, Missing, level
 from bncompare.comparison.plain import to_plain
 from bncompare.comparison.statistics import Summary, summarize
-from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary, rounded, verdict_lines
+from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary, joined, verdict_lines
 
 __all__ = [
     "Ask",
@@ -19,6 +19,7 @@ __all__ = [
     "Comparison",
     "Convergence",
     "Finding",
+    "Measure",
     "MeasureComparison",
     "Missing",
     "Pair",
@@ -28,8 +29,9 @@ __all__ = [
     "claims_of",
     "compare",
     "compare_experiment",
+    "joined",
     "judge",
-    "rounded",
+    "level",
     "summarize",
     "to_plain",
     "verdict_lines",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from bncompare.comparison.statistics import (
@@ -23,6 +23,8 @@ class Bound:
 
     name: str
     value: float
+    shown: Callable[[float], str] = field(default="{:g}".format, compare=False)
+    """a difference or value for people"""
 
     @property
     def is_within(self) -> bool:
@@ -42,7 +44,7 @@ class Bound:
     def claimed(self, judgement: Judgement, more: str) -> str:
         """The reason of a finding that is about it."""
         words = self.name.removeprefix("difference_").replace("_", " ")
-        return f"claimed {words} {self.value:g}: {judgement}{more}"
+        return f"claimed {words} {self.shown(self.value)}: {judgement}{more}"
 
     def judge(self, low: float, high: float) -> Judgement:
         """By an interval."""
@@ -64,7 +66,9 @@ class Bound:
             needed = seeds_needed_within(mean, sd, self.value)
         else:
             needed = seeds_needed(abs(mean) - self.value, sd, alpha=0.10)
-        return _would_decide(needed and max(needed, summary.n + 1), f"the spread stays ({sd:.2g})")
+        return _would_decide(
+            needed and max(needed, summary.n + 1), f"the spread stays ({self.shown(float(f'{sd:.2g}'))})"
+        )
 
     def seeds_for_share(self, share: float, n: int, confidence: float) -> str:
         """How many, more than n, would decide it by the exact interval of a share."""
@@ -86,7 +90,7 @@ class Bound:
         low, high = proportion_interval(k, n, self.confidence)
         left_out = f" ({len(on_side) - n} on neither side)" if n < len(on_side) else ""
         level = percent(self.confidence)
-        words = f"; {k} of {n} seeds are{left_out}, {level} interval of that share {low:.2g} to {high:.2g}"
+        words = f"; {k} of {n} seeds are{left_out}, {level} CI of that share {low:.2g} to {high:.2g}"
         half = Bound("at_least", 0.5)
         judgement = half.judge(low, high)
         if judgement == "inconclusive":

@@ -124,9 +124,9 @@ def _judged(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     outcomes = _by_seed([side.values for side in sides])
     values = [outcome for outcome in outcomes if math.isfinite(outcome)]
     summary = summarize(values) if values else None
-    what = f"{measure.name}, {'difference' if claim.versus is not None else 'mean'}"
+    what = _What(measure, is_difference=claim.versus is not None)
     if len(outcomes) < 2:
-        reason = f"{what} {summary.mean:.4g} with one seed, which has no interval" if summary else NO_VALUE
+        reason = f"{what.mean(summary.mean)} with one seed, which has no CI" if summary else NO_VALUE
         return Finding(claim, "inconclusive", [*missing, reason], summary, missing)
     verdict, reasons, summary, confidence = _decide(claim, what, outcomes, sides)
     if verdict == "supported" and not all(side.speaks_for_it for side in sides if side.missing):
@@ -142,6 +142,37 @@ def _problem_of(claim: Claim, key: str, chosen: Sequence[LoadedRun]) -> str | No
     if len(labels) > 1:
         return f"selects {len(labels)} variants: {', '.join(labels)}"
     return None if labels else "selects no run"
+
+
+@dataclass(frozen=True)
+class _What:
+    """What a claim is about, in words."""
+
+    measure: Measure
+    is_difference: bool
+
+    def __str__(self) -> str:
+        return f"{self.measure.words}, {'difference' if self.is_difference else 'mean'}"
+
+    def shown(self, value: float, half: float = math.nan) -> str:
+        """A number with its unit."""
+        if self.is_difference:
+            return self.measure.difference(value, half, "+")
+        return f"{self.measure.shown(value, half)} {self.measure.unit}".strip()
+
+    def mean(self, value: float, half: float = math.nan) -> str:
+        """What it is, and how much."""
+        return f"{self} {self.shown(value, half)}"
+
+    def bounds(self, claim: Claim) -> list[Bound]:
+        """Those of a claim, which are said in the same unit."""
+
+        def shown(value: float) -> str:
+            scale = 100 if self.measure.unit == "%" else 1
+            unit = self.measure.unit_of_differences if self.is_difference else self.measure.unit
+            return f"{scale * value:.4g} {unit}".replace("-", "−").strip()
+
+        return [Bound(*item, shown) for item in claim.bounds.items()]
 
 
 @dataclass(frozen=True)
@@ -204,7 +235,7 @@ class _Judged(NamedTuple):
     confidence: float
 
 
-def _decide(claim: Claim, what: str, outcomes: Sequence[float], sides: Sequence[_Side]) -> _Judged:
+def _decide(claim: Claim, what: _What, outcomes: Sequence[float], sides: Sequence[_Side]) -> _Judged:
     """By the interval of the mean; by all seeds where there is none, or runs that diverged speak for the claim."""
     values = [outcome for outcome in outcomes if math.isfinite(outcome)]
     has_interval = bool(values) and (_is_proportion(claim) or summarize(values).has_spread)
@@ -217,9 +248,9 @@ def _decide(claim: Claim, what: str, outcomes: Sequence[float], sides: Sequence[
     return _by_interval(claim, what, values)
 
 
-def _by_interval(claim: Claim, what: str, values: Sequence[float]) -> _Judged:
+def _by_interval(claim: Claim, what: _What, values: Sequence[float]) -> _Judged:
     """Where the t-interval of the mean, or the exact one of a proportion, lies beside each bound."""
-    bounds, summary, is_proportion = _bounds(claim), summarize(values), _is_proportion(claim)
+    bounds, summary, is_proportion = what.bounds(claim), summarize(values), _is_proportion(claim)
     intervals = {
         confidence: proportion_interval(round(sum(values)), summary.n, confidence)
         if is_proportion
@@ -236,26 +267,34 @@ def _by_interval(claim: Claim, what: str, values: Sequence[float]) -> _Judged:
         return verdict, bound.seeds_for_mean(summary)
 
     verdict, reasons = judge_all(bounds, judged)
-    shown = [f"{percent(level)} interval {low:.4g} to {high:.4g}" for level, (low, high) in intervals.items()]
-    first = f"{what} {summary.mean:.4g}, {', '.join(shown)}, n = {summary.n}"
+    confidence, (low, high) = next(iter(intervals.items()))
+    half, measure = (high - low) / 2, what.measure
+    kept = {
+        level: measure.clipped(replace(summary, low=low, high=high), of_differences=what.is_difference)
+        for level, (low, high) in intervals.items()
+    }
+    shown = [
+        f"{percent(level)} CI {measure.shown(of.low, half)} to {measure.shown(of.high, half)}"
+        for level, of in kept.items()
+    ]
+    first = f"{what.mean(summary.mean, half)}, {', '.join(shown)}, n = {summary.n}"
     if claim.versus is not None:
         p, exact = sign_flip_p(values, np.random.default_rng(0)), "exact " if summary.n <= MAX_EXACT_SEEDS else ""
-        first += f"; {exact}sign-flip p {p:.2g}, at best {2.0 ** (1 - summary.n):.2g} with {summary.n} seeds"
-    confidence, (low, high) = next(iter(intervals.items()))
+        first += f"; {exact}sign-flip p = {p:.2g}"
     return _Judged(verdict, [first, *reasons], replace(summary, low=low, high=high), confidence)
 
 
-def _by_sign_test(claim: Claim, what: str, outcomes: Sequence[float], *, rounding: float) -> _Judged:
+def _by_sign_test(claim: Claim, what: _What, outcomes: Sequence[float], *, rounding: float) -> _Judged:
     """Whether more than half of the seeds are on the claimed side of each bound.
 
     Outcomes no further than `rounding` from a bound are on it.
     """
     n, values = len(outcomes), [outcome for outcome in outcomes if math.isfinite(outcome)]
-    verdict, reasons = judge_all(_bounds(claim), lambda bound: bound.count(outcomes, rounding))
+    verdict, reasons = judge_all(what.bounds(claim), lambda bound: bound.count(outcomes, rounding))
     if not values:
         return _Judged(verdict, [f"{what}: none of {n} seeds has a value", *reasons], None, 0.95)
     summary = replace(summarize(values), low=math.nan, high=math.nan)
-    first = f"{what} {summary.mean:.4g} with each of {n} seeds, which leaves no spread to judge by"
+    first = f"{what.mean(summary.mean)} with each of {n} seeds, which leaves no spread to judge by"
     if summary.n < n:
-        first = f"{what} {summary.mean:.4g} over the {summary.n} of {n} seeds that have a value"
+        first = f"{what.mean(summary.mean)} over the {summary.n} of {n} seeds that have a value"
     return _Judged(verdict, [first, *reasons], summary, 0.95)

@@ -50,6 +50,8 @@ class Comparison:
     convergence: Convergence | None
     stability: MeasureComparison | None
     sensitivity: Sensitivity | None
+    labels: dict[str, str]
+    """the machine names of the variants, and of the norms of a grid, by the names that people use"""
 
 
 def compare(
@@ -100,8 +102,7 @@ def compare_experiment(found: ExperimentRuns, ask: Ask) -> Comparison:
     if chosen:
         variants = chosen
         measures.sort(key=lambda measure: measure.metric.split != "test")
-    if ask.versus is not None and ask.versus not in variants:
-        raise UserError(f"{ask.versus or repr(ask.versus)}: no such variant; valid: {', '.join(variants)}")
+    ask = replace(ask, versus=_called(ask.versus, found.runs, variants))
     if found.against:
         pairs = list(found.against.items())
     elif sensitivity is not None and sensitivity.has_norms:
@@ -122,7 +123,16 @@ def compare_experiment(found: ExperimentRuns, ask: Ask) -> Comparison:
         _convergence(compared, by, ask.metrics or [measure.metric.name for measure in measures], ask.threshold),
         _stability(compared, by, ask.window),
         sensitivity,
+        {run.variant: run.label for run in found.runs} | (sensitivity.labels if sensitivity else {}),
     )
+
+
+def _called(versus: str | None, runs: Sequence[LoadedRun], variants: Collection[str]) -> str | None:
+    """The variant of a name or label; raises UserError if it is none of these variants."""
+    names = {run.label: run.variant for run in runs} | {name: name for name in variants}
+    if versus is not None and names.get(versus) not in variants:
+        raise UserError(f"{versus or repr(versus)}: no such variant; valid: {', '.join(variants)}")
+    return None if versus is None else names[versus]
 
 
 def _first(names: Sequence[str], there: Collection[str]) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from bncompare.comparison.measures import Measure, metric_at
 from bncompare.comparison.verdicts import VariantSummary, compare_by
-from bncompare.config import Metric, flatten, setting_label
+from bncompare.config import Metric, flatten, made_label, norm_name, setting_words
 from bncompare.errors import UserError
 from bncompare.runs import ExperimentRuns, LoadedRun, baseline, settings_of, validates_on_test
 
@@ -39,6 +39,8 @@ class Sensitivity:
     keys: list[str]
     """the hyperparameters, as dotted keys"""
     measure: str
+    """in words"""
+    by: Measure
     metric: Metric
     candidates: list[Candidate]
     is_fair: bool
@@ -47,6 +49,8 @@ class Sensitivity:
     """what was chosen of how many, and by what"""
     warnings: list[str]
     """why nothing could be chosen"""
+    labels: dict[str, str]
+    """of the norms, as made from their settings, by the names that people use"""
     within: str | None = None
     """the hyperparameter at each value of which it was chosen"""
 
@@ -57,11 +61,11 @@ class Sensitivity:
 
     @property
     def conditions(self) -> dict[str, list[Candidate]]:
-        """The chosen at each value of `within`, such as `batch_size=4`; none without it."""
+        """The chosen at each value of `within`, such as `batch size 4`; none without it."""
         found: dict[str, list[Candidate]] = {}
         for candidate in self.candidates:
             if self.within is not None and candidate.is_chosen:
-                label = setting_label(self.within, candidate.setting[self.within])
+                label = setting_words(self.within, candidate.setting[self.within])
                 found.setdefault(label, []).append(candidate)
         return found
 
@@ -102,16 +106,18 @@ def sensitivity_of(found: ExperimentRuns, measure: Measure, within: str | None =
         best = min(members, key=lambda variant: _rank(results[variant], measure))
         setting = grid.settings[best]
         chosen[best] = _edges(setting, [grid.settings[variant] for variant in members])
-        words = ", ".join(setting_label(key, value) for key, value in setting.items() if key != within)
+        words = ", ".join(setting_words(key, value) for key, value in setting.items() if key != within)
         if words:
             where = f"{norm} at {condition}" if condition else norm
-            notes.append(f"{where}: {words} chosen of {len(members)} by {measure.name}")
+            notes.append(f"{where}: {words} chosen of {len(members)} by {measure.words}")
     candidates = [
         Candidate(variant, grid.norms[variant], of, results[variant], variant in chosen, chosen.get(variant, {}))
         for variant, of in grid.settings.items()
     ]
     warnings = [] if why_not is None else [f"no fair choice is possible: {why_not}; {AT_EQUAL}"]
-    return Sensitivity(grid.keys, measure.name, measure.metric, candidates, is_fair, notes, warnings, within)
+    return Sensitivity(
+        grid.keys, measure.words, measure, measure.metric, candidates, is_fair, notes, warnings, grid.labels, within
+    )
 
 
 @dataclass(frozen=True)
@@ -123,12 +129,14 @@ class _Grid:
     norms: dict[str, str]
     settings: dict[str, dict[str, Any]]
     """the hyperparameters of each variant"""
+    labels: dict[str, str]
+    """of the norms, as made from their settings"""
 
     def groups(self, within: str | None) -> dict[tuple[str, str], list[str]]:
         """Among which variants to choose: by norm, and by the value of `within` in words."""
         found: dict[tuple[str, str], list[str]] = {}
         for variant, norm in self.norms.items():
-            condition = setting_label(within, self.settings[variant][within]) if within else ""
+            condition = setting_words(within, self.settings[variant][within]) if within else ""
             found.setdefault((norm, condition), []).append(variant)
         return found
 
@@ -139,8 +147,10 @@ def _grid(runs: Sequence[LoadedRun]) -> _Grid:
     is_grid = all(set(of_variant) == set(keys) for of_variant in settings.values())
     norm_keys = [key for key in keys if key == "model.norm" or key.startswith("model.norm.")] if is_grid else []
     others = [key for key in keys if key not in norm_keys] if is_grid else []
-    norms = {variant: " ".join(setting_label(key, of[key]) for key in norm_keys) for variant, of in settings.items()}
-    return _Grid(others, norms, {variant: {key: of[key] for key in others} for variant, of in settings.items()})
+    norms = {run.variant: norm_name(run.config, settings[run.variant]) for run in runs}
+    labels = {norms[v]: made_label({key: of[key] for key in norm_keys}) for v, of in settings.items()}
+    hyperparameters = {variant: {key: of[key] for key in others} for variant, of in settings.items()}
+    return _Grid(others, norms, hyperparameters, labels)
 
 
 def _why_unfair(found: ExperimentRuns) -> str | None:

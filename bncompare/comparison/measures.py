@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
 import numpy as np
 
-from bncompare.config import DIAGNOSTIC, At, Metric, Status
+from bncompare.comparison.statistics import Summary
+from bncompare.config import DIAGNOSTIC, At, Metric, Sign, Status, rounded
 from bncompare.runs import LoadedRun
 
 
@@ -50,11 +51,18 @@ class Measure:
     """A number of each run, and which end of it is good."""
 
     name: str
+    """in files and JSON: `val/loss at best`"""
+    words: str
+    """for people: `validation loss at the best epoch`"""
     metric: Metric
     """that it is made from"""
     kind: Literal["value", "time", "spread"]
     value: Callable[[LoadedRun], float | None]
     """finite; ±inf, the bad end, for a run that diverged or never got there; None where there is nothing to say"""
+    range: tuple[float, float] = (-math.inf, math.inf)
+    """of what is possible"""
+    unit: str = ""
+    """of its values as people read them: %, points, epochs, …"""
 
     @property
     def higher_is_better(self) -> bool:
@@ -65,6 +73,34 @@ class Measure:
     def better(self) -> str:
         """The comparative."""
         return {"value": "better", "time": "faster", "spread": "steadier"}[self.kind]
+
+    @property
+    def worse(self) -> str:
+        """Its opposite."""
+        return {"value": "worse", "time": "slower", "spread": "less steady"}[self.kind]
+
+    @property
+    def unit_of_differences(self) -> str:
+        """Differences of percentages are in points."""
+        return "points" if self.unit == "%" else self.unit
+
+    def shown(self, value: float, half: float = math.nan, sign: Sign = "") -> str:
+        """A value for people without its unit, or with a sign a difference; see `Metric.shown`."""
+        if self.unit == "steps":
+            return rounded(round(value), math.nan, sign)
+        return rounded(value, half, sign) if self.kind == "time" else self.metric.shown(value, sign, half)
+
+    def difference(self, value: float, half: float = math.nan, sign: Sign = "") -> str:
+        """A difference for people with its unit."""
+        return f"{self.shown(value, half, sign)} {self.unit_of_differences}".strip()
+
+    def clipped(self, summary: Summary, *, of_differences: bool = False) -> Summary:
+        """With an interval in the range of what is possible."""
+        low, high = self.range
+        low, high = (low - high, high - low) if of_differences else (low, high)
+        if not summary.has_spread:
+            return summary
+        return replace(summary, low=max(low, summary.low), high=min(high, summary.high))
 
     @property
     def at_bad_end(self) -> str:
@@ -87,7 +123,7 @@ def metric_at(metric: Metric, at: Literal["best", "last", "mean"] | At) -> Measu
     """
     name = metric.name
     if name == "diverged":
-        return Measure("diverged (1 or 0)", metric, "value", _has_diverged)
+        return Measure("diverged", "diverged (1 or 0)", metric, "value", _has_diverged, (0, 1))
 
     def value(run: LoadedRun) -> float | None:
         if run.status is Status.DIVERGED:
@@ -106,7 +142,9 @@ def metric_at(metric: Metric, at: Literal["best", "last", "mean"] | At) -> Measu
             values = list(series.values()) if at == "mean" else [*series.values()][-1:]
         return _finite(sum(values) / len(values)) if values else None
 
-    return Measure(f"{name} {_words(at)}", metric, "value", value)
+    place = {"mean": "over all evaluations"}.get(at, f"at {at}") if isinstance(at, str) else _words(metric, at)
+    words = f"{metric.words} {_words(metric, at)}"
+    return Measure(f"{name} {place}", words, metric, "value", value, _range(metric), "%" * metric.is_accuracy)
 
 
 def _has_diverged(run: LoadedRun) -> float | None:
@@ -141,7 +179,15 @@ def time_to(metric: Metric, threshold: float, unit: Literal["epoch", "step", "se
                 return _finite(position)
         return math.inf if run.status.has_ended and metric.name in run.metrics else None
 
-    return Measure(f"{unit}s to {metric.name} {threshold:.4g}", metric, "time", value)
+    return Measure(
+        f"{unit}s to {metric.name} {threshold:.4g}",
+        f"{unit}s to {metric.words} {level(metric, threshold)}",
+        metric,
+        "time",
+        value,
+        (0, math.inf),
+        f"{unit}s",
+    )
 
 
 def area(metric: Metric, first: float, last: float) -> Measure:
@@ -159,7 +205,8 @@ def area(metric: Metric, first: float, last: float) -> Measure:
             return None
         return _finite(float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2) / (last - first)))
 
-    return Measure(f"mean {metric.name} over epochs {first:g} to {last:g}", metric, "value", value)
+    name, words = (f"mean {of} over epochs {first:g} to {last:g}" for of in (metric.name, metric.words))
+    return Measure(name, words, metric, "value", value, _range(metric), "%" * metric.is_accuracy)
 
 
 def spread(metric: Metric, window: int) -> Measure:
@@ -173,14 +220,28 @@ def spread(metric: Metric, window: int) -> Measure:
             return None
         return _finite(float(np.std(numbers, ddof=1)))
 
-    return Measure(f"sd of {metric.name} over the last {window} evaluations", metric, "spread", value)
+    name, words = (f"sd of {of} over the last {window} evaluations" for of in (metric.name, metric.words))
+    return Measure(name, words, metric, "spread", value, (0, math.inf), "points" * metric.is_accuracy)
 
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _words(at: Literal["best", "last", "mean"] | At) -> str:
-    if isinstance(at, str):
-        return "over all evaluations" if at == "mean" else f"at the {at} evaluation"
-    return f"at epoch {at.epoch}" if at.epoch is not None else f"at step {at.step}"
+def level(metric: Metric, value: float) -> str:
+    """A value that a metric is to reach, in words: `95 %`, `0.25`."""
+    return f"{100 * value:.4g} %" if metric.is_accuracy else f"{value:.4g}"
+
+
+def _range(metric: Metric) -> tuple[float, float]:
+    """Accuracies are fractions, losses not negative."""
+    low = 0.0 if metric.quantity in ("accuracy", "loss") else -math.inf
+    return low, 1.0 if metric.is_accuracy else math.inf
+
+
+def _words(metric: Metric, at: Literal["best", "last", "mean"] | At) -> str:
+    if isinstance(at, At):
+        return f"at epoch {at.epoch}" if at.epoch is not None else f"at step {at.step}"
+    if at == "mean":
+        return "over all evaluations"
+    return f"({at} weights)" if metric.split == "test" else f"at the {at} epoch"

@@ -6,11 +6,15 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from bncompare.comparison.claims import Finding
-from bncompare.comparison.verdicts import MeasureComparison, Pair
+from bncompare.comparison.comparison import Comparison
+from bncompare.comparison.grid import Candidate, Sensitivity
+from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary
 from bncompare.config import Metric
 
 # What a document holds of these; of other dataclasses the fields.
 _NAMES: dict[type, tuple[str, ...]] = {
+    Comparison: ("experiment", "variants", "measures", "convergence", "stability", "sensitivity"),
+    Sensitivity: ("keys", "measure", "metric", "candidates", "is_fair", "notes", "warnings"),
     MeasureComparison: ("name", "metric", "higher_is_better", "variants", "pairs", "chosen_on"),
     Pair: (
         *("a", "b", "n", "differences", "paired", "probability_better", "decided_by", "p", "holm_p"),
@@ -19,18 +23,36 @@ _NAMES: dict[type, tuple[str, ...]] = {
 }
 
 
-def to_plain(value: Any) -> Any:
-    """A comparison, a finding or a part of one as mappings, lists, texts and numbers; a metric by its name."""
+_LABELLED: dict[type, tuple[str, ...]] = {
+    Comparison: ("variants",),
+    VariantSummary: ("variant",),
+    Pair: ("a", "b"),
+    Candidate: ("variant", "norm"),
+}
+"""what in these is a name, in place of which a document has the label"""
+
+
+def to_plain(value: Any, labels: Mapping[str, str] | None = None) -> Any:
+    """A comparison, a finding or a part of one as mappings, lists, texts and numbers; a metric by its name, a variant
+    by its label where `labels` has it, as a comparison's do."""
+    if isinstance(value, Comparison):
+        labels = value.labels
     if isinstance(value, Metric):
         return value.name
     if isinstance(value, Finding):
         return _finding(value)
     if is_dataclass(value):
         names = _NAMES.get(type(value)) or [field.name for field in fields(value)]
-        return {name: to_plain(getattr(value, name)) for name in names}
+        plain = {name: to_plain(getattr(value, name), labels) for name in names}
+        return plain | {name: _labelled(plain[name], labels or {}) for name in _LABELLED.get(type(value), ())}
     if isinstance(value, Mapping):
-        return {key: to_plain(item) for key, item in value.items()}
-    return [to_plain(item) for item in value] if isinstance(value, list) else value
+        return {key: to_plain(item, labels) for key, item in value.items()}
+    return [to_plain(item, labels) for item in value] if isinstance(value, list) else value
+
+
+def _labelled(names: Any, labels: Mapping[str, str]) -> Any:
+    """A name or several as labels."""
+    return [labels.get(name, name) for name in names] if isinstance(names, list) else labels.get(names, names)
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 The rules of a verdict, for a pair of variants and a measure:
 
 - Variants are compared seed by seed. A variant is *better* where the paired t-test, corrected for the number of pairs
-  shown (Holm), gives p < 0.05; for a single pair that is where the 95 % t-interval of the mean difference leaves
-  out 0. Else *no difference can be told*, which is not a proof that there is none.
+  shown (Holm), gives p < 0.05; for a single pair that is where the 95 % CI of the mean difference, Student's, leaves
+  out 0. Else there is *no clear difference*, which is not a proof that there is none.
+- With fewer than five seeds a verdict is *preliminary*: the t-test rests on normal differences, which so few cannot
+  show.
 - Where a run diverged, or never reached a threshold, there is no mean to compare: it counts as worse than any value,
   and the exact sign test over the seeds decides in place of the t-test. It cannot decide with fewer than six seeds.
   It also decides where all differences are the same number, as whole epochs may be: that is no spread to judge by.
@@ -21,7 +23,7 @@ The rules of a verdict, for a pair of variants and a measure:
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -48,10 +50,12 @@ from bncompare.comparison.statistics import (
     smallest_n,
     summarize,
 )
-from bncompare.config import Metric
+from bncompare.config import Metric, Sign
 from bncompare.runs import LoadedRun
 
 MAX_SENTENCES = 6  # of pairs, one by one
+SIGNS: tuple[Sign, Sign] = ("", "+")
+MIN_SEEDS = 5  # with fewer a verdict is preliminary
 
 Verdict = Literal["better", "worse", "undecided", "not judged"]
 
@@ -108,7 +112,8 @@ class Pair:
             return None
         a, b = zip(*(self.outcomes[seed] for seed in self.differences), strict=True)
         higher, random = self.measure.higher_is_better, np.random.default_rng(0)
-        return compare_paired(a, b, higher_is_better=higher, random=random)
+        paired = compare_paired(a, b, higher_is_better=higher, random=random)
+        return replace(paired, difference=self.measure.clipped(paired.difference, of_differences=True))
 
     @property
     def probability_better(self) -> float | None:
@@ -145,6 +150,11 @@ class Pair:
         """Whether one of them is better."""
         return self.verdict in ("better", "worse")
 
+    @property
+    def is_preliminary(self) -> bool:
+        """Whether one is better by too few seeds to rely on it."""
+        return self.is_told and self.n < MIN_SEEDS
+
     @cached_property
     def seeds_needed(self) -> int | None:
         """With which the test would decide; None where the verdict stands or no number would do.
@@ -178,7 +188,7 @@ class Pair:
     @property
     def sentence(self) -> str:
         """Both in one."""
-        return f"{self.statement} ({self.evidence})" if self.evidence else self.statement
+        return joined(self.statement, self.evidence)
 
     @cached_property
     def _words(self) -> tuple[str, str]:
@@ -186,8 +196,8 @@ class Pair:
         if n == 0:
             return f"{a} and {b} cannot be compared: no seed has a value for both", ""
         if self.test is None:
-            gaps = [f"{a} − {b} is {gap:.3g} with it" for gap in self.differences.values()]
-            return f"{a} and {b} share one seed: no interval, so no verdict", "".join(gaps)
+            gap = f"{a} − {b} is {self._first_gap} with it" if self.differences else ""
+            return f"{a} and {b} share one seed: no CI, so no verdict", gap
         if self.test.wins == self.test.losses == 0 and len(self.differences) == n:
             return f"{a} and {b} are equal with all {n} seeds", ""
         by, seen, evidence, more = (
@@ -197,9 +207,11 @@ class Pair:
             evidence += f", Holm p = {self.holm_p:.2g} of {len(self.among)} pairs"
         if self.is_told:
             winner, loser = (a, b) if self.verdict == "better" else (b, a)
+            if self.is_preliminary:
+                return f"{winner} is ahead of {loser} {by} (preliminary: {n} seeds)", evidence
             return f"{winner} is {self.measure.better} than {loser} {by}", evidence
         among = f" among {len(self.among)} pairs" if self.test.p < ALPHA else ""
-        return f"no difference between {a} and {b} can be told{among}: {seen}", evidence + more
+        return f"no clear difference between {a} and {b}{among}: {seen}", evidence + more
 
     def _counted(self, test: SeedTest) -> tuple[str, str, str, str]:
         """Of a sign test: how often one is better, and the other; the numbers; what would decide."""
@@ -209,9 +221,9 @@ class Pair:
             for i, name in enumerate((self.a, self.b))
             if (number := sum(math.isinf(both[i]) for both in self.outcomes.values()))
         ]
-        why = ", ".join(lost) or f"{self.a} − {self.b} is {next(iter(self.differences.values())):.4g} with each"
+        why = ", ".join(lost) or f"{self.a} − {self.b} is {self._first_gap} with each"
         needed = self.seeds_needed
-        more = "" if needed is None else f"; {needed} seeds would decide it, if the share stays"
+        more = "" if needed is None else f"; {needed} seeds would be needed, if the share stays"
         if len(self.among) > 1 and self.holm_p is None:
             more = f"; {self.n} seeds are too few for {len(self.among)} pairs{more}"
         share = f"{wins} of {self.n} seeds"
@@ -222,13 +234,20 @@ class Pair:
         gap = paired.difference
         sign = math.copysign(1, gap.mean) if self.is_told else 1  # better by a positive amount
         low, high = sorted((sign * gap.low, sign * gap.high))
-        mean, low_text, high_text = (rounded(value, (high - low) / 2) for value in (sign * gap.mean, low, high))
+        half = (high - low) / 2
+        low_text, high_text = self.measure.shown(low, half), self.measure.shown(high, half)
+        by, seen = (self.measure.difference(sign * gap.mean, half, a_sign) for a_sign in SIGNS)
         p = paired.sign_flip_p
         floor = f", the least that {self.n} seeds can give" if p == paired.smallest_p > ALPHA else ""
         needed = self.seeds_needed
-        more = "" if needed is None else f"; about {needed} seeds would tell a difference of this size"
-        evidence = f"95 % interval {low_text} to {high_text}, n = {self.n}, sign-flip p = {p:.2g}{floor}"
-        return f"by {mean}", f"{self.a} − {self.b} is {mean}", evidence, more
+        more = "" if needed is None else f"; about {needed} seeds would be needed"
+        evidence = f"95 % CI {low_text} to {high_text}; n = {self.n}, sign-flip p = {p:.2g}{floor}"
+        return f"by {by}", f"{self.a} − {self.b} is {seen}", evidence, more
+
+    @property
+    def _first_gap(self) -> str:
+        """The difference with the first seed, where there is one seed or all have the same."""
+        return self.measure.difference(next(iter(self.differences.values())), sign="+")
 
 
 @dataclass(frozen=True)
@@ -243,7 +262,7 @@ class MeasureComparison:
 
     @property
     def name(self) -> str:
-        """Such as `val/loss at the best evaluation`."""
+        """In files and JSON: `val/loss at best`."""
         return self.measure.name
 
     @property
@@ -258,8 +277,9 @@ class MeasureComparison:
 
     @property
     def title(self) -> str:
-        """The name, with a mark if it was chosen on."""
-        return f"{self.name} (the hyperparameters were chosen on it)" if self.chosen_on else self.name
+        """In words, with a mark if it was chosen on."""
+        words = self.measure.words
+        return f"{words} (the hyperparameters were chosen on it)" if self.chosen_on else words
 
 
 def compare_by(measure: Measure, runs: Sequence[LoadedRun], pairs: Sequence[tuple[str, str]]) -> MeasureComparison:
@@ -278,22 +298,21 @@ def compare_by(measure: Measure, runs: Sequence[LoadedRun], pairs: Sequence[tupl
         Pair(measure, a, b, both, test, next(adjusted) if test else None, among)
         for (a, b), both, test in zip(pairs, shared, tests, strict=True)
     ]
-    return MeasureComparison(measure, [_summary(name, of) for name, of in outcomes.items()], judged)
+    return MeasureComparison(measure, [_summary(measure, name, of) for name, of in outcomes.items()], judged)
 
 
-def _summary(variant: str, outcomes: dict[int, Outcome]) -> VariantSummary:
+def _summary(measure: Measure, variant: str, outcomes: dict[int, Outcome]) -> VariantSummary:
     values = {seed: of.value for seed, of in outcomes.items() if of.value is not None and of.is_finite}
     missing = Counter(of.missing for of in outcomes.values() if of.missing)
-    return VariantSummary(
-        variant, len(outcomes), values, summarize(list(values.values())) if values else None, dict(missing)
-    )
+    summary = measure.clipped(summarize(list(values.values()))) if values else None
+    return VariantSummary(variant, len(outcomes), values, summary, dict(missing))
 
 
-def rounded(value: float, spread: float) -> str:
-    """A number with as many decimals as its spread has two significant digits; `g` where that makes no sense."""
-    if not (math.isfinite(value) and math.isfinite(spread)) or spread <= 0 or not 1e-7 <= spread < 1e7:
-        return f"{value:.4g}"
-    return f"{value:.{max(0, 1 - math.floor(math.log10(spread)))}f}"
+def joined(statement: str, evidence: str) -> str:
+    """One sentence, with the evidence in its brackets."""
+    if not evidence:
+        return statement
+    return f"{statement[:-1]}; {evidence})" if statement.endswith(" seeds)") else f"{statement} ({evidence})"
 
 
 def verdict_lines(comparison: MeasureComparison) -> list[tuple[str, str]]:
@@ -304,14 +323,18 @@ def verdict_lines(comparison: MeasureComparison) -> list[tuple[str, str]]:
     if len(pairs) <= MAX_SENTENCES:
         return [(pair.statement, pair.evidence) for pair in pairs]
     lines = []
+    better, worse = comparison.measure.better.capitalize(), comparison.measure.worse.capitalize()
     for base in dict.fromkeys(pair.b for pair in pairs):
-        for verdict, words in (
-            ("better", f"better than {base}"),
-            ("worse", f"worse than {base}"),
-            ("undecided", f"no difference from {base} can be told"),
-            ("not judged", f"not to be compared with {base}"),
+        of_base = [pair for pair in pairs if pair.b == base]
+        for verdict, is_preliminary, words in (
+            ("better", False, f"{better} than {base}"),
+            ("better", True, f"Ahead of {base} (preliminary: fewer than {MIN_SEEDS} seeds)"),
+            ("worse", False, f"{worse} than {base}"),
+            ("worse", True, f"Behind {base} (preliminary: fewer than {MIN_SEEDS} seeds)"),
+            ("undecided", False, f"No clear difference from {base}"),
+            ("not judged", False, f"Not to be compared with {base}"),
         ):
-            names = [pair.a for pair in pairs if pair.b == base and pair.verdict == verdict]
-            if names:
-                lines.append((f"{words}: {', '.join(names)}", ""))
+            chosen = [p.a for p in of_base if (p.verdict, p.is_preliminary) == (verdict, is_preliminary)]
+            if chosen:
+                lines.append((f"{words}: {', '.join(chosen)}", ""))
     return lines

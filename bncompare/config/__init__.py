@@ -8,11 +8,12 @@ from bncompare.config.checks import MAX_TABLE_BYTES
 from bncompare.config.claims import DIAGNOSTIC, At, Claim
 from bncompare.config.data import MNIST, DataSection, Digits, Images, RandomRegression
 from bncompare.config.expand import Experiment, load_experiment
-from bncompare.config.keys import flatten, lookup, selects, setting_label, without
+from bncompare.config.keys import flatten, lookup, made_label, selects, setting_label, without
 from bncompare.config.layers import KERNEL_SIZE, POOL_SIZE, Layer, layers
 from bncompare.config.measured import measured, plan
-from bncompare.config.metrics import SPLITS, Metric
+from bncompare.config.metrics import SPLITS, Metric, Sign, rounded
 from bncompare.config.model import LeNet
+from bncompare.config.names import norm_name, setting_words, variant_name
 from bncompare.config.problems import did_you_mean
 from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
 from bncompare.config.status import Status
@@ -41,6 +42,7 @@ __all__ = [
     "Metric",
     "RandomRegression",
     "RunConfig",
+    "Sign",
     "Status",
     "decisive",
     "did_you_mean",
@@ -50,11 +52,16 @@ __all__ = [
     "layers",
     "load_experiment",
     "lookup",
+    "made_label",
     "measured",
+    "norm_name",
     "parse_alike_yaml",
     "plan",
+    "rounded",
     "selector_text",
     "selects",
     "setting_label",
+    "setting_words",
+    "variant_name",
     "without",
 ]

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from bncompare.config.checks import MAX_RUNS, check_run, is_fundamental
 from bncompare.config.claim_checks import check_claims, unjudgeable
 from bncompare.config.doubts import doubts
-from bncompare.config.keys import SHORTHANDS, KeyPath, dotted, key_path, setting_label, without
+from bncompare.config.keys import MAX_LABEL_LENGTH, SHORTHANDS, KeyPath, dotted, key_path, made_label, without
 from bncompare.config.problems import describe, did_you_mean, explained, line, shown
-from bncompare.config.run import LABEL_RULE, MAX_LABEL_LENGTH, RunConfig, Variant, is_label, looks_of_label
+from bncompare.config.run import LABEL_RULE, RunConfig, Variant, is_label, looks_of_label
 from bncompare.config.smoke import shrink
 from bncompare.config.yaml import Document, leading_zero, load_yaml, parse_yaml
 from bncompare.errors import UserError
@@ -77,7 +77,7 @@ def load_experiment(
 
     if any(config.data.validation == "test" for config in variants):
         warnings.append(
-            f"{path}: data.validation is test: the best evaluation is chosen on the test set, so its test "
+            f"{path}: data.validation is test: the best epoch is chosen on the test set, so its test "
             "metrics are optimistic; compare the last ones"
         )
     if overrides and variants[0].claims:
@@ -290,7 +290,7 @@ def _grid(compare: Document) -> Iterator[_Draft]:
         raise UserError(f"{compare.where}: compare: more than {MAX_RUNS:,} variants")
     for indices in itertools.product(*(range(len(values)) for values in compare.data.values())):
         settings = {key: compare.subtree((key, i)) for key, i in zip(compare.data, indices, strict=True)}
-        label = " ".join(setting_label(key, value.data) for key, value in settings.items())[:MAX_LABEL_LENGTH]
+        label = made_label({key: value.data for key, value in settings.items()})
         if not is_label(label):
             raise UserError(f"{compare.where}: compare: {shown(label)} is no label ({LABEL_RULE}); {OWN_LABELS}")
         yield _Draft(label, settings, compare.where)

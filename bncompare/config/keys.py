@@ -63,6 +63,14 @@ def setting_label(key: str, value: Any) -> str:
     return f"{key.split('.')[-1]}={text}"
 
 
+MAX_LABEL_LENGTH = 120
+
+
+def made_label(settings: dict[str, Any]) -> str:
+    """The label of a variant whose config gives it none."""
+    return " ".join(setting_label(key, value) for key, value in settings.items())[:MAX_LABEL_LENGTH]
+
+
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """The values of nested mappings by dotted key."""
     flat: dict[str, Any] = {}

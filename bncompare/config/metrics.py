@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 MonitorName = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
+Sign = Literal["", "+"]
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -68,7 +69,38 @@ class Metric:
         """Words and unit, for an axis: `validation loss (cross-entropy, nats)`."""
         return f"{self.words} ({self.unit})" if self.unit else self.words
 
-    def shown(self, value: float, sign: Literal["", "+"] = "") -> str:
-        """A value for people, or with a sign a difference: three digits; an accuracy in percent."""
+    def shown(self, value: float, sign: Sign = "", half: float = math.nan) -> str:
+        """A value for people, or with a sign a difference; an accuracy in percent.
+
+        With as many decimals as `half`, half the width of its confidence interval, has two digits; without one, three
+        digits.
+        """
+        if has_digits(half):
+            scale = 100 if self.is_accuracy else 1
+            return rounded(scale * value, scale * half, sign)
         text = f"{100 * value:{sign}.{2 if sign else 1}f}" if self.is_accuracy else f"{value:{sign}.3g}"
-        return text.replace("-", "−")
+        return _signed(text)
+
+
+def has_digits(half: float) -> bool:
+    """Whether half the width of an interval says how many decimals make sense."""
+    return math.isfinite(half) and 1e-7 <= half < 1e7
+
+
+def rounded(value: float, half: float, sign: Sign = "") -> str:
+    """A number for people with as many decimals as half the width of its interval has two significant digits.
+
+    Where that makes no sense a whole number as it is, any other with four digits.
+    """
+    if math.isfinite(value) and has_digits(half):
+        text = f"{value:{sign}.{max(0, 1 - math.floor(math.log10(half)))}f}"
+    elif math.isfinite(value) and value == round(value) and abs(value) < 1e15:
+        text = f"{value:{sign}.0f}"
+    else:
+        text = f"{value:{sign}.4g}"
+    return _signed(text)
+
+
+def _signed(text: str) -> str:
+    """With a true minus; a zero, which may be rounded, has no sign."""
+    return text.strip("+-") if not text.strip("+-0.") else text.replace("-", "−")

@@ -16,8 +16,9 @@ from pydantic_core import PydanticCustomError
 from bncompare.config.claims import Claim
 from bncompare.config.data import Data
 from bncompare.config.diagnostics import Diagnostics
-from bncompare.config.keys import flatten, without
+from bncompare.config.keys import MAX_LABEL_LENGTH, flatten, without
 from bncompare.config.model import Model
+from bncompare.config.names import variant_name
 from bncompare.config.training import Training
 from bncompare.config.yaml import dump_yaml
 from bncompare.errors import printable
@@ -41,7 +42,6 @@ def _left_out(*keys: str) -> dict[str, Any]:
     return tree
 
 
-MAX_LABEL_LENGTH = 120
 LABEL_RULE = f"1 to {MAX_LABEL_LENGTH} visible characters"
 
 
@@ -124,6 +124,11 @@ class RunConfig(Section):
         """The seed of this run."""
         (seed,) = self.seeds
         return seed
+
+    @property
+    def variant_name(self) -> str:
+        """What people call the variant."""
+        return variant_name(self.model_dump(include={"variant": True, "model": {"norm"}}))
 
     @property
     def decisive(self) -> dict[str, Any]:

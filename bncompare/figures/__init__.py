@@ -1,10 +1,12 @@
 """Pictures: in go runs and comparisons, out come matplotlib figures, each with a sentence on what it shows.
 
-Begin with `catalogue.py`, which chooses the figures that fit an experiment; `style.py` is what all of them share.
+Begin with `catalogue.py`, which chooses the figures that fit an experiment, and `overview.py`, the first of them;
+`style.py` is what all of them share, `looks.py` says how variants are told apart.
 """
 
 from bncompare.figures.catalogue import experiment_figures
 from bncompare.figures.curves import run_curves
-from bncompare.figures.style import render
+from bncompare.figures.overview import overview
+from bncompare.figures.style import NamedFigure, render
 
-__all__ = ["experiment_figures", "render", "run_curves"]
+__all__ = ["NamedFigure", "experiment_figures", "overview", "render", "run_curves"]

@@ -6,9 +6,10 @@ from typing import Literal
 
 from bncompare.comparison import Comparison, compare
 from bncompare.config import Metric
-from bncompare.figures.curves import experiment_curves
+from bncompare.figures.curves import curves_by_setting, experiment_curves
 from bncompare.figures.diagnostics import diagnostic_figures
 from bncompare.figures.differences import paired_differences
+from bncompare.figures.overview import overview
 from bncompare.figures.style import NamedFigure
 from bncompare.figures.sweeps import sweep_figures
 from bncompare.figures.times import times_differ, times_to_threshold
@@ -25,29 +26,36 @@ def experiment_figures(
 ) -> Iterator[NamedFigure]:
     """The figures that fit the runs of one experiment, one at a time, as each takes some memory.
 
-    Always the curves of each metric (by default all but the learning rate). With two variants that share two seeds or
-    more, their differences seed by seed; where the variants sweep a hyperparameter, the metric against it, and a heat
-    map if there are several norms; where variants took different times to a threshold, these times.
+    First the overview, then the curves of each metric (by default all but the learning rate). With two variants that
+    share two seeds or more, their differences seed by seed; where the variants sweep a hyperparameter, the metric
+    against it, and a heat map if there are several norms; where variants took different times to a threshold, these
+    times.
 
     `metrics` leaves all else out; `title` is by default the experiment's name; `comparison` that of `compare`.
     Raises UserError for a metric that no run has, and for runs of several experiments.
     """
     title = runs[0].experiment if title is None else title
+    compared = None if metrics is None else [name for name in metrics if name != "lr"]
+    if compared != []:
+        comparison = comparison or compare(runs, compared)
+    sensitivity = comparison.sensitivity if comparison else None
+    if metrics is None and any(run.metrics["step"] for run in runs):
+        yield overview(runs, x=x, title=title, comparison=comparison)
     metric_of = partial(Metric, is_classification=any("train/accuracy" in run.metrics for run in runs))
     for name in dict.fromkeys(name for run in runs for name in run.metrics if name not in ("epoch", "step")):
         having = [run for run in runs if run.metrics.get(name)]
         if having and (name in metrics if metrics is not None else name != "lr"):
-            yield experiment_curves(having, metric_of(name), x=x, title=title)
-    compared = None if metrics is None else [name for name in metrics if name != "lr"]
-    if compared != [] and len({run.variant for run in runs}) >= 2:
-        comparison = comparison or compare(runs, compared)
+            yield experiment_curves(having, metric_of(name), x=x, title=title, sensitivity=sensitivity)
+            if sensitivity and sensitivity.has_norms:
+                yield from curves_by_setting(having, metric_of(name), sensitivity, x=x, title=title)
+    if compared != [] and comparison and len({run.variant for run in runs}) >= 2:
         for measure in comparison.measures:
             if any(len(pair.differences) >= 2 for pair in measure.pairs):
                 yield paired_differences(measure, title=title)
-        table, convergence = comparison.sensitivity, comparison.convergence
+        table, convergence = sensitivity, comparison.convergence
         if table is not None and (compared is None or table.metric.name in compared):
-            yield from sweep_figures(table, title=title)
+            yield from sweep_figures(table, runs, title=title)
         if convergence is not None and times_differ(convergence):
-            yield times_to_threshold(convergence, x=x, title=title)
+            yield times_to_threshold(convergence, runs, x=x, title=title)
     if metrics is None:
         yield from diagnostic_figures(runs, title=title)

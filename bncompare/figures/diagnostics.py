@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from bncompare.figures.looks import Look, looks, stroke
 from bncompare.figures.style import (
     GREY,
     WIDTH,
-    Look,
     NamedFigure,
     add_colour_bar,
     add_head,
@@ -25,7 +25,6 @@ from bncompare.figures.style import (
     colour_scale,
     format_decades,
     is_wide,
-    look,
     styled,
     wrapped,
 )
@@ -108,9 +107,10 @@ def diagnostic_figures(runs: Sequence[LoadedRun], *, title: str) -> Iterator[Nam
     `runs` are all runs of the experiment, so that a variant looks the same in every figure and what has not been
     measured is counted.
     """
+    own = looks(runs)
     variants = [
-        MeasuredVariant(name, [(run.seed, _series(run)) for run in members], look(i))
-        for i, (name, members) in enumerate(by_variant(runs).items())
+        MeasuredVariant(name, [(run.seed, _series(run)) for run in members], own[name])
+        for name, members in by_variant(runs).items()
     ]
     measured = list(dict.fromkeys(key for variant in variants for _, series in variant.runs for key in series))
     for kinds in (percentiles, quantities, parameters, landscape, modes, statistics):
@@ -337,7 +337,7 @@ def lines(variants: Sequence[MeasuredVariant], keys: Sequence[Key], names: Seque
         for j, key in enumerate(keys):
             steps, (values,) = variant.means(key)
             axes.plot(
-                steps, values, linestyle=variant.look.line if is_only else look(j).line, color=variant.look.color,
+                steps, values, linestyle=variant.look.line if is_only else stroke(j), color=variant.look.color,
                 marker=_dot(steps, variant.look.marker) if is_only else variant.look.marker, markersize=4,
                 markevery=max(1, len(steps) // 6), linewidth=1.4,
             )  # fmt: skip
@@ -345,7 +345,7 @@ def lines(variants: Sequence[MeasuredVariant], keys: Sequence[Key], names: Seque
         hidden = {"marker": ""} if is_only else {"linestyle": ""}
         legend.append((variant.look.handle(**hidden), variant.label(*measured)))
     if not is_only:
-        legend += [(Look(GREY, look(j).line, "").handle(), name) for j, name in enumerate(names)]
+        legend += [(Look(GREY, stroke(j), "").handle(), name) for j, name in enumerate(names)]
     axes.set_ylabel(label)
     _scale(axes)
     _label_steps(axes)

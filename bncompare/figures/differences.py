@@ -8,7 +8,6 @@ from matplotlib.ticker import MaxNLocator
 from bncompare.comparison import MeasureComparison, Pair, verdict_lines
 from bncompare.config import Metric
 from bncompare.figures.style import (
-    COLORS,
     GREY,
     MAX_ROWS,
     WIDTH,
@@ -21,6 +20,7 @@ from bncompare.figures.style import (
 )
 
 MAX_SEED_LABELS = 12
+COLOR = "#0072B2"
 
 
 @styled
@@ -47,19 +47,17 @@ def paired_differences(measure: MeasureComparison, *, title: str) -> NamedFigure
     if metric.is_accuracy:
         format_percent(axes.xaxis)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7))
-    note = f"{measure.title}: a dot a seed, the mean and its 95 % t-interval below"
+    note = f"{measure.title}: a dot a seed, the mean and its 95 % CI below"
     add_head(figure, title, note + (f"; {MAX_ROWS} of {len(pairs)} pairs" if len(pairs) > MAX_ROWS else ""))
     verdicts = "; ".join(statement for statement, _ in verdict_lines(measure))
-    name = file_name("differences", measure.name.removesuffix(" evaluation").replace(" at the ", " "))
+    name = file_name("differences", measure.name.replace(" at ", " "))
     return NamedFigure(name, f"Differences in {measure.title}, a dot a seed: {verdicts}.", figure)
 
 
 def _draw_pair(axes: Axes, row: int, pair: Pair, size: float) -> None:
     values = list(pair.differences.values())
     heights = np.linspace(row - 0.36, row + 0.14, len(values))
-    axes.plot(
-        values, heights, "o", color=COLORS[0], markersize=size, alpha=0.6, markeredgewidth=0, zorder=2, gid="seeds"
-    )
+    axes.plot(values, heights, "o", color=COLOR, markersize=size, alpha=0.6, markeredgewidth=0, zorder=2, gid="seeds")
     if len(values) <= MAX_SEED_LABELS:
         for seed, value, height in zip(pair.differences, values, heights, strict=True):
             axes.annotate(
@@ -68,15 +66,17 @@ def _draw_pair(axes: Axes, row: int, pair: Pair, size: float) -> None:
     assert pair.paired is not None
     mean = pair.paired.difference
     axes.plot(
-        [mean.low, mean.high], [row + 0.32] * 2, color=COLORS[0], linewidth=2.2, gid="interval",
+        [mean.low, mean.high], [row + 0.32] * 2, color=COLOR, linewidth=2.2, gid="interval",
         solid_capstyle="butt", zorder=2,
     )  # fmt: skip
-    axes.plot([mean.mean], [row + 0.32], "D", color=COLORS[0], markersize=6, zorder=3, gid="mean")
+    axes.plot([mean.mean], [row + 0.32], "D", color=COLOR, markersize=6, zorder=3, gid="mean")
 
 
 def _told(pair: Pair, metric: Metric) -> str:
     """Mean and n, and in how many shared seeds one of the two has no value, as it diverged."""
     assert pair.paired is not None
-    lines = [f"mean {metric.shown(pair.paired.difference.mean, '+')}", f"n = {len(pair.differences)}"]
+    difference = pair.paired.difference
+    mean = metric.shown(difference.mean, "+", (difference.high - difference.low) / 2)
+    lines = [f"mean {mean}", f"n = {len(pair.differences)}"]
     without = pair.n - len(pair.differences)
     return "\n".join(lines + [f"{without} without a value"] * bool(without))

@@ -1,4 +1,4 @@
-"""What all figures share: style, looks, heads, legends, axes; a figure with its name, and as the bytes of a file."""
+"""What all figures share: style, heads, legends, axes; a figure with its name, and as the bytes of a file."""
 
 import io
 import math
@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from matplotlib import rc_context
 from matplotlib.artist import Artist
@@ -17,19 +17,15 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+from matplotlib.legend import Legend
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
 
+from bncompare.comparison import Summary
 from bncompare.config import Metric
 from bncompare.errors import printable
 from bncompare.runs import LoadedRun
 
-# Okabe & Ito's palette without its yellow: told apart by the colour-blind, dark enough on white. Neighbours differ in
-# line style and marker as well, for print in grey.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#444444")
-LINE_STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
-MARKERS = ("o", "s", "^", "D", "P", "v", "<", ">")
 GREY = "#666666"
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -59,28 +55,13 @@ WIDTH = 7.2  # inches
 LOG_SCALE_FROM = 30.0  # ratio of the largest to the smallest value
 WRAP = 34  # characters of a name in a line
 
+FEW_SEEDS = 5  # from here on an interval is shown; below, it would say more of the t-table than of the runs
+
 MAX_ROWS = 30  # pairs or variants in a figure with a row each
 MAX_NAMED = 4  # variants that a caption goes through one by one
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Look(NamedTuple):
-    """What tells a variant, or a quantity, from others."""
-
-    color: str
-    line: Any
-    marker: str
-
-    def handle(self, **options: Any) -> Line2D:
-        """For a legend: all three, but for what the options say."""
-        return Line2D([], [], **({"color": self.color, "linestyle": self.line, "marker": self.marker} | options))
-
-
-def look(i: int) -> Look:
-    """That of the i-th variant."""
-    return Look(COLORS[i % len(COLORS)], LINE_STYLES[i % len(LINE_STYLES)], MARKERS[i % len(MARKERS)])
 
 
 @dataclass(frozen=True)
@@ -133,11 +114,29 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
 
 
 def add_head(figure: Figure, title: str, note: str) -> None:
-    """Title, and a line that says what is shown."""
-    title = wrapped(title, round(11 * figure.get_figwidth()))
-    lines = wrapped(note, round(15.5 * figure.get_figwidth())).splitlines()
+    """Title, and a line that says what is shown; the layout keeps room for both."""
+    text, lines, _ = head(title, note, figure.get_figwidth())
     # The layout keeps room for a title alone: it gets empty lines for the note.
-    figure.suptitle(title + "\n" * len(lines), x=0.01, ha="left", fontsize=11, fontweight="bold")
+    figure.suptitle(text + "\n" * len(lines), x=0.01, ha="left", fontsize=11, fontweight="bold")
+    _add_note(figure, text, lines)
+
+
+def head(title: str, note: str, width: float) -> tuple[str, list[str], float]:
+    """Title and note in lines, and their height, in a figure of some width; in inches."""
+    text = wrapped(title, round(11 * width))
+    lines = wrapped(note, round(15.5 * width)).splitlines()
+    return text, lines, 0.16 + 0.19 * (text.count("\n") + 1) + 0.15 * len(lines)
+
+
+def add_fixed_head(figure: Figure, title: str, note: str) -> None:
+    """The same where the layout is fixed."""
+    text, lines, _ = head(title, note, figure.get_figwidth())
+    y = 1 - 0.07 / figure.get_figheight()
+    figure.suptitle(text, x=0.01, y=y, ha="left", va="top", fontsize=11, fontweight="bold")
+    _add_note(figure, text, lines)
+
+
+def _add_note(figure: Figure, title: str, lines: Sequence[str]) -> None:
     below = 0.1 + 0.19 * (title.count("\n") + 1)  # inches
     figure.text(0.01, 1 - below / figure.get_figheight(), "\n".join(lines), fontsize=8, color=GREY, va="top")
 
@@ -151,9 +150,39 @@ def add_legend(axes: Axes, entries: Sequence[tuple[Artist, str]], rows_above: in
         offset = ScaledTranslation(0, (10 * rows_above + 4) / 72, figure.dpi_scale_trans)
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "bbox_transform": axes.transAxes + offset}
         place |= {"ncols": len(entries), "borderaxespad": 0, "borderpad": 0}
-    box = axes.legend([handle for handle, _ in entries], [str(i) for i in range(len(entries))], **place)
+    _name_entries(axes.legend(*_numbered(entries), **place), entries)
+
+
+def legend_shape(entries: Sequence[tuple[Artist, str]], width: float) -> tuple[int, float]:
+    """The columns of a legend below the axes, and its height in inches, in a figure of some width."""
+    longest = max((len(line) for _, label in entries for line in _below(label).splitlines()), default=1)
+    columns = max(1, min(len(entries), int((width - 0.2) / (0.62 + 0.068 * longest))))
+    rows = math.ceil(len(entries) / columns)
+    lines = max((1 + _below(label).count("\n") for _, label in entries), default=1)
+    return columns, 0.17 * rows * lines + 0.1
+
+
+def add_legend_below(figure: Figure, entries: Sequence[tuple[Artist, str]], **place: Any) -> None:
+    """One for all axes, at the lower edge of the figure."""
+    columns, _ = legend_shape(entries, figure.get_figwidth())
+    place = {"loc": "outside lower left"} | place
+    _name_entries(figure.legend(*_numbered(entries), ncols=columns, **place), entries, _below)
+
+
+def _below(label: str) -> str:
+    return wrapped(label, 90)
+
+
+def _numbered(entries: Sequence[tuple[Artist, str]]) -> tuple[list[Artist], list[str]]:
+    return [handle for handle, _ in entries], [str(i) for i in range(len(entries))]
+
+
+def _name_entries(
+    box: Legend, entries: Sequence[tuple[Artist, str]], shown: Callable[[str], str] | None = None
+) -> None:
+    """Set here, as matplotlib leaves out labels that start with an underscore."""
     for text, (_, label) in zip(box.get_texts(), entries, strict=True):
-        text.set_text(wrapped(label))  # set here, as matplotlib leaves out labels that start with an underscore
+        text.set_text((shown or wrapped)(label))
 
 
 def row_labels(axes: Axes, left: Sequence[str], right: Sequence[str]) -> None:
@@ -188,12 +217,32 @@ def choose_limits(axis: Axis, values: Sequence[float], metric: Metric) -> tuple[
     elif values:
         margin = 0.04 * (high - low) or 0.04 * abs(high) or 1.0
         low, high = low - margin, high + margin
-    return low, high
+    if metric.is_accuracy:
+        low, high = possible(low, high, metric)
+    return (low, high) if low < high else (0.0, 1.0)
+
+
+def possible(low: float, high: float, metric: Metric) -> tuple[float, float]:
+    """An interval, cut to what the metric can be: no loss below 0, no accuracy beyond 0 to 100 %."""
+    top = 1.0 if metric.is_accuracy else math.inf
+    return min(max(low, 0.0), top), min(max(high, 0.0), top)
+
+
+def spread(summary: Summary, metric: Metric, is_few: bool) -> tuple[float, float]:
+    """What is shaded around a mean: lowest to highest of few seeds, else the 95 % CI of the mean."""
+    if is_few:
+        return summary.min, summary.max
+    return possible(summary.low, summary.high, metric)
+
+
+def spread_words(is_few: bool) -> str:
+    """What `spread` is."""
+    return "lowest to highest seed" if is_few else "95 % CI of the mean"
 
 
 def format_percent(axis: Axis) -> None:
     """Fractions as percent, without the sign."""
-    axis.set_major_formatter(PercentFormatter(1.0, symbol=""))
+    axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{100 * value:.6g}"))
 
 
 def format_decades(axis: Axis, decades: float) -> None:

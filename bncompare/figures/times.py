@@ -10,22 +10,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bncompare.comparison import Convergence, VariantSummary
+from bncompare.figures.looks import Look, looks
 from bncompare.figures.style import (
     GREY,
     MAX_NAMED,
     MAX_ROWS,
     WIDTH,
-    Look,
     NamedFigure,
     add_head,
     add_legend,
     file_name,
     format_decades,
     is_wide,
-    look,
     row_labels,
     styled,
 )
+from bncompare.runs import LoadedRun
 
 
 def times_differ(convergence: Convergence) -> bool:
@@ -48,7 +48,7 @@ def median_time(result: VariantSummary) -> float:
 
 
 @styled
-def times_to_threshold(convergence: Convergence, *, x: str, title: str) -> NamedFigure:
+def times_to_threshold(convergence: Convergence, runs: Sequence[LoadedRun], *, x: str, title: str) -> NamedFigure:
     """One row a variant, a dot a run, the median as a bar; runs that never got there are ✕ at the right end.
 
     A panel for epochs (or steps, if `x` is `step`), one for seconds. The median counts a run that never got there as
@@ -59,8 +59,9 @@ def times_to_threshold(convergence: Convergence, *, x: str, title: str) -> Named
     rows, last = first.variants[:MAX_ROWS], seconds.variants[:MAX_ROWS]
     figure = Figure(figsize=(WIDTH, 1.25 + 0.5 * len(rows)), layout="constrained")
     left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
-    _draw_times(left, rows, f"{x}s")
-    _draw_times(right, last, "seconds")
+    own = looks(runs)
+    _draw_times(left, rows, own, f"{x}s")
+    _draw_times(right, last, own, "seconds")
     row_labels(left, [row.variant for row in rows], [])
     row_labels(right, [""] * len(last), [_counted(row) for row in last])
     legend: list[tuple[Artist, str]] = [(Look(GREY, "-", "|").handle(linewidth=2.2, markersize=0), "median")]
@@ -75,7 +76,7 @@ def times_to_threshold(convergence: Convergence, *, x: str, title: str) -> Named
     return NamedFigure(file_name(f"{x}s-to", metric.name), f"Time to {goal}, median: {'; '.join(told)}.", figure)
 
 
-def _draw_times(axes: Axes, rows: Sequence[VariantSummary], unit: str) -> None:
+def _draw_times(axes: Axes, rows: Sequence[VariantSummary], own: dict[str, Look], unit: str) -> None:
     """A panel: dots, medians, ✕, and the axis."""
     times = [time for row in rows for time in row.values.values()]
     first, last = min(times, default=0.0), max(times, default=1.0)
@@ -86,7 +87,7 @@ def _draw_times(axes: Axes, rows: Sequence[VariantSummary], unit: str) -> None:
         format_decades(axes.xaxis, 2 * math.log10(last / first))  # half as wide as others
         left, right = first / (last / first) ** 0.05, last * (last / first) ** 0.12
     for i, row in enumerate(rows):
-        _draw_row(axes, i, row, right)
+        _draw_row(axes, i, row, own[row.variant], right)
     if any(map(never, rows)):
         axes.axvline(right, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
     axes.set_xlim(left, right)
@@ -96,8 +97,8 @@ def _draw_times(axes: Axes, rows: Sequence[VariantSummary], unit: str) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=all(float(time).is_integer() for time in times)))
 
 
-def _draw_row(axes: Axes, i: int, row: VariantSummary, right: float) -> None:
-    color, _, marker = look(i)
+def _draw_row(axes: Axes, i: int, row: VariantSummary, look: Look, right: float) -> None:
+    color, _, marker = look
     reached, num_never, median = sorted(row.values.values()), never(row), median_time(row)
     total = len(reached) + num_never
     heights = i + np.linspace(-0.22, 0.22, total) if total > 1 else np.array([float(i)])

@@ -7,7 +7,8 @@ read `from_scratch.py`, where batch normalization is written out. Importing this
 from typing import TYPE_CHECKING
 
 from bncompare.lazy import lazily
-from bncompare.norms.activation import GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from bncompare.norms import activation, base, batch, weight
+from bncompare.norms.activation import GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from bncompare.norms.base import (
     NORMS,
     ActivationNorm,
@@ -19,6 +20,8 @@ from bncompare.norms.base import (
     RunningNorm,
     Shape,
     WeightParametrization,
+    is_kind,
+    name_of,
     register_norm,
 )
 from bncompare.norms.batch import (
@@ -28,11 +31,8 @@ from bncompare.norms.batch import (
     GhostBatchNorm,
     LpBatchNorm,
     MeanOnlyBatchNorm,
-    NoisyBatchNorm,
     PopulationBatchNorm,
-    VarianceOnlyBatchNorm,
 )
-from bncompare.norms.weight import SpectralNorm, WeightNorm
 
 if TYPE_CHECKING:
     from bncompare.norms.modules import batch_norms
@@ -60,14 +60,12 @@ __all__ = [
     "Shape",
     "WeightParametrization",
     "batch_norms",
+    "name_of",
     "register_norm",
 ]
 
-for _norm in (
-    *(NoNorm, BatchNorm, BatchNormFromScratch, LayerNorm, GroupNorm, InstanceNorm, RMSNorm, LocalResponseNorm),
-    *(WeightNorm, SpectralNorm, GhostBatchNorm, BatchRenorm, NoisyBatchNorm, MeanOnlyBatchNorm),
-    *(VarianceOnlyBatchNorm, LpBatchNorm, PopulationBatchNorm),
-):
-    register_norm(_norm)
+for _module in (base, batch, activation, weight):
+    for _norm in [value for value in vars(_module).values() if is_kind(value, _module.__name__)]:
+        register_norm(_norm)
 
 __getattr__ = lazily(__name__, modules="batch_norms")

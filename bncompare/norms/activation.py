@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 class LayerNorm(AffineNorm):
     """Layer normalization (Ba et al. 2016); γ and β for each unit."""
 
+    title: ClassVar = "LayerNorm"
     formula: ClassVar = "y = γ·(x − mean)/√(var + eps) + β"
     axes: ClassVar = "all units of one example: C, or C, H, W"
 
@@ -35,6 +36,7 @@ class LayerNorm(AffineNorm):
 class RMSNorm(ActivationNorm):
     """Root mean square normalization (Zhang & Sennrich 2019); γ for each unit, no centring, no β."""
 
+    title: ClassVar = "RMSNorm"
     formula: ClassVar = "y = γ·x/√(mean(x²) + eps)"
     axes: ClassVar = "all units of one example: C, or C, H, W"
 
@@ -73,6 +75,7 @@ class RMSNorm(ActivationNorm):
 class InstanceNorm(AffineNorm):
     """Instance normalization (Ulyanov et al. 2016); γ and β for each channel."""
 
+    title: ClassVar = "InstanceNorm"
     formula: ClassVar = "y = γ·(x − mean)/√(var + eps) + β"
     axes: ClassVar = "the positions of one channel of one example: H, W"
 
@@ -100,6 +103,8 @@ class InstanceNorm(AffineNorm):
 class GroupNorm(AffineNorm):
     """Group normalization (Wu & He 2018); γ and β for each channel."""
 
+    title: ClassVar = "GroupNorm({norm.grouping})"
+    in_title: ClassVar = ("groups", "channels_per_group")
     formula: ClassVar = "y = γ·(x − mean)/√(var + eps) + β"
     axes: ClassVar = "a group of channels of one example, and its positions"
 
@@ -116,6 +121,11 @@ class GroupNorm(AffineNorm):
         if isinstance(value, dict) and value.get("groups") is None and value.get("channels_per_group") is None:
             return {**value, "groups": 2}
         return value
+
+    @property
+    def grouping(self) -> str:
+        """The groups, as the title says them."""
+        return str(self.groups) if self.groups else f"groups of {self.channels_per_group}"
 
     def num_groups(self, num_channels: int) -> int:
         """Groups for a layer of `num_channels`."""
@@ -161,6 +171,7 @@ class GroupNorm(AffineNorm):
 class LocalResponseNorm(ActivationNorm):
     """Local response normalization (Krizhevsky et al. 2012) across neighbouring channels; nothing is learned."""
 
+    title: ClassVar = "LocalResponseNorm"
     formula: ClassVar = "y = x/(k + alpha·mean(x²))^beta"
     axes: ClassVar = "`size` neighbouring channels at one position of one example"
 

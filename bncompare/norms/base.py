@@ -4,12 +4,12 @@ Importing this imports no torch, so that configs are checked without it; `build`
 """
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, get_origin
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from bncompare.options import Positive, Section, must_be, tags
+from bncompare.options import Positive, Section, must_be, option_words, tags
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,25 @@ Layers = Annotated[Literal["all", "conv", "dense"] | list[str], must_be("all, co
 class NormKind(Section):
     """What every kind has, none included."""
 
+    title: ClassVar[str] = ""
+    """the name people use, in which {norm} is the norm with its options; of a kind without one, the kind"""
+    in_title: ClassVar[Sequence[str]] = ()
+    """the options that it says"""
+
+    def called(self, said: Collection[str] = ()) -> str:
+        """The name people use, with the options that are not the usual ones or are in `said`:
+        `BatchNorm (momentum 0.9)`, `GroupNorm(8, eps 0.1)`."""
+        title = self.title.format(norm=self) if self.title else str(dict(self)["kind"])
+        fields = type(self).model_fields
+        options = [
+            option_words(name, value)
+            for name, value in self
+            if name not in ("kind", *self.in_title) and (name in said or value != fields[name].default)
+        ]
+        if not options:
+            return title
+        return f"{title[:-1]}, {', '.join(options)})" if title.endswith(")") else f"{title} ({', '.join(options)})"
+
     def doubts(self, total_steps: int) -> Iterator[tuple[str, str]]:
         """Options that have no effect in a run of so many steps, as (key, why)."""
         yield from ()
@@ -38,6 +57,7 @@ class NormKind(Section):
 class NoNorm(NormKind):
     """No normalization."""
 
+    title: ClassVar = "no norm"
     formula: ClassVar = "y = x"
     axes: ClassVar = "none"
 
@@ -232,6 +252,14 @@ class TrackingBatchNorm(BatchFamily):
 NORMS: dict[str, type[NoNorm] | type[Norm]] = {}
 
 
+def is_kind(value: object, module: str) -> bool:
+    """Whether it is a norm's class, defined in that module, with the one name that configs call it by."""
+    if not (isinstance(value, type) and issubclass(value, NormKind) and value.__module__ == module):
+        return False
+    kind = value.model_fields.get("kind")
+    return kind is not None and get_origin(kind.annotation) is Literal
+
+
 def register_norm(norm: type[NoNorm] | type[Norm]) -> None:
     """Make a kind of norm known, so that configs may name it; raises ValueError if the kind is taken.
 
@@ -242,3 +270,17 @@ def register_norm(norm: type[NoNorm] | type[Norm]) -> None:
     if kind in NORMS:
         raise ValueError(f"there is a norm {kind!r} already: {NORMS[kind].__name__}")
     NORMS[kind] = norm
+
+
+def name_of(norm: Any, said: Collection[str] = ()) -> str:
+    """What people call a norm that is given as a config has it, a kind or a mapping of options.
+
+    Options in `said` are named even where they are the usual ones. A kind that is not known here, and options that
+    are not valid, as runs from elsewhere may have, leave the kind.
+    """
+    options = norm if isinstance(norm, Mapping) else {"kind": norm}
+    section = NORMS.get(str(options.get("kind")))
+    try:
+        return section.model_validate(options).called(said) if section else str(options.get("kind"))
+    except ValidationError:
+        return str(options.get("kind"))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class BatchNorm(TrackingBatchNorm):
     """Batch normalization (Ioffe & Szegedy 2015), torch.nn's."""
 
+    title: ClassVar = "BatchNorm"
     formula: ClassVar = "y = γ·(x − mean)/√(var + eps) + β"
 
     kind: Literal["batch"]
@@ -41,6 +42,7 @@ class BatchNorm(TrackingBatchNorm):
 class BatchNormFromScratch(TrackingBatchNorm):
     """Batch normalization with its formula written out, to be read (norms/from_scratch.py)."""
 
+    title: ClassVar = "BatchNorm (from scratch)"
     formula: ClassVar = "y = γ·(x − mean)/√(var + eps) + β"
 
     kind: Literal["batch_from_scratch"]
@@ -56,6 +58,8 @@ class BatchNormFromScratch(TrackingBatchNorm):
 class GhostBatchNorm(BatchFamily):
     """Batch normalization over virtual batches, smaller than the optimizer's (Hoffer et al. 2017)."""
 
+    title: ClassVar = "Ghost BatchNorm({norm.virtual_batch_size})"
+    in_title: ClassVar = ("virtual_batch_size",)
     formula: ClassVar = "batch normalization of each virtual batch"
     axes: ClassVar = "a virtual batch and the positions of one channel"
 
@@ -114,6 +118,7 @@ class GhostBatchNorm(BatchFamily):
 class BatchRenorm(BatchFamily):
     """Batch renormalization (Ioffe 2017): corrected towards the running statistics; r, d constant to the gradient."""
 
+    title: ClassVar = "Batch Renorm"
     formula: ClassVar = (
         "y = γ·((x − mean)/σ·r + d) + β, r = σ/σ_run in [1/rmax, rmax], d = (mean − mean_run)/σ_run in ±dmax"
     )
@@ -184,6 +189,7 @@ class BatchRenorm(BatchFamily):
 class NoisyBatchNorm(BatchFamily):
     """Batch normalization followed by noise that shifts at every step (Santurkar et al. 2018)."""
 
+    title: ClassVar = "BatchNorm (noisy)"
     formula: ClassVar = "y = s·batch(x) + m, m ~ U(μ ± spread_mean), s ~ N(σ, spread_std); μ, σ per channel and step"
 
     kind: Literal["noisy_batch"]
@@ -228,6 +234,7 @@ class NoisyBatchNorm(BatchFamily):
 class MeanOnlyBatchNorm(BatchFamily):
     """Subtracts the batch mean and divides by nothing (Salimans & Kingma 2016); `affine` learns β alone."""
 
+    title: ClassVar = "BatchNorm (mean only)"
     formula: ClassVar = "y = x − mean + β"
 
     kind: Literal["mean_only_batch"]
@@ -255,6 +262,7 @@ class MeanOnlyBatchNorm(BatchFamily):
 class VarianceOnlyBatchNorm(BatchFamily):
     """Divides by the batch standard deviation and subtracts nothing."""
 
+    title: ClassVar = "BatchNorm (variance only)"
     formula: ClassVar = "y = γ·x/√(var + eps) + β"
 
     kind: Literal["variance_only_batch"]
@@ -276,12 +284,19 @@ class VarianceOnlyBatchNorm(BatchFamily):
 class LpBatchNorm(BatchFamily):
     """The p-th absolute moment of the centred batch in place of its variance (Santurkar et al. 2018, ℓp)."""
 
+    title: ClassVar = "L{norm.order} BatchNorm"
+    in_title: ClassVar = ("p",)
     formula: ClassVar = "y = γ·(x − mean)/(mean|x − mean|^p + eps)^(1/p) + β; inf: the largest |x − mean|"
 
     kind: Literal["lp_batch"]
     """the norm"""
     p: Literal[1, 2, "inf"] = 1
     """1, 2 (batch normalization itself), or inf"""
+
+    @property
+    def order(self) -> str:
+        """p, as the title says it."""
+        return "∞" if self.p == "inf" else str(self.p)
 
     @property
     def available_statistics(self) -> list[EvalStats]:
@@ -340,6 +355,7 @@ class LpBatchNorm(BatchFamily):
 class PopulationBatchNorm(RunningNorm):
     """Normalizes by the running statistics in training too, as constants; the batch only moves them."""
 
+    title: ClassVar = "BatchNorm (population statistics)"
     formula: ClassVar = "y = γ·(x − mean_run)/√(var_run + eps) + β"
     axes: ClassVar = "all batches so far and the positions of one channel"
 

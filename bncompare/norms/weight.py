@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 class WeightNorm(WeightParametrization):
     """Weight normalization (Salimans & Kingma 2016): the weight's length and direction are learned apart."""
 
+    title: ClassVar = "WeightNorm"
     formula: ClassVar = "W = g·V/‖V‖"
     axes: ClassVar = "the incoming weights of one unit"
 
@@ -29,6 +30,7 @@ class WeightNorm(WeightParametrization):
 class SpectralNorm(WeightParametrization):
     """Spectral normalization (Miyato et al. 2018): the weight divided by its largest singular value."""
 
+    title: ClassVar = "SpectralNorm"
     formula: ClassVar = "W = V/σ(V)"
     axes: ClassVar = "the whole weight matrix"
 

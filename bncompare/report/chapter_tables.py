@@ -6,14 +6,16 @@ from typing import Any
 from bncompare.comparison import (
     Candidate,
     Convergence,
+    Measure,
     MeasureComparison,
+    Missing,
     Pair,
     Sensitivity,
     Summary,
     VariantSummary,
-    rounded,
+    level,
 )
-from bncompare.config import flatten, lookup, setting_label
+from bncompare.config import flatten, lookup, setting_label, setting_words
 from bncompare.report.table import Table
 from bncompare.report.words import labels_of, short, some
 from bncompare.runs import LoadedRun, settings_of
@@ -21,26 +23,44 @@ from bncompare.runs import LoadedRun, settings_of
 
 def variants_table(title: str, measures: Sequence[MeasureComparison]) -> Table:
     """Each variant by each measure."""
-    columns = ["variant", "n", "mean ± sd", "95 % interval", "median", "min to max", "without"]
+    columns = ["variant", "seeds", "mean ± sd", "95 % CI", "median", "range", *MISSING]
     groups = []
-    for measure in measures:
+    for by in measures:
         rows = []
-        for result in measure.variants:
-            cells = ["–"] * 4 if result.summary is None else _summary_cells(result.summary)
-            rows.append([result.variant, str(len(result.values)), *cells, _missing(result)])
-        groups.append((measure.title, rows))
-    return Table(columns, groups, set(columns) - {"variant", "without"}, title).without_empty("without")
+        for result in by.variants:
+            cells = ["–"] * 4 if result.summary is None else _summary_cells(by.measure, result.summary)
+            rows.append([result.variant, str(len(result.values)), *cells, *_missing(result)])
+        groups.append((_heading(by.title, by.measure.unit), rows))
+    return _without_empty(Table(columns, groups, set(columns) - {"variant", "without"}, title))
 
 
-def _missing(result: VariantSummary) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in result.missing.items())
+MISSING = ["diverged", "without"]
 
 
-def _summary_cells(summary: Summary) -> list[str]:
+def _missing(result: VariantSummary) -> list[str]:
+    """How many runs diverged; how many have no value for another reason, and which."""
+    others = {reason: count for reason, count in result.missing.items() if reason != "diverged"}
+    diverged = result.missing.get(Missing.DIVERGED, 0)
+    return [str(diverged or ""), ", ".join(f"{count} {reason}" for reason, count in others.items())]
+
+
+def _without_empty(table: Table) -> Table:
+    for name in MISSING:
+        table = table.without_empty(name)
+    return table
+
+
+def _heading(title: str, unit: str) -> str:
+    """Words and unit, of which times have theirs in their words."""
+    return f"{title}, {unit}" if unit in ("%", "points") else title
+
+
+def _summary_cells(measure: Measure, summary: Summary) -> list[str]:
     """mean ± sd, interval, median, range."""
+    half = (summary.high - summary.low) / 2
 
     def show(value: float) -> str:
-        return rounded(value, summary.sd)
+        return measure.shown(value, half)
 
     if summary.n == 1:
         return [show(summary.mean), "–", show(summary.median), "–"]
@@ -54,17 +74,16 @@ def _summary_cells(summary: Summary) -> list[str]:
 
 def finals_table(finals: Sequence[MeasureComparison]) -> Table:
     """Each variant by the metrics of the test and of training, at the best evaluation and at the last."""
-    columns = ["variant", "n", "best epoch", "last epoch", "without"]
+    columns = ["variant", "seeds", "best epoch", "last epoch", *MISSING]
     groups = []
     for best, last in zip(finals[::2], finals[1::2], strict=True):
         rows = []
         for ends in zip(best.variants, last.variants, strict=True):
-            cells = ["–" if of.summary is None else _summary_cells(of.summary)[0] for of in ends]
-            rows.append([ends[0].variant, str(len(ends[0].values)), *cells, _missing(ends[0])])
-        groups.append((best.metric.words, rows))
-    numbers = {"n", "best epoch", "last epoch"}
-    title = "Final metrics, mean ± sd"
-    return Table(columns, groups, numbers, title).without_empty("without")
+            cells = ["–" if of.summary is None else _summary_cells(best.measure, of.summary)[0] for of in ends]
+            rows.append([ends[0].variant, str(len(ends[0].values)), *cells, *_missing(ends[0])])
+        groups.append((_heading(best.metric.words, best.measure.unit), rows))
+    numbers = {"seeds", "best epoch", "last epoch"}
+    return _without_empty(Table(columns, groups, numbers, "Final metrics, mean ± sd"))
 
 
 def conditions_table(grid: Sensitivity, measure: MeasureComparison) -> Table:
@@ -74,84 +93,99 @@ def conditions_table(grid: Sensitivity, measure: MeasureComparison) -> Table:
     by_norm = {norm: dict.fromkeys(grid.conditions, "–") for norm in norms}
     for condition, candidates in grid.conditions.items():
         for candidate in candidates:
-            by_norm[candidate.norm][condition] = _condition_cell(grid, candidate, results[candidate.variant])
+            result = results[candidate.variant]
+            by_norm[candidate.norm][condition] = _condition_cell(grid, candidate, measure.measure, result)
     rows = [[norm, *cells.values()] for norm, cells in by_norm.items()]
-    notes = ["mean (95 % interval), and what the validation set chose"]
+    notes = ["mean (95 % CI), and what the validation set chose"]
     columns = ["norm", *grid.conditions]
-    return Table(columns, [(measure.title, rows)], set(columns[1:]), f"Norms by {grid.within}", notes)
+    heading = _heading(measure.title, measure.measure.unit)
+    return Table(columns, [(heading, rows)], set(columns[1:]), f"Norms by {grid.within}", notes)
 
 
-def _condition_cell(grid: Sensitivity, candidate: Candidate, result: VariantSummary) -> str:
-    summary, missing = result.summary, _missing(result)
-    parts = [missing] if missing else []
-    if summary is not None:
-        mean, _, _, _ = cells = _summary_cells(summary)
-        parts.insert(0, f"{mean.partition(' ')[0]} ({cells[1]})")
-    chosen = [setting_label(key, value) for key, value in candidate.setting.items() if key != grid.within]
+def _condition_cell(grid: Sensitivity, candidate: Candidate, measure: Measure, result: VariantSummary) -> str:
+    parts = []
+    if (summary := result.summary) is not None:
+        half = (summary.high - summary.low) / 2
+        mean, low, high = (measure.shown(value, half) for value in (summary.mean, summary.low, summary.high))
+        parts.append(f"{mean} ({low} to {high})" if summary.n > 1 else mean)
+    parts += [f"{count} {reason}" for reason, count in result.missing.items()]
+    chosen = [setting_words(key, value) for key, value in candidate.setting.items() if key != grid.within]
     return ", ".join([*parts, *chosen])
 
 
 def pairs_table(title: str, measures: Sequence[MeasureComparison]) -> Table:
     """Each pair of variants by each measure."""
-    columns = ["difference", "n", "mean", "95 % interval", "effect size", "P(better)", "sign-flip p (least)"]
+    columns = ["difference", "seeds", "mean", "95 % CI", "effect size", "P(better)", "sign-flip p"]
     columns += ["p", "Holm p", "better"]
-    groups = []
-    for measure in measures:
+    groups, least = [], {}
+    for by in measures:
         rows = []
-        family = sum(pair.p is not None for pair in measure.pairs)
-        for pair in measure.pairs:
+        family = sum(pair.p is not None for pair in by.pairs)
+        for pair in by.pairs:
             mean, interval, effect, sign_flip = _difference_cells(pair)
             better = "–" if pair.probability_better is None else f"{pair.probability_better:.2f}"
             p = "–" if pair.p is None else f"{pair.p:.2g}"
             holm = f"{pair.holm_p:.2g}" if family > 1 and pair.holm_p is not None else ""
-            winner = {"better": pair.a, "worse": pair.b, "undecided": "undecided", "not judged": "–"}[pair.verdict]
-            cells = [mean, interval, effect, better, sign_flip, p, holm, winner]
+            winner = {"better": pair.a, "worse": pair.b, "undecided": "no clear difference", "not judged": "–"}
+            told = winner[pair.verdict] + " (preliminary)" * pair.is_preliminary
+            cells = [mean, interval, effect, better, sign_flip, p, holm, told]
             rows.append([f"{pair.a} − {pair.b}", str(pair.n), *cells])
+            if pair.paired is not None and pair.paired.difference.n > 1:
+                least[pair.paired.difference.n] = pair.paired.smallest_p
         if rows:
-            groups.append((measure.title, rows))
+            groups.append((_heading(by.title, by.measure.unit_of_differences), rows))
     note = "p: paired t-test"
-    if any(pair.decided_by == "sign test" for measure in measures for pair in measure.pairs):
+    if any(pair.decided_by == "sign test" for by in measures for pair in by.pairs):
         note += ", or exact sign test where a run has no value or all differences are equal"
-    return Table(columns, groups, set(columns) - {"difference", "better"}, title, [note]).without_empty("Holm p")
+    notes = [note]
+    if least:
+        floors = ", ".join(f"{p:.2g} with {n} seeds" for n, p in sorted(least.items()))
+        notes.append(f"sign-flip p: the least that there can be is {floors}")
+    return Table(columns, groups, set(columns) - {"difference", "better"}, title, notes).without_empty("Holm p")
 
 
 def _difference_cells(pair: Pair) -> list[str]:
     """mean, interval, effect size, sign-flip p."""
     if pair.paired is None:
         return ["–"] * 4
-    difference = pair.paired.difference
-    if difference.n == 1:
-        return [f"{difference.mean:.3g}", "–", "–", "–"]
+    difference, show = pair.paired.difference, pair.measure.shown
     half = (difference.high - difference.low) / 2
-    mean, low, high = (rounded(value, half) for value in (difference.mean, difference.low, difference.high))
-    sign_flip = f"{pair.paired.sign_flip_p:.2g} ({pair.paired.smallest_p:.2g})"
-    return [mean, f"{low} to {high}", f"{pair.paired.effect_size:.2f}", sign_flip]
+    mean = show(difference.mean, half, "+")
+    if difference.n == 1:
+        return [mean, "–", "–", "–"]
+    interval = f"{show(difference.low, half)} to {show(difference.high, half)}"
+    effect = f"{pair.paired.effect_size:.2f}".replace("-", "−")
+    return [mean, interval, effect, f"{pair.paired.sign_flip_p:.2g}"]
 
 
 def sensitivity_table(grid: Sensitivity) -> Table:
     """Every setting of a grid, and which were chosen."""
-    columns = ["norm", *grid.keys, "n", "mean ± sd", "95 % interval", "without", ""]
+    columns = ["norm", *grid.keys, "seeds", "mean ± sd", "95 % CI", *MISSING, ""]
     rows = []
     for candidate in grid.candidates:
         result = candidate.result
-        cells = ["–"] * 2 if result.summary is None else _summary_cells(result.summary)[:2]
+        cells = ["–"] * 2 if result.summary is None else _summary_cells(grid.by, result.summary)[:2]
         values = [short(value) for value in candidate.setting.values()]
         ends = [f"{end} {key.split('.')[-1]}" for key, end in candidate.edges.items()]
         chosen = ", ".join(["chosen", *ends]) if candidate.is_chosen else ""
-        rows.append([candidate.norm, *values, str(len(result.values)), *cells, _missing(result), chosen])
+        rows.append([candidate.norm, *values, str(len(result.values)), *cells, *_missing(result), chosen])
     numbers = set(columns) - {"norm", "without", ""}
     notes = [*grid.notes, *grid.warnings]
-    return Table(columns, [(grid.measure, rows)], numbers, "Hyperparameters", notes).without_empty("without")
+    heading = _heading(grid.measure, grid.by.unit)
+    return _without_empty(Table(columns, [(heading, rows)], numbers, "Hyperparameters", notes))
 
 
 def speed_notes(speed: Convergence, runs: Sequence[LoadedRun]) -> list[str]:
     """What the times are to, and the area under."""
     why = "as asked" if speed.leader is None else f"half-way from the first evaluation of {speed.leader} to its best"
-    notes = [f"threshold of {speed.metric.name}: {speed.threshold:.4g}, {why}; counted to the first evaluation there"]
+    threshold = level(speed.metric, speed.threshold)
+    notes = [f"threshold of {speed.metric.words}: {threshold}, {why}; counted to the first evaluation there"]
     if is_trivial(speed, runs):
-        notes = [f"every run is at {speed.metric.name} {speed.threshold:.4g}, {why}, from its first evaluation on"]
+        notes = [f"every run is at {speed.metric.words} {threshold}, {why}, from its first evaluation on"]
     if speed.area:
-        notes.append(f"{speed.area.name} is the area under the curve over its length, by the trapezoidal rule")
+        notes.append(
+            f"{speed.area.measure.words} is the area under the curve over its length, by the trapezoidal rule"
+        )
     return notes
 
 

@@ -208,7 +208,7 @@ def experiment_config(runs: Sequence[LoadedRun]) -> dict[str, Any]:
     """The config of the whole experiment, put together from its runs; training it gives the same run folders."""
     keys = compared_keys(runs)
     first = {
-        run.variant: _without_folder(run.config)
+        run.label: _without_folder(run.config)
         for run in sorted(runs, key=lambda run: run.variant_index, reverse=True)
     }
     config = {key: value for key, value in _without_folder(runs[0].config).items() if key != "variant"}

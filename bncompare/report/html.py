@@ -1,17 +1,24 @@
-"""The report as one HTML page: no script, nothing fetched, every name escaped."""
+"""The report as one HTML page: nothing fetched, every name escaped, one script of its own that it can do without."""
 
+import base64
+import hashlib
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 import bncompare
 from bncompare.errors import printable
-from bncompare.figures import experiment_figures, render
+from bncompare.figures import experiment_figures
 from bncompare.report.content import Chapter
+from bncompare.report.svg import Drawing, Numbers, draw, on_dark
 from bncompare.report.table import Table
 from bncompare.report.words import HOW_TO_READ
 
@@ -20,9 +27,9 @@ from bncompare.report.words import HOW_TO_READ
 class _Figure:
     """A figure on the page."""
 
+    name: str
     caption: str
-    svg: Markup
-    has_colour_scale: bool
+    drawing: Drawing
 
 
 @dataclass(frozen=True)
@@ -30,21 +37,61 @@ class _Page:
     """A chapter, its figures and where its runs were trained."""
 
     chapter: Chapter
+    numbers: Numbers
+    """of the variants, by which the script knows them"""
     figures: list[_Figure]
+    """the overview first"""
     environment: Table | None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """For the script."""
+        figures = [{"x": figure.drawing.x, "panels": figure.drawing.panels} for figure in self.figures]
+        return {"variants": list(self.numbers), "figures": figures}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An experiment in the list of a folder."""
+
+    chapter: Chapter
+    report: str
+    picture: str
+    """addresses as seen from the folder; of the picture empty if there is none"""
+    started: str
+    """the day of the first run, if that is known"""
 
 
 def to_html(chapters: Sequence[Chapter]) -> str:
     """One self-contained page with a part for each experiment."""
+    pages = [_page(chapter, f"f{i}") for i, chapter in enumerate(chapters)]
+    title = chapters[0].title if len(chapters) == 1 else f"{len(chapters)} experiments"
+    script = Markup(_text("page.js"))
+    svgs = "".join(figure.drawing.svg for page in pages for figure in page.figures)
+    lightened = {color: on_dark(f"#{color}") for color in sorted(set(re.findall(r"--on-dark-([0-9a-f]{6})", svgs)))}
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return _rendered(
+        "page.html.j2", title=title, pages=pages, how_to_read=HOW_TO_READ, script=script, script_digest=digest,
+        lightened=lightened,
+    )  # fmt: skip
+
+
+def to_index(chapters: Sequence[Chapter], folder: Path) -> str:
+    """A page that lists the experiments below a folder, the newest first, with links to their report.html."""
+    entries = sorted((_entry(chapter, folder) for chapter in chapters), key=lambda entry: entry.started, reverse=True)
+    return _rendered("index.html.j2", entries=entries)
+
+
+def _rendered(template: str, **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("bncompare.report", ""), autoescape=True, undefined=StrictUndefined, finalize=_printable
     )
-    pages = [_page(chapter, f"f{i}") for i, chapter in enumerate(chapters)]
-    title = chapters[0].title if len(chapters) == 1 else f"{len(chapters)} experiments"
-    text = environment.get_template("page.html.j2").render(
-        title=title, pages=pages, how_to_read=HOW_TO_READ, version=bncompare.__version__
-    )
-    return text + "\n"
+    style = Markup(_text("page.css"))
+    return environment.get_template(template).render(style=style, version=bncompare.__version__, **values) + "\n"
+
+
+def _text(name: str) -> str:
+    return files("bncompare.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _printable(value: Any) -> Any:
@@ -57,22 +104,21 @@ def _printable(value: Any) -> Any:
 def _page(chapter: Chapter, prefix: str) -> _Page:
     rows = list(chapter.environment.items())
     environment = Table.of(["", "value"], rows, title="Environment") if rows else None
-    return _Page(chapter, list(_figures(chapter, prefix)), environment)
+    variants = dict.fromkeys(run.variant for run in chapter.experiment.runs)
+    numbers = {variant: i for i, variant in enumerate(variants)}
+    figures = sorted(_figures(chapter, prefix, numbers), key=lambda figure: figure.name != "overview")
+    return _Page(chapter, numbers, figures, environment)
 
 
-def _figures(chapter: Chapter, prefix: str) -> Iterator[_Figure]:
+def _figures(chapter: Chapter, prefix: str, numbers: Numbers) -> Iterable[_Figure]:
     for named in experiment_figures(chapter.experiment.runs, title=chapter.title, comparison=chapter.comparison):
-        svg = render(named.figure, "svg").decode()
-        element = svg_element(svg, named.caption, f"{prefix}-{named.name}")
-        yield _Figure(named.caption, element, named.has_colour_scale)
+        drawing = draw(named.figure, named.caption, f"{prefix}-{named.name}", numbers)
+        yield _Figure(named.name, named.caption, drawing)
 
 
-def svg_element(svg: str, caption: str, prefix: str) -> Markup:
-    """matplotlib's SVG as an element of a page: with a text alternative, and ids that are its own."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)  # it would hold for all of the page
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # some of them twice
-    svg = re.sub(r'\b(id="|xlink:href="#|url\(#)', rf"\g<1>{prefix}-", svg)
-    label = escape(printable(caption))
-    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
+def _entry(chapter: Chapter, folder: Path) -> _Entry:
+    place = chapter.experiment.folder
+    relative = quote(Path(os.path.relpath(place, folder)).as_posix())
+    picture = f"{relative}/overview.png" if (place / "overview.png").is_file() else ""
+    started = [str(run.environment["started"]) for run in chapter.experiment.runs if "started" in run.environment]
+    return _Entry(chapter, f"{relative}/report.html", picture, min(started, default="")[:10])

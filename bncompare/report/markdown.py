@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from bncompare.comparison import joined
 from bncompare.errors import printable
 from bncompare.report.table import Table
 from bncompare.report.words import HOW_TO_READ
@@ -20,7 +21,7 @@ def to_markdown(chapters: "Sequence[Chapter]") -> str:
         for measure, verdicts in chapter.verdicts:
             lines += [f"**{escape(measure)}**", ""]
             for statement, evidence in verdicts:
-                lines.append(f"- {escape(statement)}" + (f" ({escape(evidence)})" if evidence else ""))
+                lines.append(f"- {escape(joined(statement, evidence))}")
             lines.append("")
         if chapter.warnings:
             lines += ["> [!WARNING]", *(f"> - {escape(warning)}" for warning in chapter.warnings), ""]

@@ -147,7 +147,7 @@ def claims_table(findings: "Mapping[str, Sequence[Finding]]", *, names_once: boo
         for experiment, judged in findings.items()
         for i, finding in enumerate(judged)
     ]
-    return Table.of(["experiment", "claim", "published", "measured (95 % interval)", "verdict"], rows)
+    return Table.of(["experiment", "claim", "published", "measured (95 % CI)", "verdict"], rows)
 
 
 def measured_cell(finding: "Finding") -> str:

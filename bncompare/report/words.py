@@ -17,12 +17,12 @@ MAX_NAMED = 6  # variants or seeds in a warning or question; more are counted
 HOW_TO_READ = (
     "Variants are compared seed by seed: runs that share a seed share the data split, the batch order and the "
     "initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), gives "
-    "p < 0.05; for one pair that is where the 95 % t-interval of the difference leaves out 0. “No difference can be "
-    "told” does not mean that there is none. The sign-flip p assumes no normal distribution; with n seeds it cannot "
-    "be below 2/2ⁿ. Runs that diverged are in no mean: they count as worse than any value, and a sign test over the "
-    "seeds decides. The correction counts the pairs that so many seeds could decide (Tarone); a sign test of too few "
-    "has no corrected p. The effect size is the mean of the differences over their standard deviation; P(better) is "
-    "the share of seeds on which the first is better, ties as half."
+    "p < 0.05; for one pair that is where the 95 % CI of the difference leaves out 0. “No clear difference” does not "
+    "mean that there is none; verdicts of fewer than five seeds are preliminary. The sign-flip p assumes no normal "
+    "distribution; with n seeds it cannot be below 2/2ⁿ. Runs that diverged are in no mean: they count as worse than "
+    "any value, and a sign test over the seeds decides. The correction counts the pairs that so many seeds could "
+    "decide (Tarone); a sign test of too few has no corrected p. The effect size is the mean of the differences over "
+    "their standard deviation; P(better) is the share of seeds on which the first is better, ties as half."
 )
 
 
@@ -118,12 +118,12 @@ def warnings_of(found: ExperimentRuns, comparison: "Comparison") -> list[str]:
     if twice:
         warnings.append(f"several runs of the same variant and seed, of which the first counts: {some(twice)}")
     if len(everywhere) == 1:
-        warnings.append("one seed alone: no interval and no verdict")
+        warnings.append("one seed alone: no CI and no verdict")
     if len(everywhere) == 2:
         warnings.append("two seeds: a verdict rests on the assumption of normal differences alone")
     if validates_on_test(runs):
         warnings.append(
-            "validation is on the test set: the best evaluation is chosen on it, so its metrics are optimistic"
+            "validation is on the test set: the best epoch is chosen on it, so its metrics are optimistic"
         )
     environments = [flatten(run.environment) for run in runs]
     for key in sorted({key for environment in environments for key in environment} - _PER_RUN):

@@ -16,6 +16,7 @@ from bncompare.runs.experiments import (
     newest_first,
     settings_of,
     validates_on_test,
+    with_names,
 )
 from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_output
 from bncompare.runs.folder import RunFolder, RunStore
@@ -55,5 +56,6 @@ __all__ = [
     "settings_of",
     "to_json",
     "validates_on_test",
+    "with_names",
     "write_output",
 ]

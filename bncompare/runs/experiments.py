@@ -2,13 +2,24 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
-from bncompare.config import Metric, decisive, flatten, lookup, setting_label, without
+from bncompare.config import (
+    Metric,
+    decisive,
+    flatten,
+    lookup,
+    setting_label,
+    setting_words,
+    variant_name,
+    without,
+)
 from bncompare.errors import UserError
 from bncompare.runs.read import LoadedRun, available_metrics
 
@@ -90,6 +101,12 @@ def experiments(runs: Sequence[LoadedRun]) -> list[ExperimentRuns]:
             apart = {key: value for key, value in setups[digest].items() if key in differing}
             found.append(ExperimentRuns(name, folder, _told_apart(group, compared), apart))
     return found
+
+
+def with_names(runs: Sequence[LoadedRun]) -> list[LoadedRun]:
+    """Runs in their order, as their experiments call them."""
+    named = {run.path: run for experiment in experiments(runs) for run in experiment.runs}
+    return [named[run.path] for run in runs]
 
 
 def _trained(run: LoadedRun) -> float:
@@ -181,31 +198,45 @@ def _differing(several: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _told_apart(runs: Sequence[LoadedRun], compared: Collection[str]) -> list[LoadedRun]:
-    """The runs of one set-up, with names such as `plain (lr=0.1)` where one label has several settings."""
+    """The runs of one set-up, with labels such as `plain (lr=0.1)` where one label has several settings; and with the
+    names that people use."""
     settings = []
     for run in runs:
         unresolved = {key: value for key, value in settings_of(run).items() if lookup(run.config, key) is None}
         settings.append(unresolved | {k: v for k, v in _decisive(run).items() if _is_below(k, compared)})
-    names: dict[tuple[str, str], str] = {}
-    for label in dict.fromkeys(run.variant for run in runs):
-        variants = {_digest(of): of for run, of in zip(runs, settings, strict=True) if run.variant == label}
-        more = _names(list(variants.values())) if len(variants) > 1 else []
-        names |= {(label, digest): f"{label} ({name})" for digest, name in zip(variants, more, strict=False)}
-    return [
-        run if (name := names.get((run.variant, _digest(of)))) is None else replace(run, variant=name)
-        for run, of in zip(runs, settings, strict=True)
-    ]
+    labels: dict[tuple[str, str], str] = {}
+    names: dict[str, str] = {}
+    for label in dict.fromkeys(run.label for run in runs):
+        several = {_digest(of): (of, run) for run, of in zip(runs, settings, strict=True) if run.label == label}
+        own, called = [label], [variant_name(run.config) for _, run in several.values()]
+        if len(several) > 1:
+            more = _apart([of for of, _ in several.values()])
+            own = [f"{label} ({' '.join(starmap(setting_label, those.items()))})" for those in more]
+            words = [", ".join(starmap(setting_words, those.items())) for those in more]
+            if len(set(called)) < len(called):
+                called = [f"{name} ({those})" for name, those in zip(called, words, strict=True)]
+        labels |= {(label, digest): its for digest, its in zip(several, own, strict=True)}
+        names |= dict(zip(own, called, strict=True))
+    names = _unique(names)
+    own_labels = [labels[run.label, _digest(of)] for run, of in zip(runs, settings, strict=True)]
+    return [replace(run, label=label, variant=names[label]) for run, label in zip(runs, own_labels, strict=True)]
 
 
-def _names(several: Sequence[dict[str, Any]]) -> list[str]:
-    """What tells settings apart, in words: by the keys that all of them have, if these do."""
-    keys = _differing(several)
-    names: list[str] = []
-    for chosen in ([key for key in keys if all(key in settings for settings in several)], keys):
-        names = [" ".join(setting_label(key, of[key]) for key in chosen if key in of) for of in several]
-        if len(set(names)) == len(several):
-            break
+def _unique(names: dict[str, str]) -> dict[str, str]:
+    """By label, the names that people use; of labels that would be called alike the labels."""
+    while alike := {name for name, number in Counter(names.values()).items() if number > 1}:
+        names = {label: label if name in alike else name for label, name in names.items()}
     return names
+
+
+def _apart(several: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What tells settings apart: the keys that all of them have, if these do."""
+    keys = _differing(several)
+    everywhere = [key for key in keys if all(key in settings for settings in several)]
+    found = [{key: of[key] for key in everywhere} for of in several]
+    if len(set(map(_digest, found))) == len(several):
+        return found
+    return [{key: of[key] for key in keys if key in of} for of in several]
 
 
 def validates_on_test(runs: Sequence[LoadedRun]) -> bool:

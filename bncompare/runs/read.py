@@ -25,6 +25,7 @@ class LoadedRun:
     path: Path
     experiment: str
     variant: str
+    """the name that people use; of a run alone, as `read_run` gives it, the label"""
     variant_index: int
     seed: int
     config: dict[str, Any]
@@ -36,6 +37,12 @@ class LoadedRun:
     """result.json; None while the run is not finished"""
     elapsed: list[float] = field(default_factory=list)
     """seconds from the start to each row of metrics.csv; NaN where timing.csv lacks it"""
+    label: str = ""
+    """the name of the variant in files; by default `variant`"""
+
+    def __post_init__(self) -> None:
+        """Until `experiments` has told people's names, variants have their labels."""
+        object.__setattr__(self, "label", self.label or self.variant)
 
     @property
     def status(self) -> Status:
@@ -104,7 +111,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[LoadedRun], list[str]]:
         if not found and not warnings:
             raise UserError(f"{path}: no run folders here or below (a run folder has a config.yaml and metrics.csv)")
     # In the order of the config, which the names of the folders do not tell.
-    ordered = sorted(runs.values(), key=lambda run: (run.path.parent, run.variant_index, run.variant, run.seed))
+    ordered = sorted(runs.values(), key=lambda run: (run.path.parent, run.variant_index, run.label, run.seed))
     return ordered, warnings
 
 

@@ -49,7 +49,7 @@ class Runs(Sequence[LoadedRun]):
         keys = list(dict.fromkeys(key for run in self for key in settings_of(run)))
         for run in self:
             settings = settings_of(run)
-            about = {"experiment": run.experiment, "variant": run.variant, "seed": run.seed, "status": run.status}
+            about = {"experiment": run.experiment, "variant": run.label, "seed": run.seed, "status": run.status}
             about |= {key: _scalar(settings.get(key)) for key in keys}
             for metric, values in run.metrics.items():
                 if metric not in ("epoch", "step"):

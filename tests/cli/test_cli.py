@@ -594,7 +594,14 @@ def test_output_that_is_not_utf8(runs: list[Path]) -> None:
 # ---------------------------------------------------------------- plot
 
 
-FIGURES = ["train-loss", "val-loss", "differences-val-loss-best", "differences-test-loss-best", "epochs-to-val-loss"]
+FIGURES = [
+    "overview",
+    "train-loss",
+    "val-loss",
+    "differences-val-loss-best",
+    "differences-test-loss-best",
+    "epochs-to-val-loss",
+]
 
 
 def test_plot_draws_what_there_is(runs: list[Path]) -> None:

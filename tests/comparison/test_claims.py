@@ -65,12 +65,12 @@ def test_where_the_interval_lies(bounds: dict[str, float], verdict: str) -> None
 
 
 def test_the_numbers_are_shown() -> None:
-    """The reasons name metric, evaluation, difference, interval, seeds, exact p and the least p they allow."""
+    """The reasons name metric, evaluation, difference, interval, seeds, exact p."""
     finding = judge(versus(difference_at_most=-0.2), CLEAR)
     assert finding.reasons == [
-        "val/loss at the best evaluation, difference -0.415, 95 % interval -0.4481 to -0.3819, n = 4; "
-        "exact sign-flip p 0.12, at best 0.12 with 4 seeds",
-        "claimed at most -0.2: supported",
+        "validation loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382, n = 4; "
+        "exact sign-flip p = 0.12",
+        "claimed at most −0.2: supported",
     ]
     differences = np.array([-0.42, -0.39, -0.44, -0.41])
     half = 3.182446305 * differences.std(ddof=1) / 2
@@ -160,13 +160,13 @@ def test_how_a_claim_with_diverged_runs_is_told() -> None:
     """All seeds are counted; the mean of those with a value stands beside them, without its interval."""
     runs = with_diverged([0.7] * 4 + [0.72, 0.4], [0.3] * 6, 4)
     assert judge(claim(**BAD, at_least=0.3), runs).reasons == [
-        "val/loss at the best evaluation, mean 0.56 over the 2 of 6 seeds that have a value",
-        "claimed at least 0.3: supported; 6 of 6 seeds are, 95 % interval of that share 0.54 to 1",
+        "validation loss at the best epoch, mean 0.56 over the 2 of 6 seeds that have a value",
+        "claimed at least 0.3: supported; 6 of 6 seeds are, 95 % CI of that share 0.54 to 1",
         "none: 4 of 6 have no value (diverged), which counts for the claim",
     ]
     finding = judge(claim(**BAD, at_least=0.5), runs)
     assert finding.reasons[1] == (
-        "claimed at least 0.5: inconclusive; 5 of 6 seeds are, 95 % interval of that share 0.36 to 1; "
+        "claimed at least 0.5: inconclusive; 5 of 6 seeds are, 95 % CI of that share 0.36 to 1; "
         "about 12 seeds would decide it, if the proportion stays"
     )
     assert (to_plain(finding)["low"], to_plain(finding)["high"]) == (None, None)
@@ -174,8 +174,8 @@ def test_how_a_claim_with_diverged_runs_is_told() -> None:
     assert measured(finding) == f"val/loss: 0.56, n = 2; {missing}"
     five = judge(claim(**BAD, at_least=0.5), with_diverged([0.7] * 5, [0.3] * 5, 5))
     assert five.reasons[:2] == [
-        "val/loss at the best evaluation, mean: none of 5 seeds has a value",
-        "claimed at least 0.5: inconclusive; 5 of 5 seeds are, 95 % interval of that share 0.48 to 1; "
+        "validation loss at the best epoch, mean: none of 5 seeds has a value",
+        "claimed at least 0.5: inconclusive; 5 of 5 seeds are, 95 % CI of that share 0.48 to 1; "
         "about 6 seeds would decide it, if the proportion stays",
     ]
     assert five.summary is None
@@ -222,7 +222,7 @@ def test_too_little_to_say() -> None:
     one = judge(versus(difference_at_most=0.0), [CLEAR[0], CLEAR[4]])
     assert (one.verdict, one.reasons) == (
         "inconclusive",
-        ["val/loss at the best evaluation, difference -0.42 with one seed, which has no interval"],
+        ["validation loss at the best epoch, difference −0.42 with one seed, which has no CI"],
     )
     apart = judge(versus(difference_at_most=0.0), [*CLEAR[:2], *CLEAR[6:]])
     assert apart.reasons == ["no seed has a value on every side"]
@@ -260,7 +260,7 @@ def test_differences_without_spread(bounds: dict[str, float], n: int, verdict: s
     finding = judge(versus(**bounds), collapsed)
     assert finding.verdict == verdict
     assert finding.reasons[0] == (
-        f"val/loss at the best evaluation, difference 0 with each of {n} seeds, which leaves no spread to judge by"
+        f"validation loss at the best epoch, difference 0 with each of {n} seeds, which leaves no spread to judge by"
     )
     if 0.0 in bounds.values():
         assert finding.reasons[1].endswith("inconclusive; no seed is on either side of it")
@@ -330,10 +330,10 @@ def test_within_is_told_by_the_interval_that_decides() -> None:
     assert (alone.verdict, alone.confidence) == ("supported", 0.90)
     assert alone.summary is not None
     assert (alone.summary.low, alone.summary.high) == pytest.approx((low, high))
-    assert f"difference -0.415, 90 % interval {low:.4g} to {high:.4g}, n = 4" in alone.reasons[0]
+    assert "difference −0.415, 90 % CI −0.439 to −0.391, n = 4" in alone.reasons[0]
     assert measured(alone) == f"val/loss: difference -0.415 ({low:.3g} to {high:.3g}, 90 %), n = 4"
     both = judge(versus(difference_within=0.45, difference_at_most=-0.2), runs)
-    assert f"95 % interval -0.4481 to -0.3819, 90 % interval {low:.4g} to {high:.4g}, n = 4" in both.reasons[0]
+    assert "95 % CI −0.448 to −0.382, 90 % CI −0.439 to −0.391, n = 4" in both.reasons[0]
     assert (both.verdict, both.confidence) == ("supported", 0.95)
 
 
@@ -470,9 +470,7 @@ def test_check(
     got, out = call()
     lines = out.splitlines()
     assert (got, lines[:2]) == (code, ["runs/x:", f"  {verdict.upper()}: batch is lower"])
-    assert lines[2].startswith(
-        "    train/loss at the best evaluation, difference -0.415, 95 % interval -0.4481 to -0.3819"
-    )
+    assert lines[2].startswith("    training loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382")
     assert call("--strict")[0] == strict_code
     got, out = call("--json")
     ((finding,),) = json.loads(out).values()
@@ -497,7 +495,7 @@ def test_train_ends_with_the_claims(tmp_path: Path) -> None:
     assert ended.code == 0
     out = ended.out
     assert out.count("The tutorial: BatchNorm trains faster") == 2
-    assert "train/loss at epoch 50, difference " in out
+    assert "training loss at epoch 50, difference " in out
 
 
 def test_overrides_may_leave_a_claim_behind() -> None:
@@ -650,7 +648,7 @@ def test_diverged_as_a_metric() -> None:
 
     verdict, interval, bound = most(6, 6, at_least=0.5)
     assert verdict == "supported"
-    assert interval == f"diverged (1 or 0), mean 1, 95 % interval {0.025 ** (1 / 6):.4g} to 1, n = 6"
+    assert interval == f"diverged (1 or 0), mean 1.00, 95 % CI {0.025 ** (1 / 6):.2f} to 1.00, n = 6"
     assert most(6, 6, at_most=0.5)[0] == "not supported"
     assert most(0, 6, at_most=0.5)[0] == "supported"
     verdict, _, bound = most(6, 6, at_least=0.8)
@@ -669,7 +667,7 @@ def test_the_mean_over_the_evaluations() -> None:
     finding = judge(claim(at="mean", at_most=5), CLEAR)
     assert finding.summary is not None
     assert finding.summary.mean == pytest.approx((9 + 0.3) / 2)
-    assert finding.reasons[0].startswith("val/loss over all evaluations, mean 4.65,")
+    assert finding.reasons[0].startswith("validation loss over all evaluations, mean 4.6500,")
     assert judge(claim(at="mean", at_most=5), variants(batch=[math.nan] * 2)).summary is None
 
 

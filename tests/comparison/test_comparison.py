@@ -15,7 +15,8 @@ from bncompare.comparison.comparison import compare
 from bncompare.comparison.measures import metric_at
 from bncompare.comparison.plain import to_plain
 from bncompare.comparison.statistics import seeds_needed
-from bncompare.comparison.verdicts import compare_by, rounded, verdict_lines
+from bncompare.comparison.verdicts import compare_by, verdict_lines
+from bncompare.config import rounded
 from bncompare.config.claims import Claim
 from bncompare.config.metrics import Metric
 from bncompare.errors import UserError
@@ -51,23 +52,25 @@ def convergence_of(runs: list[LoadedRun], *metric: str, **options: Any) -> Any:
 def test_better_in_plain_words() -> None:
     """Difference, interval, n and the exact p are in the sentence; better is positive, for a loss as well."""
     pair = pair_of(variants(none=NONE, batch=BATCH))
-    assert (pair.a, pair.b, pair.verdict) == ("batch", "none", "better")
+    assert (pair.a, pair.b, pair.verdict) == ("BatchNorm", "no norm", "better")
     assert pair.sentence == (
-        "batch is better than none by 0.412 (95 % interval 0.391 to 0.432, n = 6, sign-flip p = 0.031)"
+        "BatchNorm is better than no norm by 0.412 (95 % CI 0.391 to 0.432; n = 6, sign-flip p = 0.031)"
     )
     assert pair.paired.difference.mean == pytest.approx(-0.4116667)
     assert pair.probability_better == 1.0
     assert (pair.p, pair.decided_by) == (pair.holm_p, "t-test")
     accuracy = pair_of(variants(none=NONE, batch=BATCH), "test/accuracy")
-    assert accuracy.sentence == pair.sentence
+    assert accuracy.sentence == (
+        "BatchNorm is better than no norm by 41.2 points (95 % CI 39.1 to 43.2; n = 6, sign-flip p = 0.031)"
+    )
     assert accuracy.paired.difference.mean == pytest.approx(0.4116667)
 
 
 def test_worse_names_the_winner_first() -> None:
     """A baseline that wins is the subject of the sentence; the pair stays variant − baseline."""
     pair = pair_of(variants(none=BATCH, batch=NONE))
-    assert (pair.a, pair.b, pair.verdict, pair.probability_better) == ("batch", "none", "worse", 0.0)
-    assert pair.statement == "none is better than batch by 0.412"
+    assert (pair.a, pair.b, pair.verdict, pair.probability_better) == ("BatchNorm", "no norm", "worse", 0.0)
+    assert pair.statement == "no norm is better than BatchNorm by 0.412"
 
 
 @pytest.mark.parametrize(
@@ -75,38 +78,38 @@ def test_worse_names_the_winner_first() -> None:
     [
         (
             *([0.4, 0.45, 0.5, 0.25], [0.3, 0.5, 0.4, 0.2], "undecided"),
-            "no difference between batch and none can be told: batch − none is -0.05 (95 % interval -0.16 to 0.06, "
-            "n = 4, sign-flip p = 0.38; about 18 seeds would tell a difference of this size)",
+            "no clear difference between BatchNorm and no norm: BatchNorm − no norm is −0.05 (95 % CI −0.16 to 0.06; "
+            "n = 4, sign-flip p = 0.38; about 18 seeds would be needed)",
         ),
-        (  # the least p is said
+        (  # preliminary, and the least p is said
             *(NONE[:3], BATCH[:3], "better"),
-            "batch is better than none by 0.417 (95 % interval 0.354 to 0.479, "
+            "BatchNorm is ahead of no norm by 0.417 (preliminary: 3 seeds; 95 % CI 0.354 to 0.479; "
             "n = 3, sign-flip p = 0.25, the least that 3 seeds can give)",
         ),
-        (NONE, NONE, "undecided", "batch and none are equal with all 6 seeds"),
+        (NONE, NONE, "undecided", "BatchNorm and no norm are equal with all 6 seeds"),
         (  # the same difference with every seed, but for rounding, is no spread to judge by
             *(NONE, [x - 0.25 for x in NONE], "better"),
-            "batch is better than none with 6 of 6 seeds "
-            "(batch − none is -0.25 with each; n = 6, exact sign test p = 0.031)",
+            "BatchNorm is better than no norm with 6 of 6 seeds "
+            "(BatchNorm − no norm is −0.25 with each; n = 6, exact sign test p = 0.031)",
         ),
         (
             *([0.5] * 4, [0.25] * 4, "undecided"),
-            "no difference between batch and none can be told: 4 of 4 seeds to 0 (batch − none is -0.25 with each; "
-            "n = 4, exact sign test p = 0.12; 6 seeds would decide it, if the share stays)",
+            "no clear difference between BatchNorm and no norm: 4 of 4 seeds to 0 (BatchNorm − no norm is −0.25 with "
+            "each; n = 4, exact sign test p = 0.12; 6 seeds would be needed, if the share stays)",
         ),
         (
             *([0.7], [0.3], "not judged"),
-            "batch and none share one seed: no interval, so no verdict (batch − none is -0.4 with it)",
+            "BatchNorm and no norm share one seed: no CI, so no verdict (BatchNorm − no norm is −0.4 with it)",
         ),
         (  # good survivors do not win
             *(NONE, ["diverged", "diverged", "diverged", *BATCH[3:]], "undecided"),
-            "no difference between batch and none can be told: 3 of 6 seeds to 3 "
-            "(batch diverged with 3; n = 6, exact sign test p = 1)",
+            "no clear difference between BatchNorm and no norm: 3 of 6 seeds to 3 "
+            "(BatchNorm diverged with 3; n = 6, exact sign test p = 1)",
         ),
         (  # 10 seeds to 2 is p = .039
             *(NONE, ["diverged", *BATCH[1:]], "undecided"),
-            "no difference between batch and none can be told: 5 of 6 seeds to 1 "
-            "(batch diverged with 1; n = 6, exact sign test p = 0.22; 12 seeds would decide it, if the share stays)",
+            "no clear difference between BatchNorm and no norm: 5 of 6 seeds to 1 "
+            "(BatchNorm diverged with 1; n = 6, exact sign test p = 0.22; 12 seeds would be needed, if the share stays)",
         ),
     ],
 )
@@ -131,7 +134,7 @@ def test_no_shared_seed() -> None:
     runs = [*variants(none=NONE), *(loaded_run("batch", 10 + i, (9.0, value)) for i, value in enumerate(BATCH))]
     pair = pair_of(runs)
     assert (pair.verdict, pair.n, pair.paired) == ("not judged", 0, None)
-    assert pair.sentence == "batch and none cannot be compared: no seed has a value for both"
+    assert pair.sentence == "BatchNorm and no norm cannot be compared: no seed has a value for both"
 
 
 def test_pairs_by_seed() -> None:
@@ -157,7 +160,7 @@ def test_a_diverged_run_counts_as_worst() -> None:
     assert (pair.n, len(pair.differences), pair.decided_by, pair.verdict) == (6, 5, "sign test", "better")
     assert (pair.p, pair.probability_better) == (0.03125, 1.0)
     assert pair.sentence == (
-        "batch is better than none with 6 of 6 seeds (none diverged with 1; n = 6, exact sign test p = 0.031)"
+        "BatchNorm is better than no norm with 6 of 6 seeds (no norm diverged with 1; n = 6, exact sign test p = 0.031)"
     )
 
 
@@ -187,7 +190,9 @@ def test_all_pairs_of_a_few_variants() -> None:
     """Three variants make three pairs, the one without a norm as the baseline, corrected by Holm."""
     runs = variants(batch=BATCH, layer=[x + 0.001 * i for i, x in enumerate(BATCH)], none=NONE)
     (measure,) = compare(runs, "val/loss").measures
-    assert [(pair.a, pair.b) for pair in measure.pairs] == [("batch", "none"), ("layer", "none"), ("layer", "batch")]
+    assert [(pair.a, pair.b) for pair in measure.pairs] == [
+        *(("BatchNorm", "no norm"), ("LayerNorm", "no norm"), ("LayerNorm", "BatchNorm"))
+    ]
     smallest = min(pair.p for pair in measure.pairs if pair.p is not None)
     assert min(pair.holm_p for pair in measure.pairs if pair.holm_p is not None) == pytest.approx(3 * smallest)
     assert ", Holm p = " in measure.pairs[0].evidence
@@ -198,6 +203,7 @@ def test_all_pairs_of_a_few_variants() -> None:
 @pytest.mark.parametrize("dead", ["none", "layer0"])
 def test_a_dead_variant_among_several(num_layers: int, num_pairs: int, dead: str) -> None:
     """Where six seeds are too few for a sign test among the pairs, it says how many, all diverged, decide."""
+    called = "no norm" if dead == "none" else dead
     alive = [name for name in ("none", *(f"layer{i}" for i in range(num_layers))) if name != dead]
 
     def pair(n: int) -> Any:
@@ -206,12 +212,12 @@ def test_a_dead_variant_among_several(num_layers: int, num_pairs: int, dead: str
             name: (0.5 + random.normal(0, 0.1, n)).tolist() for name in alive
         }
         (measure,) = compare(variants(**columns, **{dead: ["diverged"] * n}), "val/loss").measures
-        return next(pair for pair in measure.pairs if dead in (pair.a, pair.b))
+        return next(pair for pair in measure.pairs if called in (pair.a, pair.b))
 
     six = pair(6)
     assert (six.verdict, six.p) == ("undecided", 0.03125)
-    assert f"can be told among {num_pairs} pairs: 6 of 6 seeds to 0" in six.statement
-    assert six.evidence.endswith(f"; {six.seeds_needed} seeds would decide it, if the share stays")
+    assert f"among {num_pairs} pairs: 6 of 6 seeds to 0" in six.statement
+    assert six.evidence.endswith(f"; {six.seeds_needed} seeds would be needed, if the share stays")
     verdicts = [pair(n).verdict for n in range(6, 10)]
     assert verdicts == ["undecided" if n < six.seeds_needed else verdicts[-1] for n in range(6, 10)]
     assert verdicts[-1] in ("better", "worse")
@@ -223,9 +229,9 @@ def test_a_dead_variant_costs_the_others_nothing() -> None:
     for n, times in ((5, 1), (6, 2)):
         alone = pair_of(variants(batch=batch[:n], layer=layer[:n]))
         (measure,) = compare(variants(batch=batch[:n], layer=layer[:n], none=["diverged"] * n), "val/loss").measures
-        (beside,) = [pair for pair in measure.pairs if "none" not in (pair.a, pair.b)]
+        (beside,) = [pair for pair in measure.pairs if "no norm" not in (pair.a, pair.b)]
         assert beside.holm_p == pytest.approx(times * alone.p)
-        assert beside.verdict == ("worse" if beside.a == "layer" else "better")
+        assert beside.verdict == ("worse" if beside.a == "LayerNorm" else "better")
 
 
 def test_a_sign_test_of_too_few_seeds_among_many() -> None:
@@ -239,7 +245,7 @@ def test_a_sign_test_of_too_few_seeds_among_many() -> None:
     (sentence,) = {pair.evidence for pair in measure.pairs if pair.holm_p is None}
     assert sentence == (
         "dead diverged with 6; n = 6, exact sign test p = 0.031; 6 seeds are too few for 6 pairs; "
-        "8 seeds would decide it, if the share stays"
+        "8 seeds would be needed, if the share stays"
     )
 
 
@@ -256,7 +262,7 @@ def test_holm_can_open_a_verdict() -> None:
     assert there(pair.p) < 0.05 < there(pair.holm_p)
     difference = there(pair.paired).difference
     assert pair.seeds_needed == seeds_needed(difference.mean, difference.sd, alpha=0.05 / 6)
-    assert pair.statement.startswith("no difference between a and none can be told among 6 pairs: a − none is -0.08")
+    assert pair.statement.startswith("no clear difference between a and no norm among 6 pairs: a − no norm is −0.080")
 
 
 def test_many_variants_have_one_baseline() -> None:
@@ -265,16 +271,16 @@ def test_many_variants_have_one_baseline() -> None:
     runs = variants(none=NONE, batch=BATCH, layer=BATCH[::-1], same=NONE, **worse, group=BATCH)
     (measure,) = compare(runs, "val/loss").measures
     assert [(pair.a, pair.b) for pair in measure.pairs] == [
-        (name, "none") for name in ("batch", "layer", "same", "worse1", "worse2", "worse3", "group")
+        (name, "no norm") for name in ("BatchNorm", "LayerNorm", "same", "worse1", "worse2", "worse3", "GroupNorm(2)")
     ]
     assert verdict_lines(measure) == [
-        ("better than none: batch, layer, group", ""),
-        ("worse than none: worse1, worse2, worse3", ""),
-        ("no difference from none can be told: same", ""),
+        ("Better than no norm: BatchNorm, LayerNorm, GroupNorm(2)", ""),
+        ("Worse than no norm: worse1, worse2, worse3", ""),
+        ("No clear difference from no norm: same", ""),
     ]
     (versus,) = compare(runs, "val/loss", versus="batch").measures
-    assert {pair.b for pair in versus.pairs} == {"batch"}
-    with pytest.raises(UserError, match=r"bach: no such variant; valid: none, batch, "):
+    assert {pair.b for pair in versus.pairs} == {"BatchNorm"}
+    with pytest.raises(UserError, match=r"bach: no such variant; valid: no norm, BatchNorm, "):
         compare(runs, versus="bach")
 
 
@@ -347,21 +353,21 @@ def test_real_differences_are_found() -> None:
 
 
 def names(runs: list[LoadedRun], **options: Any) -> list[str]:
-    return [measure.name for measure in compare(runs, **options).measures]
+    return [measure.words for measure in compare(runs, **options).measures]
 
 
 def test_default_metrics() -> None:
-    """Without claims validation loss and test accuracy at the best evaluation; what there is not, is not compared."""
+    """Without claims validation loss at the best epoch and test accuracy with its weights; what there is not, is not compared."""
     runs = variants(none=NONE, batch=BATCH)
-    assert names(runs) == ["val/loss at the best evaluation", "test/accuracy at the best evaluation"]
-    assert names(runs, at="last") == ["val/loss at the last evaluation", "test/accuracy at the last evaluation"]
-    assert names(runs, metric=["val/loss", "val/loss"]) == ["val/loss at the best evaluation"]
+    assert names(runs) == ["validation loss at the best epoch", "test accuracy (best weights)"]
+    assert names(runs, at="last") == ["validation loss at the last epoch", "test accuracy (last weights)"]
+    assert names(runs, metric=["val/loss", "val/loss"]) == ["validation loss at the best epoch"]
     without = [loaded_run(name, 0, validation=0) for name in ("none", "batch")]
-    assert names(without)[0] == "train/loss at the best evaluation"
+    assert names(without)[0] == "training loss at the best epoch"
     on_test = [loaded_run(name, 0, validation="test") for name in ("none", "batch")]
-    assert names(on_test)[1] == "test/accuracy at the last evaluation"  # the best was chosen on it
+    assert names(on_test)[1] == "test accuracy (last weights)"  # the best was chosen on it
     unfinished = variants(none=["unfinished"], batch=["unfinished"])
-    assert names(unfinished) == ["val/loss at the best evaluation"]
+    assert names(unfinished) == ["validation loss at the best epoch"]
 
 
 @pytest.mark.parametrize(
@@ -403,9 +409,9 @@ def test_claims_say_what_it_is_about() -> None:
         about | {"metric": "nonsense"},
     ]
     runs = [loaded_run(name, seed, (9.0, 0.5), claims=claims) for name in ("none", "batch") for seed in range(2)]
-    assert names(runs) == ["train/loss at epoch 1", "test/accuracy at the best evaluation"]
-    assert names(runs, at="last") == ["train/loss at the last evaluation", "test/accuracy at the last evaluation"]
-    assert names(runs, metric="val/loss") == ["val/loss at the best evaluation"]
+    assert names(runs) == ["training loss at epoch 1", "test accuracy (best weights)"]
+    assert names(runs, at="last") == ["training loss at the last epoch", "test accuracy (last weights)"]
+    assert names(runs, metric="val/loss") == ["validation loss at the best epoch"]
 
 
 def test_unknown_metric() -> None:
@@ -426,7 +432,7 @@ def test_unknown_metric() -> None:
         ({"threshold": True}, "threshold=True: must be a finite number"),
         ({"threshold": 10**400}, "threshold: must be a finite number, at most 1.8e+308 in size"),
         ({"threshold": -(10**5000)}, "threshold: must be a finite number, at most 1.8e+308 in size"),
-        ({"versus": ""}, "'': no such variant; valid: none, batch"),
+        ({"versus": ""}, "'': no such variant; valid: no norm, BatchNorm"),
         ({"metric": ""}, "'': no run has this metric; valid: train/loss, "),
         ({"metric": b"val/loss"}, "metric=b'val/loss': must be a metric or several; valid: train/loss, "),
         (
@@ -435,7 +441,7 @@ def test_unknown_metric() -> None:
         ),
         ({"window": 0}, "window=0: must be a whole number of evaluations, at least 2"),
         ({"window": 2.5}, "window=2.5: must be a whole number of evaluations, at least 2"),
-        ({"versus": 3}, "3: no such variant; valid: none, batch"),
+        ({"versus": 3}, "3: no such variant; valid: no norm, BatchNorm"),
         ({"metric": 3}, "metric=3: must be a metric or several; valid: train/loss, "),
         ({"metric": []}, "metric=[]: must be a metric or several; valid: train/loss, "),
         ({"metric": ["val/loss", None]}, "None: no run has this metric; valid: train/loss, "),
@@ -493,12 +499,12 @@ def test_what_does_not_set_experiments_apart() -> None:
 @pytest.mark.parametrize(
     ("settings", "found"),
     [
-        ([{LR: 0.1}, {LR: 0.0001}], ["x (lr=0.1)", "x (lr=0.0001)"]),
+        ([{LR: 0.1}, {LR: 0.0001}], ["x (lr 0.1)", "x (lr 0.0001)"]),
         ([{LR: 0.1}, {LR: 0.1}], ["x", "x"]),  # copies
         ([{LR: 0.1}, {}], ["x", "x"]),  # which is the same, as resolved
-        ([{LR: 0.1, NORM: "batch"}, {LR: 0.2, NORM: "none"}], ["x (batch lr=0.1)", "x (none lr=0.2)"]),
-        ([{"model.unknown": 1}, {"model.unknown": 2}], ["x (unknown=1)", "x (unknown=2)"]),  # by no key of the config
-        ([{"model.unknown": 1}, {}], ["x (unknown=1)", "x ()"]),
+        ([{LR: 0.1, NORM: "batch"}, {LR: 0.2, NORM: "none"}], ["x (batch, lr 0.1)", "x (none, lr 0.2)"]),
+        ([{"model.unknown": 1}, {"model.unknown": 2}], ["x (unknown 1)", "x (unknown 2)"]),  # by no key of the config
+        ([{"model.unknown": 1}, {}], ["x (unknown 1)", "x ()"]),
     ],
 )
 def test_a_variant_is_a_label_with_its_settings(settings: list[dict[str, Any]], found: list[str]) -> None:
@@ -520,8 +526,8 @@ def test_one_label_is_told_apart_by_its_options() -> None:
 
     none, layer = {"kind": "none"}, {"kind": "layer", "eps": 0.1}
     assert names_of(none, layer) == ["x (none)", "x (layer)"]
-    assert names_of(layer, layer | {"eps": 0.2}) == ["x (eps=0.1)", "x (eps=0.2)"]
-    assert names_of(none, layer, layer | {"eps": 0.2}) == ["x (none)", "x (layer eps=0.1)", "x (layer eps=0.2)"]
+    assert names_of(layer, layer | {"eps": 0.2}) == ["x (eps 0.1)", "x (eps 0.2)"]
+    assert names_of(none, layer, layer | {"eps": 0.2}) == ["x (none)", "x (layer, eps 0.1)", "x (layer, eps 0.2)"]
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -535,15 +541,15 @@ def test_an_edited_variant_has_one_answer(order: int) -> None:
     (experiment,) = experiments([*plain, *batch][::order])
     (measure,) = compare(experiment.runs, "val/loss", versus="bn").measures
     assert {(pair.a, pair.verdict) for pair in measure.pairs} == {
-        ("plain (lr=0.1)", "worse"),
-        ("plain (lr=0.2)", "better"),
+        ("plain (lr 0.1)", "worse"),
+        ("plain (lr 0.2)", "better"),
     }
     claimed = {"statement": "s", "metric": "val/loss", "versus": {"label": "bn"}, "difference_at_most": 0}
     by_label, *by_settings = [
         judge(Claim.model_validate(claimed | {"variant": variant}), experiment.runs)
         for variant in ({"label": "plain"}, {LR: 0.1, NORM: "none"}, {LR: 0.2, NORM: "none"})
     ]
-    assert by_label.reasons[0].startswith("label: plain selects 2 variants: plain (lr=0.")
+    assert by_label.reasons[0].startswith("label: plain selects 2 variants: plain (lr 0.")
     assert [finding.verdict for finding in by_settings] == ["not supported", "supported"]
 
 
@@ -586,25 +592,25 @@ GRID: dict[str, dict[float, Sequence[float | str]]] = {
 def test_chosen_on_validation() -> None:
     """Each norm stands with its best learning rate by validation; a diverged run makes its own the worst."""
     comparison = compare(grid(GRID), "test/accuracy")
-    assert comparison.variants == ["none lr=0.1", "batch lr=1.0"]
+    assert comparison.variants == ["no norm, lr 0.1", "BatchNorm, lr 1"]
     chosen = there(comparison.sensitivity)
     assert chosen.is_fair
     assert chosen.keys == ["training.optimizer.lr"]
     assert chosen.notes == [
-        "none: lr=0.1 chosen of 3 by val/loss at the best evaluation",
-        "batch: lr=1.0 chosen of 3 by val/loss at the best evaluation",
+        "no norm: lr 0.1 chosen of 3 by validation loss at the best epoch",
+        "BatchNorm: lr 1 chosen of 3 by validation loss at the best epoch",
     ]
     assert (chosen.warnings, chosen.conditions) == ([], {})
     assert {c.variant: c.edges for c in chosen.candidates if c.edges} == {"batch lr=1.0": {LR: "highest"}}
     table = [(c.norm, c.setting["training.optimizer.lr"], c.is_chosen) for c in chosen.candidates]
     assert table == [
-        *[("none", 0.01, False), ("none", 0.1, True), ("none", 1.0, False)],
-        *[("batch", 0.01, False), ("batch", 0.1, False), ("batch", 1.0, True)],
+        *[("no norm", 0.01, False), ("no norm", 0.1, True), ("no norm", 1.0, False)],
+        *[("BatchNorm", 0.01, False), ("BatchNorm", 0.1, False), ("BatchNorm", 1.0, True)],
     ]
     assert chosen.candidates[2].result.missing == {"diverged": 1}
     (pair,) = comparison.measures[0].pairs
-    assert (pair.a, pair.b) == ("batch lr=1.0", "none lr=0.1")
-    assert {v.variant for v in comparison.measures[0].variants} == {"none lr=0.1", "batch lr=1.0"}
+    assert (pair.a, pair.b) == ("BatchNorm, lr 1", "no norm, lr 0.1")
+    assert {v.variant for v in comparison.measures[0].variants} == {"no norm, lr 0.1", "BatchNorm, lr 1"}
 
 
 SIZE = "training.batch_size"
@@ -702,9 +708,9 @@ def test_chosen_by_the_metric_that_training_monitors() -> None:
     """Where training monitors the validation accuracy, the highest is chosen."""
     runs = [dataclasses.replace(r, config=r.config | {"training": {"monitor": "val/accuracy"}}) for r in grid(GRID)]
     comparison = compare(runs)
-    assert comparison.variants == ["none lr=0.1", "batch lr=1.0"]
+    assert comparison.variants == ["no norm, lr 0.1", "BatchNorm, lr 1"]
     chosen = there(comparison.sensitivity)
-    assert chosen.measure == "val/accuracy at the best evaluation"
+    assert chosen.measure == "validation accuracy at the best epoch"
 
 
 def test_the_test_set_never_chooses() -> None:
@@ -715,7 +721,7 @@ def test_the_test_set_never_chooses() -> None:
             assert r.result.best is not None
             r.result.best.update({"test/accuracy": 1.0, "test/loss": 0.0})
     for metric in ("test/accuracy", "test/loss"):
-        assert compare(runs, metric).variants == ["none lr=0.1", "batch lr=1.0"]
+        assert compare(runs, metric).variants == ["no norm, lr 0.1", "BatchNorm, lr 1"]
 
 
 def test_what_chose_does_not_judge_first() -> None:
@@ -725,17 +731,17 @@ def test_what_chose_does_not_judge_first() -> None:
         return [measure.title for measure in compare(runs, metrics).measures]
 
     runs = grid(GRID)
-    test, chose = "test/accuracy at the best evaluation", "val/loss at the best evaluation"
+    test, chose = "test accuracy (best weights)", "validation loss at the best epoch"
     mark = " (the hyperparameters were chosen on it)"
     assert titles(runs) == [test, chose + mark]
     assert titles(runs, ["val/loss", "train/loss", "test/accuracy"]) == [
-        *(test, chose + mark, "train/loss at the best evaluation")
+        *(test, chose + mark, "training loss at the best epoch")
     ]
     assert titles(runs, ["val/loss"]) == [chose + mark]
     claim = {"statement": "s", "metric": "val/loss", "at": "last", "variant": {"label": "none lr=0.1"}, "at_most": 1}
     claimed = [dataclasses.replace(run, config=run.config | {"claims": [claim]}) for run in runs]
-    assert titles(claimed) == [test, "val/loss at the last evaluation" + mark]
-    last = ["val/loss at the last evaluation", "test/accuracy at the last evaluation"]
+    assert titles(claimed) == [test, "validation loss at the last epoch" + mark]
+    last = ["validation loss at the last epoch", "test accuracy (last weights)"]
     assert titles(grid(GRID, validation="test")) == last  # nothing was chosen
     long = {"epoch": [1.0, 2.0, 3.0, 4.0], "step": [1.0, 2.0, 3.0, 4.0]}
     long |= {f"val/{name}": [0.9, 0.5, 0.5, 0.4] for name in ("loss", "accuracy")}
@@ -762,7 +768,7 @@ def test_no_fair_choice(validation: Any, why: str) -> None:
     assert chosen.notes == []
     assert warning.startswith(f"no fair choice is possible: {why}")
     assert [(pair.a, pair.b) for pair in comparison.measures[0].pairs] == [
-        (f"batch lr={lr}", f"none lr={lr}") for lr in (0.01, 0.1, 1.0)
+        (f"BatchNorm, lr {lr}", f"no norm, lr {lr}") for lr in (0.01, 0.1, 1)
     ]
 
 
@@ -779,7 +785,7 @@ def test_a_sweep_without_norms() -> None:
     """A hyperparameter swept alone is what is compared: every value, and the table of sensitivity."""
     runs = [loaded_run(f"lr={lr}", seed, (9.0, lr), settings={LR: lr}) for lr in (0.1, 0.2) for seed in range(3)]
     comparison = compare(runs)
-    assert comparison.variants == ["lr=0.1", "lr=0.2"]
+    assert comparison.variants == ["lr 0.1", "lr 0.2"]
     chosen = there(comparison.sensitivity)
     assert (chosen.is_fair, chosen.notes) == (False, [])
     assert chosen.candidates[0].norm == ""
@@ -816,7 +822,8 @@ def test_never_reached() -> None:
     none, batch = speed.epochs.variants
     assert (none.missing, none.summary, batch.missing) == ({"never reached": 6}, None, {})
     assert speed.epochs.pairs[0].sentence == (
-        "batch is faster than none with 6 of 6 seeds (none never got there with 6; n = 6, exact sign test p = 0.031)"
+        "BatchNorm is faster than no norm with 6 of 6 seeds "
+        "(no norm never got there with 6; n = 6, exact sign test p = 0.031)"
     )
 
 
@@ -897,7 +904,9 @@ def test_a_document_has_machine_names() -> None:
         (1.0, 0.0, "1"),
         (2.5, math.nan, "2.5"),
         (0.12345, 1e-12, "0.1235"),
-        (-0.0123, 0.01, "-0.012"),
+        (-0.0123, 0.01, "−0.012"),
+        (-0.0001, 0.1, "0.00"),  # a zero has no sign
+        (12345.0, 0.0, "12345"),
     ],
 )
 def test_rounded(value: float, spread: float, text: str) -> None:

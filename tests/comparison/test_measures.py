@@ -99,7 +99,7 @@ def test_spread() -> None:
 
 
 def test_names_and_directions() -> None:
-    """Each measure says what it is, which end is good and by which word."""
+    """Each measure says what it is, to files and to people, which end is good and by which word."""
     measures = [
         metric_at(Metric("test/accuracy"), "best"),
         metric_at(Metric("train/loss"), At(epoch=50)),
@@ -108,11 +108,20 @@ def test_names_and_directions() -> None:
         area(ACCURACY, 1, 20),
         spread(ACCURACY, 5),
     ]
-    assert [(m.name, m.higher_is_better, m.better) for m in measures] == [
-        ("test/accuracy at the best evaluation", True, "better"),
-        ("train/loss at epoch 50", False, "better"),
-        ("train/loss at step 50", False, "better"),
-        ("steps to val/accuracy 0.9123", False, "faster"),
-        ("mean val/accuracy over epochs 1 to 20", True, "better"),
-        ("sd of val/accuracy over the last 5 evaluations", False, "steadier"),
+    assert [(m.name, m.words, m.higher_is_better, m.better) for m in measures] == [
+        ("test/accuracy at best", "test accuracy (best weights)", True, "better"),
+        ("train/loss at epoch 50", "training loss at epoch 50", False, "better"),
+        ("train/loss at step 50", "training loss at step 50", False, "better"),
+        ("steps to val/accuracy 0.9123", "steps to validation accuracy 91.23 %", False, "faster"),
+        (
+            *("mean val/accuracy over epochs 1 to 20", "mean validation accuracy over epochs 1 to 20"),
+            *(True, "better"),
+        ),
+        (
+            *(
+                "sd of val/accuracy over the last 5 evaluations",
+                "sd of validation accuracy over the last 5 evaluations",
+            ),
+            *(False, "steadier"),
+        ),
     ]

@@ -95,7 +95,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 COMMANDS = {
     "--version": (0, "bncompare ", ""),
     "--help": (0, "Usage: ", ""),
-    "init": (0, "fashion-lenet", "bncompare init NAME"),
+    "init": (0, "demo ", "bncompare init NAME"),
     "schema": (0, "{", ""),
     "list runs": (0, " ", "warning: runs/tiny/"),
     "list runs --json": (0, "{", "warning: runs/tiny/"),
@@ -163,10 +163,8 @@ def test_no_library_says_a_word(tmp_path: Path) -> None:
     homeless = "HOME=/dev/null/none XDG_CONFIG_HOME=$HOME XDG_CACHE_HOME=$HOME"
     ended = shell(tmp_path, f"export {homeless};", "train tiny.yaml --seeds 1 --jobs 2")
     assert ended.code == 0
-    assert re.sub(r"[0-9.]+ s,.*", "…", ended.err).splitlines() in (
-        ["[1/2] tiny none seed 0: completed, …", "[2/2] tiny batch seed 0: completed, …"],
-        ["[1/2] tiny batch seed 0: completed, …", "[2/2] tiny none seed 0: completed, …"],
-    )
+    ours = r"\[[0-2]/2\] tiny (none|batch) seed 0: (completed|epoch).*"  # an epoch is told on a slow machine
+    assert [line for line in ended.err.splitlines() if not re.fullmatch(ours, line)] == []
     ended = shell(tmp_path, f"export {homeless};", "plot runs --metric val/loss")
     assert (ended.code, ended.err) == (0, "")
 

@@ -58,7 +58,12 @@ def run(
         values_at = {end: {name: of[i] for name, of in columns.items()} for end, i in ends.items()}
         result = Result.model_validate({"status": status, **values_at})
     settings = {"model.norm": variant} if settings is None else settings
-    config: dict[str, Any] = {"variant": {"label": variant, "settings": settings}, "data": {"validation": 0.2}}
+    norm = settings.get("model.norm", "none")
+    config: dict[str, Any] = {
+        "variant": {"label": variant, "settings": settings},
+        "data": {"validation": 0.2},
+        "model": {"norm": norm if isinstance(norm, dict) else {"kind": norm}},
+    }
     elapsed = [0.5 * epoch for epoch in epochs]
     path = Path("runs") / experiment / f"{variant}-{seed}"
     return LoadedRun(path, experiment, variant, 0, seed, config, columns, sum(elapsed[-1:]), result, elapsed)
@@ -94,7 +99,7 @@ def swept(of: Mapping[str, Mapping[Any, Sequence[float | None]]], metric: str = 
     table = compare(grid(of, metric), metric).sensitivity
     assert table is not None
     found = {}
-    for named in sweep_figures(table, title="e"):
+    for named in sweep_figures(table, grid(of, metric), title="e"):
         named.figure.draw_without_rendering()
         found["heat-map" if named.has_colour_scale else "sensitivity"] = named.figure
     return found
@@ -146,7 +151,8 @@ def texts(axes: Axes) -> list[str]:
 
 def legend(axes: Axes) -> list[str]:
     """The labels as a reader sees them."""
-    box = axes.get_legend().get_texts()
+    own = axes.get_legend()
+    box = (own or axes.figure.legends[0]).get_texts()
     assert not any(text.get_parse_math() for text in box)
     return [text.get_text().replace("\n", " ") for text in box]
 

@@ -9,8 +9,11 @@ from matplotlib.axes import Axes
 
 from bncompare.comparison import VariantSummary, compare
 from bncompare.figures.differences import paired_differences
+from bncompare.figures.looks import HUES
 from bncompare.figures.style import render
+from bncompare.figures.sweeps import sweep_figures
 from bncompare.figures.times import median_time, times_to_threshold
+from bncompare.norms import NORMS
 
 # ---------------------------------------------------------------- paired differences
 
@@ -71,63 +74,86 @@ def test_many_seeds_are_not_labelled() -> None:
 # ---------------------------------------------------------------- sensitivity
 
 
-def sensitivity(of: Mapping[str, Mapping[float | str, Sequence[float | None]]]) -> Axes:
-    (axes,) = swept(of)["sensitivity"].axes
-    return axes
+def sensitivity(of: Mapping[str, Mapping[float | str, Sequence[float | None]]]) -> tuple[Axes, Axes]:
+    """The axes of the metric, and the rail below them."""
+    axes, rail = swept(of)["sensitivity"].axes
+    return axes, rail
 
 
-def test_sensitivity_shows_mean_interval_and_seeds() -> None:
-    """At each value of the hyperparameter: a dot a seed, their mean on a line, the 95 % t-interval."""
-    axes = sensitivity({"batch": {0.1: [1.0, 2.0, 3.0], 0.2: [4.0], 0.3: [5.0, 5.0]}})
-    assert data(axes, "mean") == [[(0.1, 2), (0.2, 4), (0.3, 5)]]
-    assert data(axes, "seeds") == [[(0.1, 1), (0.1, 2), (0.1, 3), (0.2, 4), (0.3, 5), (0.3, 5)]]
-    first, second = data(axes, "interval")
-    assert first == [(0.1, pytest.approx(2 - HALF_WIDTH)), (0.1, pytest.approx(2 + HALF_WIDTH))]
-    assert [y for _, y in second] == [5, 5]
+def test_sensitivity_shows_means_and_seeds() -> None:
+    """At each value of the hyperparameter, where it is: a dot a seed, their mean on a line; a ring at the best."""
+    axes, rail = sensitivity({"batch": {0.1: [1.0, 2.0, 3.0], 0.2: [1.5], 0.3: [5.0, 5.0]}})
+    assert data(axes, "mean") == [[(0.1, 2), (0.2, 1.5), (0.3, 5)]]
+    assert data(axes, "seeds") == [[(0.1, 1), (0.1, 2), (0.1, 3), (0.2, 1.5), (0.3, 5), (0.3, 5)]]
+    assert data(axes, "best") == [[(0.2, 1.5)]]
     low, high = axes.get_ylim()
-    assert low < 2 - HALF_WIDTH < 5 < high
-    assert axes.get_xlabel() == "learning rate"
+    assert low < 1 < 5 < high
+    assert (rail.get_xlabel(), texts(rail)) == ("learning rate", [])
 
 
 @pytest.mark.parametrize(
     ("values", "places", "ticks", "label"),
     [
-        ([1.0, 0.1, 0.01], [-2, -1, 0], ["0.01", "0.1", "1"], "learning rate (log scale)"),
+        ([1.0, 0.1, 0.01], [0.01, 0.1, 1], ["0.01", "0.1", "1"], "learning rate (log scale)"),
         ([0.3, 0.1], [0.1, 0.3], ["0.1", "0.3"], "learning rate"),
+        ([1.0, 0.0], [0, 1], ["0", "1"], "learning rate"),
         (["full", 64, 16], [0, 1, 2], ["16", "64", "full"], "learning rate"),
     ],
 )
 def test_where_values_stand(values: list[float | str], places: list[float], ticks: list[str], label: str) -> None:
-    """Over decades a factor is a distance, and the label says so; names stand side by side after the numbers."""
-    axes = sensitivity({"a": {value: [1.0, 1.0] for value in values}})
-    assert [x for x, _ in data(axes, "mean")[0]] == pytest.approx(places)
-    assert names(axes, "x") == ticks
-    assert axes.get_xlabel() == label
+    """At the value itself, on a log axis over decades; names side by side after the numbers."""
+    axes, rail = sensitivity({norm: {value: [1.0, 1.0] for value in values} for norm in ("none", "batch")})
+    for line in data(axes, "mean"):
+        assert [x for x, _ in line] == places
+    assert names(rail, "x") == ticks
+    assert (rail.get_xlabel(), axes.get_xscale()) == (label, "log" if "log" in label else "linear")
+
+
+def test_names_of_values_do_not_overlap() -> None:
+    """Of values too near each other some have no name."""
+    _, rail = sensitivity({"batch": {value: [1.0] for value in (1.0, 1.01, 1.02, 20.0)}})
+    assert [text.get_text() for text in rail.get_xticklabels() if text.get_visible()] == ["1", "20"]
 
 
 def test_sensitivity_counts_the_diverged() -> None:
-    """Where all diverged there is no mean, where some did it is hollow and off the line; ✕ counts them above."""
-    none = {1.0: [1.0, 1.0], 2.0: [2.0, None], 3.0: [None, None]}
-    axes = sensitivity({"none": none, "batch": {rate: [1.0] for rate in none}})
+    """Where all diverged there is no mean, where some did it is hollow and off the line; ✕ counts them below."""
+    none = {1.0: [1.0, 1.0], 2.0: [0.5, None], 3.0: [None, None]}
+    axes, rail = sensitivity({"none": none, "batch": {rate: [1.0] for rate in none}})
     first, second = data(axes, "mean")
     assert [y for _, y in first] == pytest.approx([1, NAN], nan_ok=True)
     assert len(second) == 3
     hollow, solid = lines(axes, "mean of the rest")
-    ((at, mean),) = points(hollow)
-    assert (mean, hollow.get_markerfacecolor(), points(solid)) == (2, "white", [])
-    counts = {text.get_text(): text.xy[0] for text in axes.texts if text.get_gid() == "diverged"}  # type: ignore[attr-defined]
-    assert counts == {"✕ 1/2": at, "✕ 2/2": pytest.approx(at + 1)}
-    assert "none diverged:" in texts(axes)
-    assert legend(axes) == ["none", "batch", "mean of the others"]
+    assert (points(hollow), hollow.get_markerfacecolor(), points(solid)) == ([(2, 0.5)], "white", [])
+    counts = {text.get_text(): (text.get_position()[0], text.get_color()) for text in rail.texts}
+    assert counts == {"✕ 1/2": (2, HUES["none"]), "✕ 2/2": (3, HUES["none"])}
+    assert data(axes, "best")[0] == [(1, 1)], "a mean of survivors is not the best"
+    assert names(rail) == ["diverged"]
+    assert legend(axes) == ["none", "batch", "best of a norm", "mean of those that did not diverge"]
 
 
-def test_variants_of_a_sweep_do_not_cover_each_other() -> None:
-    """Means of different variants at the same value stand beside each other, nearer than the next value."""
-    axes = sensitivity({name: {0.1: [1.0], 1.0: [1.0]} for name in "abcd"})
-    first = [line[0][0] for line in data(axes, "mean")]
-    assert len(set(first)) == 4
-    assert max(first) - min(first) < 0.5
-    assert len({line.get_marker() for line in lines(axes, "mean")}) == 4
+def test_facets_of_a_second_hyperparameter() -> None:
+    """A facet each, on one y axis; a norm has its colour in all of them, and one entry in the legend."""
+    keys = ("model.norm", "training.optimizer.lr", "training.batch_size")
+    settings = [(norm, rate, size) for norm in ("none", "batch") for rate in (0.1, 0.2, 0.4) for size in (16, 64)]
+    runs = [
+        run(" ".join(map(str, of)), 0, [of[1] + of[2]], settings=dict(zip(keys, of, strict=True))) for of in settings
+    ]
+    table = compare(runs).sensitivity
+    assert table is not None
+    figure = next(sweep_figures(table, runs, title="e")).figure
+    first, _, second, _ = figure.axes
+    assert [axes.get_title(loc="left") for axes in (first, second)] == ["batch size 16", "batch size 64"]
+    assert data(second, "mean") == [[(rate, rate + 64) for rate in (0.1, 0.2, 0.4)]] * 2
+    for axes in (first, second):
+        assert [line.get_color() for line in lines(axes, "mean")] == [HUES["none"], HUES["batch"]]
+    assert (first.get_ylim(), legend(first)) == (second.get_ylim(), ["none", "batch", "best of a norm"])
+
+
+def test_more_norms_than_fit_a_sweep() -> None:
+    """Of seventeen the baseline and the seven best."""
+    of = {norm: {rate: [float(i), i + rate] for rate in (0.1, 0.2)} for i, norm in enumerate(NORMS)}
+    axes = swept(of)["sensitivity"].axes[0]
+    assert legend(axes)[:-1] == [*NORMS][:8]
 
 
 # ---------------------------------------------------------------- heat map
@@ -176,8 +202,8 @@ def test_heat_maps_of_extreme_values(values: list[float]) -> None:
 def test_a_sweep_without_any_value() -> None:
     """All diverged: the pictures say nothing but that."""
     found = swept({norm: {0.1: [None, None], 1.0: [None, None]} for norm in "ab"})
-    (axes,) = found["sensitivity"].axes
-    assert [text.get_text() for text in axes.texts if text.get_gid() == "diverged"] == ["✕ 2/2"] * 4
+    _, rail = found["sensitivity"].axes
+    assert texts(rail) == ["✕ 2/2"] * 4
     assert texts(found["heat-map"].axes[0]) == ["✕ 2/2"] * 4
 
 
@@ -193,7 +219,7 @@ def timed(of: Mapping[str, Sequence[float | None]]) -> tuple[Axes, Axes]:
     ]
     convergence = compare(runs, threshold=0.5).convergence
     assert convergence is not None
-    figure = times_to_threshold(convergence, x="epoch", title="e").figure
+    figure = times_to_threshold(convergence, runs, x="epoch", title="e").figure
     figure.draw_without_rendering()
     epochs, seconds = figure.axes
     return epochs, seconds

@@ -296,7 +296,7 @@ def test_plot_and_show(tmp_path: Path) -> None:
     runs = tmp_path / "regression"
     drawn = {Path(line).name for line in call("plot", runs).out.splitlines()}
     kinds = ("gradient-norm", "update-ratio", "gamma-mean", "beta-mean", "norm-parameters")
-    assert drawn == {"train-loss.png", *(f"diagnostics-{kind}.png" for kind in kinds)}
+    assert drawn == {"overview.png", "train-loss.png", *(f"diagnostics-{kind}.png" for kind in kinds)}
     assert all((runs / name).exists() for name in drawn)
 
     folder = next(runs.glob("batch-*"))

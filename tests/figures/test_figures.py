@@ -40,24 +40,25 @@ def rates(*norms: str) -> list[LoadedRun]:
 
 
 DIFFERENCES, TIMES = "differences-val-loss-best", "epochs-to-val-loss"
+BY_SETTING = "val-loss-by-setting"
 SWEEP = ["sensitivity-val-loss-by-lr", "heat-map-val-loss-by-lr"]
 
 
 @pytest.mark.parametrize(
     ("runs", "expected"),
     [
-        pytest.param(two_variants(), ["val-loss", DIFFERENCES, TIMES], id="two variants"),
-        pytest.param(rates("none", "batch"), ["val-loss", DIFFERENCES, *SWEEP, TIMES], id="a grid"),
-        pytest.param(rates("batch"), ["val-loss", DIFFERENCES, SWEEP[0], TIMES], id="a heat map needs two rows"),
-        pytest.param(seeds([2.0, 1.0], [2.0, 1.0]), ["val-loss"], id="nothing is compared"),
+        pytest.param(two_variants(), ["overview", "val-loss", DIFFERENCES, TIMES], id="two variants"),
+        pytest.param(rates("none", "batch"), ["overview", "val-loss", BY_SETTING, DIFFERENCES, *SWEEP], id="a grid"),
+        pytest.param(rates("batch"), ["overview", "val-loss", DIFFERENCES, SWEEP[0]], id="a heat map needs two rows"),
+        pytest.param(seeds([2.0, 1.0], [2.0, 1.0]), ["overview", "val-loss"], id="nothing is compared"),
         pytest.param(
             [run("none", 0, [2.0, 1.0]), run("batch", 0, [0.9, 0.5])],
-            ["val-loss", TIMES],
+            ["overview", "val-loss", TIMES],
             id="one seed",
         ),
         pytest.param(
             [*seeds([2.0, 1.0], [2.0, 1.0]), *seeds([2.0, 1.0], [2.0, 1.0], variant="none")],
-            ["val-loss", DIFFERENCES],
+            ["overview", "val-loss", DIFFERENCES],
             id="all times are equal",
         ),
         pytest.param([run(v, 9, [], status="unfinished") for v in ("none", "batch")], [], id="no evaluation"),
@@ -74,29 +75,21 @@ def test_chosen_metrics() -> None:
     assert {"train-accuracy", "val-loss"} <= drawn(runs).keys()
     assert list(drawn(runs, metrics=["lr"])) == ["lr"]
     assert list(drawn(runs, metrics=["lr", "val/loss"])) == ["val-loss", "lr", DIFFERENCES, TIMES]
-    assert list(drawn(rates("none", "batch"), metrics=["val/loss"]))[2:4] == SWEEP
+    assert list(drawn(rates("none", "batch"), metrics=["val/loss"]))[3:5] == SWEEP
 
 
 def test_what_cannot_be_drawn() -> None:
-    """A metric that no run has is an error; runs of two experiments are no experiment."""
+    """A metric that no run has is an error; runs of two experiments are no experiment. Found before all is drawn."""
     with pytest.raises(UserError, match="val/accuracy"):
         drawn(two_variants(), metrics=["val/accuracy"])
     with pytest.raises(UserError, match="2 experiments"):
-        drawn([*two_variants(), run("none", 0, [1.0, 2.0], experiment="other")])
+        next(iter(experiment_figures([*two_variants(), run("none", 0, [1.0, 2.0], experiment="other")])))
 
 
 def test_runs_that_have_just_begun_do_no_harm() -> None:
     """They have nothing to show, and the others have their figures."""
     begun = [run(variant, 9, [], status="unfinished") for variant in ("none", "batch")]
     assert list(drawn([*begun, *two_variants()])) == list(drawn(two_variants()))
-
-
-def test_figures_come_one_at_a_time() -> None:
-    """The first is there before anything is compared, or found wrong: nobody waits for, or holds, all of them."""
-    figures = experiment_figures([*two_variants(), run("none", 0, [1.0], experiment="other")])
-    assert next(figures).name == "val-loss"
-    with pytest.raises(UserError, match="2 experiments"):
-        next(figures)
 
 
 def test_which_figures_are_colour_maps() -> None:
@@ -156,7 +149,8 @@ def test_sensitivity_and_heat_map() -> None:
 
 
 def test_a_grid_of_two_hyperparameters() -> None:
-    """The one with more values is the axis, the other tells rows apart; lists and words are values as well."""
+    """The one with more values is the axis, the other tells rows apart; words are values as well. Curves of every
+    setting have a panel each, with the norms in it."""
     keys = ("model.norm", "training.optimizer.lr", "training.batch_size")
     settings = [(norm, rate, size) for norm in ("none", "batch") for rate in (0.1, 0.2, 0.4) for size in (16, "full")]
     runs = [
@@ -165,7 +159,13 @@ def test_a_grid_of_two_hyperparameters() -> None:
         for seed in range(2)
     ]
     lines, cells = (drawn(runs)[name].figure.axes[0] for name in SWEEP)
-    assert legend(lines) == ["none batch_size=16", "none full", "batch batch_size=16", "batch full"]
+    assert legend(lines) == ["none", "batch", "best of a norm"]
+    panels = drawn(runs)[BY_SETTING].figure.axes
+    assert [axes.get_title(loc="left") for axes in panels[2:4]] == [
+        "learning rate 0.4\nbatch size 16",
+        "learning rate 0.1\nbatch size full",
+    ]
+    assert [[y for _, y in line] for line in data(panels[2], "mean")] == [[2, 1.4]] * 2
     assert len(texts(cells)) == 12
 
 
@@ -193,7 +193,7 @@ def test_captions_of_many_variants_are_short() -> None:
     """More than four variants are not gone through one by one, and rows end at thirty."""
     made = drawn([run(f"v{i:02}", s, [2.0, 1.0 + 0.01 * i, 0.5]) for i in range(40) for s in range(3)])
     assert made["val-loss"].caption == (
-        "Validation loss over epochs, mean over seeds: of 40 variants v00 ends lowest, at 0.5; v00 highest, at 0.5."
+        "Validation loss over epochs, mean over seeds: of 8 variants v00 ends lowest, at 0.5; v00 highest, at 0.5."
     )
     assert all(len(figure.caption) < 600 for figure in made.values())
     assert len(names(made[DIFFERENCES].figure.axes[0])) == MAX_ROWS
@@ -225,7 +225,7 @@ def test_any_name_can_be_drawn(format: str) -> None:
         *drawn(runs[:12], title=HOSTILE[-1], metrics=["lr"]).values(),  # in one set of axes, not in panels
         *diagnostic_figures([measured(name, 0, layers) for name in HOSTILE], title=HOSTILE[-1]),
     ]
-    assert len(found) == 5
+    assert len(found) == 6
     made = [named.figure for named in found]
     made += swept({name: {HOSTILE[1]: [1.0, None], 0.1: [2.0, 1.0]} for name in HOSTILE}).values()
     for figure in [*made, run_curves({"epoch": [1.0], "train/loss": [1.0]}, HOSTILE[-1])]:

@@ -142,7 +142,7 @@ def test_finished_is_not_trained_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("norm", NORMS[:-2])
 def test_best_weights_give_the_best_metric(norm: str, tmp_path: Path) -> None:
     """best.safetensors, loaded into a new model, gives exactly the validation and test metrics recorded as best."""
-    settings = ["training.epochs=6", "training.optimizer.lr=0.3", "training.early_stopping=null"]
+    settings = ["training.epochs=6", "training.optimizer.lr=1.5", "training.early_stopping=null"]
     settings += ["training.scheduler=none", "training.monitor=val/accuracy", f"compare.model.norm=[{norm}]"]
     settings += ["data.train_size=128"]
     for run in load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="9").runs:
@@ -183,7 +183,8 @@ def test_interrupting_between_records_loses_nothing(tmp_path: Path) -> None:
 
 def test_the_last_checkpoint_holds_the_last_weights() -> None:
     """Testing the best weights at the end does not leave them in the model: the last checkpoint has the last."""
-    run = run_of(["training.epochs=6", "training.optimizer.lr=0.3", "training.early_stopping=null"])
+    settings = ["training.epochs=6", "training.optimizer.lr=8", "training.early_stopping=null"]
+    run = run_of([*settings, "training.monitor=val/accuracy"])
     dataset = dataset_of(run)
     *_, last = train(run, dataset, CPU)
     assert last.outcome is not None

@@ -169,4 +169,4 @@ def test_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state:
     assert first.what.from_checkpoint
     assert first.what.environment["went_on_from"]["versions"]["torch"] != "9.9"
     assert last.is_end
-    assert planned[0].folder.state == "finished"
+    assert planned[0].folder.examine().state == "finished"

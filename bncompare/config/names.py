@@ -1,0 +1,37 @@
+"""The name that people use for a variant."""
+
+from typing import Any
+
+from bncompare.config.keys import lookup, made_label
+from bncompare.errors import printable
+from bncompare.norms import name_of
+from bncompare.options import option_words
+
+
+def norm_name(config: dict[str, Any], settings: dict[str, Any]) -> str:
+    """Of the norm in a resolved config, if the settings are about it; else nothing."""
+    set_keys = [key for key in settings if f"{key}.".startswith("model.norm.")]
+    norm = lookup(config, "model.norm")
+    return name_of(norm, [key.removeprefix("model.norm.") for key in set_keys]) if set_keys else ""
+
+
+def setting_words(key: str, value: Any) -> str:
+    """A setting as people say it: `lr 0.1`, `adam`, `sgd lr 0.1`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return " ".join(setting_words(name, item) for name, item in value.items())
+    return option_words(key, value)
+
+
+def variant_name(config: dict[str, Any]) -> str:
+    """Of the variant of a resolved config, such as `BatchNorm, lr 0.1`; a label that the config gives it wins."""
+    label, settings = config["variant"]["label"], config["variant"].get("settings") or {}
+    if not settings and label == lookup(config, "model.norm.kind"):
+        return name_of(lookup(config, "model.norm"))
+    if label != made_label(settings):
+        return str(label)
+    others = {key: value for key, value in settings.items() if not f"{key}.".startswith("model.norm.")}
+    words = [norm_name(config, settings), *(setting_words(key, value) for key, value in others.items())]
+    name = ", ".join(filter(None, words))
+    return name if name and printable(name) == name else str(label)

@@ -1,0 +1,61 @@
+"""Which variants a figure shows: it has room for eight."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bncompare.comparison import Sensitivity
+from bncompare.config import Metric
+from bncompare.figures.looks import Look, looks
+from bncompare.figures.style import by_variant, wrapped
+from bncompare.runs import LoadedRun, baseline
+
+MAX_LINES = 8
+RANKED_BY = ("val/accuracy", "val/loss", "train/loss")  # the first there is, at the best evaluation; never the test's
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a figure is of."""
+
+    runs: Sequence[LoadedRun]
+    words: str
+    """which variants they are; empty if all there are"""
+
+
+def shown(runs: Sequence[LoadedRun], sensitivity: Sensitivity | None) -> Shown:
+    """All; in a sweep each norm with its chosen setting; of more than eight the best seven and the baseline."""
+    names, words = list(by_variant(runs)), []
+    chosen = {candidate.variant for candidate in sensitivity.candidates if candidate.is_chosen} if sensitivity else ()
+    if chosen:
+        names = [name for name in names if name in chosen]
+        words.append("each norm with its chosen setting")
+    if len(names) > MAX_LINES:
+        base = baseline(runs, names)
+        others = _best([run for run in runs if run.variant in names and run.variant != base])[: MAX_LINES - 1]
+        words.append(f"{wrapped(base, max_lines=1)} and the {len(others)} best of {len(names) - 1} others")
+        names = [name for name in names if name == base or name in others]
+    return Shown([run for run in runs if run.variant in names], "; ".join(words))
+
+
+def norm_looks(table: Sensitivity, runs: Sequence[LoadedRun]) -> dict[str, Look]:
+    """The norms of a sweep that a figure shows, and how each looks, whatever else is set."""
+    names = set(by_variant(shown(runs, table).runs))
+    norms = dict.fromkeys(candidate.norm for candidate in table.candidates if candidate.variant in names)
+    variants = {candidate.norm: candidate.variant for candidate in reversed(table.candidates)}
+    own = looks([run for norm in norms for run in runs if run.variant == variants[norm]])
+    return {norm: own[variants[norm]] for norm in norms}
+
+
+def _best(runs: Sequence[LoadedRun]) -> list[str]:
+    """The variants, best first: those with the fewest runs without a value, then by the mean of the others."""
+    metric = next((Metric(name) for name in RANKED_BY if any(name in run.metrics for run in runs)), None)
+
+    def rank(members: Sequence[LoadedRun]) -> tuple[int, float]:
+        values = [run.best(metric.name) if metric and run.status.has_value else None for run in members]
+        there = [value for value in values if value is not None]
+        mean = sum(there) / len(there) if there else math.inf
+        return len(values) - len(there), -mean if metric and metric.higher_is_better else mean
+
+    groups = by_variant(runs)
+    return sorted(groups, key=lambda variant: rank(groups[variant]))

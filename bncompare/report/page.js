@@ -1,0 +1,193 @@
+"use strict";
+// The page can be read without this: values under the pointer, variants that are hidden or brought out.
+(() => {
+  const element = (name, attributes, parent) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    return parent.appendChild(made);
+  };
+  const html = (name, text, parent) => {
+    const made = document.createElement(name);
+    made.textContent = text;
+    return parent.appendChild(made);
+  };
+  const shown = (value, percent) => {
+    const text = percent ? `${(100 * value).toFixed(1)} %` : String(Number(value.toPrecision(3)));
+    return text.replace("-", "−");
+  };
+
+  const place = (at, [low, high], isLog) => {
+    const scale = isLog ? Math.log : (value) => value;
+    return (scale(at) - scale(low)) / (scale(high) - scale(low));
+  };
+
+  /** An experiment: `data` has its variants, and for each figure the curves. */
+  const experiment = (article, data) => {
+    const hidden = new Set();
+
+    const bringOut = (variant) => {
+      article.classList.toggle("lit", variant !== null);
+      for (const item of article.querySelectorAll("[data-variant], [data-key]")) {
+        item.classList.toggle("out", variant !== null && (item.dataset.variant ?? item.dataset.key) === `${variant}`);
+      }
+    };
+
+    const toggle = (variant) => {
+      if (!hidden.delete(variant)) hidden.add(variant);
+      const isHidden = hidden.has(variant);
+      for (const item of article.querySelectorAll(`[data-variant="${variant}"], [data-key="${variant}"]`)) {
+        item.classList.toggle("hidden", isHidden);
+      }
+      for (const button of article.querySelectorAll(`[data-button="${variant}"]`)) {
+        button.setAttribute("aria-pressed", String(!isHidden));
+      }
+      if (isHidden) bringOut(null);
+    };
+
+    const addButtons = (svg) => {
+      const boxes = new Map();
+      for (const part of svg.querySelectorAll("[data-key]")) {
+        const box = part.getBBox();
+        const known = boxes.get(part.dataset.key) ?? [Infinity, Infinity, -Infinity, -Infinity];
+        boxes.set(part.dataset.key, [
+          Math.min(known[0], box.x), Math.min(known[1], box.y),
+          Math.max(known[2], box.x + box.width), Math.max(known[3], box.y + box.height),
+        ]);
+      }
+      for (const [key, [left, top, right, bottom]] of boxes) {
+        const variant = Number(key);
+        const button = element("rect", {
+          x: left - 3, y: top - 4, width: right - left + 6, height: bottom - top + 8, rx: 2, class: "key", role: "button",
+          tabindex: 0, "data-button": key, "aria-pressed": "true", "aria-label": `show ${data.variants[variant]}`,
+        }, svg);
+        element("title", {}, button).textContent = `hide or show ${data.variants[variant]}`;
+        button.addEventListener("click", () => toggle(variant));
+        button.addEventListener("keydown", (event) => {
+          if (event.key !== "Enter" && event.key !== " ") return;
+          event.preventDefault();
+          toggle(variant);
+        });
+        for (const name of ["pointerenter", "focus"]) {
+          button.addEventListener(name, () => hidden.has(variant) || bringOut(variant));
+        }
+        for (const name of ["pointerleave", "blur"]) button.addEventListener(name, () => bringOut(null));
+      }
+      if (boxes.size) svg.setAttribute("role", "group");
+    };
+
+    const addCrosshair = (figure, svg, { x: xName, panels }) => {
+      const { width, height } = svg.viewBox.baseVal;
+      for (const panel of panels) {
+        const [left, top, wide, high] = panel.box;
+        panel.left = left * width; panel.top = top * height; panel.wide = wide * width; panel.high = high * height;
+        panel.toX = (at) => panel.left + panel.wide * place(at, panel.xlim, panel.log[0]);
+        panel.toY = (value) => panel.top + panel.high * (1 - place(value, panel.ylim, panel.log[1]));
+      }
+      const cross = element("g", { class: "cross", "aria-hidden": "true" }, svg);
+      const tip = html("div", "", figure);
+      tip.className = "tip";
+      tip.setAttribute("role", "status");
+      let current = null, chosen = 0;
+
+      const clear = () => {
+        current = null;
+        cross.replaceChildren();
+        tip.replaceChildren();
+        bringOut(null);
+      };
+
+      /** A row a variant: the mean, and the lowest and highest of its seeds. */
+      const fillTip = (at, { label, percent }) => {
+        const table = html("table", "", tip);
+        html("caption", `${label.replace(/ \(.*/, "")}, ${xName} ${Number(at.toPrecision(4))}`, table);
+        const body = html("tbody", "", table);
+        for (const panel of panels.filter((other) => other.label === label)) {
+          const index = panel.x.indexOf(at);
+          for (const { variant, color, mean, seeds } of panel.series) {
+            if (index < 0 || mean[index] === null || hidden.has(variant)) continue;
+            const row = html("tr", "", body);
+            html("th", data.variants[variant], row).style.borderLeftColor = color;
+            html("td", shown(mean[index], percent), row);
+            const values = seeds.map((seed) => seed[index]).filter((value) => value !== null);
+            const ends = [Math.min(...values), Math.max(...values)].map((value) => shown(value, percent));
+            html("td", values.length > 1 ? ends.join(" to ") : "", row).className = "seeds";
+          }
+        }
+      };
+
+      const show = (at, panel, clientX, clientY) => {
+        cross.replaceChildren();
+        tip.replaceChildren();
+        current = at;
+        chosen = panels.indexOf(panel);
+        for (const { x: places, series, left, top, wide, high, toX, toY } of panels) {
+          const index = places.indexOf(at);
+          if (index < 0) continue;
+          const x = toX(at);
+          element("line", { x1: x, x2: x, y1: top, y2: top + high }, cross);
+          for (const { variant, color, mean } of series) {
+            const y = toY(mean[index]);
+            if (mean[index] === null || hidden.has(variant) || y < top - 1 || y > top + high + 1) continue;
+            element("circle", { cx: x, cy: y, r: 2.6, style: `fill: ${color}` }, cross);
+          }
+        }
+        fillTip(at, panel);
+        const area = figure.getBoundingClientRect();
+        const x = clientX - area.left, y = clientY - area.top, room = area.width - tip.offsetWidth;
+        tip.style.left = `${x + 16 <= room ? x + 16 : Math.max(0, x - tip.offsetWidth - 16)}px`;
+        tip.style.top = `${y - tip.offsetHeight - 12 >= 0 ? y - tip.offsetHeight - 12 : y + 20}px`;
+      };
+
+      const nearest = (panel, x) => panel.x.reduce(
+        (best, at) => (Math.abs(panel.toX(at) - x) < Math.abs(panel.toX(best) - x) ? at : best), panel.x[0]);
+
+      const follow = (event) => {
+        const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+        const panel = panels.find(({ left, top, wide, high }) =>
+          point.x >= left - 4 && point.x <= left + wide + 4 && point.y >= top - 4 && point.y <= top + high + 4);
+        if (!panel) return clear();
+        const at = nearest(panel, point.x);
+        show(at, panel, event.clientX, event.clientY);
+        const index = panel.x.indexOf(at);
+        let closest = null, distance = 12;
+        for (const { variant, mean } of panel.series) {
+          if (mean[index] === null || hidden.has(variant)) continue;
+          const away = Math.abs(panel.toY(mean[index]) - point.y);
+          if (away < distance) [closest, distance] = [variant, away];
+        }
+        bringOut(closest);
+      };
+
+      const box = svg.parentElement;
+      svg.addEventListener("pointermove", follow);
+      svg.addEventListener("pointerdown", follow);
+      svg.addEventListener("pointerleave", clear);
+      box.addEventListener("blur", clear);
+      box.addEventListener("keydown", (event) => {
+        if (event.key === "Escape") return clear();
+        const [step, next] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
+        if (step === undefined || event.target !== box || (current === null && !step)) return;
+        event.preventDefault();
+        const panel = panels[(chosen + next + panels.length) % panels.length];
+        const index = current === null ? (step > 0 ? 0 : panel.x.length - 1) : panel.x.indexOf(nearest(panel, panel.toX(current))) + step;
+        const at = panel.x[Math.max(0, Math.min(panel.x.length - 1, index))];
+        const { x, y } = new DOMPoint(panel.toX(at), panel.top + panel.high / 2).matrixTransform(svg.getScreenCTM());
+        show(at, panel, x, y);
+      });
+    };
+
+    article.querySelectorAll("figure").forEach((figure, i) => {
+      const svg = figure.querySelector("svg");
+      addButtons(svg);
+      if (data.figures[i].panels.length) addCrosshair(figure, svg, data.figures[i]);
+    });
+    for (const row of article.querySelectorAll("tr[data-variant]")) {
+      row.addEventListener("pointerenter", () => bringOut(Number(row.dataset.variant)));
+      row.addEventListener("pointerleave", () => bringOut(null));
+    }
+  };
+
+  for (const article of document.querySelectorAll("article")) {
+    experiment(article, JSON.parse(article.querySelector("script").textContent));
+  }
+})();
