@@ -3,7 +3,8 @@
     python docs/generate.py            writes them anew
     python docs/generate.py --check    exits 1, with a diff, where a page says something else, or a link breaks
 
-In go what the commands print (`schema`, `norms`, `report`), their options, docstrings and the table in results.md.
+In go what the commands print (`init --schema`, `norms`, `report`), their options and examples, docstrings, and the
+table in results.md.
 """
 
 import ast
@@ -21,12 +22,12 @@ from typing import Any
 import typer
 
 from bncompare.cli import app
+from bncompare.cli.help import EXAMPLES, EXIT_CODES, GROUPS
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "bncompare"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-COMMANDS = "train verify reproduce plot report check export list show norms explain graph init schema".split()  # noqa: SIM905
 LARGE = 1e9  # bounds above are there against typing errors, and say nothing
 
 # Six of the published results, for the README.
@@ -182,7 +183,7 @@ def among(some: list[str], every: list[str]) -> str:
 
 def config_reference() -> str:
     """Every key of a config."""
-    reference = Reference(json.loads(output("schema")))
+    reference = Reference(json.loads(output("init", "--schema")))
     return "\n".join(map(reference.chapter, reference.chapters))
 
 
@@ -192,8 +193,7 @@ def config_reference() -> str:
 def commands() -> dict[str, Any]:
     """The commands by name, in the order of a first use."""
     found: dict[str, Any] = typer.main.get_command(app).commands
-    order = [*(name for name in COMMANDS if name in found), *(name for name in found if name not in COMMANDS)]
-    return {name: found[name] for name in order}
+    return {name: found[name] for group in GROUPS.values() for name in group if name in found}
 
 
 def usage(name: str, command: Any) -> str:
@@ -211,8 +211,15 @@ def arguments_of(command: Any) -> list[Any]:
 
 
 def command_table() -> str:
-    """A line a command."""
-    return table(["command", "what"], [[f"`{usage(*item)}`", item[1].help] for item in commands().items()])
+    """A line a command, group by group."""
+    groups = {name: group for group, members in GROUPS.items() for name in members}
+    rows = [[groups[name], f"`{usage(name, command)}`", command.help] for name, command in commands().items()]
+    return table(["to", "command", "what"], rows)
+
+
+def exit_codes() -> str:
+    """Those of every command."""
+    return table(["exit code", "meaning"], [list(row) for row in EXIT_CODES.items()])
 
 
 def command_reference() -> str:
@@ -233,6 +240,7 @@ def command_reference() -> str:
             default = "" if tells else f" [default: {option.default}]"
             rows.append([f"`{', '.join(option.opts)}{value}`", (option.help or "") + default])
         lines += [table(["option", "meaning"], rows)] if rows else []
+        lines += ["```sh", *EXAMPLES[name], "```", ""]
     return "\n".join(lines)
 
 
@@ -299,6 +307,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "config reference": config_reference,
     "command reference": command_reference,
     "commands": command_table,
+    "exit codes": exit_codes,
     "norms": norm_table,
     "packages": packages,
     "rules of verdicts": rules_of("comparison/verdicts.py"),

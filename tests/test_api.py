@@ -85,7 +85,7 @@ def test_rows_of_swept_settings(tmp_path: Path) -> None:
         folder.begin({})
         folder.append(1.0, 1, {"train/loss": 0.5, "lr": 0.1}, 0.1, 1.0)
         best, last = ({"epoch": e, "step": int(e), "test/loss": e} for e in (1.0, 2.0))
-        folder.finish({"status": "completed", "steps": 1, "best": best, "last": last}, None, b"", b"")
+        folder.finish({"status": "completed", "steps": 1, "best": best, "last": last}, None, b"")
     rows = list(load_runs(tmp_path).rows())
     assert {(row["variant"], row["training.optimizer.lr"], row["model.norm"]) for row in rows} == {
         ("a", 0.5, None),

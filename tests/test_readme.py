@@ -87,7 +87,7 @@ def test_commands_in_the_pages_are_understood(line: str) -> None:
 def test_every_command_is_documented() -> None:
     """Each command of the CLI has a line in the README and a chapter in the reference."""
     names = list(typer.main.get_command(app).commands)
-    lines = re.findall(r"^\| `bncompare (\w+)", README.read_text(encoding="utf-8"), re.MULTILINE)
+    lines = re.findall(r"^\| \w+ \| `bncompare (\w+)", README.read_text(encoding="utf-8"), re.MULTILINE)
     chapters = re.findall(r"^## (\w+)$", (ROOT / "docs" / "commands.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(lines) == sorted(chapters) == sorted(names)
 

@@ -9,12 +9,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from bncompare.cli import streams
+from bncompare.cli.help import Grouped
 from bncompare.cli.streams import say
 from bncompare.errors import StorageError, UserError, problem_lines
 
 app = typer.Typer(
+    cls=Grouped,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Train a model with and without batch normalization (and other norms) and compare them honestly.",
@@ -27,9 +28,14 @@ def main(arguments: Sequence[str] | None = None, presets: Path | None = None) ->
     `arguments` are by default those of the command line, `presets` the folder of the configs that are shipped.
     """
     streams.prepare()
+    code = 0
     try:
         try:
-            app(arguments, prog_name="bncompare", obj=presets)
+            code = app(arguments, prog_name="bncompare", obj=presets, standalone_mode=False) or 0
+        except typer.TyperException as error:
+            _suggest_setting(error, sys.argv[1:] if arguments is None else arguments)
+            error.show()  # type: ignore[attr-defined]
+            code = error.exit_code
         finally:
             sys.stdout.flush()
     except UserError as error:
@@ -45,7 +51,23 @@ def main(arguments: Sequence[str] | None = None, presets: Path | None = None) ->
     except OSError as error:
         say(f"error: {error.filename or type(error).__name__}: {error.strerror or error}")
         sys.exit(1)
-    sys.exit(0)
+    sys.exit(code)
+
+
+def _suggest_setting(error: typer.TyperException, arguments: Sequence[str]) -> None:
+    """Raise UserError for an option that is a key of configs, as `--epochs 3` is `--set training.epochs=3`."""
+    option, context = getattr(error, "option_name", ""), getattr(error, "ctx", None)
+    if not option or context is None or not any("--set" in parameter.opts for parameter in context.command.params):
+        return
+    from bncompare import config
+
+    place = next((i for i, text in enumerate(arguments) if text.partition("=")[0] == option), len(arguments))
+    _, equals, value = "".join(arguments[place : place + 1]).partition("=")
+    value = value if equals else "".join(arguments[place + 1 : place + 2])
+    keys = config.keys_called(option.lstrip("-"), nearly=not getattr(error, "possibilities", None))
+    if keys:
+        settings = " or ".join(f"--set {key}={value or '…'}" for key in keys)
+        raise UserError(f"{option}: no such option; {settings}")
 
 
 def _version(wanted: bool) -> None:

@@ -1,7 +1,7 @@
-"""init, schema; configs as commands take them."""
+"""init; configs as commands take them: files, or presets by name."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,50 @@ def shipped_configs(context: typer.Context) -> dict[str, Path]:
     package = Path(__file__).parents[1]
     folder = package / "presets" if (package / "presets").is_dir() else package.parent / "configs"
     return {path.stem: path for path in sorted((context.obj or folder).rglob("*.yaml"))}
+
+
+def preset_called(name: str, presets: dict[str, Path], what: str = "preset") -> Path:
+    """The preset of a name, or the only one that begins so; raises UserError."""
+    begin = [preset for preset in presets if preset.startswith(name)]
+    if name in presets or len(begin) == 1:
+        return presets[name if name in presets else begin[0]]
+    if begin:
+        raise UserError(f"{name}: which {what}? {', '.join(begin)}")
+    from bncompare import config
+
+    hint = config.did_you_mean(name, presets) or "; `bncompare init` lists those there are"
+    raise UserError(f"{name}: no such {what}{hint}")
+
+
+def _files(context: typer.Context, value: Path | list[Path]) -> Path | list[Path]:
+    """Configs as they were named: a file, or else a preset."""
+    if isinstance(value, list):
+        return [_file(context, path) for path in value]
+    return _file(context, value)
+
+
+def _file(context: typer.Context, path: Path) -> Path:
+    is_name = path.name == str(path) and not path.suffix and path.name.isprintable()
+    if not is_name or path.exists():
+        return path
+    try:
+        return preset_called(str(path), shipped_configs(context))
+    except UserError as error:
+        message = str(error).replace("no such preset", "no such file, and no preset of this name", 1)
+        raise UserError(message) from None
+
+
+def _names(context: typer.Context, incomplete: str) -> list[str]:
+    """For the completion of a shell."""
+    return [name for name in shipped_configs(context) if name.startswith(incomplete)]
+
+
+def _config(help: str) -> Any:
+    return typer.Argument(metavar="CONFIG", help=help, callback=_files, autocompletion=_names)
+
+
+Configs = Annotated[list[Path], _config("YAML files, each an experiment, or presets by name (bncompare init)")]
+OneConfig = Annotated[Path, _config("a YAML file, or a preset by name (bncompare init)")]
 
 
 def load_experiments(
@@ -53,24 +97,29 @@ def load_experiments(
 @app.command(short_help="Print a commented config to start from.")
 def init(
     context: typer.Context,
-    preset: Annotated[str | None, typer.Argument(metavar="PRESET", help="one of the shipped configs")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PRESET", help="one of the shipped configs, or how its name begins", autocompletion=_names
+        ),
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="print the JSON Schema of configs, for editors that complete and check")
+    ] = False,
 ) -> None:
     """Print a commented config to start from; without PRESET, say which there are."""
+    if schema:
+        if preset is not None:
+            raise UserError(f"--schema: is that of every config; leave out {preset}")
+        from bncompare import config
+
+        print_json(config.ExperimentFile.model_json_schema())
+        return
     presets = shipped_configs(context)
-    if preset is None:
-        width = max(map(len, presets)) + 2
-        for name, path in presets.items():
-            print(f"{name:{width}}{path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
-        say("bncompare init NAME > config.yaml")
-    elif preset in presets:
-        print(presets[preset].read_text(encoding="utf-8"), end="")
-    else:
-        raise UserError(f"{preset}: no such preset; valid: {', '.join(presets)}")
-
-
-@app.command(short_help="Print the JSON Schema of configs.")
-def schema() -> None:
-    """Print the JSON Schema of configs, for editors that complete and check YAML."""
-    from bncompare import config
-
-    print_json(config.ExperimentFile.model_json_schema())
+    if preset is not None:
+        print(preset_called(preset, presets).read_text(encoding="utf-8"), end="")
+        return
+    width = max(map(len, presets)) + 2
+    for name, path in presets.items():
+        print(f"{name:{width}}{path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+    say("bncompare init NAME > config.yaml; bncompare train NAME trains it as it is")

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bncompare.cli.app import app
-from bncompare.cli.options import AsJson, Everything, Markdown, Paths, count, one_form, print_json, run_json
+from bncompare.cli.options import (
+    RUNS,
+    AsJson,
+    Everything,
+    Markdown,
+    Paths,
+    count,
+    one_form,
+    print_json,
+    run_json,
+)
 from bncompare.cli.streams import say
 from bncompare.errors import StorageError, UserError, printable
 
@@ -51,7 +61,8 @@ def plot(
             "-o",
             "--output",
             metavar="DIR",
-            help="folder for the figures [default: the experiment's own; this one if PATH is a run]",
+            help="folder for the figures [default: the experiment's own; the run's if PATH is one; this one if "
+            "PATHs are some]",
         ),
     ] = None,
     format: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="file format")] = "png",
@@ -70,13 +81,13 @@ def plot(
     for name in metric or []:
         if name not in available:
             raise UserError(f"--metric {name}: no run has it; valid: {', '.join(available)}")
-    chosen = bool({run.path for run in loaded} & set(paths))
+    chosen = {run.path for run in loaded} & set(paths)
     # Of chosen runs alone, not in place of the figures of the whole experiment.
-    elsewhere = output if output or not chosen else Path()
+    elsewhere = output if output or not chosen else Path() if len(paths) > 1 else None
     taken: set[Path] = set()
     groups = runs.newest_first(runs.experiments(loaded))
     for experiment in itertools.chain.from_iterable(group if everything else group[:1] for group in groups):
-        target = experiment.folder if elsewhere is None else elsewhere
+        target = elsewhere or (paths[0] if chosen else experiment.folder)
         if everything:
             target /= experiment.slug
         _make(target)
@@ -260,6 +271,8 @@ def runs_at(paths: list[Path], *, with_diagnostics: bool = False) -> "list[Loade
     """The runs there, and a warning for what cannot be read."""
     from bncompare import runs
 
+    if RUNS in paths and not (RUNS.is_dir() and any(RUNS.iterdir())):
+        raise UserError(f"{RUNS}: nothing trained yet; `bncompare demo` trains a first experiment")
     loaded, warnings = runs.read_runs(paths)
     if with_diagnostics:
         warnings += [run.diagnostics_problem for run in loaded if run.diagnostics_problem]

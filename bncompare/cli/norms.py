@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bncompare.cli.app import app
-from bncompare.cli.configs import load_experiments
+from bncompare.cli.configs import OneConfig, load_experiments
 from bncompare.cli.options import AsJson, Overrides, print_json
 from bncompare.cli.streams import say
 from bncompare.errors import UserError
@@ -77,7 +77,7 @@ def explain(
 
 @app.command()
 def graph(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="a YAML file")],
+    config: OneConfig,
     variant: Annotated[str | None, typer.Option(metavar="LABEL", help="one variant [default: all]")] = None,
     overrides: Overrides = None,
     output: Annotated[

@@ -11,7 +11,17 @@ if TYPE_CHECKING:
     from bncompare.runs import LoadedRun
 
 
-Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="run folders, or folders that hold some")]
+RUNS = Path("runs")
+RunPaths = Annotated[list[Path], typer.Argument(metavar="PATH", help="run folders, or folders that hold some")]
+Paths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="PATH",
+        help="run folders, or folders that hold some [default: runs]",
+        default_factory=lambda: [RUNS],
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document instead of a table")]
 Markdown = Annotated[
     bool, typer.Option("--markdown", help="print Markdown, for a pull request or the summary of a CI job")

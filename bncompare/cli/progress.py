@@ -1,8 +1,10 @@
 """What happens while runs train: a live display on a terminal, plain lines elsewhere, failures alone with --json."""
 
+import itertools
 import math
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +15,65 @@ from bncompare.errors import printable
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
+    from rich.status import Status as Spinner
 
     from bncompare.execution import Evaluated, Event, Planned
 
+SECONDS_BEFORE_WAITING = 1.0
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BEFORE_ESTIMATE = 3.0
 MAX_RUNS_LISTED = 24  # a line for each that ends; of more, a count
 
 
-def show_progress(planned: "Sequence[Planned]", events: "Iterable[Event]", *, quiet: bool) -> int:
+class Waiting:
+    """What is being waited for before the first event: at once on a terminal, elsewhere if it takes a second."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.status: Spinner | None = None
+        self.timer: threading.Timer | None = None
+        self.told: set[str] = set()
+
+    def __call__(self, what: str) -> None:
+        """Show it in place of what was waited for before, each thing once."""
+        if self.quiet or what in self.told:
+            return
+        self.end()
+        self.told.add(what)
+        from rich.console import Console
+
+        console = Console(stderr=True, highlight=False)
+        if console.is_terminal:
+            self.status = console.status(f"{what}…")
+            self.status.start()
+        else:
+            self.timer = threading.Timer(SECONDS_BEFORE_WAITING, say, [f"{what}…"])
+            self.timer.daemon = True
+            self.timer.start()
+
+    def end(self) -> None:
+        """Nothing is waited for any more."""
+        if self.status is not None:
+            self.status.stop()
+        if self.timer is not None:
+            self.timer.cancel()
+        self.status = self.timer = None
+
+    def before(self, events: "Iterable[Event]") -> "Iterator[Event]":
+        """The events, of which the first ends the waiting."""
+        try:
+            for event in events:
+                self.end()
+                yield event
+        finally:
+            self.end()
+
+
+def show_progress(
+    planned: "Sequence[Planned]", events: "Iterable[Event]", *, quiet: bool, waiting: Waiting | None = None
+) -> int:
     """Train by going through the events, and show them on stderr; returns how many runs failed."""
+    events = waiting.before(events) if waiting else events
     tell_problems(item for item in planned if item.state != "unreadable")  # which fails, and says why
     finished = sum(item.is_done for item in planned)
     if finished and not quiet:
@@ -56,6 +107,7 @@ class _Tally:
         self.total = len(todo)
         self.ended = 0
         self.failures: list[str] = []
+        self.diverged = 0
         self.steps_left = sum(item.run.total_steps for item in todo)
         self.steps_done = 0
         self.started: float | None = None
@@ -77,8 +129,16 @@ class _Tally:
         if event.is_end:
             self.ended += 1
             self.steps_left -= run.total_steps - self._at.get(path, 0)
+            if isinstance(what, execution.Evaluated) and what.record.outcome is not None:
+                self.diverged += what.record.outcome.status == "diverged"
             if isinstance(what, execution.Failure):
                 self.failures.append(f"{_name(event)}: {what.message}")
+
+    @property
+    def ill(self) -> str:
+        """`2 diverged, 1 failed`; nothing if all is well."""
+        counts = {"diverged": self.diverged, "failed": len(self.failures)}
+        return ", ".join(f"{number} {what}" for what, number in counts.items() if number)
 
     @property
     def left(self) -> str:
@@ -91,15 +151,16 @@ class _Tally:
 
 def _plain(tally: _Tally, events: "Iterable[Event]", quiet: bool) -> None:
     """A line when a run ends, or every few seconds; what went wrong even when quiet."""
-    printed = time.monotonic()
+    printed = math.inf
     for event in events:
         tally.add(event)
+        printed = min(printed, time.monotonic())
         is_trouble = isinstance(event.what, execution.Restart | execution.Failure)
         is_told = event.is_end and tally.total <= MAX_RUNS_LISTED
         is_due = time.monotonic() - printed >= SECONDS_BETWEEN_LINES and isinstance(event.what, execution.Evaluated)
         if is_trouble or (not quiet and (is_told or is_due or event.what == "waiting")):
-            left = f" ({tally.left})" if tally.left and not is_trouble else ""
-            say(f"[{tally.ended}/{tally.total}] {_line(event)}{left}")
+            more = "" if is_trouble else ", ".join(filter(None, (tally.ill, tally.left)))
+            say(f"[{tally.ended}/{tally.total}] {_line(event)}{f' ({more})' if more else ''}")
             printed = time.monotonic()
 
 
@@ -114,10 +175,12 @@ def _live(console: "Console", tally: _Tally, events: "Iterable[Event]") -> None:
         TextColumn("{task.fields[count]}", markup=False, table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[status]}", markup=False, table_column=Column(no_wrap=True)),
     )
+    events = iter(events)
+    first = list(itertools.islice(events, 1))  # until then what is waited for is shown
     with Progress(*columns, console=console) as progress:
         overall = progress.add_task("runs", total=tally.total, count=f"0/{tally.total}", status="")
         tasks: dict[Path, TaskID] = {}
-        for event in events:
+        for event in itertools.chain(first, events):
             tally.add(event)
             run, path, what = event.planned.run, event.planned.folder.path, event.what
             if isinstance(what, execution.Started) and path not in tasks:
@@ -130,8 +193,7 @@ def _live(console: "Console", tally: _Tally, events: "Iterable[Event]") -> None:
             is_told = event.is_end and tally.total <= MAX_RUNS_LISTED
             if is_told or isinstance(what, execution.Restart | execution.Failure) or what == "waiting":
                 console.print(printable(_line(event)), markup=False)
-            failed = f"{len(tally.failures)} failed" if tally.failures else ""
-            status = ", ".join(part for part in (failed, tally.left) if part)
+            status = ", ".join(filter(None, (tally.ill, tally.left)))
             progress.update(overall, completed=tally.ended, count=f"{tally.ended}/{tally.total}", status=status)
 
 
@@ -141,10 +203,14 @@ def _name(event: "Event") -> str:
 
 
 def _metrics(progress: "Evaluated") -> str:
-    """Loss and accuracy in validation, or in training where there is none."""
-    metrics = progress.record.metrics
-    split = "val" if "val/loss" in metrics else "train"
-    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith(f"{split}/"))
+    """`training loss 0.140, accuracy 95.2 %, validation loss 0.18, accuracy 96 %`"""
+    from bncompare.config import Metric
+
+    metrics = {Metric(name): value for name, value in progress.record.metrics.items() if "/" in name}
+    return ", ".join(
+        f"{metric.quantity if metric.is_accuracy else metric.words} {metric.shown(value)}{' %' * metric.is_accuracy}"
+        for metric, value in metrics.items()
+    )
 
 
 def _line(event: "Event") -> str:

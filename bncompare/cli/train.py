@@ -1,16 +1,17 @@
-"""train, verify, reproduce."""
+"""train, demo, verify, papers."""
 
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from bncompare.cli.answer import by_folder, print_answers, read_planned, tell_other_settings
 from bncompare.cli.app import app
-from bncompare.cli.configs import load_experiments, shipped_configs
+from bncompare.cli.configs import Configs, load_experiments, preset_called, shipped_configs
 from bncompare.cli.look import runs_at
 from bncompare.cli.options import (
     AsJson,
@@ -18,23 +19,26 @@ from bncompare.cli.options import (
     Jobs,
     Markdown,
     Overrides,
-    Paths,
+    RunPaths,
     RunsFolder,
     count,
     one_form,
     print_json,
     run_json,
 )
-from bncompare.cli.progress import show_progress, tell_problems
+from bncompare.cli.progress import Waiting, show_progress, tell_problems
 from bncompare.cli.streams import say
-from bncompare.errors import UserError, printable
+from bncompare.errors import UserError
 
 if TYPE_CHECKING:
-    from bncompare.comparison import Finding
-    from bncompare.execution import Planned
-    from bncompare.runs import LoadedRun
+    from collections.abc import Generator, Sequence
 
-QUICK = ("tutorial-regression", "one-at-a-time")  # the published results that --quick reproduces
+    from bncompare.comparison import Finding
+    from bncompare.config import RunConfig
+    from bncompare.execution import Event, Planned
+    from bncompare.runs import RunStore
+
+QUICK = ("tutorial-regression", "one-at-a-time")  # the published results that --quick trains
 
 Seeds = Annotated[
     str | None, typer.Option(metavar="SEEDS", help="0-4, 0,3,7 or a number of seeds, instead of the config's")
@@ -50,28 +54,40 @@ AllowInexact = Annotated[
     bool,
     typer.Option("--allow-inexact", help="go on from checkpoints of other versions or another kind of CPU"),
 ]
+KeepCheckpoints = Annotated[
+    bool, typer.Option("--keep-checkpoints", help="of finished runs, so that more epochs go on from them")
+]
+NoReport = Annotated[
+    bool,
+    typer.Option("--no-report", help="write no overview.png and report.html, as with --json and --select"),
+]
+SmokeTest = Annotated[bool, typer.Option("--smoke", help="shrink to seconds, with made-up images: for CI")]
+Device = Annotated[
+    str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, instead of the config's")
+]
+Executor = Annotated[
+    Literal["local", "ray"], typer.Option(help="where to train: on this machine, or as tasks of a Ray cluster")
+]
 
 
 @app.command(short_help="Train the experiments of config files.")
 def train(
-    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG", help="YAML files, each an experiment")],
+    configs: Configs,
     overrides: Overrides = None,
     seeds: Seeds = None,
     jobs: Jobs = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, instead of the config's")
-    ] = None,
+    device: Device = None,
     folder: RunsFolder = Path("runs"),
     data_dir: DataFolder = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="shrink to seconds, with made-up images: for CI")] = False,
+    smoke: SmokeTest = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and train nothing")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="train again what is finished already")] = False,
     select: Selection = None,
-    executor: Annotated[
-        Literal["local", "ray"], typer.Option(help="where to train: on this machine, or as tasks of a Ray cluster")
-    ] = "local",
+    executor: Executor = "local",
     address: Address = None,
     allow_inexact: AllowInexact = False,
+    keep_checkpoints: KeepCheckpoints = False,
+    no_report: NoReport = False,
     as_json: AsJson = False,
 ) -> None:
     """Train every variant of the experiments on every seed; go on where an earlier call left off."""
@@ -83,27 +99,86 @@ def train(
     store = runs.RunStore(folder)
     experiments = load_experiments(configs, overrides, seeds, device, smoke)
     chosen = [run for experiment in experiments for run in experiment.runs][_selection(select)]
-    unfinished = [run for run in chosen if fresh or not store.run(run).has_result]
-    if len(unfinished) > 1 and jobs != 1 and executor == "local" and not dry_run:
-        execution.start_forkserver(unfinished)  # it imports torch while we do
+    if jobs != 1 and executor == "local" and not dry_run:
+        _warm_up(chosen, store, fresh=fresh)
+    waiting = Waiting(quiet=as_json)
     planned = execution.plan_runs(chosen, store, fresh=fresh, elsewhere=cluster is not None)
     if dry_run:
         tell_problems(planned)
         _print_plan(planned, as_json)
         return
+    events = execution.run_experiment(
+        planned,
+        data_dir=data_dir,
+        num_processes=jobs,
+        allow_inexact=allow_inexact,
+        cluster=cluster,
+        keep_checkpoints=keep_checkpoints,
+        waiting=waiting,
+    )
+    _train(planned, events, waiting, as_json=as_json, is_part=select is not None, no_report=no_report)
+
+
+@app.command(short_help="Twenty seconds that show what a norm does.")
+def demo(
+    context: typer.Context,
+    folder: RunsFolder = Path("runs"),
+    jobs: Jobs = None,
+) -> None:
+    """Train the preset `demo`, in which the norm decides: real digits, no download; `train` for your own."""
+    from bncompare import execution, runs
+
+    (experiment,) = load_experiments([shipped_configs(context)["demo"]])
+    store = runs.RunStore(folder)
+    if jobs != 1:
+        _warm_up(experiment.runs, store)
+    planned = execution.plan_runs(experiment.runs, store)
+    waiting = Waiting()
+    events = execution.run_experiment(planned, data_dir=None, num_processes=jobs, waiting=waiting)
+    _train(planned, events, waiting, as_json=False, is_part=False, no_report=False)
+
+
+def _warm_up(chosen: "Sequence[RunConfig]", store: "RunStore", *, fresh: bool = False) -> None:
+    """Let the server of processes import torch while we do, if several runs are to be trained."""
+    from bncompare import execution
+
+    unfinished = [run for run in chosen if fresh or not store.run(run).has_result]
+    if len(unfinished) > 1:
+        execution.start_forkserver(unfinished)
+
+
+def _train(
+    planned: "list[Planned]",
+    events: "Generator[Event, None, None]",
+    waiting: Waiting,
+    *,
+    as_json: bool,
+    is_part: bool,
+    no_report: bool,
+) -> None:
+    """Go through the events of the training, and end with the answer, or with what there is of it."""
     with _interruptible():
-        events = execution.run_experiment(
-            planned, data_dir=data_dir, num_processes=jobs, allow_inexact=allow_inexact, cluster=cluster
-        )
-        failures = show_progress(planned, events, quiet=as_json)
-        _print_results(planned, as_json, judge_claims=select is None)
+        try:
+            with closing(events):
+                if not as_json:
+                    tell_other_settings(planned)
+                failures = show_progress(planned, events, quiet=as_json, waiting=waiting)
+        except SystemExit as interruption:
+            finished = [item for item in planned if item.folder.has_result]
+            if interruption.code == 128 + signal.SIGINT and finished and not as_json:
+                print_answers(finished, judge_claims=False, with_report=False)
+            raise
+        if as_json:
+            print_json({"runs": [run_json(run) for run in read_planned(planned)]})
+        else:
+            print_answers(planned, judge_claims=not is_part, with_report=not (is_part or no_report))
     if failures:
         raise typer.Exit(1)
 
 
 @app.command(short_help="Retrain finished runs and compare the bytes.")
 def verify(
-    paths: Paths,
+    paths: RunPaths,
     sample: Annotated[
         int | None, typer.Option(metavar="K", min=1, help="K of the runs, drawn at random [default: all]")
     ] = None,
@@ -139,7 +214,7 @@ def verify(
 
 
 @app.command(short_help="Train the configs of published results; one table.")
-def reproduce(
+def papers(
     context: typer.Context,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME", help="configs of published results [default: all]")
@@ -164,7 +239,7 @@ def reproduce(
     with _interruptible():
         events = execution.run_experiment(planned, data_dir=data_dir, num_processes=jobs)
         failures = show_progress(planned, events, quiet=as_json)
-    findings = {name: judged for name, _, judged in _outcomes(planned)}
+    findings = _findings(planned)
     if as_json:
         plain = [{"experiment": name, **comparison.to_plain(f)} for name, judged in findings.items() for f in judged]
         print_json({"claims": plain})
@@ -180,11 +255,10 @@ def _papers(context: typer.Context, names: list[str] | None, quick: bool) -> lis
     """The configs of published results that are asked for."""
     if quick and names:
         raise UserError("--quick: chooses the configs itself; give it or their names")
-    papers = {name: path for name, path in shipped_configs(context).items() if path.parent.name == "papers"}
-    for name in names or []:
-        if name not in papers:
-            raise UserError(f"{name}: no such config of a published result; valid: {', '.join(papers)}")
-    return [papers[name] for name in names or (QUICK if quick else papers) if name in papers]
+    there = {name: path for name, path in shipped_configs(context).items() if path.parent.name == "papers"}
+    if names:
+        return list(dict.fromkeys(preset_called(name, there, "config of a published result") for name in names))
+    return [path for name, path in there.items() if not quick or name in QUICK]
 
 
 def _selection(select: str | None) -> slice:
@@ -237,40 +311,13 @@ def _print_plan(planned: "list[Planned]", as_json: bool) -> None:
     print(f"{count(len(planned), 'run')}: {len(planned) - finished} to train, {finished} finished")
 
 
-def _print_results(planned: "list[Planned]", as_json: bool, *, judge_claims: bool) -> None:
-    """The runs that were trained or were there, and what became of the claims."""
-    from bncompare import report
-    from bncompare.runs import with_names
-
-    if as_json:
-        print_json({"runs": [run_json(run) for run in _read_planned(planned)]})
-        return
-    for name, runs, findings in _outcomes(planned):
-        if not runs:
-            continue
-        report.print_table(report.summary_table(name, with_names(runs)))
-        if findings and judge_claims:
-            report.print_findings("claims", findings)
-        print(f"{count(len(runs), 'run folder')} in {printable(str(runs[0].path.parent))}")
-
-
-def _outcomes(planned: "list[Planned]") -> "Iterator[tuple[str, list[LoadedRun], list[Finding]]]":
-    """By experiment, in the order of the plan: its runs after training, and its claims held against them."""
+def _findings(planned: "list[Planned]") -> "dict[str, list[Finding]]":
+    """By experiment, in the order of the plan: its claims held against its runs after training."""
     from bncompare import comparison
     from bncompare.runs import with_names
 
-    for name in dict.fromkeys(item.run.name for item in planned):
-        members = [item for item in planned if item.run.name == name]
-        runs = _read_planned(members)
-        yield name, runs, [comparison.judge(claim, with_names(runs)) for claim in members[0].run.claims]
-
-
-def _read_planned(planned: "list[Planned]") -> "list[LoadedRun]":
-    """The runs of a plan after training; what cannot be read has failed, and said so."""
-    from bncompare import runs
-
-    loaded = []
-    for item in planned:
-        with suppress(OSError, ValueError, UserError):
-            loaded.append(runs.read_run(item.folder.path))
-    return loaded
+    found = {}
+    for members in by_folder(planned).values():
+        runs = read_planned(members)
+        found[members[0].run.name] = [comparison.judge(claim, with_names(runs)) for claim in members[0].run.claims]
+    return found

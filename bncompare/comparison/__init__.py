@@ -10,7 +10,7 @@ from bncompare.comparison.comparison import Comparison, Convergence, compare, co
 from bncompare.comparison.grid import Candidate, Sensitivity
 from bncompare.comparison.measures import Measure, Missing, level
 from bncompare.comparison.plain import to_plain
-from bncompare.comparison.statistics import Summary, summarize
+from bncompare.comparison.statistics import Paired, Summary, compare_paired, sign_test_p, summarize
 from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary, joined, verdict_lines
 
 __all__ = [
@@ -23,15 +23,18 @@ __all__ = [
     "MeasureComparison",
     "Missing",
     "Pair",
+    "Paired",
     "Sensitivity",
     "Summary",
     "VariantSummary",
     "claims_of",
     "compare",
     "compare_experiment",
+    "compare_paired",
     "joined",
     "judge",
     "level",
+    "sign_test_p",
     "summarize",
     "to_plain",
     "verdict_lines",

@@ -14,9 +14,10 @@ from bncompare.config.measured import measured, plan
 from bncompare.config.metrics import SPLITS, Metric, Sign, rounded
 from bncompare.config.model import LeNet
 from bncompare.config.names import norm_name, setting_words, variant_name
-from bncompare.config.problems import did_you_mean
+from bncompare.config.problems import keys_called
 from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
 from bncompare.config.status import Status
+from bncompare.config.suggestions import did_you_mean, suggestion
 from bncompare.config.training import EarlyStopping
 from bncompare.config.yaml import MAX_BYTES, dump_yaml, parse_alike_yaml, selector_text
 
@@ -49,6 +50,7 @@ __all__ = [
     "dump_yaml",
     "flatten",
     "is_label",
+    "keys_called",
     "layers",
     "load_experiment",
     "lookup",
@@ -62,6 +64,7 @@ __all__ = [
     "selects",
     "setting_label",
     "setting_words",
+    "suggestion",
     "variant_name",
     "without",
 ]

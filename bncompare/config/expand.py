@@ -15,9 +15,10 @@ from bncompare.config.checks import MAX_RUNS, check_run, is_fundamental
 from bncompare.config.claim_checks import check_claims, unjudgeable
 from bncompare.config.doubts import doubts
 from bncompare.config.keys import MAX_LABEL_LENGTH, SHORTHANDS, KeyPath, dotted, key_path, made_label, without
-from bncompare.config.problems import describe, did_you_mean, explained, line, shown
+from bncompare.config.problems import describe, explained, keys_called, line, shown
 from bncompare.config.run import LABEL_RULE, RunConfig, Variant, is_label, looks_of_label
 from bncompare.config.smoke import shrink
+from bncompare.config.suggestions import did_you_mean
 from bncompare.config.yaml import Document, leading_zero, load_yaml, parse_yaml
 from bncompare.errors import UserError
 
@@ -191,6 +192,8 @@ def parse_seeds(text: str) -> list[int] | int:
     for number in re.findall("[0-9]+", text):
         if ambiguous := leading_zero(number):
             raise UserError(f"--seeds {_one_line(text)}: {ambiguous}")
+    if text == "0":
+        raise UserError("--seeds 0: is a number of seeds, and none; the seed 0 alone is 0-0")
     if re.fullmatch(r"[0-9]{1,5}", text):
         return int(text)
     seeds: list[int] = []
@@ -275,6 +278,8 @@ def _check_key(key: Any, place: str, at: KeyPath) -> None:
     if first in _NOT_COMPARED or first not in RunConfig.model_fields:
         sections = [name for name in RunConfig.model_fields if name not in _NOT_COMPARED]
         hint = did_you_mean(first, sections)
+        meant = [there for there in keys_called(str(key).split(".")[-1]) if there.split(".")[0] in sections]
+        hint = hint or (f"; did you mean {' or '.join(meant)}?" if meant else "")
         where = dotted(("compare", *at))
         raise UserError(f"{place}: {where}: cannot be compared; valid keys start with {', '.join(sections)}{hint}")
 

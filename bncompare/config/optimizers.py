@@ -1,6 +1,7 @@
 """The optimizers: each with its options, what is wrong with them, and how to build it."""
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -60,7 +61,7 @@ class SGD(OptimizerSection):
         """Torch's, for groups of parameters; `fused`: with one kernel for all."""
         from torch.optim import SGD
 
-        return SGD(groups, **self.model_dump(exclude={"name", "decay_norm"}), fused=fused)
+        return _eager(SGD)(groups, **self.model_dump(exclude={"name", "decay_norm"}), fused=fused)
 
 
 class Adam(OptimizerSection):
@@ -88,9 +89,22 @@ class Adam(OptimizerSection):
         """Torch's, for groups of parameters; `fused`: with one kernel for all."""
         from torch.optim import Adam, AdamW
 
-        optimizer = Adam if self.name == "adam" else AdamW
+        optimizer = _eager(Adam if self.name == "adam" else AdamW)
         options = self.model_dump(exclude={"name", "decay_norm", "betas"})
         return optimizer(groups, betas=(self.betas[0], self.betas[1]), fused=fused, **options)
+
+
+def _eager(optimizer: "type[torch.optim.Optimizer]") -> "Callable[..., torch.optim.Optimizer]":
+    """Torch's class for code that is not compiled.
+
+    The wrappers around its methods, which keep torch's compiler out, import it: longer than many a training takes.
+    """
+    import torch
+
+    wrapped = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    methods = {name: inspect.unwrap(getattr(optimizer, name)) for name in wrapped}
+    step = torch.no_grad()(inspect.unwrap(optimizer.step))
+    return type(optimizer.__name__, (optimizer,), methods | {"step": step})
 
 
 Optimizer = Annotated[SGD | Adam, one_of("name", SGD, Adam)]

@@ -9,15 +9,7 @@ from collections.abc import Iterable
 
 from bncompare.config import MNIST, RunConfig
 
-# An optimizer step imports _dynamo.
-PRELOAD = [
-    "__main__",
-    "bncompare.execution.quiet",
-    "torch",
-    "torch._dynamo",
-    "bncompare.execution.processes",
-    "bncompare.figures",
-]
+PRELOAD = ["__main__", "bncompare.execution.quiet", "torch", "bncompare.execution.processes"]
 
 
 def start_forkserver(runs: Iterable[RunConfig]) -> None:

@@ -9,9 +9,7 @@ import torch
 from bncompare.config import RunConfig
 from bncompare.errors import UserError
 from bncompare.execution.environment import differences, environment
-from bncompare.execution.keep import draw_curves
 from bncompare.execution.messages import Attempt, Evaluated, Failure, Gone, Job, Result, Started
-from bncompare.runs import Checkpoint, Tables
 from bncompare.training import Dataset, Record, train
 
 
@@ -68,7 +66,7 @@ def train_job(job: Job, load: Callable[[RunConfig], Dataset], device: torch.devi
     yield Started(here, checkpoint is not None)
     try:
         records = train(run, load(run), device, checkpoint.snapshot if checkpoint else None)
-        yield from followed(run, records, checkpoint)
+        yield from followed(job, records)
     except UserError as error:
         yield Failure(str(error), "")
     except Exception as error:  # whatever went wrong, the other runs go on
@@ -85,20 +83,16 @@ def _mismatch(differences: list[str]) -> str:
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
 
-def followed(run: RunConfig, records: Iterator[Record], checkpoint: Checkpoint | None) -> Iterator[Evaluated]:
-    """Take a snapshot of the last record and of every `training.checkpoint_every`-th, and draw the curves at the end.
+def followed(job: Job, records: Iterator[Record]) -> Iterator[Evaluated]:
+    """Take a snapshot of every `training.checkpoint_every`-th record, of the last one only if it is to be kept.
 
     Without `checkpoint_every` of each, but at most one every few seconds, as tiny runs need none in between.
     """
     taken = time.perf_counter()
-    every = run.training.checkpoint_every
-    metrics = (checkpoint.tables if checkpoint else Tables(run.metrics_header)).columns()
+    every = job.run.training.checkpoint_every
     for i, record in enumerate(records, start=1):
-        for name, value in {"epoch": record.epoch, "step": record.step, **record.metrics}.items():
-            metrics[name].append(value)
-        is_last = record.outcome is not None
         due = time.perf_counter() - taken >= SECONDS_BETWEEN_CHECKPOINTS if every is None else i % every == 0
-        snapshot = record.checkpoint() if due or is_last else None
-        yield Evaluated(record, snapshot, draw_curves(run, metrics) if is_last else None)
+        wanted = due if record.outcome is None else job.keep_checkpoint
+        yield Evaluated(record, record.checkpoint() if wanted else None)
         if due:
             taken = time.perf_counter()

@@ -1,11 +1,13 @@
 """What is kept of a run: events of its training become files of its folder. Importing this imports no torch."""
 
 import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bncompare.config import RunConfig, Status
+from bncompare.config import Status
 from bncompare.execution.messages import Evaluated, Failure, Job, Result, Started
 from bncompare.execution.plan import Planned
+from bncompare.runs import predictions_csv, regular_file
 
 if TYPE_CHECKING:
     from bncompare.training import Outcome, Record
@@ -32,10 +34,9 @@ def _keep_evaluation(item: Planned, progress: Evaluated) -> None:
     measured = [(row.layer, row.quantity, row.value) for row in record.diagnostics]
     folder.append_diagnostics(record.epoch, record.step, measured)
     if record.outcome is not None:
-        assert progress.snapshot is not None
-        assert progress.curves is not None
         outcome = record.outcome
-        folder.finish(_result(item, record, outcome), _weights(outcome), progress.curves, progress.snapshot)
+        result, predictions = _result(item, record, outcome), _predictions(outcome)
+        folder.finish(result, _weights(outcome), progress.snapshot, predictions)
     elif progress.snapshot is not None:
         folder.save(progress.snapshot)
 
@@ -63,9 +64,18 @@ def _weights(outcome: "Outcome") -> bytes | None:
     return save({name: value.cpu().contiguous() for name, value in outcome.best_weights.items()})
 
 
-def draw_curves(run: RunConfig, metrics: dict[str, list[float]]) -> bytes:
-    """The curves.png of a run, from the columns of its metrics.csv."""
-    from bncompare.figures import render, run_curves
+def _predictions(outcome: "Outcome") -> bytes | None:
+    return None if outcome.predictions is None else predictions_csv(outcome.predictions.tolist())
 
-    title = f"{run.name}: {run.variant.label}, seed {run.seed}"
-    return render(run_curves(metrics, title), "png")
+
+def predict_again(item: Planned, data_dir: Path | None) -> bytes:
+    """The predictions.csv of a finished run, from its best weights. Raises OSError, ValueError or UserError."""
+    from safetensors.torch import load
+
+    from bncompare.training import Datasets, predict, resolve_device
+
+    run = item.run
+    with regular_file(item.folder.path / "best.safetensors") as file:
+        weights = load(file.read())
+    predictions = predict(run, Datasets(data_dir).of(run), resolve_device(run.training.device), weights)
+    return predictions_csv(predictions.tolist())

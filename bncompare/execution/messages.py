@@ -28,6 +28,8 @@ class Job:
     checkpoint: Checkpoint | None
     on_mismatch: OnMismatch = "fail"
     """what to do if the checkpoint comes from an environment that may give other bits"""
+    keep_checkpoint: bool = False
+    """whether a longer run may go on from the end of this one"""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,6 @@ class Evaluated:
 
     record: "Record"
     snapshot: bytes | None
-    curves: bytes | None
-    """in the last one of a run: its curves.png, drawn where the run trains, as that takes longer than to write it"""
 
 
 @dataclass(frozen=True)

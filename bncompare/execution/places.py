@@ -1,10 +1,10 @@
 """Which place a run trains in: this process, several of them, or a Ray cluster."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bncompare.config import RunConfig
+from bncompare.config import Images, RunConfig
 from bncompare.execution import memory
 from bncompare.execution.forkserver import start_forkserver
 from bncompare.execution.inline import Inline
@@ -15,7 +15,12 @@ from bncompare.training import Datasets, resolve_device
 
 
 def choose_places(
-    runs: Sequence[RunConfig], *, data_dir: Path | None, num_processes: int | None, cluster: str | None
+    runs: Sequence[RunConfig],
+    *,
+    data_dir: Path | None,
+    num_processes: int | None,
+    cluster: str | None,
+    waiting: Callable[[str], object],
 ) -> list[tuple[Place, list[int]]]:
     """Where to train the runs, with the numbers of those that train there: the cluster, or a place for each device.
 
@@ -26,7 +31,10 @@ def choose_places(
     devices = {} if cluster else {name: resolve_device(name) for name in names}
     datasets = Datasets(data_dir)
     for run in runs:
+        if isinstance(run.data, Images):
+            waiting(f"reading {run.data.name}")
         datasets.load(run)  # a missing dataset is found before any run folder is made
+    waiting("starting to train")
     if cluster:
         return [(Ray(cluster, num_processes, datasets.load), list(range(len(runs))))]
     places: list[tuple[Place, list[int]]] = []

@@ -2,14 +2,15 @@
 
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bncompare.errors import StorageError
-from bncompare.execution.keep import draw_curves, keep
+from bncompare.errors import StorageError, UserError
+from bncompare.execution.keep import keep, predict_again
 from bncompare.execution.messages import (
     Attempt,
     Evaluated,
@@ -61,23 +62,28 @@ def run_experiment(
     num_processes: int | None = 1,
     allow_inexact: bool = False,
     cluster: str | None = None,
-) -> Iterator[Event]:
+    keep_checkpoints: bool = False,
+    waiting: Callable[[str], object] = lambda what: None,
+) -> Generator[Event, None, None]:
     """Train what is not finished, several runs at a time, and keep their folders; write again what others lost.
 
     `data_dir` goes before what the configs say. `num_processes` None stands for one a core, or one on a GPU.
     `cluster` is the address of a Ray cluster to train on, or `local` to start one here. A run that another process
-    is training is left to it, and taken over should that process die. A run whose folder cannot be read or written
+    is training is left to it, and taken over should that process die. `keep_checkpoints` keeps the checkpoint of a
+    finished run, from which a longer one can go on. `waiting` is told what takes time before the first event: torch,
+    images. A run whose folder cannot be read or written
     fails, and the others go on. Raises UserError before the first run if a device or a dataset is not to be had, and
     StorageError if the folder of an experiment cannot be made.
     """
     todo = [item for item in planned if item.state != "finished"]
     places: list[tuple[Place, list[int]]] = []
     if todo:
+        waiting("loading torch")
         from bncompare.execution.places import choose_places
 
         runs = [item.run for item in todo]
-        places = choose_places(runs, data_dir=data_dir, num_processes=num_processes, cluster=cluster)
-    yield from _mend(item for item in planned if item.state == "finished")
+        places = choose_places(runs, data_dir=data_dir, num_processes=num_processes, cluster=cluster, waiting=waiting)
+    yield from _mend((item for item in planned if item.state == "finished"), data_dir)
     for folder in dict.fromkeys(item.folder.path.parent for item in todo):
         make_folder(folder)
     with ExitStack() as at_the_end:
@@ -85,22 +91,22 @@ def run_experiment(
             at_the_end.callback(item.folder.unlock)
         for place, _ in places:
             at_the_end.callback(place.close)
-        yield from Sweep(todo, places, allow_inexact).train()
+        yield from Sweep(todo, places, allow_inexact, keep_checkpoints).train()
 
 
-def _mend(finished: Iterable[Planned]) -> Iterator[Event]:
+def _mend(finished: Iterable[Planned], data_dir: Path | None) -> Iterator[Event]:
     """See that finished runs have all their files, and no lock of a process that was killed."""
     for item in finished:
         if item.is_done:
             item.folder.remove_stale_lock()
         else:
             try:
-                yield Event(item, _write_again(item))
-            except (OSError, ValueError, StorageError) as error:
+                yield Event(item, _write_again(item, data_dir))
+            except (OSError, ValueError, UserError) as error:
                 yield Event(item, Failure(str(error), ""))
 
 
-def _write_again(item: Planned) -> Failure | Literal["finished elsewhere", "written again"]:
+def _write_again(item: Planned, data_dir: Path | None) -> Failure | Literal["finished elsewhere", "written again"]:
     folder = item.folder
     if not folder.lock():
         return "finished elsewhere"  # and being mended there
@@ -108,7 +114,7 @@ def _write_again(item: Planned) -> Failure | Literal["finished elsewhere", "writ
         found = folder.examine()
         if found.state != "finished":
             return Failure("; ".join(found.problems), "")
-        folder.write_again(found.lost, lambda metrics: draw_curves(item.run, metrics))
+        folder.write_again(found.lost, partial(predict_again, item, data_dir))
     finally:
         folder.unlock()
     return "written again"
@@ -118,12 +124,17 @@ class Sweep:
     """Runs on their way to being finished; each is claimed, trained, kept and released."""
 
     def __init__(
-        self, todo: Sequence[Planned], places: Sequence[tuple[Place, list[int]]], allow_inexact: bool
+        self,
+        todo: Sequence[Planned],
+        places: Sequence[tuple[Place, list[int]]],
+        allow_inexact: bool,
+        keep_checkpoints: bool,
     ) -> None:
         self.todo = todo
         self.places = places
         """where to train, and the numbers of the runs that train there"""
         self.allow_inexact = allow_inexact
+        self.keep_checkpoints = keep_checkpoints
         self.locked: set[int] = set()
         """runs that another process was training when their turn came"""
         self.was_locked: set[int] = set()
@@ -179,7 +190,8 @@ class Sweep:
             return Event(item, Failure(str(error), ""))
 
     def _job(self, number: int, checkpoint: Checkpoint | None, on_mismatch: OnMismatch) -> Job:
-        return Job(number, self.todo[number].run, checkpoint, "go on" if self.allow_inexact else on_mismatch)
+        on_mismatch = "go on" if self.allow_inexact else on_mismatch
+        return Job(number, self.todo[number].run, checkpoint, on_mismatch, self.keep_checkpoints)
 
     def _start_again(self, place: Place, attempt: Attempt, gone: Gone) -> Result:
         """After a death: from the last checkpoint, if the run lands on the same kind of machine."""

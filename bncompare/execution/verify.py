@@ -15,7 +15,8 @@ from bncompare.execution.sweep import Event, run_experiment
 from bncompare.runs import MISSING, LoadedRun, RunStore, regular_file
 from bncompare.training import Datasets, resolve_device
 
-COMPARED = ("metrics.csv", "diagnostics.csv", "best.safetensors", "result.json")
+BY_EPOCH = ("metrics.csv", "diagnostics.csv")
+COMPARED = (*BY_EPOCH, "best.safetensors", "predictions.csv", "result.json")
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _compare(run: LoadedRun, again: Planned) -> Verified:
         elif ours == theirs:
             same.append(name)
         else:
-            different.append(name + _from_where(ours, theirs) if name.endswith(".csv") else name)
+            different.append(name + _from_where(ours, theirs) if name in BY_EPOCH else name)
     elsewhere = differences(run.environment, again.folder.environment) if run.environment else []
     return Verified(run, same, different, missing, elsewhere)
 

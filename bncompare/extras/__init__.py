@@ -1,4 +1,4 @@
-"""What a first reader may skip: a norm explained step by step, drawings of a model, files for TensorBoard."""
+"""What a first reader may skip: a norm explained, drawings of a model, mistakes on images, files for TensorBoard."""
 
 from typing import TYPE_CHECKING
 
@@ -7,10 +7,32 @@ from bncompare.lazy import lazily
 if TYPE_CHECKING:
     from bncompare.extras.drawing import draw, layer_table
     from bncompare.extras.explain import explain_norm, print_explanation
+    from bncompare.extras.mistakes import Mistakes, find_mistakes, mistakes_document, mistakes_table
+    from bncompare.extras.mistakes_figure import draw_mistakes
+    from bncompare.extras.mistakes_page import images_of, mistakes_html
     from bncompare.extras.tensorboard import write_event_files
 
-__all__ = ["draw", "explain_norm", "layer_table", "print_explanation", "write_event_files"]
+__all__ = [
+    "Mistakes",
+    "draw",
+    "draw_mistakes",
+    "explain_norm",
+    "find_mistakes",
+    "images_of",
+    "layer_table",
+    "mistakes_document",
+    "mistakes_html",
+    "mistakes_table",
+    "print_explanation",
+    "write_event_files",
+]
 
 __getattr__ = lazily(
-    __name__, drawing="draw layer_table", explain="explain_norm print_explanation", tensorboard="write_event_files"
+    __name__,
+    drawing="draw layer_table",
+    explain="explain_norm print_explanation",
+    mistakes="Mistakes find_mistakes mistakes_document mistakes_table",
+    mistakes_figure="draw_mistakes",
+    mistakes_page="images_of mistakes_html",
+    tensorboard="write_event_files",
 )

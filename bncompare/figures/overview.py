@@ -206,7 +206,8 @@ def _write_ends(axes: Axes, curves: Sequence[Curve]) -> None:
     for (curve, (_, value)), y in zip(ends, moved_apart(places, LINE_HEIGHT / (72 * HEIGHT)), strict=True):
         axes.annotate(
             curve.metric.shown(value), (1, y), (4, 0), xycoords="axes fraction", textcoords="offset points",
-            color=curve.look.color, fontsize=FONT, fontweight="bold", va="center", annotation_clip=False, gid="end", label=curve.variant,
+            color=curve.look.color, fontsize=FONT, fontweight="bold", va="center", annotation_clip=False, gid="end",
+            label=curve.variant,
         )  # fmt: skip
 
 

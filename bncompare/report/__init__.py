@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from bncompare.lazy import lazily
 
 if TYPE_CHECKING:
+    from bncompare.report.answer import Answer, answer_of
     from bncompare.report.content import Chapter, chapters, document
-    from bncompare.report.html import to_html
+    from bncompare.report.html import to_html, to_index
     from bncompare.report.markdown import table_lines, to_markdown
     from bncompare.report.model_tables import layers_table, norm_reference, norms_table, options_table
     from bncompare.report.run_tables import (
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
         norm_parameters_table,
         plan_table,
         runs_table,
-        summary_table,
         verified_table,
     )
     from bncompare.report.table import Table
-    from bncompare.report.terminal import print_findings, print_report, print_table
+    from bncompare.report.terminal import print_answer, print_findings, print_report, print_table
 
 __all__ = [
+    "Answer",
     "Chapter",
     "Table",
+    "answer_of",
     "chapters",
     "claims_table",
     "diagnostics_tables",
@@ -41,25 +43,27 @@ __all__ = [
     "norms_table",
     "options_table",
     "plan_table",
+    "print_answer",
     "print_findings",
     "print_report",
     "print_table",
     "runs_table",
-    "summary_table",
     "table_lines",
     "to_html",
+    "to_index",
     "to_markdown",
     "verified_table",
 ]
 
 __getattr__ = lazily(
     __name__,
+    answer="Answer answer_of",
     content="Chapter chapters document",
-    html="to_html",
+    html="to_html to_index",
     markdown="table_lines to_markdown",
     model_tables="layers_table norm_reference norms_table options_table",
     run_tables="claims_table diagnostics_tables metrics_table norm_parameters_table plan_table runs_table "
-    "summary_table verified_table",
+    "verified_table",
     table="Table",
-    terminal="print_findings print_report print_table",
+    terminal="print_answer print_findings print_report print_table",
 )

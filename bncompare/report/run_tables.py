@@ -1,11 +1,9 @@
 """Runs as tables: what was planned, what there is, how one run ended, whether it could be repeated."""
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bncompare.config import Status
 from bncompare.report.table import Table
 from bncompare.runs import Diagnostic, LoadedRun
 
@@ -23,50 +21,11 @@ def plan_table(rows: Sequence[dict[str, Any]]) -> Table:
     return Table.of(columns, cells, {"seed", "parameters", "steps"})
 
 
-def summary_table(name: str, runs: Sequence[LoadedRun]) -> Table:
-    """variant × (best validation loss, last training loss, test metric, epochs, seconds), mean ± sd over seeds.
-
-    Runs that diverged, failed or are not finished are counted, and in no mean.
-    """
-    loss, test = _loss_and_test(next((list(run.metrics) for run in runs if run.metrics), []))
-    columns: dict[str, tuple[Callable[[LoadedRun], float | None], int]] = {  # value of a run, digits
-        f"best {loss}": (lambda run: run.best(loss), 4),
-        "last train/loss": (lambda run: run.last("train/loss"), 4),
-        f"{test} of best": (lambda run: run.best(test), 4),
-        "of last": (lambda run: run.last(test), 4),
-        "epochs": (_length, 1),
-        "seconds": (lambda run: run.seconds, 1),
-    }
-    rows = []
-    for variant in dict.fromkeys(run.variant for run in runs):
-        members = [run for run in runs if run.variant == variant]
-        ended = [run for run in members if Status(run.status).has_value]
-        numbers = [_mean_sd(map(of_run, ended), len(members), digits) for of_run, digits in columns.values()]
-        statuses = sorted(Counter(run.status for run in members).items())
-        counts = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in statuses)
-        rows.append([variant, str(len(members)), *numbers, counts])
-    names = ["variant", "seeds", *columns, "runs"]
-    return Table.of(names, rows, {"seeds", *columns}, f"{name} (mean ± sd over seeds)")
-
-
 def _loss_and_test(metrics: Iterable[str]) -> tuple[str, str]:
     """The loss that a run is judged by while it trains, and the metric of the test set."""
     there = set(metrics)
     loss = "val/loss" if "val/loss" in there else "train/loss"
     return loss, "test/accuracy" if "train/accuracy" in there else "test/loss"
-
-
-def _mean_sd(values: Iterable[float | None], num_runs: int, digits: int) -> str:
-    """`mean ± sd`, of the values there are, with their number where it is not that of the runs."""
-    from bncompare.comparison import summarize
-
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    if not known:
-        return "–"
-    summary = summarize(known)
-    spread = "" if summary.n == 1 else f" ± {summary.sd:.{digits}f}"
-    missing = f" (n={summary.n})" if summary.n < num_runs else ""
-    return f"{summary.mean:.{digits}f}{spread}{missing}"
 
 
 def runs_table(runs: Sequence[LoadedRun]) -> Table:

@@ -9,22 +9,24 @@ from bncompare.report.table import Rows, Table
 
 if TYPE_CHECKING:
     from bncompare.comparison import Finding
+    from bncompare.report.answer import Answer
     from bncompare.report.content import Chapter
 
 PIPE_WIDTH = 200  # columns, where the output is not a terminal
+WIDTH = 80  # of the answer there
 MAX_WIDTH = 1_000
 MIN_TEXT_WIDTH = 12  # of a column whose cells may take several lines
 
 
-def print_table(table: Table) -> None:
+def print_table(table: Table, pipe_width: int = PIPE_WIDTH) -> None:
     """On stdout, a block for each group of rows; no number is cut, however narrow the terminal."""
     for heading, rows in table.groups:
-        _print_rows(table, ": ".join(filter(None, (table.title, heading))), rows)
+        _print_rows(table, ": ".join(filter(None, (table.title, heading))), rows, pipe_width)
     for note in table.notes:
         print(note)
 
 
-def _print_rows(table: Table, title: str, rows: Rows) -> None:
+def _print_rows(table: Table, title: str, rows: Rows, pipe_width: int) -> None:
     from rich import box, cells, console, measure, text
     from rich.table import Table as RichTable
 
@@ -43,7 +45,7 @@ def _print_rows(table: Table, title: str, rows: Rows) -> None:
         laid_out.add_row(*map(text.Text, row))
     wide = console.Console(width=MAX_WIDTH)
     needed = measure.Measurement.get(wide, wide.options, laid_out).minimum
-    width = max(needed, console.Console().width if sys.stdout.isatty() else PIPE_WIDTH)
+    width = max(needed, console.Console().width if sys.stdout.isatty() else pipe_width)
     console.Console(width=width, highlight=False).print(laid_out)
 
 
@@ -69,6 +71,14 @@ def print_report(chapters: "Sequence[Chapter]") -> None:
                 if evidence:
                     print(f"    {printable(evidence)}")
         print()
+
+
+def print_answer(answer: "Answer", *, judge_claims: bool = True) -> None:
+    """On stdout: the table, the sentence, and each claim in a line, unless the runs are not all there."""
+    print_table(answer.table, WIDTH)
+    print(f"\n{printable(answer.sentence)}")
+    for claim in answer.claims if judge_claims else ():
+        print(f"claim {printable(claim)}")
 
 
 def print_findings(title: str, findings: "Sequence[Finding]") -> None:

@@ -21,6 +21,7 @@ from bncompare.runs.experiments import (
 from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_output
 from bncompare.runs.folder import RunFolder, RunStore
 from bncompare.runs.layout import State
+from bncompare.runs.predictions import Predictions, predictions_csv, read_predictions
 from bncompare.runs.read import LoadedRun, available_metrics, read_run, read_runs
 from bncompare.runs.rows import Runs, csv_lines, load_runs
 from bncompare.runs.tables import Diagnostic, Tables
@@ -34,6 +35,7 @@ __all__ = [
     "Diagnostic",
     "ExperimentRuns",
     "LoadedRun",
+    "Predictions",
     "Result",
     "RunFolder",
     "RunStore",
@@ -49,7 +51,9 @@ __all__ = [
     "load_runs",
     "make_folder",
     "newest_first",
+    "predictions_csv",
     "read_norm_parameters",
+    "read_predictions",
     "read_run",
     "read_runs",
     "regular_file",

@@ -5,6 +5,7 @@ import glob
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bncompare.config import MAX_TABLE_BYTES, RunConfig, Status, measured
@@ -13,6 +14,7 @@ from bncompare.runs.checkpoint import Checkpoint, Damaged, read_checkpoint
 from bncompare.runs.documents import Result, read_config, read_result
 from bncompare.runs.files import MISSING, read_text
 from bncompare.runs.layout import CHECKPOINTS, REPLACEABLE, State
+from bncompare.runs.predictions import read_predictions
 from bncompare.runs.read import read_finished_metrics, read_run, reason
 from bncompare.runs.tables import DIAGNOSTICS_HEADER, read_timing
 from bncompare.runs.weights import check_weights
@@ -45,7 +47,7 @@ def examine(path: Path, config: RunConfig, *, extend: bool = True) -> Condition:
             result = read_result(path)
             if result is not None and result.status.has_ended:
                 _check_finished(path, config, result)
-                lost = _lost(path)
+                lost = _lost(path, config, result)
                 return Condition("finished", tuple(lost.values()), lost=tuple(lost))
         except MISSING as error:
             spoilt.append(f"{path / error.filename}: lost")
@@ -84,13 +86,17 @@ def _check_finished(path: Path, config: RunConfig, result: Result) -> None:
         check_weights(path / "best.safetensors")
 
 
-def _lost(path: Path) -> dict[str, str]:
+def _lost(path: Path, config: RunConfig, result: Result) -> dict[str, str]:
     """What is lost or damaged of the replaceable files of a finished run, a line each. Raises OSError."""
-    read: dict[str, Callable[[Path], object]] = {"config.yaml": read_config, "timing.csv": read_timing}
+    read: dict[str, Callable[[], object]] = {name: partial(_see, path / name) for name in REPLACEABLE}
+    read |= {"config.yaml": partial(read_config, path), "timing.csv": partial(read_timing, path)}
+    read["predictions.csv"] = partial(read_predictions, path, result)
+    if not config.data.is_classification or result.best is None:
+        del read["predictions.csv"]  # there is nothing to predict, or to predict it with
     lost = {}
-    for name in REPLACEABLE:
+    for name, look in read.items():
         try:
-            read[name](path) if name in read else _see(path / name)
+            look()
         except MISSING:
             lost[name] = f"{path / name}: lost; it is written again"
         except (ValueError, UserError) as error:

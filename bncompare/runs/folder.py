@@ -20,7 +20,7 @@ from bncompare.runs.checkpoint import Checkpoint, Damaged, read_checkpoint
 from bncompare.runs.condition import Condition, examine
 from bncompare.runs.files import TEMPORARY, make_folder, storage_errors, sync_folder, to_json, write_atomic
 from bncompare.runs.layout import CHECKPOINTS, FILES, REPLACEABLE
-from bncompare.runs.tables import Tables, read_metrics
+from bncompare.runs.tables import Tables
 
 
 class RunStore:
@@ -56,11 +56,11 @@ class RunFolder:
         """What it holds; `extend` looks for a shorter run that is finished."""
         return examine(self.path, self.config, extend=extend)
 
-    def write_again(self, names: Iterable[str], draw: Callable[[dict[str, list[float]]], bytes]) -> None:
-        """Write files that a finished run lost, as they were: from its config and its last checkpoint.
+    def write_again(self, names: Iterable[str], predict: Callable[[], bytes]) -> None:
+        """Write files that a finished run lost: from its config, and its checkpoint if that was kept.
 
-        `draw` makes curves.png of metrics.csv. Without the checkpoint nothing is known of times and machine. Raises
-        OSError, ValueError or StorageError.
+        `predict` makes predictions.csv. Without a checkpoint nothing is known of times and machine. Raises what
+        `predict` does, OSError, ValueError or StorageError.
         """
         checkpoint = None
         with contextlib.suppress(OSError, Damaged, UserError):
@@ -71,8 +71,8 @@ class RunFolder:
             "timing.csv": (checkpoint.tables if checkpoint else self.tables).text("timing"),
         }
         files = {name: contents[name].encode() for name in names if name in contents}
-        if "curves.png" in names:
-            files["curves.png"] = draw(read_metrics(self.path))
+        if "predictions.csv" in names:
+            files["predictions.csv"] = predict()
         self._write(files)
 
     def lock(self) -> bool:
@@ -178,17 +178,26 @@ class RunFolder:
                 (self.path / name).unlink(missing_ok=True)
         self.tables = Tables(self.config.metrics_header)
 
-    def finish(self, result: dict[str, Any], weights: bytes | None, curves_png: bytes, snapshot: bytes) -> None:
-        """Write everything that is left, result.json last."""
-        files = {**self.tables.files(), "curves.png": curves_png}
-        if weights is not None:
-            files["best.safetensors"] = weights
-        files["checkpoint.pt"] = self._checkpoint(snapshot, is_final=True)
-        self._keep_checkpoint_before()
+    def finish(
+        self,
+        result: dict[str, Any],
+        weights: bytes | None,
+        snapshot: bytes | None,
+        predictions: bytes | None = None,
+    ) -> None:
+        """Write everything that is left, result.json last; a checkpoint stays only if a snapshot is to be kept."""
+        files = self.tables.files()
+        for name, content in {"best.safetensors": weights, "predictions.csv": predictions}.items():
+            if content is not None:
+                files[name] = content
+        if snapshot is not None:
+            files["checkpoint.pt"] = self._checkpoint(snapshot, is_final=True)
+            self._keep_checkpoint_before()
         self._write(files)
         self._write({"result.json": to_json(result).encode()})
-        with storage_errors(self.path):
-            (self.path / "checkpoint-before.pt").unlink(missing_ok=True)
+        for name in CHECKPOINTS[snapshot is not None :]:
+            with storage_errors(self.path / name):
+                (self.path / name).unlink(missing_ok=True)
 
     def fail(self, result: dict[str, Any]) -> None:
         """Say why the run failed; the same command tries again, from the last checkpoint."""

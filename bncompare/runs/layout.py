@@ -8,11 +8,11 @@ from bncompare.config import MAX_BYTES
 CHECKPOINTS = ("checkpoint.pt", "checkpoint-before.pt")  # the one before, should the last be damaged
 FILES = (  # result.json first: a folder that loses files is not finished
     *("result.json", *CHECKPOINTS, "config.yaml", "environment.json"),
-    *("metrics.csv", "timing.csv", "diagnostics.csv", "curves.png", "best.safetensors"),
+    *("metrics.csv", "timing.csv", "diagnostics.csv", "best.safetensors", "predictions.csv"),
 )
 # A finished run that loses one of them is finished, and the same command writes it again: not worth the wait for the
 # disk, which is most of what a tiny run costs.
-REPLACEABLE = ("config.yaml", "environment.json", "timing.csv", "curves.png")
+REPLACEABLE = ("config.yaml", "environment.json", "timing.csv", "predictions.csv")
 
 State = Literal["finished", "begun", "extends", "damaged", "new", "unreadable"]
 

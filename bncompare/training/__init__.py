@@ -6,7 +6,7 @@ Begin with `loop.py`, the loop itself; `model.py` and `data.py` make what it wor
 
 from bncompare.training.data import Dataset, Datasets, Split, load_dataset
 from bncompare.training.images import Pool
-from bncompare.training.loop import Outcome, Record, train
+from bncompare.training.loop import Outcome, Record, predict, train
 from bncompare.training.model import Subset, build_model, count_parameters, resolve_device, trainable_parameters
 from bncompare.training.statistics import evaluation_statistics, set_evaluation_mode
 
@@ -22,6 +22,7 @@ __all__ = [
     "count_parameters",
     "evaluation_statistics",
     "load_dataset",
+    "predict",
     "resolve_device",
     "set_evaluation_mode",
     "train",

@@ -100,8 +100,8 @@ def _drawn(data: DataSection, seed: int) -> Dataset:
 class Datasets:
     """The data of runs; the images of a dataset are loaded once, and looked for once if they are not to be had."""
 
-    def __init__(self, data_dir: Path | None) -> None:
-        self.data_dir = data_dir
+    def __init__(self, data_dir: Path | None, *, download: bool = True) -> None:
+        self.data_dir, self.download = data_dir, download
         self.pools: dict[tuple[str, int, Path], Pool | UserError] = {}
 
     def load(self, run: RunConfig) -> Pool | None:
@@ -112,7 +112,7 @@ class Datasets:
         key = (run.data.name, run.data.side, data_dir)
         if key not in self.pools:
             try:
-                self.pools[key] = load_pool(run.data, data_dir)
+                self.pools[key] = load_pool(run.data, data_dir, download=self.download)
             except UserError as error:
                 self.pools[key] = error
         pool = self.pools[key]

@@ -23,11 +23,17 @@ def loss_function(run: RunConfig) -> Callable[..., Tensor]:
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, split: Split, loss_fn: Callable[..., Tensor], prefix: str, chunk: int = EVALUATION_CHUNK
+    model: nn.Module,
+    split: Split,
+    loss_fn: Callable[..., Tensor],
+    prefix: str,
+    chunk: int = EVALUATION_CHUNK,
+    predicted: list[Tensor] | None = None,
 ) -> dict[str, float]:
     """Loss, and accuracy of classes, averaged over the examples of a split, in evaluation mode.
 
-    Examples go through the model in batches of nearly `chunk`, which matters for batch statistics alone.
+    Examples go through the model in batches of nearly `chunk`, which matters for batch statistics alone. The classes
+    that the accuracy is of are added to `predicted`, (n,) a batch.
     """
     is_classification = split.targets.dtype == torch.int64
     sums = Sums(is_classification, split.rows.device)
@@ -38,6 +44,8 @@ def evaluate(
         outputs = model(inputs)
         # Of several targets the squared error is the mean.
         sums.add(loss_fn(outputs, targets, reduction="sum") / targets[0].numel(), outputs, targets)
+        if predicted is not None:
+            predicted.append(outputs.argmax(1))
     model.train()
     return sums.means(prefix, len(split))
 

@@ -56,14 +56,14 @@ def pixel_scaling(data: Images, images: Tensor, rows: Tensor) -> tuple[float, fl
     return 1 / std, -mean.item() / std
 
 
-def load_pool(data: MNIST | Digits, data_dir: Path) -> Pool:
-    """The images of a dataset; downloads, verifies and extracts what is missing. Raises UserError."""
+def load_pool(data: MNIST | Digits, data_dir: Path, *, download: bool = True) -> Pool:
+    """The images of a dataset, verified; downloads and extracts what is missing. Raises UserError."""
     if isinstance(data, Digits):
         return Pool(*read_digits(data))
     from torchvision import datasets  # 2.3 s: not for random regression
 
     published = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[data.name]
-    _prepare(published, data_dir)
+    _prepare(published, data_dir, download)
     parts: list[Tensor] = []
     for is_train in (True, False):
         part = published(data_dir, train=is_train)
@@ -100,7 +100,7 @@ EXTRACTED_MD5 = {
 }
 
 
-def _prepare(published: Any, data_dir: Path) -> None:
+def _prepare(published: Any, data_dir: Path, download: bool) -> None:
     """See that the four extracted files are in `data_dir`, whole.
 
     `published` is torchvision.datasets.MNIST or FashionMNIST: it knows the addresses, checksums and layout, and
@@ -111,6 +111,8 @@ def _prepare(published: Any, data_dir: Path) -> None:
     expected = EXTRACTED_MD5[name]
     if all(_is_whole(folder / file, checksum) for file, checksum in expected.items()):
         return
+    if not download:
+        raise UserError(f"{name} is not whole in {folder}; --data-dir and BNCOMPARE_DATA say where it is")
     archives = [file for file, checksum in published.resources if _is_whole(folder / file, checksum)]
     if not data_dir.is_dir() and (data_dir.exists() or data_dir.is_symlink()):
         raise UserError(f"{data_dir}: cannot hold {name}: is not a folder, or a link to nowhere")

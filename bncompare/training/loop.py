@@ -41,6 +41,8 @@ class Outcome:
     last: dict[str, float]
     """the last evaluation, likewise"""
     best_weights: Weights | None
+    predictions: Tensor | None = None
+    """of each image of the test set its class and what the best weights say, (N, 2) int64"""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,23 @@ def train(
             yield record
             if record.outcome is not None:
                 return
+
+
+def predict(run: RunConfig, dataset: Dataset, device: torch.device, weights: Weights) -> Tensor:
+    """What the weights of a finished run say: of each image of the test set its class and the answer, (N, 2) int64.
+
+    Raises ValueError if they are not of the model, or there are no classes.
+    """
+    torch.set_num_threads(run.training.threads)
+    loop = Loop(run, dataset, device)
+    assert dataset.test is not None
+    try:
+        _, predictions = loop.test(weights, dataset.test.to(device))
+    except RuntimeError as error:  # of load_state_dict
+        raise ValueError(str(error)) from None
+    if predictions is None:
+        raise ValueError("no classes")
+    return predictions
 
 
 class Loop:
@@ -212,9 +231,9 @@ class Loop:
         self.examples = 0
         return Record(epoch, step + 1, metrics, readings, seconds, speed, self.snapshot, outcome)
 
-    def _evaluate(self, split: Split, prefix: str) -> dict[str, float]:
+    def _evaluate(self, split: Split, prefix: str, predicted: list[Tensor] | None = None) -> dict[str, float]:
         chunk = evaluation_chunk(self.run, eval_stats(self.run))
-        return evaluate(self.model, split, self.loss_fn, prefix, chunk)
+        return evaluate(self.model, split, self.loss_fn, prefix, chunk, predicted)
 
     def _status(self, step: int, metrics: dict[str, float]) -> Status | None:
         """How the run ends with this evaluation; None if it goes on."""
@@ -249,19 +268,31 @@ class Loop:
     def _outcome(self, status: Status, last: dict[str, float]) -> Outcome:
         """Test the last weights and the best ones."""
         best, weights = self.best.metrics and dict(self.best.metrics), self.best.weights
+        predictions = None
         if self.dataset.test is not None:
-            test, statistics = self.dataset.test.to(self.device), eval_stats(self.run)
-            with evaluation_statistics(self.model, self.dataset.train, statistics):
+            test = self.dataset.test.to(self.device)
+            with evaluation_statistics(self.model, self.dataset.train, eval_stats(self.run)):
                 last = last | self._evaluate(test, "test")
             if best is not None and weights is not None:
                 final = {name: value.clone() for name, value in self.model.state_dict().items()}
-                self.model.load_state_dict(weights)
-                # The population statistics of the best weights are among them.
-                kept = "running" if statistics == "population" else statistics
-                with evaluation_statistics(self.model, self.dataset.train, kept):
-                    best |= self._evaluate(test, "test")
+                metrics, predictions = self.test(weights, test)
+                best |= metrics
                 self.model.load_state_dict(final)  # the checkpoint of this record holds the last weights
-        return Outcome(status, best, last, weights)
+        return Outcome(status, best, last, weights, predictions)
+
+    def test(self, weights: Weights, test: Split) -> tuple[dict[str, float], Tensor | None]:
+        """The test metrics of weights that were kept, which the model has from then on; and for classes, (N, 2)
+        int64, the class of each example and what they say."""
+        self.model.load_state_dict(weights)
+        statistics, predicted = eval_stats(self.run), list[Tensor]()
+        # The population statistics of the best weights are among them.
+        kept = "running" if statistics == "population" else statistics
+        wanted = predicted if self.run.data.is_classification else None
+        with evaluation_statistics(self.model, self.dataset.train, kept):
+            metrics = self._evaluate(test, "test", wanted)
+        if wanted is None:
+            return metrics, None
+        return metrics, torch.stack([test.targets[test.rows], torch.cat(predicted)], 1).cpu()
 
 
 class _Best:

@@ -61,7 +61,7 @@ def make_runs(folder: Path) -> None:
             "last": {**rows[-1], "test/accuracy": noise.random()},
         }
         result = {"status": "completed", "epochs": 50.0, "steps": 5000, **ends, "test": {}}
-        store.finish(result, None, b"", b"")
+        store.finish(result, None, b"")
 
 
 def main() -> None:

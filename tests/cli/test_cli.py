@@ -1,10 +1,10 @@
 """The commands from outside: what they print where, the files they leave, the codes they exit with."""
 
 import contextlib
-import json
 import math
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from kit import CONFIGS, TINY, Ended, call, cells, spawn, strict
 from safetensors.numpy import save as save_tensors
 
 from bncompare import cli
 from bncompare.cli import progress
-from bncompare.comparison.statistics import summarize
-from bncompare.report import summary_table
+from bncompare.comparison import rounded, summarize
 from bncompare.runs.read import LoadedRun, read_run, read_runs
 from bncompare.runs.weights import read_norm_parameters
 
@@ -45,8 +45,7 @@ training:
   scheduler: {name: cosine}
   early_stopping: {patience: 58}
 """
-FILES = ["best.safetensors", "checkpoint.pt", "config.yaml", "curves.png", "environment.json"]
-FILES += ["metrics.csv", "result.json", "timing.csv"]
+FILES = ["best.safetensors", "config.yaml", "environment.json", "metrics.csv", "result.json", "timing.csv"]
 OPTIONS = {
     "train": ["--set", "--seeds", "--device", "--runs", "--data-dir", "--smoke", "--dry-run", "--fresh", "--json"],
     "plot": ["-o", "--format", "--metric", "--x"],
@@ -54,17 +53,6 @@ OPTIONS = {
     "list": ["--json"],
     "show": ["--json"],
 }
-SUMMARY = [
-    "variant",
-    "seeds",
-    "best val/loss",
-    "last train/loss",
-    "test/loss of best",
-    "of last",
-    "epochs",
-    "seconds",
-    "runs",
-]
 
 
 @pytest.fixture(autouse=True)
@@ -107,9 +95,9 @@ def content(root: Path) -> dict[str, tuple[bytes, int]]:
     return {str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
-def mean_sd(values: list[float], digits: int) -> str:
+def spread(values: list[float]) -> str:
     summary = summarize(values)
-    return f"{summary.mean:.{digits}f} ± {summary.sd:.{digits}f}"
+    return f"{rounded(summary.mean, summary.sd)} ± {rounded(summary.sd, summary.sd)}"
 
 
 def value(run: LoadedRun, evaluation: str, metric: str) -> float:
@@ -122,12 +110,30 @@ def value(run: LoadedRun, evaluation: str, metric: str) -> float:
 # ---------------------------------------------------------------- help, version, usage
 
 
-def test_help_lists_every_command() -> None:
-    """`bncompare --help` names the commands with a sentence each, on stdout."""
+COMMANDS = typer.main.get_command(cli.app).commands
+
+
+def test_help_has_four_groups() -> None:
+    """`bncompare --help` names each command once, with a sentence, in one of four groups; then the exit codes."""
     ended = call("--help")
     assert (ended.code, ended.err) == (0, "")
-    listed = dict(re.findall(r"^  ([a-z]+) +([A-Z].+)$", ended.out.partition("Commands:")[2], re.MULTILINE))
-    assert set(OPTIONS) <= set(listed)
+    *sections, codes = re.findall(r"^[A-Z][a-z ]+:\n(?:  .*\n)+", ended.out.partition("--help ")[2], re.MULTILINE)
+    assert [section.partition(":")[0] for section in sections] == ["Train", "Look", "Learn", "Check"]
+    listed = [name for section in sections for name in re.findall(r"^  ([a-z]+) +[A-Z]", section, re.MULTILINE)]
+    assert sorted(listed) == sorted(COMMANDS)
+    assert re.findall(r"^  ([0-9][0-9, ]*?)  +\w", codes, re.MULTILINE) == ["0", "1", "2", "3", "130, 143"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_examples(name: str) -> None:
+    """The help of a command ends with two command lines, each of which is understood."""
+    ended = call(name, "--help")
+    lines = [line.strip() for line in ended.out.rpartition("  Examples:\n")[2].splitlines()]
+    assert len(lines) == 2
+    for line in lines:
+        program, command, *arguments = shlex.split(line.partition(" > ")[0])
+        assert program == "bncompare"
+        assert COMMANDS[command].make_context(command, arguments).params
 
 
 @pytest.mark.parametrize("command", OPTIONS)
@@ -202,40 +208,64 @@ print([name for name in {modules!r} if name in sys.modules], file=sys.stderr)
 # ---------------------------------------------------------------- train
 
 
-def test_train_prints_a_summary(trained: tuple[Path, Ended], runs: list[Path]) -> None:
-    """stdout is a row per variant with mean ± sd of what the runs' files say, and where the folders are."""
+def test_train_ends_with_the_answer(trained: tuple[Path, Ended], runs: list[Path]) -> None:
+    """stdout is a row per variant with mean ± sd of what the runs' files say, a sentence, and what was written."""
     _, ended = trained
     assert ended.code == 0
-    rows = []
-    for variant in ("none", "batch"):
-        members = [read_run(one(f"{variant}-s{seed}")) for seed in (0, 1)]
-        numbers = [
-            mean_sd([value(run, "best", "val/loss") for run in members], 4),
-            mean_sd([value(run, "last", "train/loss") for run in members], 4),
-            mean_sd([value(run, "best", "test/loss") for run in members], 4),
-            mean_sd([value(run, "last", "test/loss") for run in members], 4),
-            "2.0 ± 0.0",
-            mean_sd([run.seconds for run in members], 1),
-        ]
-        rows.append([variant, "2", *numbers, "2 completed"])
-    last = ["4 run folders in runs/tiny"]
-    assert cells(ended.out) == [["tiny (mean ± sd over seeds)"], SUMMARY, *rows, last]
-
-
-def test_the_summary_averages_no_diverged_run(runs: list[Path]) -> None:
-    """A run that diverged is counted and in no mean, whatever it reached before; nor is one that failed."""
-    none = read_run(runs[0])
-    for path, status in zip(runs[1:], ("diverged", "diverged", "failed"), strict=True):
-        result = json.loads((path / "result.json").read_text())
-        (path / "result.json").write_text(json.dumps(result | {"status": status}))
-    losses = [value(none, end, name) for end, name in (("best", "val/loss"), ("last", "train/loss"))]
-    losses += [value(none, end, "test/loss") for end in ("best", "last")]
-    numbers = [*(f"{loss:.4f} (n=1)" for loss in losses), "2.0 (n=1)", f"{none.seconds:.1f} (n=1)"]
-    ((_, rows),) = summary_table("tiny", read_runs([Path("runs")])[0]).groups
-    assert rows == [
-        ["none", "2", *numbers, "1 completed, 1 diverged"],
-        ["batch", "2", *["–"] * 6, "1 diverged, 1 failed"],
+    tested = {
+        variant: [value(read_run(one(f"{variant}-s{seed}")), "best", "test/loss") for seed in (0, 1)]
+        for variant in ("none", "batch")
+    }
+    difference = summarize([batch - none for batch, none in zip(tested["batch"], tested["none"], strict=True)])
+    title, header, none, batch, *notes, folder, overview, page, following = cells(ended.out)
+    assert (title, header) == (["tiny"], ["variant", "seeds", "mean ± sd", "difference"])
+    assert none == ["none", "2", spread(tested["none"])]
+    assert batch[:3] == ["batch", "2", spread(tested["batch"])]
+    assert float(batch[3].split(" ")[0].replace("−", "-")) == pytest.approx(difference.mean, abs=0.05)
+    assert notes[2][0].startswith("batch ")
+    assert " test loss: no clear difference (" in notes[2][0]
+    assert [folder, overview, page] == [
+        ["4 runs in runs/tiny"],
+        ["runs/tiny/overview.png"],
+        ["runs/tiny/report.html"],
     ]
+    assert following == ["next: bncompare report runs/tiny"]
+    assert Path("runs/tiny/overview.png").read_bytes().startswith(b"\x89PNG")
+    assert "batch" in Path("runs/tiny/report.html").read_text()
+    assert '<a href="tiny/report.html">tiny</a>' in Path("runs/index.html").read_text()
+
+
+def test_what_is_gone_is_written_again(runs: list[Path]) -> None:
+    """Where nothing is left to train only what somebody removed is written; with --no-report nothing is."""
+    for path in (Path("runs/tiny/report.html"), Path("runs/index.html")):
+        path.unlink()
+    before = content(Path("runs"))
+    assert "report.html" not in call("train", "tiny.yaml", "--no-report").out
+    assert content(Path("runs")) == before
+    assert "runs/tiny/report.html\n" in call("train", "tiny.yaml").out
+    after = content(Path("runs"))
+    assert {name: after[name] for name in before} == before
+    assert after.keys() - before.keys() == {"tiny/report.html", "index.html"}
+
+
+def test_other_settings_are_told_of(runs: list[Path]) -> None:
+    """Before runs are added to those of other settings, a line says so; more seeds are no other setting."""
+    assert "other settings" not in call("train", "tiny.yaml", "--seeds", "3", "--no-report", "--jobs", "1").err
+    ended = call("train", "tiny.yaml", "--set", "training.optimizer.lr=0.02", "--no-report", "--jobs", "1")
+    assert ended.err.startswith("runs/tiny holds 6 runs with other settings; ")
+
+
+def test_a_checkpoint_is_kept_if_asked(runs: list[Path]) -> None:
+    """More epochs go on from a finished run that was trained with --keep-checkpoints, and only from such."""
+    more = ("--set", "training.epochs=3", "--no-report", "--jobs", "1")
+    assert [run["state"] for run in planned_runs(*more)] == ["new"] * 4
+    assert call("train", "tiny.yaml", "--fresh", "--keep-checkpoints", "--no-report", "--jobs", "1").code == 0
+    assert [run["state"] for run in planned_runs(*more)] == ["extends"] * 4
+
+
+def planned_runs(*arguments: str) -> list[dict[str, Any]]:
+    planned: list[dict[str, Any]] = strict(call("train", "tiny.yaml", "--dry-run", "--json", *arguments).out)["runs"]
+    return planned
 
 
 def test_train_reports_progress_on_stderr(trained: tuple[Path, Ended], runs: list[Path]) -> None:
@@ -246,8 +276,9 @@ def test_train_reports_progress_on_stderr(trained: tuple[Path, Ended], runs: lis
     expected = []
     for path in runs:
         run = read_run(path)
-        loss = f"val/loss {run.metrics['val/loss'][-1]:.4f}"
-        expected.append(f"tiny {run.variant} seed {run.seed}: completed, T s, epoch 2, {loss}")
+        training, validation = (f"{run.metrics[name][-1]:.3g}" for name in ("train/loss", "val/loss"))
+        losses = f"training loss {training}, validation loss {validation}"
+        expected.append(f"tiny {run.variant} seed {run.seed}: completed, T s, epoch 2, {losses}")
     lines = re.sub(r", [0-9.]+ s,", ", T s,", re.sub(r" \(about .* left\)", "", trained[1].err)).splitlines()
     lines = [line for line in lines if ": completed, " in line]  # a slow machine tells more, meanwhile
     assert [line.split(" ", 1)[0] for line in lines] == [f"[{i}/4]" for i in range(1, 5)]
@@ -256,7 +287,8 @@ def test_train_reports_progress_on_stderr(trained: tuple[Path, Ended], runs: lis
 
 def test_train_leaves_the_contracts_files(runs: list[Path]) -> None:
     """A run folder holds exactly the contract's files; the tables have a row per evaluation."""
-    assert sorted(os.listdir("runs/tiny")) == sorted(path.name for path in runs)
+    written = {path.name for path in runs} | {"overview.png", "report.html"}
+    assert set(os.listdir("runs/tiny")) == written
     for path in runs:
         assert sorted(os.listdir(path)) == FILES
         lines = (path / "metrics.csv").read_text().splitlines()
@@ -265,7 +297,6 @@ def test_train_leaves_the_contracts_files(runs: list[Path]) -> None:
         result = strict((path / "result.json").read_text())
         assert (result["status"], result["epochs"], result["steps"]) == ("completed", 2, 6)
         assert {"best", "last", "test"} <= set(result)
-        assert (path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_train_again_does_nothing(trained: tuple[Path, Ended], runs: list[Path]) -> None:
@@ -278,7 +309,7 @@ def test_train_again_does_nothing(trained: tuple[Path, Ended], runs: list[Path])
 def test_more_seeds_train_only_what_is_missing(runs: list[Path]) -> None:
     """--seeds adds runs to those that are there."""
     before = content(Path("runs"))
-    ended = call("train", "tiny.yaml", "--seeds", "0-2", "--jobs", "1")
+    ended = call("train", "tiny.yaml", "--no-report", "--seeds", "0-2", "--jobs", "1")
     assert ended.code == 0
     assert ended.err.startswith("4 of 6 runs are finished already\n[1/2] tiny none seed 2: completed")
     assert content(Path("runs")).items() >= before.items()
@@ -294,13 +325,13 @@ def test_fresh_trains_again(runs: list[Path]) -> None:
     assert after.keys() == before.keys()
     for name, (data, written) in after.items():
         assert written > before[name][1]
-        if name.endswith(("metrics.csv", "best.safetensors", "config.yaml", "result.json", "curves.png")):
+        if name.endswith(("metrics.csv", "best.safetensors", "config.yaml", "result.json")):
             assert data == before[name][0], name
 
 
 def test_dry_run_shows_the_plan() -> None:
     """--dry-run says what would be trained, how large it is and how long it takes, and writes nothing."""
-    ended = call("train", "tiny.yaml", "--dry-run")
+    ended = call("train", "tiny.yaml", "--no-report", "--dry-run")
     assert (ended.code, ended.err) == (0, "")
     header = ["experiment", "variant", "seed", "parameters", "steps", "state"]
     sizes = {"none": "21", "batch": "25"}  # 3·4+4 + 4+1; with γ and β in place of the bias 3·4 + 2·4 + 4+1
@@ -313,17 +344,17 @@ def test_dry_run_after_training(runs: list[Path]) -> None:
     """The plan knows what is finished and what is not, and touches neither."""
     (runs[3] / "result.json").unlink()
     before = content(Path("runs"))
-    lines = cells(call("train", "tiny.yaml", "--dry-run").out)
+    lines = cells(call("train", "tiny.yaml", "--no-report", "--dry-run").out)
     assert [line[-1] for line in lines[1:5]] == ["finished", "finished", "finished", "new"]
     assert lines[-1] == ["4 runs: 1 to train, 3 finished"]
-    fresh = strict(call("train", "tiny.yaml", "--dry-run", "--fresh", "--json").out)
+    fresh = strict(call("train", "tiny.yaml", "--no-report", "--dry-run", "--fresh", "--json").out)
     assert [run["state"] for run in fresh["runs"]] == ["new"] * 4
     assert content(Path("runs")) == before
 
 
 def test_train_json() -> None:
     """`train --json` prints one JSON document on stdout and nothing else anywhere."""
-    ended = call("train", "tiny.yaml", "--json", "--runs", "elsewhere")
+    ended = call("train", "tiny.yaml", "--no-report", "--json", "--runs", "elsewhere")
     assert (ended.code, ended.err) == (0, "")
     listed = strict(ended.out)["runs"]
     assert [(run["variant"], run["seed"]) for run in listed] == [("none", 0), ("batch", 0), ("none", 1), ("batch", 1)]
@@ -354,12 +385,11 @@ def test_looking_with_json(runs: list[Path]) -> None:
 
 def test_a_diverging_run() -> None:
     """A run that diverges is a result: exit 0, counted in the table, strict JSON, and the others are trained."""
-    ended = call("train", "wild.yaml", "--jobs", "1")
+    ended = call("train", "wild.yaml", "--no-report", "--jobs", "1")
     assert ended.code == 0
     assert re.search(r"^\[2/2\] wild wild seed 0: diverged, [0-9.]+ s, ", ended.err, re.MULTILINE)
     rows = {row[0]: row for row in cells(ended.out)}
-    assert rows["steady"][-1] == "1 completed"
-    assert rows["wild"] == ["wild", "1", *["–"] * 6, "1 diverged"]
+    assert rows["wild"] == ["wild", "1", "–", "–", "1 diverged"]
     path = one("wild-s0", "wild")
     result = strict((path / "result.json").read_text())
     assert result["status"] == "diverged"
@@ -367,7 +397,7 @@ def test_a_diverging_run() -> None:
     assert result["last"]["train/loss"] is None
     last = (path / "metrics.csv").read_text().splitlines()[-1]
     assert last.split(",")[2] in ("inf", "nan")
-    assert call("train", "wild.yaml").err == "2 of 2 runs are finished already\n"
+    assert call("train", "wild.yaml", "--no-report").err == "2 of 2 runs are finished already\n"
     for arguments in (["list", "runs"], ["plot", "runs"], ["show", str(path)]):
         looked = call(*arguments)
         assert (looked.code, looked.err) == (0, "")
@@ -394,7 +424,7 @@ def test_a_failing_run(trained: tuple[Path, Ended], monkeypatch: pytest.MonkeyPa
     """A run that raises is reported and exit code 1, the others finish; called again, it alone is tried again."""
     with monkeypatch.context() as patch:
         fail_on(patch, "none", 1, after=after)
-        ended = call("train", "tiny.yaml", "--jobs", "1")
+        ended = call("train", "tiny.yaml", "--no-report", "--jobs", "1")
     assert ended.code == 1
     lines = [line.partition(", ")[0] for line in ended.err.splitlines()]
     assert lines == [
@@ -406,8 +436,7 @@ def test_a_failing_run(trained: tuple[Path, Ended], monkeypatch: pytest.MonkeyPa
         "  tiny none seed 1: RuntimeError: boom",
     ]
     rows = {row[0]: row for row in cells(ended.out)}
-    assert rows["none"][-1] == "1 completed, 1 failed"
-    assert rows["batch"][-1] == "2 completed"
+    assert rows["none"][-1] == "1 failed"
     failed = strict((one("none-s1") / "result.json").read_text())
     assert (failed["status"], failed["error"]) == ("failed", "RuntimeError: boom")
     assert "Traceback" in failed["traceback"]
@@ -415,7 +444,7 @@ def test_a_failing_run(trained: tuple[Path, Ended], monkeypatch: pytest.MonkeyPa
     assert "error: RuntimeError: boom" in shown.out.splitlines()
 
     before = content(Path("runs"))
-    again = call("train", "tiny.yaml")
+    again = call("train", "tiny.yaml", "--no-report")
     assert again.code == 0
     first, second = again.err.splitlines()
     assert first == "3 of 4 runs are finished already"
@@ -429,7 +458,7 @@ def test_a_failing_run(trained: tuple[Path, Ended], monkeypatch: pytest.MonkeyPa
 def test_a_failing_run_with_json(monkeypatch: pytest.MonkeyPatch) -> None:
     """With --json a failure is in the document and in the exit code."""
     fail_on(monkeypatch, "batch", 0)
-    ended = call("train", "tiny.yaml", "--json", "--seeds", "1", "--jobs", "1")
+    ended = call("train", "tiny.yaml", "--no-report", "--json", "--seeds", "1", "--jobs", "1")
     assert ended.code == 1
     assert [run["status"] for run in strict(ended.out)["runs"]] == ["completed", "failed"]
     assert ended.err == (
@@ -444,7 +473,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("slow")
     (path / "slow.yaml").write_text(SLOW)
     with contextlib.chdir(path):
-        assert call("train", "slow.yaml").code == 0
+        assert call("train", "slow.yaml", "--no-report").code == 0
         return (one("batch-s0", "slow") / "metrics.csv").read_bytes()
 
 
@@ -472,7 +501,7 @@ def test_interrupted_and_resumed(
     assert uninterrupted.startswith(partial)
     assert partial != uninterrupted
     assert cells(call("list", "runs").out)[1][3] == "unfinished"
-    assert cells(call("train", "slow.yaml", "--dry-run").out)[1][-1] == "begun"
+    assert cells(call("train", "slow.yaml", "--no-report", "--dry-run").out)[1][-1] == "begun"
 
     from bncompare.execution import inline
 
@@ -483,7 +512,7 @@ def test_interrupted_and_resumed(
         return real(run, dataset, device, checkpoint)
 
     monkeypatch.setattr(inline, "train", train)
-    ended = call("train", "slow.yaml")
+    ended = call("train", "slow.yaml", "--no-report")
     assert ended.code == 0
     assert checkpoints[0] is not None, "it went on, and did not start over"
     assert (path / "metrics.csv").read_bytes() == uninterrupted
@@ -493,10 +522,10 @@ def test_a_damaged_checkpoint_starts_over(trained: tuple[Path, Ended], runs: lis
     """An unfinished run whose checkpoint is damaged is named, and trained from its beginning, to the same numbers."""
     (runs[0] / "result.json").unlink()
     checkpoint = runs[0] / "checkpoint.pt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    checkpoint.write_bytes(b"cut off")
     metrics = (runs[0] / "metrics.csv").read_bytes()
-    assert "damaged" in cells(call("train", "tiny.yaml", "--dry-run").out)[1]
-    ended = call("train", "tiny.yaml")
+    assert "damaged" in cells(call("train", "tiny.yaml", "--no-report", "--dry-run").out)[1]
+    ended = call("train", "tiny.yaml", "--no-report")
     assert ended.code == 0
     assert ended.err.splitlines()[0] == f"warning: {checkpoint}: damaged; the run starts over"
     assert (runs[0] / "metrics.csv").read_bytes() == metrics
@@ -505,7 +534,7 @@ def test_a_damaged_checkpoint_starts_over(trained: tuple[Path, Ended], runs: lis
 def test_runs_folder_that_cannot_be_written() -> None:
     """A file in the way of the runs folder is one line that names it, and exit code 1."""
     Path("taken").write_text("")
-    ended = call("train", "tiny.yaml", "--runs", "taken")
+    ended = call("train", "tiny.yaml", "--no-report", "--runs", "taken")
     assert (ended.code, ended.out) == (1, "")
     (line,) = ended.err.splitlines()
     assert line.startswith("error: taken")
@@ -520,7 +549,7 @@ def test_train_over_a_damaged_finished_run(runs: list[Path], name: str, damage: 
         (runs[0] / name).unlink()
     else:
         (runs[0] / name).write_bytes(damage)
-    ended = call("train", "tiny.yaml")
+    ended = call("train", "tiny.yaml", "--no-report")
     assert ended.code in (0, 1, 2)
     assert ended.code == 0 or str(runs[0]) in ended.err
 
@@ -529,7 +558,7 @@ def test_a_terminal_gets_bars(trained: tuple[Path, Ended], monkeypatch: pytest.M
     """On a terminal the live display leaves a line a run, and the same files."""
     monkeypatch.setenv("FORCE_COLOR", "1")  # what makes rich take stderr for a terminal
     monkeypatch.setenv("COLUMNS", "160")
-    ended = call("train", "tiny.yaml")
+    ended = call("train", "tiny.yaml", "--no-report")
     assert ended.code == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", ended.err)
     for run in ("none seed 0", "batch seed 0", "none seed 1", "batch seed 1"):
@@ -541,7 +570,7 @@ def test_a_terminal_gets_bars(trained: tuple[Path, Ended], monkeypatch: pytest.M
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("command", [["schema"], ["norms", "--json"], ["init", "regression"]])
+@pytest.mark.parametrize("command", [["init", "--schema"], ["norms", "--json"], ["init", "regression"]])
 def test_stdout_that_is_full(command: list[str]) -> None:
     """A line, and exit code 1."""
     with open("/dev/full", "w") as full:
@@ -579,7 +608,7 @@ def test_no_color_on_a_terminal(runs: list[Path], monkeypatch: pytest.MonkeyPatc
     """NO_COLOR turns colours off where there is a terminal."""
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("FORCE_COLOR", "1")
-    for ended in (call("list", "runs"), call("train", "tiny.yaml", "--seeds", "1", "--fresh")):
+    for ended in (call("list", "runs"), call("train", "tiny.yaml", "--no-report", "--seeds", "1", "--fresh")):
         assert not re.search(r"\x1b\[(?:[0-9]+;)*(?:3[0-9]|4[0-9]|9[0-7])[;m]", ended.out + ended.err)
 
 
@@ -879,16 +908,16 @@ def test_select_splits_the_plan() -> None:
     """The parts of a plan are disjoint, together the whole, and stay what they are when some runs are finished."""
 
     def planned(part: str) -> list[str]:
-        ended = call("train", "tiny.yaml", "--dry-run", "--json", "--select", part)
+        ended = call("train", "tiny.yaml", "--no-report", "--dry-run", "--json", "--select", part)
         return [run["path"] for run in strict(ended.out)["runs"]]
 
     whole = planned("1/1")
     parts = [planned(f"{i}/3") for i in (1, 2, 3)]
     assert [len(part) for part in parts] == [2, 1, 1]
     assert sorted(path for part in parts for path in part) == sorted(whole)
-    ended = call("train", "tiny.yaml", "--select", "2/3")
-    assert (ended.code, ended.out.splitlines()[-1]) == (0, "1 run folder in runs/tiny")
-    assert "claims" not in ended.out
+    ended = call("train", "tiny.yaml", "--no-report", "--select", "2/3")
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, "1 run in runs/tiny")
+    assert "claim " not in ended.out
     assert [planned(f"{i}/3") for i in (1, 2, 3)] == parts
     assert [str(path) for path in Path("runs/tiny").iterdir()] == parts[1]
 
@@ -899,20 +928,20 @@ def test_select_splits_the_plan() -> None:
 def test_select_that_is_none(part: str) -> None:
     """Anything but I/N is named, with an example."""
     message = f"error: --select {part[:40]}: must be I/N with 1 ≤ I ≤ N, such as 2/8\n"
-    assert call("train", "tiny.yaml", "--select", part) == Ended(2, "", message)
+    assert call("train", "tiny.yaml", "--no-report", "--select", part) == Ended(2, "", message)
     assert not Path("runs").exists()
 
 
 def test_an_address_without_ray() -> None:
     """--address alone would be ignored."""
     message = "error: --address: is that of a Ray cluster; add --executor ray\n"
-    assert call("train", "tiny.yaml", "--address", "auto") == Ended(2, "", message)
+    assert call("train", "tiny.yaml", "--no-report", "--address", "auto") == Ended(2, "", message)
 
 
 def test_ray_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What to install is said, before anything is written."""
     monkeypatch.setitem(sys.modules, "ray", None)
-    ended = call("train", "tiny.yaml", "--executor", "ray")
+    ended = call("train", "tiny.yaml", "--no-report", "--executor", "ray")
     message = "error: --executor ray: Ray is not installed; pip install 'bncompare[ray]'\n"
     assert (ended.code, ended.out, ended.err) == (2, "", message)
 
@@ -921,7 +950,7 @@ def test_many_runs_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many runs only the failures have lines of their own, as they come and again at the end."""
     monkeypatch.setattr(progress, "MAX_RUNS_LISTED", 3)
     fail_on(monkeypatch, "none", 1)
-    ended = call("train", "tiny.yaml", "--jobs", "1")
+    ended = call("train", "tiny.yaml", "--no-report", "--jobs", "1")
     assert ended.code == 1
     assert ended.err == (
         "[3/4] tiny none seed 1: FAILED: RuntimeError: boom\n"
@@ -964,9 +993,9 @@ def presets() -> Path:
     return Path("presets")
 
 
-def test_reproduce(presets: Path) -> None:
+def test_papers(presets: Path) -> None:
     """The configs of published results are trained once; claimed, published and measured stand in one table."""
-    ended = call("reproduce", "--json", presets=presets)
+    ended = call("papers", "--json", presets=presets)
     assert ended.code == 0
     first, second = strict(ended.out)["claims"]
     assert (first["experiment"], first["n"], first["published"]) == ("paper", 3, "*.5* against .6")
@@ -974,7 +1003,7 @@ def test_reproduce(presets: Path) -> None:
     losses = [run.last("train/loss") for run in read_runs([Path("runs")])[0] if run.variant == "batch"]
     assert first["mean"] == pytest.approx(sum(loss for loss in losses if loss is not None) / 3)
 
-    again = call("reproduce", "paper", presets=presets)
+    again = call("papers", "paper", presets=presets)
     assert (again.code, again.err) == (0, "6 of 6 runs are finished already\n")
     header, one, two = cells(again.out)
     assert header == ["experiment", "claim", "published", "measured (95 % interval)", "verdict"]
@@ -982,7 +1011,7 @@ def test_reproduce(presets: Path) -> None:
     assert one[2:] == ["*.5* against .6", f"train/loss: {first['mean']:.3g} {interval}", "supported"]
     assert two[2].startswith("train/loss: difference ")
 
-    lines = call("reproduce", "--markdown", presets=presets).out.splitlines()
+    lines = call("papers", "--markdown", presets=presets).out.splitlines()
     assert lines[:2] == [
         "| experiment | claim | published | measured (95 % interval) | verdict |",
         "| --- | --- | --- | --- | --- |",
@@ -991,33 +1020,33 @@ def test_reproduce(presets: Path) -> None:
     assert lines[3].startswith("|  | BatchNorm is far better |  | train/loss: difference ")
 
 
-def test_reproduce_quick(presets: Path) -> None:
+def test_papers_quick(presets: Path) -> None:
     """--quick is for the short ones alone, which are shipped."""
     quick = (presets / "papers/paper.yaml").rename(presets / f"papers/{cli.train.QUICK[0]}.yaml")
     (presets / "papers/long.yaml").write_text(PAPER.replace("name: paper", "name: long"))
-    claims = strict(call("reproduce", "--quick", "--json", presets=presets).out)["claims"]
+    claims = strict(call("papers", "--quick", "--json", presets=presets).out)["claims"]
     assert [claim["experiment"] for claim in claims] == ["paper", "paper"]
     assert os.listdir("runs") == ["paper"]
     message = "error: --quick: chooses the configs itself; give it or their names\n"
-    assert call("reproduce", "--quick", quick.stem) == Ended(2, "", message)
+    assert call("papers", "--quick", quick.stem) == Ended(2, "", message)
     assert {path.stem for path in (CONFIGS / "papers").glob("*.yaml")} >= set(cli.train.QUICK)
 
 
-def test_reproduce_counts_what_diverged(presets: Path) -> None:
+def test_papers_counts_what_diverged(presets: Path) -> None:
     """A variant some of whose runs have no value says so in the table."""
     wild = PAPER.replace("lr: 0.1", "lr: 1000000").replace("model.norm: [none, batch]", "model.norm: [batch, none]")
     bad = "variant: {model.norm: none}\n    at_least: 1"
     text = wild.replace("variant: {model.norm: batch}\n    at_most: 100", bad)
     (presets / "papers/paper.yaml").write_text(text)
-    (row, *_) = cells(call("reproduce", presets=presets).out)[1:]
+    (row, *_) = cells(call("papers", presets=presets).out)[1:]
     count = "none: 3 of 3 have no value (diverged), which counts for the claim"
     assert row[3:] == [f"no value; {count}", "inconclusive"]
 
 
-def test_reproduce_what_is_not_there(presets: Path) -> None:
+def test_papers_what_is_not_there(presets: Path) -> None:
     """Only configs of published results can be named; one form at a time."""
     for arguments, message in (
-        (["tiny"], "error: tiny: no such config of a published result; valid: paper\n"),
+        (["tiny"], "error: tiny: no such config of a published result; `bncompare init` lists those there are\n"),
         (["--markdown", "--json"], "error: --markdown and --json: one or the other\n"),
     ):
-        assert call("reproduce", *arguments, presets=presets) == Ended(2, "", message)
+        assert call("papers", *arguments, presets=presets) == Ended(2, "", message)

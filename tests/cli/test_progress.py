@@ -38,7 +38,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def at(planned: Planned, step: int, outcome: Any = None) -> Event:
-    return Event(planned, Evaluated(SimpleNamespace(step=step, outcome=outcome), None, None))  # type: ignore[arg-type]
+    ended = outcome and SimpleNamespace(status=outcome)
+    return Event(planned, Evaluated(SimpleNamespace(step=step, outcome=ended), None))  # type: ignore[arg-type]
 
 
 def test_time_left(planned: list[Planned], clock: SimpleNamespace) -> None:
@@ -58,9 +59,9 @@ def test_time_left(planned: list[Planned], clock: SimpleNamespace) -> None:
     tally.add(Event(planned[1], Failure("boom", "")))
     tally.add(Event(planned[2], "finished elsewhere"))
     assert tally.left == "about 17 s left"
-    assert (tally.ended, tally.failures) == (3, ["tiny none seed 1: boom"])
-    tally.add(at(planned[3], 10, outcome="completed"))
-    assert tally.left == ""
+    assert (tally.ended, tally.failures, tally.ill) == (3, ["tiny none seed 1: boom"], "1 failed")
+    tally.add(at(planned[3], 10, outcome="diverged"))
+    assert (tally.left, tally.ill) == ("", "1 diverged, 1 failed")
 
 
 def test_steps_of_yesterday_cost_nothing_today(planned: list[Planned], clock: SimpleNamespace) -> None:
@@ -73,6 +74,25 @@ def test_steps_of_yesterday_cost_nothing_today(planned: list[Planned], clock: Si
     clock.now += 4
     tally.add(at(planned[0], 9))
     assert tally.left == "about 8 s left"
+
+
+def test_what_is_waited_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where stderr is no terminal it is said once it has taken a while, each thing once, and not after an event."""
+    monkeypatch.setattr(progress, "SECONDS_BEFORE_WAITING", 0.01)
+    waiting = progress.Waiting()
+    for what in ("loading torch", "reading mnist", "reading mnist"):
+        waiting(what)
+        if waiting.timer is not None:
+            waiting.timer.join()
+    assert capsys.readouterr().err == "loading torch…\nreading mnist…\n"
+    monkeypatch.setattr(progress, "SECONDS_BEFORE_WAITING", 60)
+    waiting("starting to train")
+    timer = waiting.timer
+    assert list(waiting.before([])) == []
+    assert timer is not None
+    timer.join()  # it was cancelled
+    progress.Waiting(quiet=True)("loading torch")
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

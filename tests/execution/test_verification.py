@@ -15,7 +15,7 @@ from bncompare.runs.read import read_run, read_runs
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verified")
     (folder / "tiny.yaml").write_text(TINY)
-    assert call("train", str(folder / "tiny.yaml"), "--runs", str(folder / "runs")).code == 0
+    assert call("train", str(folder / "tiny.yaml"), "--runs", str(folder / "runs"), "--no-report").code == 0
     return folder / "runs"
 
 
@@ -156,7 +156,7 @@ def test_no_folder_that_a_run_names_is_written(runs: Path, tmp_path: Path, monke
     Path("cache").mkdir()
     Path("cache/bncompare").write_text("in the way, so that nothing is downloaded")
     Path("theirs").write_text("likewise")
-    assert call("train", "images.yaml", "--seeds", "2").code == 0
+    assert call("train", "images.yaml", "--seeds", "2", "--no-report").code == 0
     for config in runs.glob("images/*/config.yaml"):
         text = config.read_text().replace("name: digits", "name: mnist").replace("resize: null", "dir: theirs")
         config.write_text(text)

@@ -30,7 +30,7 @@ def _no_hanging() -> Iterator[None]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run, finished; not to be changed."""
     folder = tmp_path_factory.mktemp("whole")
-    finish(one_run(folder), folder / "runs")
+    finish(one_run(folder), folder / "runs", keep_checkpoints=True)
     return folder / "runs"
 
 

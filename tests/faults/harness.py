@@ -84,12 +84,12 @@ class Copy:
 
     def finish(self) -> list[Event]:
         """Train it unless it is finished."""
-        return finish(self.runs, self.root)
+        return finish(self.runs, self.root, keep_checkpoints=True)
 
     def train(self, *options: str) -> Ended:
         """`bncompare train …` of this run."""
         config = self.root.parent / "tiny.yaml"
-        one = ("--seeds", "1", "--jobs", "1", "--select", "2/2")
+        one = ("--seeds", "1", "--jobs", "1", "--select", "2/2", "--no-report")
         return call("train", config, "--runs", self.root, *one, *options)
 
     def files(self) -> dict[str, bytes]:

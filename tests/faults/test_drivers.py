@@ -95,7 +95,17 @@ def test_the_command_killed_with_its_workers_at_random_instants(
     """`train --jobs 2` killed while its workers train: they end by themselves, and the next call goes on."""
     runs = tiny(tmp_path)
     folder = tmp_path / "runs"
-    command = ["-m", "bncompare", "train", str(tmp_path / "tiny.yaml"), "--runs", str(folder), "--jobs", "2"]
+    command = [
+        "-m",
+        "bncompare",
+        "train",
+        str(tmp_path / "tiny.yaml"),
+        "--runs",
+        str(folder),
+        "--no-report",
+        "--jobs",
+        "2",
+    ]
     for instant in instants(request.config, 0.1):
         driver = subprocess.Popen(
             [sys.executable, *command],

@@ -291,7 +291,18 @@ def test_plot_and_show(tmp_path: Path) -> None:
     settings = ["compare.model.norm=[batch]", "training.epochs=3", "claims=[]", "training.device=cpu"]
     settings.append("diagnostics={gradients: true, norm_parameters: true, layers: [hidden.0]}")
     options = [word for setting in settings for word in ("--set", setting)]
-    trained = call("train", CONFIGS / "regression.yaml", *options, "--seeds", "1", "--jobs", "1", "--runs", tmp_path)
+    trained = call(
+        "train",
+        CONFIGS / "regression.yaml",
+        *options,
+        "--seeds",
+        "1",
+        "--jobs",
+        "1",
+        "--no-report",
+        "--runs",
+        tmp_path,
+    )
     assert trained.code == 0
     runs = tmp_path / "regression"
     drawn = {Path(line).name for line in call("plot", runs).out.splitlines()}

@@ -27,7 +27,7 @@ def train(root: Path, *overrides: str, fresh: bool = False) -> tuple[dict[str, b
     config.write_text(CONFIG)
     (run,) = load_experiment(config, overrides=overrides).runs
     (planned,) = plan_runs([run], RunStore(root), fresh=fresh)
-    events = list(run_experiment([planned], data_dir=None))
+    events = list(run_experiment([planned], data_dir=None, keep_checkpoints=True))
     return content(planned.folder.path), events
 
 

@@ -36,7 +36,7 @@ def run_all(folder: Path, num_processes: int, *overrides: str) -> None:
 
 
 def test_the_bytes_are_the_same(tmp_path: Path) -> None:
-    """Two processes at a time write what one run after the other does: metrics, weights, results, figures."""
+    """Two processes at a time write what one run after the other does: metrics, weights, results."""
     settings = ["compare.model.norm=[none, noisy_batch]", "training.epochs=2", "data.train_size=128"]
     run_all(tmp_path / "one", 1, *settings)
     run_all(tmp_path / "two", 2, *settings)
@@ -57,7 +57,9 @@ def sweep(folder: Path, *settings: Sequence[str]) -> Iterator[tuple[int, Event]]
     planned = plan_runs(runs, RunStore(folder))
     with closing(Processes(1, None, torch.device("cpu"))) as place:
         start_forkserver(runs)
-        for event in Sweep(planned, [(place, list(range(len(runs))))], allow_inexact=False).train():
+        for event in Sweep(
+            planned, [(place, list(range(len(runs))))], allow_inexact=False, keep_checkpoints=False
+        ).train():
             yield planned.index(event.planned), event
 
 
@@ -149,7 +151,15 @@ def session_of(driver: int) -> set[int]:
 def start_driver(folder: Path, settings: list[str]) -> subprocess.Popen[bytes]:
     """`bncompare train --jobs 2` in a session of its own, with which its processes can be told."""
     arguments = [argument for setting in settings for argument in ("--set", setting)]
-    command = [sys.executable, "-m", "bncompare", "train", str(CONFIGS / "regression.yaml"), *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "bncompare",
+        "train",
+        str(CONFIGS / "regression.yaml"),
+        "--no-report",
+        *arguments,
+    ]
     return subprocess.Popen(
         [*command, "--jobs", "2", "--seeds", "1", "--runs", str(folder)],
         start_new_session=True,

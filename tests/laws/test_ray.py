@@ -55,7 +55,7 @@ def inline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def driver(folder: Path, *arguments: str, settings: Sequence[str] = SETTINGS) -> subprocess.Popen[str]:
     """`bncompare train --executor ray` in a process of its own."""
     changes = [argument for setting in settings for argument in ("--set", setting)]
-    command = ["-m", "bncompare", "train", str(CONFIGS / "smoke.yaml"), "--seeds", "2", *changes]
+    command = ["-m", "bncompare", "train", str(CONFIGS / "smoke.yaml"), "--seeds", "2", "--no-report", *changes]
     return subprocess.Popen(
         [sys.executable, *command, "--runs", str(folder), "--executor", "ray", *arguments],
         stdout=subprocess.DEVNULL,

@@ -62,7 +62,7 @@ def write(
         end = {"epoch": 2.0, "step": 2, "train/loss": loss, "val/loss": loss, "test/loss": loss + 0.01}
         status = "completed" if value is not None else "diverged"
         result = {"status": status, "steps": 2, "best": end, "last": end}
-        run_folder.finish(result, None, b"", b"")
+        run_folder.finish(result, None, b"")
     return folder / "runs"
 
 

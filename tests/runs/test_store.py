@@ -19,7 +19,7 @@ from bncompare.execution.plan import plan_runs
 from bncompare.execution.sweep import run_experiment
 from bncompare.runs.files import write_atomic, write_output
 from bncompare.runs.folder import RunFolder, RunStore
-from bncompare.runs.layout import FILES
+from bncompare.runs.layout import CHECKPOINTS, FILES
 from bncompare.runs.read import read_run
 
 VALUES = {"train/loss": 0.5, "val/loss": 0.25, "train/accuracy": 0.75, "val/accuracy": 0.5, "lr": 0.1}
@@ -53,7 +53,7 @@ def write_run(run: RunFolder, status: str | None = "completed", evaluations: int
     if status:
         best = {"epoch": 1.0, "step": 3, **VALUES, "test/loss": 0.125}
         result = {"status": status, "steps": 3 * evaluations, "best": best, "last": best | {"val/loss": math.nan}}
-        run.finish(result, b"weights", b"png", b"snapshot")
+        run.finish(result, b"weights", b"snapshot")
     return run
 
 
@@ -115,10 +115,10 @@ def test_the_content_is_on_disk_before_the_name(monkeypatch: pytest.MonkeyPatch,
     metrics = checkpoint = ["fsync file", "replace"]
     assert calls == [*before, *timing, *metrics, *checkpoint, "fsync folder"]
     calls.clear()
-    run.finish({"status": "completed"}, b"weights", b"figure", b"snapshot")
-    curves, weights = ["replace"], ["fsync file", "replace"]
+    run.finish({"status": "completed"}, b"weights", b"snapshot")
+    weights = ["fsync file", "replace"]
     assert calls[-3:] == ["fsync file", "replace", "fsync folder"]  # result.json, after all others are there for good
-    assert calls[:-3] == [*before, *timing, *metrics, *curves, *weights, *checkpoint, "fsync folder"]
+    assert calls[:-3] == [*before, *timing, *metrics, *weights, *checkpoint, "fsync folder"]
 
 
 @pytest.mark.parametrize("name", ["folder", "no/result.json"])
@@ -225,7 +225,7 @@ def test_state(run: RunFolder) -> None:
     assert not (run.path / "result.json").exists()  # while a run trains there is none of an earlier attempt
     for step, status in ((3, "diverged"), (6, "completed")):
         run.append(step / 3, step, VALUES, 0.5, 100.0)
-        run.finish({"status": status, "steps": step}, None, b"png", b"snapshot")
+        run.finish({"status": status, "steps": step}, None, b"snapshot")
         assert run.examine().state == "finished"
     run.clear()
     assert run.examine().state == "new"
@@ -293,7 +293,7 @@ def test_result_is_strict_json(run: RunFolder) -> None:
     """NaN and infinity, which JSON lacks, are null, at any depth."""
     run.begin({})
     result = {"status": "diverged", "last": {"loss": math.nan, "more": [math.inf, -math.inf, 1.5]}, "best": None}
-    run.finish(result, None, b"png", b"snapshot")
+    run.finish(result, None, b"snapshot")
     text = (run.path / "result.json").read_text()
     last = {"loss": None, "more": [None, None, 1.5]}
     assert strict(text) == {"status": "diverged", "last": last, "best": None}
@@ -356,8 +356,8 @@ def test_order_of_files_in_a_real_run(
     assert len([event for event in events if event.record]) == 2
     assert (names[0], names.index("result.json")) == ("config.yaml", len(names) - 1)
     (folder,) = (tmp_path / "tiny").iterdir()
-    left = set(names) - {"checkpoint-before.pt"}
-    assert left == set(os.listdir(folder)) == set(FILES) - {"diagnostics.csv", "checkpoint-before.pt"}
+    left_out = {"diagnostics.csv", "predictions.csv", *CHECKPOINTS}
+    assert set(names) == set(os.listdir(folder)) == set(FILES) - left_out
 
 
 def test_a_folder_is_read_as_it_was_written(tmp_path: Path, configs: list[RunConfig]) -> None:
