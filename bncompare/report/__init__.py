@@ -12,7 +12,8 @@ from bncompare.lazy import lazily
 if TYPE_CHECKING:
     from bncompare.report.answer import Answer, answer_of
     from bncompare.report.content import Chapter, chapters, document
-    from bncompare.report.html import to_html, to_index
+    from bncompare.report.html import to_html
+    from bncompare.report.index import to_index
     from bncompare.report.markdown import table_lines, to_markdown
     from bncompare.report.model_tables import layers_table, norm_reference, norms_table, options_table
     from bncompare.report.run_tables import (
@@ -59,7 +60,8 @@ __getattr__ = lazily(
     __name__,
     answer="Answer answer_of",
     content="Chapter chapters document",
-    html="to_html to_index",
+    html="to_html",
+    index="to_index",
     markdown="table_lines to_markdown",
     model_tables="layers_table norm_reference norms_table options_table",
     run_tables="claims_table diagnostics_tables metrics_table norm_parameters_table plan_table runs_table "

@@ -2,14 +2,11 @@
 
 import base64
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -50,18 +47,6 @@ class _Page:
         return {"variants": list(self.numbers), "figures": figures}
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """An experiment in the list of a folder."""
-
-    chapter: Chapter
-    report: str
-    picture: str
-    """addresses as seen from the folder; of the picture empty if there is none"""
-    started: str
-    """the day of the first run, if that is known"""
-
-
 def to_html(chapters: Sequence[Chapter]) -> str:
     """One self-contained page with a part for each experiment."""
     pages = [_page(chapter, f"f{i}") for i, chapter in enumerate(chapters)]
@@ -70,19 +55,14 @@ def to_html(chapters: Sequence[Chapter]) -> str:
     svgs = "".join(figure.drawing.svg for page in pages for figure in page.figures)
     lightened = {color: on_dark(f"#{color}") for color in sorted(set(re.findall(r"--on-dark-([0-9a-f]{6})", svgs)))}
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return _rendered(
+    return rendered(
         "page.html.j2", title=title, pages=pages, how_to_read=HOW_TO_READ, script=script, script_digest=digest,
         lightened=lightened,
     )  # fmt: skip
 
 
-def to_index(chapters: Sequence[Chapter], folder: Path) -> str:
-    """A page that lists the experiments below a folder, the newest first, with links to their report.html."""
-    entries = sorted((_entry(chapter, folder) for chapter in chapters), key=lambda entry: entry.started, reverse=True)
-    return _rendered("index.html.j2", entries=entries)
-
-
-def _rendered(template: str, **values: Any) -> str:
+def rendered(template: str, **values: Any) -> str:
+    """A page of this package, with its style."""
     environment = Environment(
         loader=PackageLoader("bncompare.report", ""), autoescape=True, undefined=StrictUndefined, finalize=_printable
     )
@@ -114,11 +94,3 @@ def _figures(chapter: Chapter, prefix: str, numbers: Numbers) -> Iterable[_Figur
     for named in experiment_figures(chapter.experiment.runs, title=chapter.title, comparison=chapter.comparison):
         drawing = draw(named.figure, named.caption, f"{prefix}-{named.name}", numbers)
         yield _Figure(named.name, named.caption, drawing)
-
-
-def _entry(chapter: Chapter, folder: Path) -> _Entry:
-    place = chapter.experiment.folder
-    relative = quote(Path(os.path.relpath(place, folder)).as_posix())
-    picture = f"{relative}/overview.png" if (place / "overview.png").is_file() else ""
-    started = [str(run.environment["started"]) for run in chapter.experiment.runs if "started" in run.environment]
-    return _Entry(chapter, f"{relative}/report.html", picture, min(started, default="")[:10])

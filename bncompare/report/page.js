@@ -12,8 +12,9 @@
     return parent.appendChild(made);
   };
   const shown = (value, percent) => {
-    const text = percent ? `${(100 * value).toFixed(1)} %` : String(Number(value.toPrecision(3)));
-    return text.replace("-", "−");
+    if (percent) return `${(100 * value).toFixed(1)} %`;
+    const isWhole = Number.isInteger(value) || Math.abs(value) >= 1000;
+    return (isWhole ? String(Math.round(value)) : value.toPrecision(3)).replace("-", "−");
   };
 
   const place = (at, [low, high], isLog) => {

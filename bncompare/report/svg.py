@@ -176,6 +176,7 @@ def _element(svg: str, caption: str, prefix: str) -> Markup:
 def _rewrite(element: ElementTree.Element, prefix: str, *, is_kept: bool) -> None:
     """Names without namespaces; marks as attributes, other ids of groups gone (some are there twice)."""
     element.tag = element.tag.partition("}")[2]
+    element.text = element.tail = None  # line breaks and blanks alone, as letters are paths
     attributes, element.attrib = dict(element.attrib), {}
     name = attributes.pop("id", "")
     kind, _, number = name.partition("-")
