@@ -605,19 +605,19 @@ def test_within_a_condition(tmp_path: Path) -> None:
         "test/loss at the best evaluation, batch_size=8",
         [
             *((p.statement, p.evidence) for p in chapter.comparison.measures[0].pairs[:1]),
-            ("none: chosen at the edge of the grid (lr=0.1): extend it downwards", ""),
+            ("none: chosen at the edge of the grid (lr 0.1): extend it downwards", ""),
         ],
     )
     assert (second[0], [statement for statement, _ in second[1][1:]]) == (
         "test/loss at the best evaluation, full",
         [
-            "none: chosen at the edge of the grid (lr=0.1): extend it downwards",
-            "batch: chosen at the edge of the grid (lr=0.3): extend it upwards",
+            "none: chosen at the edge of the grid (lr 0.1): extend it downwards",
+            "batch: chosen at the edge of the grid (lr 0.3): extend it upwards",
         ],
     )
     assert [len(lines) for _, lines in chapter.verdicts[2:]] == [1, 1]
     text = call("report", runs, "--within", "training.batch_size").out
-    assert "  none: chosen at the edge of the grid (lr=0.1): extend it downwards\n" in text
+    assert "  none: chosen at the edge of the grid (lr 0.1): extend it downwards\n" in text
     assert call("report", runs, "--within", "lr").err.startswith(
         f"error: {runs}/x: lr: no hyperparameter of a grid of norms; valid: training.optimizer.lr, "
     )
