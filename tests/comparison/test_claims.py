@@ -489,7 +489,7 @@ def test_check_without_claims(tmp_path: Path) -> None:
 
 
 def test_train_ends_with_the_claims(tmp_path: Path) -> None:
-    """The end of `train` holds the config's claims against its runs, and says where these are not those claimed of."""
+    """The end of `train` holds the config's claims against its runs, and says what these are instead."""
     settings = ["--set", "training.epochs=100", "--seeds", "2", "--runs", str(tmp_path)]
     ended = kit.call("train", CONFIGS / "regression.yaml", "--no-report", *settings)
     assert ended.code == 0
