@@ -6,15 +6,15 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from bncompare.comparison.claims import Finding
-from bncompare.comparison.comparison import Comparison
+from bncompare.comparison.comparison import Comparison, Convergence
 from bncompare.comparison.grid import Candidate, Sensitivity
 from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary
 from bncompare.config import Metric
 
 # What a document holds of these; of other dataclasses the fields.
 _NAMES: dict[type, tuple[str, ...]] = {
-    Comparison: ("experiment", "variants", "measures", "convergence", "stability", "sensitivity"),
-    Sensitivity: ("keys", "measure", "metric", "candidates", "is_fair", "notes", "warnings"),
+    Comparison: ("experiment", "variants", "measures", "finals", "convergence", "stability", "sensitivity"),
+    Sensitivity: ("keys", "measure", "metric", "candidates", "is_fair", "notes", "warnings", "within"),
     MeasureComparison: ("name", "metric", "higher_is_better", "variants", "pairs", "chosen_on"),
     Pair: (
         *("a", "b", "n", "differences", "paired", "probability_better", "decided_by", "p", "holm_p"),
@@ -25,6 +25,7 @@ _NAMES: dict[type, tuple[str, ...]] = {
 
 _LABELLED: dict[type, tuple[str, ...]] = {
     Comparison: ("variants",),
+    Convergence: ("leader",),
     VariantSummary: ("variant",),
     Pair: ("a", "b"),
     Candidate: ("variant", "norm"),

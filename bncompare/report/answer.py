@@ -32,7 +32,11 @@ def answer_of(chapter: "Chapter") -> Answer:
     measures = chapter.comparison.measures
     found = next((measure for measure in measures if measure.metric.split == "test"), measures[0])
     base = baseline(chapter.experiment.runs, [result.variant for result in found.variants])
-    claims = [f"{finding.verdict}: {finding.claim.statement}" for finding in chapter.findings]
+    claims = [
+        # Of a claim that was stated for other settings the first reason says so.
+        f"{finding.verdict}: {finding.claim.statement}" + (f" ({finding.reasons[0]})" if finding.overridden else "")
+        for finding in chapter.findings
+    ]
     return Answer(_sentence(found, base), _table(chapter.title, found), claims)
 
 

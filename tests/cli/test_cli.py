@@ -22,7 +22,8 @@ from safetensors.numpy import save as save_tensors
 
 from bncompare import cli
 from bncompare.cli import progress
-from bncompare.comparison import rounded, summarize
+from bncompare.comparison import summarize
+from bncompare.config import rounded
 from bncompare.runs.read import LoadedRun, read_run, read_runs
 from bncompare.runs.weights import read_norm_parameters
 

@@ -375,9 +375,9 @@ def test_default_metrics() -> None:
 @pytest.mark.parametrize(
     ("metric", "compared"),
     [
-        ("train/loss", ["train/loss at the best evaluation", "test/accuracy at the best evaluation"]),
-        ("test/loss", ["test/loss at the best evaluation"]),
-        ("diagnostics/0/variance", ["val/loss at the best evaluation", "test/accuracy at the best evaluation"]),
+        ("train/loss", ["training loss at the best epoch", "test accuracy (best weights)"]),
+        ("test/loss", ["test loss (best weights)"]),
+        ("diagnostics/0/variance", ["validation loss at the best epoch", "test accuracy (best weights)"]),
     ],
 )
 def test_the_test_metric_is_always_compared(metric: str, compared: list[str]) -> None:
@@ -390,15 +390,13 @@ def test_final_metrics() -> None:
     """Those of the test and of training, at the best evaluation and the last, of the variants compared."""
     finals = compare(curves(none=[[0.5, 0.4, 0.6]], batch=[[0.5, 0.3, 0.2]]), "val/loss").finals
     assert [measure.name for measure in finals] == [
-        f"{name} at the {end} evaluation"
-        for name in ("test/accuracy", "test/loss", "train/loss")
-        for end in ("best", "last")
+        f"{name} at {end}" for name in ("test/accuracy", "test/loss", "train/loss") for end in ("best", "last")
     ]
     values = {measure.name: [of.values[0] for of in measure.variants] for measure in finals}
-    assert values["train/loss at the best evaluation"] == [0.4, 0.2]
-    assert values["train/loss at the last evaluation"] == [0.6, 0.2]
+    assert values["train/loss at best"] == [0.4, 0.2]
+    assert values["train/loss at last"] == [0.6, 0.2]
     assert all(measure.pairs == [] for measure in finals)
-    assert {of.variant for of in compare(grid(GRID)).finals[0].variants} == {"none lr=0.1", "batch lr=1.0"}
+    assert {of.variant for of in compare(grid(GRID)).finals[0].variants} == {"no norm, lr 0.1", "BatchNorm, lr 1"}
 
 
 def test_claims_say_what_it_is_about() -> None:
@@ -603,7 +601,7 @@ def test_chosen_on_validation() -> None:
         "BatchNorm: lr 1 chosen of 3 by validation loss at the best epoch",
     ]
     assert (chosen.warnings, chosen.conditions) == ([], {})
-    assert {c.variant: c.edges for c in chosen.candidates if c.edges} == {"batch lr=1.0": {LR: "highest"}}
+    assert {c.variant: c.edges for c in chosen.candidates if c.edges} == {"BatchNorm, lr 1": {LR: "highest"}}
     table = [(c.norm, c.setting["training.optimizer.lr"], c.is_chosen) for c in chosen.candidates]
     assert table == [
         *[("no norm", 0.01, False), ("no norm", 0.1, True), ("no norm", 1.0, False)],
@@ -641,17 +639,17 @@ def test_chosen_within_a_condition() -> None:
     chosen = there(comparison.sensitivity)
     names = {label: [(c.norm, c.setting[LR], c.edges) for c in of] for label, of in chosen.conditions.items()}
     assert names == {
-        "batch_size=4": [("none", 0.01, {LR: "lowest"}), ("batch", 0.1, {})],
-        "batch_size=64": [("none", 0.1, {}), ("batch", 1.0, {LR: "highest"})],
+        "batch size 4": [("no norm", 0.01, {LR: "lowest"}), ("BatchNorm", 0.1, {})],
+        "batch size 64": [("no norm", 0.1, {}), ("BatchNorm", 1.0, {LR: "highest"})],
     }
-    assert chosen.notes[0] == "none at batch_size=4: lr=0.01 chosen of 3 by val/loss at the best evaluation"
+    assert chosen.notes[0] == "no norm at batch size 4: lr 0.01 chosen of 3 by validation loss at the best epoch"
     pairs = comparison.measures[0].pairs
     assert [(pair.a, pair.b, pair.verdict) for pair in pairs] == [
-        ("batch lr=0.1 batch_size=4", "none lr=0.01 batch_size=4", "worse"),
-        ("batch lr=1.0 batch_size=64", "none lr=0.1 batch_size=64", "better"),
+        ("BatchNorm, lr 0.1, batch size 4", "no norm, lr 0.01, batch size 4", "worse"),
+        ("BatchNorm, lr 1, batch size 64", "no norm, lr 0.1, batch size 64", "better"),
     ]
     assert {len(pair.among) for pair in pairs} == {2}  # each is corrected for the pairs of all conditions
-    assert compare(by_size()).variants == ["none lr=0.01 batch_size=4", "batch lr=1.0 batch_size=64"]
+    assert compare(by_size()).variants == ["no norm, lr 0.01, batch size 4", "BatchNorm, lr 1, batch size 64"]
     document = json.loads(json.dumps(to_plain(comparison)))["sensitivity"]
     assert (document["within"], document["candidates"][0]["edges"]) == (SIZE, {LR: "lowest"})
 
@@ -806,7 +804,7 @@ def test_convergence() -> None:
     fast = [[4.0, 2.0, 1.0, 1.0], [4.0, 2.6, 2.4, 1.0]]
     comparison = compare(curves(none=slow, batch=fast), "val/loss")
     speed = there(comparison.convergence)
-    assert (speed.metric.name, speed.threshold, speed.leader) == ("val/loss", 2.5, "batch")  # from 4 to 1
+    assert (speed.metric.name, speed.threshold, speed.leader) == ("val/loss", 2.5, "BatchNorm")  # from 4 to 1
     assert [v.values for v in speed.epochs.variants] == [{0: 4.0, 1: 4.0}, {0: 2.0, 1: 3.0}]
     assert [v.values for v in speed.steps.variants] == [{0: 40.0, 1: 40.0}, {0: 20.0, 1: 30.0}]
     assert [v.values for v in speed.seconds.variants] == [{0: 2.0, 1: 2.0}, {0: 1.0, 1: 1.5}]
@@ -833,13 +831,13 @@ def test_a_variant_that_learns_nothing_does_not_set_the_threshold() -> None:
     """That it never got there is what is said; a seed of the best variant that learned nothing changes little."""
     chance, good = [2.3, 2.3, 2.3], [1.5, 0.4, 0.3]
     speed = convergence_of(curves(none=[chance] * 3, batch=[good] * 3), "val/loss")
-    assert (speed.leader, speed.threshold) == ("batch", 0.9)
+    assert (speed.leader, speed.threshold) == ("BatchNorm", 0.9)
     assert [v.missing for v in speed.epochs.variants] == [{"never reached": 3}, {}]
     speed = convergence_of(curves(none=[chance] * 6, batch=[[1.5, 0.4, 0.2]] * 5 + [chance]), "val/loss")
     assert 0.9 < speed.threshold < 1.5
     assert [v.missing for v in speed.epochs.variants] == [{"never reached": 6}, {"never reached": 1}]
     accuracy = convergence_of(curves(none=[[0.9, 0.9]], batch=[[0.5, 0.1]]), "val/accuracy")
-    assert (accuracy.leader, accuracy.threshold) == ("batch", 0.7)
+    assert (accuracy.leader, accuracy.threshold) == ("BatchNorm", 0.7)
 
 
 def test_diverging_after_the_threshold_is_not_fast() -> None:
@@ -885,6 +883,11 @@ def test_a_document_has_machine_names() -> None:
     assert (first["metric"], first["higher_is_better"], first["chosen_on"]) == ("test/accuracy", True, False)
     assert document["convergence"]["metric"] == document["sensitivity"]["metric"] == "val/loss"
     assert document["convergence"]["epochs"]["higher_is_better"] is False
+    assert document["convergence"]["leader"] == "batch lr=1.0"
+    assert [measure["name"] for measure in document["finals"][:2]] == [
+        "test/accuracy at best",
+        "test/accuracy at last",
+    ]
     (pair,) = first["pairs"]
     assert list(pair) == [
         *("a", "b", "n", "differences", "paired", "probability_better", "decided_by", "p", "holm_p"),

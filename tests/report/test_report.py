@@ -86,65 +86,89 @@ Variants: validation loss at the best epoch
   no norm         4   0.715 ± 0.013   0.694 to 0.736    0.715   0.700 to 0.730
   BatchNorm       4   0.300 ± 0.008   0.287 to 0.313    0.300   0.290 to 0.310
 
-Variants: test/loss at the best evaluation
+Variants: test loss (best weights)
 
-  variant   n         mean ± sd      95 % interval   median         min to max
+  variant     seeds       mean ± sd          95 % CI   median            range
  ──────────────────────────────────────────────────────────────────────────────
-  none      4     0.725 ± 0.013     0.704 to 0.746    0.725     0.710 to 0.740
-  batch     4   0.3100 ± 0.0082   0.2970 to 0.3230   0.3100   0.3000 to 0.3200
+  no norm         4   0.725 ± 0.013   0.704 to 0.746    0.725   0.710 to 0.740
+  BatchNorm       4   0.310 ± 0.008   0.297 to 0.323    0.310   0.300 to 0.320
 
 
 Pairs of variants: validation loss at the best epoch
 
-  difference            seeds     mean            95 % CI   effect size   P(better)   sign-flip p         p   \
-better
- ───────────────────────────────────────────────────────────────────────────────────────────────────────────────\
-──────────────────────
+  difference            seeds     mean            95 % CI   effect size   P(better)   sign-flip p         p   better
+ ─────────────────────────────────────────────────────────────────────────────────────────────────────────────\
+────────────────────────
+  BatchNorm − no norm       4   −0.415   −0.448 to −0.382        −19.94        1.00          0.12   3.5e-05   \
+BatchNorm (preliminary)
+
+Pairs of variants: test loss (best weights)
+
+  difference            seeds     mean            95 % CI   effect size   P(better)   sign-flip p         p   better
+ ─────────────────────────────────────────────────────────────────────────────────────────────────────────────\
+────────────────────────
   BatchNorm − no norm       4   −0.415   −0.448 to −0.382        −19.94        1.00          0.12   3.5e-05   \
 BatchNorm (preliminary)
 
 p: paired t-test
 sign-flip p: the least that there can be is 0.12 with 4 seeds
 
-Speed and stability: epochs to validation loss 0.73
+Final metrics, mean ± sd: test loss
 
-  variant     seeds   mean ± sd   95 % CI   median    range
- ───────────────────────────────────────────────────────────
-  no norm         4       2 ± 0    2 to 2        2   2 to 2
+  variant     seeds      best epoch      last epoch
+ ───────────────────────────────────────────────────
+  no norm         4   0.725 ± 0.013   0.725 ± 0.013
+  BatchNorm       4   0.310 ± 0.008   0.310 ± 0.008
+
+Final metrics, mean ± sd: training loss
+
+  variant     seeds      best epoch      last epoch
+ ───────────────────────────────────────────────────
+  no norm         4   0.715 ± 0.013   0.715 ± 0.013
+  BatchNorm       4   0.300 ± 0.008   0.300 ± 0.008
+
+
+Speed and stability: epochs to validation loss 0.45
+
+  variant     seeds   mean ± sd   95 % CI   median    range   without
+ ─────────────────────────────────────────────────────────────────────────────
+  no norm         0           –         –        –        –   4 never reached
+  BatchNorm       4       2 ± 0    2 to 2        2   2 to 2
+
+Speed and stability: steps to validation loss 0.45
+
+  variant     seeds   mean ± sd   95 % CI   median    range   without
+ ─────────────────────────────────────────────────────────────────────────────
+  no norm         0           –         –        –        –   4 never reached
+  BatchNorm       4       2 ± 0    2 to 2        2   2 to 2
+
+Speed and stability: seconds to validation loss 0.45
+
+  variant     seeds   mean ± sd   95 % CI   median    range   without
+ ─────────────────────────────────────────────────────────────────────────────
+  no norm         0           –         –        –        –   4 never reached
   BatchNorm       4       1 ± 0    1 to 1        1   1 to 1
-
-Speed and stability: steps to validation loss 0.73
-
-  variant     seeds   mean ± sd   95 % CI   median    range
- ───────────────────────────────────────────────────────────
-  no norm         4       2 ± 0    2 to 2        2   2 to 2
-  BatchNorm       4       1 ± 0    1 to 1        1   1 to 1
-
-Speed and stability: seconds to validation loss 0.73
-
-  variant     seeds   mean ± sd      95 % CI   median        range
- ──────────────────────────────────────────────────────────────────
-  no norm         4       1 ± 0       1 to 1        1       1 to 1
-  BatchNorm       4     0.5 ± 0   0.5 to 0.5      0.5   0.5 to 0.5
 
 Speed and stability: mean validation loss over epochs 1 to 2
 
-  variant     seeds       mean ± sd          95 % CI   median            range
- ──────────────────────────────────────────────────────────────────────────────
+  variant     seeds       mean ± sd          95 % CI   median            range   without
+ ────────────────────────────────────────────────────────────────────────────────────────
   no norm         4   1.072 ± 0.019   1.042 to 1.103    1.073   1.050 to 1.095
   BatchNorm       4   0.450 ± 0.012   0.431 to 0.469    0.450   0.435 to 0.465
 
-threshold of validation loss: 0.73, the best value that every run reached that did not diverge; counted to the \
+threshold of validation loss: 0.45, half-way from the first evaluation of BatchNorm to its best; counted to the \
 first evaluation there
 mean validation loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
 
 claims:
   SUPPORTED: batch is lower
-    validation loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382, n = 4; exact sign-flip p = \
-0.12
+    validation loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382, n = 4; exact sign-flip p = 0.12
     claimed at most −0.2: supported
 
 validation loss at the best epoch:
+  BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds)
+    95 % CI 0.382 to 0.448; n = 4, sign-flip p = 0.12, the least that 4 seeds can give
+test loss (best weights):
   BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds)
     95 % CI 0.382 to 0.448; n = 4, sign-flip p = 0.12, the least that 4 seeds can give
 
@@ -161,9 +185,13 @@ activation relu; lr 0.1; batch size full; epochs 2; validation 200; 4 seeds (0-3
 - BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds; 95 % CI 0.382 to 0.448; n = 4, sign-flip p = \
 0.12, the least that 4 seeds can give)
 
+**test loss (best weights)**
+
+- BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds; 95 % CI 0.382 to 0.448; n = 4, sign-flip p = \
+0.12, the least that 4 seeds can give)
+
 - **supported**: batch is lower
-  - validation loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382, n = 4; exact sign-flip p = \
-0.12
+  - validation loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382, n = 4; exact sign-flip p = 0.12
   - claimed at most −0.2: supported
 
 **Variants**
@@ -173,47 +201,51 @@ activation relu; lr 0.1; batch size full; epochs 2; validation 200; 4 seeds (0-3
 | *validation loss at the best epoch* |  |  |  |  |  |
 | no norm | 4 | 0.715 ± 0.013 | 0.694 to 0.736 | 0.715 | 0.700 to 0.730 |
 | BatchNorm | 4 | 0.300 ± 0.008 | 0.287 to 0.313 | 0.300 | 0.290 to 0.310 |
+| *test loss (best weights)* |  |  |  |  |  |
+| no norm | 4 | 0.725 ± 0.013 | 0.704 to 0.746 | 0.725 | 0.710 to 0.740 |
+| BatchNorm | 4 | 0.310 ± 0.008 | 0.297 to 0.323 | 0.310 | 0.300 to 0.320 |
 
 **Pairs of variants**
 
 | difference | seeds | mean | 95 % CI | effect size | P(better) | sign-flip p | p | better |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
 | *validation loss at the best epoch* |  |  |  |  |  |  |  |  |
-| BatchNorm − no norm | 4 | −0.415 | −0.448 to −0.382 | −19.94 | 1.00 | 0.12 | 3.5e-05 | BatchNorm \
-(preliminary) |
+| BatchNorm − no norm | 4 | −0.415 | −0.448 to −0.382 | −19.94 | 1.00 | 0.12 | 3.5e-05 | BatchNorm (preliminary) |
+| *test loss (best weights)* |  |  |  |  |  |  |  |  |
+| BatchNorm − no norm | 4 | −0.415 | −0.448 to −0.382 | −19.94 | 1.00 | 0.12 | 3.5e-05 | BatchNorm (preliminary) |
 
 - p: paired t-test
 - sign-flip p: the least that there can be is 0.12 with 4 seeds
 
 **Final metrics, mean ± sd**
 
-| variant | n | best epoch | last epoch |
+| variant | seeds | best epoch | last epoch |
 | --- | ---: | ---: | ---: |
 | *test loss* |  |  |  |
-| none | 4 | 0.725 ± 0.013 | 0.725 ± 0.013 |
-| batch | 4 | 0.3100 ± 0.0082 | 0.3100 ± 0.0082 |
+| no norm | 4 | 0.725 ± 0.013 | 0.725 ± 0.013 |
+| BatchNorm | 4 | 0.310 ± 0.008 | 0.310 ± 0.008 |
 | *training loss* |  |  |  |
-| none | 4 | 0.715 ± 0.013 | 0.715 ± 0.013 |
-| batch | 4 | 0.3000 ± 0.0082 | 0.3000 ± 0.0082 |
+| no norm | 4 | 0.715 ± 0.013 | 0.715 ± 0.013 |
+| BatchNorm | 4 | 0.300 ± 0.008 | 0.300 ± 0.008 |
 
 **Speed and stability**
 
-| variant | seeds | mean ± sd | 95 % CI | median | range |
-| --- | ---: | ---: | ---: | ---: | ---: |
-| *epochs to validation loss 0.73* |  |  |  |  |  |
-| no norm | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |
-| BatchNorm | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
-| *steps to validation loss 0.73* |  |  |  |  |  |
-| no norm | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |
-| BatchNorm | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
-| *seconds to validation loss 0.73* |  |  |  |  |  |
-| no norm | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |
-| BatchNorm | 4 | 0.5 ± 0 | 0.5 to 0.5 | 0.5 | 0.5 to 0.5 |
-| *mean validation loss over epochs 1 to 2* |  |  |  |  |  |
-| no norm | 4 | 1.072 ± 0.019 | 1.042 to 1.103 | 1.073 | 1.050 to 1.095 |
-| BatchNorm | 4 | 0.450 ± 0.012 | 0.431 to 0.469 | 0.450 | 0.435 to 0.465 |
+| variant | seeds | mean ± sd | 95 % CI | median | range | without |
+| --- | ---: | ---: | ---: | ---: | ---: | --- |
+| *epochs to validation loss 0.45* |  |  |  |  |  |  |
+| no norm | 0 | – | – | – | – | 4 never reached |
+| BatchNorm | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |  |
+| *steps to validation loss 0.45* |  |  |  |  |  |  |
+| no norm | 0 | – | – | – | – | 4 never reached |
+| BatchNorm | 4 | 2 ± 0 | 2 to 2 | 2 | 2 to 2 |  |
+| *seconds to validation loss 0.45* |  |  |  |  |  |  |
+| no norm | 0 | – | – | – | – | 4 never reached |
+| BatchNorm | 4 | 1 ± 0 | 1 to 1 | 1 | 1 to 1 |  |
+| *mean validation loss over epochs 1 to 2* |  |  |  |  |  |  |
+| no norm | 4 | 1.072 ± 0.019 | 1.042 to 1.103 | 1.073 | 1.050 to 1.095 |  |
+| BatchNorm | 4 | 0.450 ± 0.012 | 0.431 to 0.469 | 0.450 | 0.435 to 0.465 |  |
 
-- threshold of validation loss: 0.73, the best value that every run reached that did not diverge; counted to \
+- threshold of validation loss: 0.45, half-way from the first evaluation of BatchNorm to its best; counted to \
 the first evaluation there
 - mean validation loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
 
@@ -221,15 +253,14 @@ the first evaluation there
 
 | difference | seeds | mean | 95 % CI | effect size | P(better) | sign-flip p | p | better |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
-| *epochs to validation loss 0.73* |  |  |  |  |  |  |  |  |
-| BatchNorm − no norm | 4 | −1 | −1 to −1 | −inf | 1.00 | 0.12 | 0.12 | no clear difference |
-| *steps to validation loss 0.73* |  |  |  |  |  |  |  |  |
-| BatchNorm − no norm | 4 | −1 | −1 to −1 | −inf | 1.00 | 0.12 | 0.12 | no clear difference |
-| *seconds to validation loss 0.73* |  |  |  |  |  |  |  |  |
-| BatchNorm − no norm | 4 | −0.5 | −0.5 to −0.5 | −inf | 1.00 | 0.12 | 0.12 | no clear difference |
+| *epochs to validation loss 0.45* |  |  |  |  |  |  |  |  |
+| BatchNorm − no norm | 4 | – | – | – | 1.00 | – | 0.12 | no clear difference |
+| *steps to validation loss 0.45* |  |  |  |  |  |  |  |  |
+| BatchNorm − no norm | 4 | – | – | – | 1.00 | – | 0.12 | no clear difference |
+| *seconds to validation loss 0.45* |  |  |  |  |  |  |  |  |
+| BatchNorm − no norm | 4 | – | – | – | 1.00 | – | 0.12 | no clear difference |
 | *mean validation loss over epochs 1 to 2* |  |  |  |  |  |  |  |  |
-| BatchNorm − no norm | 4 | −0.623 | −0.672 to −0.573 | −19.94 | 1.00 | 0.12 | 3.5e-05 | BatchNorm \
-(preliminary) |
+| BatchNorm − no norm | 4 | −0.623 | −0.672 to −0.573 | −19.94 | 1.00 | 0.12 | 3.5e-05 | BatchNorm (preliminary) |
 
 - p: paired t-test, or exact sign test where a run has no value or all differences are equal
 - sign-flip p: the least that there can be is 0.12 with 4 seeds
@@ -285,8 +316,8 @@ def test_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
     assert "…" not in text
     for line in (
-        "BatchNorm − no norm       3   +0.018   −0.017 to 0.052",
-        "0.16   no clear difference",
+        "3   +0.018   −0.017 to 0.052",
+        "0.16   no clear",
         "0.81 to 0.91",
     ):
         assert line in text
@@ -313,11 +344,11 @@ def test_json(tmp_path: Path) -> None:
     ]
     assert experiment["verdicts"] == [
         {
-            "measure": "validation loss at the best epoch",
+            "measure": measure,
             "statement": "BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds)",
             "evidence": "95 % CI 0.382 to 0.448; n = 4, sign-flip p = 0.12, the least that 4 seeds can give",
         }
-        for metric in ("val/loss", "test/loss")
+        for measure in ("validation loss at the best epoch", "test loss (best weights)")
     ]
     (pair,) = experiment["comparison"]["measures"][0]["pairs"]
     assert (pair["a"], pair["b"], pair["verdict"], pair["paired"]["sign_flip_p"]) == (
@@ -588,36 +619,41 @@ def test_within_a_condition(tmp_path: Path) -> None:
     none, batch = (NONE, NONE, worse, worse, worse, worse), (worse, worse, BATCH, worse, worse, BATCH)
     runs = write(tmp_path, (*none, *batch), config)
     (chapter,) = chapters(read_runs([runs])[0], Ask(within="training.batch_size"))
-    assert chapter.question == "Which is better: none or batch, each at the lr that the validation set chooses?"
+    assert (
+        chapter.question == "Which is better: no norm or BatchNorm, each at the lr that the validation set chooses?"
+    )
     table = chapter.tables[0]
-    assert (table.title, table.columns) == ("Norms by training.batch_size", ["norm", "batch_size=8", "full"])
+    assert (table.title, table.columns) == (
+        "Norms by training.batch_size",
+        ["norm", "batch size 8", "full"],
+    )
     assert table.groups == [
         (
-            "test/loss at the best evaluation",
+            "test loss (best weights)",
             [
-                ["none", *["0.725 (0.704 to 0.746), lr=0.1"] * 2],
-                ["batch", *[f"0.3100 (0.2970 to 0.3230), lr={lr}" for lr in (0.2, 0.3)]],
+                ["no norm", *["0.725 (0.704 to 0.746), lr 0.1"] * 2],
+                ["BatchNorm", *[f"0.310 (0.297 to 0.323), lr {lr}" for lr in (0.2, 0.3)]],
             ],
         )
     ]
     first, second = chapter.verdicts[:2]
     assert first == (
-        "test/loss at the best evaluation, batch_size=8",
+        "test loss (best weights), batch size 8",
         [
             *((p.statement, p.evidence) for p in chapter.comparison.measures[0].pairs[:1]),
-            ("none: chosen at the edge of the grid (lr 0.1): extend it downwards", ""),
+            ("no norm: chosen at the edge of the grid (lr 0.1): extend it downwards", ""),
         ],
     )
     assert (second[0], [statement for statement, _ in second[1][1:]]) == (
-        "test/loss at the best evaluation, full",
+        "test loss (best weights), full",
         [
-            "none: chosen at the edge of the grid (lr 0.1): extend it downwards",
-            "batch: chosen at the edge of the grid (lr 0.3): extend it upwards",
+            "no norm: chosen at the edge of the grid (lr 0.1): extend it downwards",
+            "BatchNorm: chosen at the edge of the grid (lr 0.3): extend it upwards",
         ],
     )
     assert [len(lines) for _, lines in chapter.verdicts[2:]] == [1, 1]
     text = call("report", runs, "--within", "training.batch_size").out
-    assert "  none: chosen at the edge of the grid (lr 0.1): extend it downwards\n" in text
+    assert "  no norm: chosen at the edge of the grid (lr 0.1): extend it downwards\n" in text
     assert call("report", runs, "--within", "lr").err.startswith(
         f"error: {runs}/x: lr: no hyperparameter of a grid of norms; valid: training.optimizer.lr, "
     )
@@ -642,7 +678,7 @@ def test_other_settings_in_one_folder(dates: Sequence[str], newest: int, earlier
     assert chapter.title == f"x (training.epochs={newest})"
     assert chapter.warnings == [
         f"also in {runs}/x, trained earlier: x (training.epochs={earlier}), 8 runs: 1 of 1 claims supported; "
-        "batch is better than none by 0.415 (--all)"
+        "BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds) (--all)"
     ]
     found = chapters(read_runs([runs])[0], everything=True)
     assert [chapter.title for chapter in found] == [f"x (training.epochs={epochs})" for epochs in (newest, earlier)]
@@ -678,8 +714,8 @@ def test_against_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     )
     pairs = [(pair.a, pair.b, pair.n, pair.verdict) for pair in chapter.comparison.measures[0].pairs]
     assert pairs == [
-        ("none (there/runs)", "none", 4, "undecided"),
-        ("batch (there/runs)", "batch", 4, "better"),
+        ("no norm (there/runs)", "no norm", 4, "undecided"),
+        ("BatchNorm (there/runs)", "BatchNorm", 4, "better"),
     ]
     assert [finding.verdict for finding in chapter.findings] == ["supported"]
     assert chapter.warnings == ["runs were made with different device: cpu, cuda; small differences may come from it"]
