@@ -433,8 +433,8 @@ def test_a_failing_run_with_json(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended.code == 1
     assert [run["status"] for run in strict(ended.out)["runs"]] == ["completed", "failed"]
     assert ended.err == (
-        "[2/2] tiny batch seed 0: FAILED: RuntimeError: boom\n"
-        "1 of 2 runs failed:\n  tiny batch seed 0: RuntimeError: boom\n"
+        "[2/2] tiny BatchNorm seed 0: FAILED: RuntimeError: boom\n"
+        "1 of 2 runs failed:\n  tiny BatchNorm seed 0: RuntimeError: boom\n"
     )
 
 
@@ -909,7 +909,7 @@ def test_many_runs_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended.code == 1
     assert ended.err == (
         "[3/4] tiny no norm seed 1: FAILED: RuntimeError: boom\n"
-        "1 of 4 runs failed:\n  tiny none seed 1: RuntimeError: boom\n"
+        "1 of 4 runs failed:\n  tiny no norm seed 1: RuntimeError: boom\n"
     )
 
 
