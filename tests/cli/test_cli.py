@@ -202,12 +202,15 @@ print([name for name in {modules!r} if name in sys.modules], file=sys.stderr)
 # ---------------------------------------------------------------- train
 
 
+NAMES = {"none": "no norm", "batch": "BatchNorm"}
+
+
 def test_train_prints_a_summary(trained: tuple[Path, Ended], runs: list[Path]) -> None:
     """stdout is a row per variant with mean ± sd of what the runs' files say, and where the folders are."""
     _, ended = trained
     assert ended.code == 0
     rows = []
-    for variant, name in (("none", "no norm"), ("batch", "BatchNorm")):
+    for variant, name in NAMES.items():
         members = [read_run(one(f"{variant}-s{seed}")) for seed in (0, 1)]
         numbers = [
             mean_sd([value(run, "best", "val/loss") for run in members], 4),
@@ -247,7 +250,7 @@ def test_train_reports_progress_on_stderr(trained: tuple[Path, Ended], runs: lis
     for path in runs:
         run = read_run(path)
         loss = f"val/loss {run.metrics['val/loss'][-1]:.4f}"
-        expected.append(f"tiny {run.variant} seed {run.seed}: completed, T s, epoch 2, {loss}")
+        expected.append(f"tiny {NAMES[run.label]} seed {run.seed}: completed, T s, epoch 2, {loss}")
     lines = re.sub(r", [0-9.]+ s,", ", T s,", re.sub(r" \(about .* left\)", "", trained[1].err)).splitlines()
     lines = [line for line in lines if ": completed, " in line]  # a slow machine tells more, meanwhile
     assert [line.split(" ", 1)[0] for line in lines] == [f"[{i}/4]" for i in range(1, 5)]
@@ -725,7 +728,7 @@ def test_list_is_a_line_per_run(runs: list[Path]) -> None:
     for path in (runs[0], runs[2], runs[1], runs[3]):
         run = read_run(path)
         numbers = [f"{value(run, 'best', name):.6g}" for name in ("val/loss", "test/loss")]
-        expected.append(["tiny", run.variant, str(run.seed), "completed", "2", *numbers, path.name])
+        expected.append(["tiny", NAMES[run.label], str(run.seed), "completed", "2", *numbers, path.name])
     assert rows == expected
 
 
@@ -994,7 +997,7 @@ def test_reproduce_counts_what_diverged(presets: Path) -> None:
     text = wild.replace("variant: {model.norm: batch}\n    at_most: 100", bad)
     (presets / "papers/paper.yaml").write_text(text)
     (row, *_) = cells(call("reproduce", presets=presets).out)[1:]
-    count = "none: 3 of 3 have no value (diverged), which counts for the claim"
+    count = "no norm: 3 of 3 have no value (diverged), which counts for the claim"
     assert row[3:] == [f"no value; {count}", "inconclusive"]
 
 
