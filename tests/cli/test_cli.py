@@ -209,6 +209,9 @@ print([name for name in {modules!r} if name in sys.modules], file=sys.stderr)
 # ---------------------------------------------------------------- train
 
 
+NAMES = {"none": "no norm", "batch": "BatchNorm"}
+
+
 def test_train_ends_with_the_answer(trained: tuple[Path, Ended], runs: list[Path]) -> None:
     """stdout is a row per variant with mean ± sd of what the runs' files say, a sentence, and what was written."""
     _, ended = trained
@@ -220,10 +223,10 @@ def test_train_ends_with_the_answer(trained: tuple[Path, Ended], runs: list[Path
     difference = summarize([batch - none for batch, none in zip(tested["batch"], tested["none"], strict=True)])
     title, header, none, batch, *notes, folder, overview, page, following = cells(ended.out)
     assert (title, header) == (["tiny"], ["variant", "seeds", "mean ± sd", "difference"])
-    assert none == ["none", "2", spread(tested["none"])]
-    assert batch[:3] == ["batch", "2", spread(tested["batch"])]
+    assert none == ["no norm", "2", spread(tested["none"])]
+    assert batch[:3] == ["BatchNorm", "2", spread(tested["batch"])]
     assert float(batch[3].split(" ")[0].replace("−", "-")) == pytest.approx(difference.mean, abs=0.05)
-    assert notes[2][0].startswith("batch ")
+    assert notes[2][0].startswith("BatchNorm ")
     assert " test loss: no clear difference (" in notes[2][0]
     assert [folder, overview, page] == [
         ["4 runs in runs/tiny"],
@@ -279,7 +282,7 @@ def test_train_reports_progress_on_stderr(trained: tuple[Path, Ended], runs: lis
         run = read_run(path)
         training, validation = (f"{run.metrics[name][-1]:.3g}" for name in ("train/loss", "val/loss"))
         losses = f"training loss {training}, validation loss {validation}"
-        expected.append(f"tiny {run.variant} seed {run.seed}: completed, T s, epoch 2, {losses}")
+        expected.append(f"tiny {NAMES[run.label]} seed {run.seed}: completed, T s, epoch 2, {losses}")
     lines = re.sub(r", [0-9.]+ s,", ", T s,", re.sub(r" \(about .* left\)", "", trained[1].err)).splitlines()
     lines = [line for line in lines if ": completed, " in line]  # a slow machine tells more, meanwhile
     assert [line.split(" ", 1)[0] for line in lines] == [f"[{i}/4]" for i in range(1, 5)]
@@ -466,8 +469,8 @@ def test_a_failing_run_with_json(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended.code == 1
     assert [run["status"] for run in strict(ended.out)["runs"]] == ["completed", "failed"]
     assert ended.err == (
-        "[2/2] tiny batch seed 0: FAILED: RuntimeError: boom\n"
-        "1 of 2 runs failed:\n  tiny batch seed 0: RuntimeError: boom\n"
+        "[2/2] tiny BatchNorm seed 0: FAILED: RuntimeError: boom\n"
+        "1 of 2 runs failed:\n  tiny BatchNorm seed 0: RuntimeError: boom\n"
     )
 
 
@@ -794,7 +797,7 @@ def test_list_is_a_line_per_run(runs: list[Path]) -> None:
     for path in (runs[0], runs[2], runs[1], runs[3]):
         run = read_run(path)
         numbers = [f"{value(run, 'best', name):.6g}" for name in ("val/loss", "test/loss")]
-        expected.append(["tiny", run.variant, str(run.seed), "completed", "2", *numbers, path.name])
+        expected.append(["tiny", NAMES[run.label], str(run.seed), "completed", "2", *numbers, path.name])
     assert rows == expected
 
 
@@ -978,7 +981,7 @@ def test_many_runs_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended.code == 1
     assert ended.err == (
         "[3/4] tiny no norm seed 1: FAILED: RuntimeError: boom\n"
-        "1 of 4 runs failed:\n  tiny none seed 1: RuntimeError: boom\n"
+        "1 of 4 runs failed:\n  tiny no norm seed 1: RuntimeError: boom\n"
     )
 
 
@@ -1063,7 +1066,7 @@ def test_papers_counts_what_diverged(presets: Path) -> None:
     text = wild.replace("variant: {model.norm: batch}\n    at_most: 100", bad)
     (presets / "papers/paper.yaml").write_text(text)
     (row, *_) = cells(call("papers", presets=presets).out)[1:]
-    count = "none: 3 of 3 have no value (diverged), which counts for the claim"
+    count = "no norm: 3 of 3 have no value (diverged), which counts for the claim"
     assert row[3:] == [f"no value; {count}", "inconclusive"]
 
 
