@@ -68,6 +68,7 @@ def test_page(tmp_path: Path) -> None:
     page = assert_inert(text_of(write(tmp_path)))
     order = [
         "Which is better: no norm or BatchNorm?",
+        "no norm 0.725 test loss",
         "BatchNorm is ahead of no norm by 0.415",
         "Loss and accuracy over epochs; ",
         "batch is lower",
