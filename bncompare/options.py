@@ -1,8 +1,13 @@
 """What every part of a config is made of."""
 
-from collections.abc import Mapping
+import ast
+import inspect
+import itertools
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Union, get_args
+from functools import cache
+from typing import Annotated, Any, ClassVar, Union, get_args
 
 from pydantic import (
     BaseModel,
@@ -30,9 +35,35 @@ NonNegative = Annotated[float, Field(ge=0, le=MAX_NUMBER)]
 class Section(BaseModel):
     """A mapping in a config: strict values, no unknown keys, no NaN or infinity."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    # What takes time and few commands need is done when it is asked for: validators here, `descriptions` below.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
+
+    merged: ClassVar[Sequence["type[Section]"]] = ()
+    """others whose keys it has too"""
+
+
+@cache
+def descriptions(section: type[Section]) -> dict[str, str]:
+    """What stands below each field in the source of a section, and of those it is made from; {} without a source."""
+    found: dict[str, str] = {}
+    for other in (*section.__bases__, *section.merged):
+        found |= descriptions(other) if issubclass(other, Section) else {}
+    written = _classes(section.__module__).get(section.__name__)
+    for field, below in itertools.pairwise(written.body if written else []):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] = inspect.cleandoc(text)
+    return found
+
+
+@cache
+def _classes(module: str) -> dict[str, ast.ClassDef]:
+    """The classes of a module, as they are written."""
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (OSError, TypeError):  # typed at a prompt
+        return {}
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
 def must_be(message: str) -> WrapValidator:

@@ -299,7 +299,7 @@ def some_results() -> str:
         if len(cells) == 5:
             experiment = cells[0] or experiment
             rows[cells[1]] = [experiment, *cells[1:]]
-    header = ["experiment", "claim", "published", "measured (95 % interval)", "verdict"]
+    header = ["experiment", "claim", "published", "measured (95 % CI)", "verdict"]
     return table(header, [rows[claim] for claim in SHOWN_RESULTS])
 
 

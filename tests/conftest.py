@@ -2,6 +2,10 @@
 
 import pytest
 
+from bncompare.cli import progress
+
+progress.SECONDS_BEFORE_WAITING = 3600.0  # however slow the machine: what is waited for is tested by itself
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=20, help="how often tests/faults kills a driver (default: 20)")

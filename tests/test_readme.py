@@ -191,6 +191,6 @@ def test_the_example_of_the_python_api(monkeypatch: pytest.MonkeyPatch, capsys: 
     names: dict[str, Any] = {}
     exec(example, names)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("train/loss at the last evaluation: no difference between batch and none can be told")
-    assert lines[1].startswith("test/loss at the last evaluation: ")
+    assert lines[0].startswith("training loss at the last epoch: no clear difference between BatchNorm and no norm")
+    assert lines[1].startswith("test loss (last weights): ")
     assert len(names["rows"]) == len(names["table"]) == 6 * (20 * 2 + 1)

@@ -22,6 +22,7 @@ def print_answers(planned: "Sequence[Planned]", *, judge_claims: bool, with_repo
     """Of each experiment the answer, where it is, and what to type next; with a report, that is written first."""
     from bncompare import report
 
+    roots: dict[Path, bool] = {}
     for folder, members in by_folder(planned).items():
         loaded = read_planned(members)
         if not loaded:
@@ -37,6 +38,9 @@ def print_answers(planned: "Sequence[Planned]", *, judge_claims: bool, with_repo
             for path in _leave(folder, chapters, loaded, is_new=is_new):
                 print(printable(str(path)))
             print(f"next: bncompare report {place}")
+            roots[folder.parent] = roots.get(folder.parent, False) or is_new
+    for root, is_new in roots.items():
+        _index(root, is_new=is_new)
 
 
 def tell_other_settings(planned: "Sequence[Planned]") -> None:
@@ -82,11 +86,10 @@ def _settings(decisive: dict[str, object]) -> str:
 def _leave(
     folder: Path, chapters: "Sequence[Chapter]", loaded: "Sequence[LoadedRun]", *, is_new: bool
 ) -> Iterator[Path]:
-    """The picture, the page of all runs in the folder, and the index of all experiments; as they are where nothing
-    was trained and they are there."""
+    """The picture, and the page of all runs in the folder; as they are where nothing was trained."""
     from bncompare import figures, report, runs
 
-    overview, page, index = folder / OVERVIEW, folder / PAGE, folder.parent / INDEX
+    overview, page = folder / OVERVIEW, folder / PAGE
     if is_new or not overview.exists():
         first = chapters[0]
         drawn = figures.overview(first.experiment.runs, title=first.title, comparison=first.comparison)
@@ -97,6 +100,12 @@ def _leave(
         same = {run.path for run in there} == {run.path for run in loaded}
         runs.write_output(page, report.to_html(chapters if same else report.chapters(there)).encode())
     yield page
-    if is_new or not index.exists():
-        everything, _ = runs.read_runs([folder.parent])
-        runs.write_output(index, report.to_index(report.chapters(everything), folder.parent).encode())
+
+
+def _index(root: Path, *, is_new: bool) -> None:
+    """The page of all experiments there."""
+    from bncompare import report, runs
+
+    if is_new or not (root / INDEX).exists():
+        everything, _ = runs.read_runs([root])
+        runs.write_output(root / INDEX, report.to_index(report.chapters(everything), root).encode())

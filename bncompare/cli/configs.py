@@ -113,7 +113,7 @@ def init(
             raise UserError(f"--schema: is that of every config; leave out {preset}")
         from bncompare import config
 
-        print_json(config.ExperimentFile.model_json_schema())
+        print_json(config.json_schema())
         return
     presets = shipped_configs(context)
     if preset is not None:

@@ -54,6 +54,10 @@ def explain(
         float | None, typer.Option(metavar="M", min=0, max=1, help="of the running statistics [default: the kind's]")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="SEED", min=0, help="of the random numbers")] = 0,
+    backward: Annotated[bool, typer.Option("--backward", help="the gradients as well, by their formula")] = False,
+    quiz: Annotated[
+        bool, typer.Option("--quiz", help="three questions with other numbers for each --seed, and their answers")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """A norm at work on a small tensor, step by step, beside what its update rule predicts."""
@@ -68,9 +72,11 @@ def explain(
         sizes = tuple(int(size) for size in shape.split(",")) if shape is not None else None
     except ValueError:
         raise UserError(f"--shape {shape}: must be whole numbers, such as 3,4,2,2,3") from None
-    report = extras.explain_norm(_norm_kind(kind), sizes, steps=steps, seed=seed, **options)
+    report = extras.explain_norm(_norm_kind(kind), sizes, steps=steps, seed=seed, backward=backward, **options)
     if as_json:
         print_json(report)
+    elif quiz:
+        extras.print_quiz(report)
     else:
         extras.print_explanation(report)
 

@@ -3,8 +3,8 @@
 The rules:
 
 - A bound is about the mean over the seeds, for two variants the mean of the differences seed by seed. It is supported
-  if the 95 % t-interval lies wholly on the claimed side, not supported if wholly on the other. `difference_within` is
-  decided by the 90 % interval, which is two one-sided t-tests at 5 %. The interval that is shown is the one that
+  if its 95 % CI lies wholly on the claimed side, not supported if wholly on the other. `difference_within` is
+  decided by the 90 % CI, which is two one-sided t-tests at 5 %. The interval that is shown is the one that
   decides, and the seeds that would decide are those of the same test (with power 0.8).
 - `diverged` of one variant is a proportion, and its interval the exact one (Clopper & Pearson 1934): of six runs that
   all diverged, 54 % to 100 %.
@@ -15,8 +15,8 @@ The rules:
   So the first run that diverges changes the question, from the mean to the median, and that takes six seeds: with
   fewer, a claim of bad that their mean supported is inconclusive once a run diverged. After the first, one more run
   that diverges is one more seed on the claimed side, which never makes the verdict weaker.
-- Where all values are equal there is no t-test, and the same sign test decides; of `difference_within` by the 90 %
-  interval of the share, which takes five seeds. No interval of width 0 decides anything: a difference of 0 with every
+- Where all values are equal there is no t-test, and the same sign test decides; of `difference_within` by the 90 % CI
+  of the share, which takes five seeds. No interval of width 0 decides anything: a difference of 0 with every
   seed is neither above nor below 0.
 - A run without a value that does not speak for the claim (diverged where the variant is claimed good, or unfinished)
   leaves it at best inconclusive, as a mean of the others would be too good. That mean may still refute the claim, and

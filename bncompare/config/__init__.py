@@ -1,25 +1,32 @@
 """From YAML to resolved runs: in goes a config file, out come `RunConfig`s, one a variant and seed, all checked.
 
 Begin with `run.py`: what one run is, and what of it decides the numbers; then `training.py`. `expand.py` is the way
-from a file to its runs; `problems.py` says what is wrong with one. Nothing here imports torch.
+from a file to its runs; `problems.py` says what is wrong with one. Nothing here imports torch. Names are looked
+up when they are asked for, as a table waits for no models; none is that of a module, which would hide it.
 """
 
-from bncompare.config.checks import MAX_TABLE_BYTES
-from bncompare.config.claims import DIAGNOSTIC, At, Claim
-from bncompare.config.data import MNIST, DataSection, Digits, Images, RandomRegression
-from bncompare.config.expand import Experiment, load_experiment
-from bncompare.config.keys import flatten, lookup, made_label, selects, setting_label, without
-from bncompare.config.layers import KERNEL_SIZE, POOL_SIZE, Layer, layers
-from bncompare.config.measured import measured, plan
-from bncompare.config.metrics import SPLITS, Metric, Sign, rounded
-from bncompare.config.model import LeNet
-from bncompare.config.names import norm_name, setting_words, variant_name
-from bncompare.config.problems import keys_called
-from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
-from bncompare.config.status import Status
-from bncompare.config.suggestions import did_you_mean, suggestion
-from bncompare.config.training import EarlyStopping
-from bncompare.config.yaml import MAX_BYTES, dump_yaml, parse_alike_yaml, selector_text
+from typing import TYPE_CHECKING
+
+from bncompare.lazy import lazily
+
+if TYPE_CHECKING:
+    from bncompare.config.architecture import KERNEL_SIZE, POOL_SIZE, Layer, layers
+    from bncompare.config.checks import MAX_TABLE_BYTES
+    from bncompare.config.claims import DIAGNOSTIC, At, Claim
+    from bncompare.config.data import MNIST, DataSection, Digits, Images, RandomRegression
+    from bncompare.config.expand import Experiment, load_experiment
+    from bncompare.config.keys import flatten, lookup, made_label, selects, setting_label, without
+    from bncompare.config.metrics import SPLITS, Metric, Sign, rounded
+    from bncompare.config.model import LeNet
+    from bncompare.config.names import norm_name, setting_words, variant_name
+    from bncompare.config.problems import keys_called
+    from bncompare.config.quantities import measured, plan
+    from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
+    from bncompare.config.schema import json_schema
+    from bncompare.config.status import Status
+    from bncompare.config.suggestions import did_you_mean, suggestion
+    from bncompare.config.training import EarlyStopping
+    from bncompare.config.yaml import MAX_BYTES, dump_yaml, parse_alike_yaml, selector_text
 
 __all__ = [
     "DIAGNOSTIC",
@@ -50,6 +57,7 @@ __all__ = [
     "dump_yaml",
     "flatten",
     "is_label",
+    "json_schema",
     "keys_called",
     "layers",
     "load_experiment",
@@ -68,3 +76,24 @@ __all__ = [
     "variant_name",
     "without",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    checks="MAX_TABLE_BYTES",
+    claims="DIAGNOSTIC At Claim",
+    data="MNIST DataSection Digits Images RandomRegression",
+    expand="Experiment load_experiment",
+    keys="flatten lookup made_label selects setting_label without",
+    architecture="KERNEL_SIZE POOL_SIZE Layer layers",
+    quantities="measured plan",
+    metrics="SPLITS Metric Sign rounded",
+    model="LeNet",
+    names="norm_name setting_words variant_name",
+    problems="keys_called",
+    run="NAME ExperimentFile RunConfig decisive is_label",
+    schema="json_schema",
+    status="Status",
+    suggestions="did_you_mean suggestion",
+    training="EarlyStopping",
+    yaml="MAX_BYTES dump_yaml parse_alike_yaml selector_text",
+)

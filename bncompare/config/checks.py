@@ -4,9 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
+from bncompare.config.architecture import POOL_SIZE, Layer, layers
 from bncompare.config.keys import KeyPath, Problem
-from bncompare.config.layers import POOL_SIZE, Layer, layers
-from bncompare.config.measured import measured, plan
+from bncompare.config.quantities import measured, plan
 from bncompare.config.run import RunConfig
 from bncompare.norms import BatchFamily, NoNorm, Norm
 from bncompare.probes import Plan, repeated

@@ -6,7 +6,7 @@ from typing import Any
 
 from bncompare.config.claims import At, Claim
 from bncompare.config.keys import KeyPath, Problem, selects
-from bncompare.config.measured import measured
+from bncompare.config.quantities import measured
 from bncompare.config.run import RunConfig
 from bncompare.config.yaml import selector_text
 

@@ -30,6 +30,8 @@ class Diagnostics(_WithKeys):
     What depends on examples is measured on one batch of training examples, the same at every evaluation.
     """
 
+    merged = PROBES
+
     if TYPE_CHECKING:
 
         def __getattr__(self, key: str) -> Any: ...

@@ -11,7 +11,7 @@ from bncompare.options import option_words
 def norm_name(config: dict[str, Any], settings: dict[str, Any]) -> str:
     """Of the norm in a resolved config, if the settings are about it; else nothing."""
     set_keys = [key for key in settings if f"{key}.".startswith("model.norm.")]
-    norm = lookup(config, "model.norm")
+    norm = lookup(config, "model.norm") or settings.get("model.norm")
     return name_of(norm, [key.removeprefix("model.norm.") for key in set_keys]) if set_keys else ""
 
 

@@ -6,7 +6,8 @@ from bncompare.lazy import lazily
 
 if TYPE_CHECKING:
     from bncompare.extras.drawing import draw, layer_table
-    from bncompare.extras.explain import explain_norm, print_explanation
+    from bncompare.extras.explain import explain_norm
+    from bncompare.extras.explanation import print_explanation, print_quiz
     from bncompare.extras.mistakes import Mistakes, find_mistakes, mistakes_document, mistakes_table
     from bncompare.extras.mistakes_figure import draw_mistakes
     from bncompare.extras.mistakes_page import images_of, mistakes_html
@@ -24,13 +25,15 @@ __all__ = [
     "mistakes_html",
     "mistakes_table",
     "print_explanation",
+    "print_quiz",
     "write_event_files",
 ]
 
 __getattr__ = lazily(
     __name__,
     drawing="draw layer_table",
-    explain="explain_norm print_explanation",
+    explain="explain_norm",
+    explanation="print_explanation print_quiz",
     mistakes="Mistakes find_mistakes mistakes_document mistakes_table",
     mistakes_figure="draw_mistakes",
     mistakes_page="images_of mistakes_html",

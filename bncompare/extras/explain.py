@@ -1,5 +1,6 @@
 """A norm at work on a small tensor, step by step, beside the numbers its definition predicts."""
 
+import copy
 import math
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bncompare.errors import UserError
+from bncompare.extras import by_hand
 from bncompare.norms import (
     NORMS,
     ActivationNorm,
@@ -34,12 +36,19 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 
 @torch.no_grad()
 def explain_norm(
-    kind: str, shape: tuple[int, ...] | None = None, *, steps: int = 2, seed: int = 0, **options: Any
+    kind: str,
+    shape: tuple[int, ...] | None = None,
+    *,
+    steps: int = 2,
+    seed: int = 0,
+    backward: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """What a norm does to `steps` random batches of a shape (N, C, …) in training, then to the last in evaluation.
 
-    The result holds plain numbers and lists, for JSON. `shape` is by default a small one that the kind can take,
-    `options` are those of the kind. Raises UserError.
+    With `backward`, the gradients by the last batch of training as well, for random ones by its output. The result
+    holds plain numbers and lists, for JSON; `by_hand` has the rules for the first value of a tensor. `shape` is by
+    default a small one that the kind can take, `options` are those of the kind. Raises UserError.
     """
     shape = shape or SHAPES.get(kind, SHAPE)
     norm = _options(kind, shape, options)
@@ -52,6 +61,9 @@ def explain_norm(
         "shape": list(shape),
     }
     report["options"] = norm.model_dump(exclude={"kind", "layers", "on_output", "placement"})
+    if backward and norm.formula != by_hand.STANDARD:
+        kinds = ", ".join(kind for kind, other in NORMS.items() if other.formula == by_hand.STANDARD)
+        raise UserError(f"--backward: is written out for {kinds}, not for {kind}")
     if isinstance(norm, WeightParametrization):
         return report | _weight(norm, shape, random)
     assert isinstance(norm, ActivationNorm)
@@ -62,6 +74,7 @@ def explain_norm(
     parameters = dict(module.named_parameters())
     report["gamma"], report["beta"] = _list(parameters.get("weight")), _list(parameters.get("bias"))
     running = [np.zeros(shape[1]), np.ones(shape[1])]
+    first = [None if report[name] is None else float(np.ravel(report[name])[0]) for name in ("gamma", "beta")]
     report["steps"] = []
     for step, x in enumerate(batches):
         for m in (module, plain):
@@ -70,13 +83,17 @@ def explain_norm(
         statistics = {name: value.tolist() for name, value in norm.statistics(x.numpy()).items()}
         taken: dict[str, Any] = {"input": _list(x), "statistics": statistics}
         taken |= {"normalized": _list(plain(x)), "output": _list(module(x))}
+        lines = by_hand.forward(norm, x.numpy(), *first)
         buffers = dict(module.named_buffers())
         if isinstance(norm, RunningNorm) and "running_mean" in buffers:
-            running = _predict(norm, running, x.numpy(), step)
+            running = _predict(norm, running, x.numpy(), step, lines)
             taken["running"] = {"mean": _list(buffers["running_mean"]), "var": _list(buffers["running_var"])}
             taken["predicted"] = {"mean": running[0].tolist(), "var": running[1].tolist()}
+        taken["by_hand"] = list(map(vars, lines))
         report["steps"].append(taken)
     x = batches[-1]
+    if backward:
+        report["backward"] = _backward(norm, module, x, torch.randn(shape, dtype=torch.float64, generator=random))
     module.eval()
     plain.eval()
     report["evaluation"] = {"input": _list(x), "normalized": _list(plain(x)), "output": _list(module(x))}
@@ -116,14 +133,33 @@ def _values_averaged(norm: ActivationNorm, x: Array) -> list[int]:
     return list(dict.fromkeys(p.size // v.size for p in norm.batches(x) for v in norm.statistics(p).values())) or [1]
 
 
-def _predict(norm: RunningNorm, running: list[Array], x: Array, step: int) -> list[Array]:
-    """The update rule by hand: running ← (1 − momentum)·running + momentum·batch, the variance over m − 1."""
+def _predict(norm: RunningNorm, running: list[Array], x: Array, step: int, lines: list[by_hand.Line]) -> list[Array]:
+    """The update rule: running ← (1 − momentum)·running + momentum·batch, the variance over m − 1; in `lines` go
+    those of the first channel."""
     parts = norm.batches(x)
     for i, part in enumerate(parts):
         weight = 1 / (step * len(parts) + i + 1) if norm.momentum is None else norm.momentum
         batch = norm.moments(part, ddof=1)
+        is_unbiased = batch[1][0] != norm.moments(part)[1][0]
+        sizes = (None, part.size // part.shape[1] if is_unbiased else None)
+        for name, old, new, size in zip(("mean", "var"), running, batch, sizes, strict=True):
+            lines.append(by_hand.running(name, weight, float(old[0]), float(new[0]), size))
         running = [(1 - weight) * old + weight * new for old, new in zip(running, batch, strict=True)]
     return running
+
+
+@torch.enable_grad()
+def _backward(norm: ActivationNorm, module: nn.Module, x: Tensor, gradient: Tensor) -> dict[str, Any]:
+    """The gradients by the formula, and how far torch's are from it."""
+    x, module, gamma = x.detach().requires_grad_(), copy.deepcopy(module), getattr(module, "weight", None)
+    found = by_hand.backward(
+        norm, x.detach().numpy(), gradient.numpy(), None if gamma is None else gamma.numpy(force=True)
+    )
+    by_torch = torch.autograd.grad(module.train()(x), [x, *module.parameters()], gradient)
+    ours = [found[name] for name in ("by_x", "by_gamma", "by_beta") if name in found]
+    largest = max(float(np.abs(a - b.numpy()).max()) for a, b in zip(ours, by_torch, strict=True))
+    plain = {name: value.tolist() for name, value in found.items() if name != "by_hand"}
+    return plain | {"by_hand": list(map(vars, found["by_hand"])), "largest_difference_to_torch": largest}
 
 
 def _difference_to_torch(norm: Norm, shape: tuple[int, ...], batches: list[Tensor]) -> float:
@@ -156,59 +192,3 @@ def _weight(norm: WeightParametrization, shape: tuple[int, ...], random: torch.G
 
 def _list(tensor: Tensor | None) -> Any:
     return None if tensor is None else tensor.detach().tolist()
-
-
-def print_explanation(report: dict[str, Any]) -> None:
-    """What `explain` found, as a text to read."""
-    shape = tuple(report["shape"])
-    print(f"{report['kind']}: {report['formula']}")
-    print(f"statistics over {report['statistics_over']}")
-    if report.get("axes"):
-        axes = ", ".join(map(str, report["axes"]))
-        values = " or ".join(map(str, report["values_averaged"]))
-        print(f"here: axes {axes} of a tensor of shape {shape}, {values} values at a time")
-    print("options: " + ", ".join(f"{name} {value}" for name, value in report["options"].items()))
-    for name, symbol in (("gamma", "γ"), ("beta", "β")):
-        if report.get(name) is not None:
-            _print_array(symbol, report[name])
-    for name in ("weight", "parameters", "normalized_weight", "singular_values"):
-        if name in report:
-            values = report[name]
-            for key, value in values.items() if isinstance(values, dict) else [("", values)]:
-                _print_array(f"{name.replace('_', ' ')} {key}".strip(), value)
-    for i, step in enumerate(report.get("steps", []), start=1):
-        print(f"\ntraining step {i}")
-        _print_array("input x", step["input"])
-        for name, value in step["statistics"].items():
-            _print_array(name.replace("_", " "), value)
-        _print_array("normalized x̂", step["normalized"])
-        _print_array("output y", step["output"])
-        for name in step.get("running", ()):
-            _print_array(f"running {name}", step["running"][name])
-            _print_array("  by the update rule", step["predicted"][name])
-    if "evaluation" in report:
-        print("\nevaluation, of the last input")
-        if report["evaluation"]["output"] == report["steps"][-1]["output"]:
-            print("  as in training")
-            return
-        _print_array("normalized x̂", report["evaluation"]["normalized"])
-        _print_array("output y", report["evaluation"]["output"])
-    if "largest_difference_to_torch" in report:
-        print(f"\nlargest difference between our formula and torch.nn: {report['largest_difference_to_torch']:.1e}")
-
-
-def _print_array(name: str, values: Any) -> None:
-    """`name = [numbers]`; of more than two axes a line for each example and channel, the rest in a row."""
-    array = np.asarray(values)
-
-    def line(row: Any) -> str:
-        return np.array2string(
-            np.atleast_1d(row), precision=4, suppress_small=True, floatmode="fixed", sign=" ", max_line_width=10_000
-        )
-
-    if array.ndim <= 1:
-        print(f"  {name} = {line(array)}")
-        return
-    print(f"  {name} =")
-    for index in np.ndindex(array.shape[: max(1, min(2, array.ndim - 1))]):
-        print(f"    [{','.join(map(str, index))}] {line(array[index].ravel())}")

@@ -51,11 +51,11 @@ def experiment_figures(
     if compared != [] and comparison and len({run.variant for run in runs}) >= 2:
         for measure in comparison.measures:
             if any(len(pair.differences) >= 2 for pair in measure.pairs):
-                yield paired_differences(measure, title=title)
+                yield paired_differences(measure, runs, title=title)
         table, convergence = sensitivity, comparison.convergence
         if table is not None and (compared is None or table.metric.name in compared):
             yield from sweep_figures(table, runs, title=title)
         if convergence is not None and times_differ(convergence):
             yield times_to_threshold(convergence, runs, x=x, title=title)
     if metrics is None:
-        yield from diagnostic_figures(runs, title=title)
+        yield from diagnostic_figures(runs, title=title, sensitivity=sensitivity)

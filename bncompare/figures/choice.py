@@ -39,12 +39,16 @@ def shown(runs: Sequence[LoadedRun], sensitivity: Sensitivity | None) -> Shown:
 
 
 def norm_looks(table: Sensitivity, runs: Sequence[LoadedRun]) -> dict[str, Look]:
-    """The norms of a sweep that a figure shows, and how each looks, whatever else is set."""
-    names = set(by_variant(shown(runs, table).runs))
-    norms = dict.fromkeys(candidate.norm for candidate in table.candidates if candidate.variant in names)
+    """The norms of a sweep and how each looks, whatever else is set; of more than eight the best and the baseline."""
+    norm_of = {candidate.variant: candidate.norm for candidate in table.candidates}
+    norms = list(dict.fromkeys(norm_of.values()))
+    if len(norms) > MAX_LINES:
+        base = norm_of[baseline(runs, list(norm_of))]
+        others = [norm for norm in dict.fromkeys(map(norm_of.__getitem__, _best(runs))) if norm != base]
+        norms = [norm for norm in norms if norm == base or norm in others[: MAX_LINES - 1]]
     variants = {candidate.norm: candidate.variant for candidate in reversed(table.candidates)}
     own = looks([run for norm in norms for run in runs if run.variant == variants[norm]])
-    return {norm: own[variants[norm]] for norm in norms}
+    return {norm: own[variants[norm]] for norm in norms if variants[norm] in own}
 
 
 def _best(runs: Sequence[LoadedRun]) -> list[str]:

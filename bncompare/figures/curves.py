@@ -41,7 +41,7 @@ from bncompare.figures.style import (
     styled,
     wrapped,
 )
-from bncompare.figures.sweeps import by_setting, setting_words, swept_key
+from bncompare.figures.sweeps import by_setting, norms_left_out, setting_words, swept_key
 from bncompare.runs import LoadedRun, baseline
 
 MAX_PANELS = 25
@@ -200,7 +200,11 @@ def curves_by_setting(runs: Runs, metric: Metric, table: Sensitivity, *, x: str,
     title = f"{title}: {metric.words} of each norm by setting"
     titles = [name.replace(", ", "\n") + _num_diverged(of_panel) for name, of_panel in panels.items()]
     figure, all_axes = small_multiples(
-        titles, num_values if num_values <= 6 else 5, [*legend, *explain_marks(curves)], title, _note(curves)
+        titles,
+        num_values if num_values <= 6 else 5,
+        [*legend, *explain_marks(curves)],
+        title,
+        _note(curves) + norms_left_out(table, norms),
     )
     for axes, of_panel in zip(all_axes, panels.values(), strict=True):
         draw_curves(axes, of_panel, curves)

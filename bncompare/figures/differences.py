@@ -1,5 +1,8 @@
 """Differences of paired runs, a dot a seed."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -7,7 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from bncompare.comparison import MeasureComparison, Pair, verdict_lines
 from bncompare.config import Metric
+from bncompare.figures.looks import looks
 from bncompare.figures.style import (
+    FEW_SEEDS,
     GREY,
     MAX_ROWS,
     WIDTH,
@@ -16,48 +21,55 @@ from bncompare.figures.style import (
     file_name,
     format_percent,
     row_labels,
+    spread_words,
     styled,
+    wrapped,
 )
+from bncompare.runs import LoadedRun
 
 MAX_SEED_LABELS = 12
-COLOR = "#0072B2"
 
 
 @styled
-def paired_differences(measure: MeasureComparison, *, title: str) -> NamedFigure:
-    """One row a pair: a dot a seed, from the first seed at the top; below them the mean and its 95 % t-interval.
+def paired_differences(measure: MeasureComparison, runs: Sequence[LoadedRun], *, title: str) -> NamedFigure:
+    """One row a pair: a dot a seed, from the first seed at the top; below them the mean in its spread.
 
-    Of the pairs with two differences or more, of which there is one at least.
+    Of the pairs with two differences or more, of which there is one at least; in the colour of the first variant.
     """
     metric = measure.metric
     pairs = [pair for pair in measure.pairs if len(pair.differences) >= 2]
-    shown = pairs[:MAX_ROWS]
-    longest = max(len(pair.differences) for pair in shown)
+    rows = pairs[:MAX_ROWS]
+    longest = max(len(pair.differences) for pair in rows)
+    is_few = min(len(pair.differences) for pair in rows) < FEW_SEEDS
+    base = rows[0].b if len({pair.b for pair in rows}) == 1 else None
     row_height = 0.42 + 0.09 * min(longest, MAX_SEED_LABELS)
-    figure = Figure(figsize=(WIDTH, 1.2 + row_height * len(shown)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.2 + row_height * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     axes.axvline(0, color="#333333", linewidth=1, zorder=1)
-    for row, pair in enumerate(shown):
-        _draw_pair(axes, row, pair, 4.5 if longest <= 40 else 2)
-    axes.set_ylim(len(shown) - 0.45, -0.55)
-    row_labels(axes, [f"{pair.a} − {pair.b}" for pair in shown], [_told(pair, metric) for pair in shown])
+    own = looks(runs)
+    for row, pair in enumerate(rows):
+        _draw_pair(axes, row, pair, own[pair.a].color, 4.5 if longest <= 40 else 2, is_few=is_few)
+    axes.set_ylim(len(rows) - 0.45, -0.55)
+    labels = [pair.a if base is not None else f"{pair.a} − {pair.b}" for pair in rows]
+    row_labels(axes, labels, [_told(pair, metric) for pair in rows])
     unit = f" ({metric.unit_of_differences})" if metric.unit_of_differences else ""
     sign = "positive" if measure.higher_is_better else "negative"
-    axes.set_xlabel(f"difference in {metric.words}{unit}; {sign}: the first is better")
+    which = "the first is better" if base is None else f"better than {base}"
+    axes.set_xlabel(wrapped(f"difference in {metric.words}{unit}; {sign}: {which}", 90))
     if metric.is_accuracy:
         format_percent(axes.xaxis)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7))
-    note = f"{measure.title}: a dot a seed, the mean and its 95 % CI below"
+    note = f"{measure.title}: a dot a seed, below them the mean, {spread_words(is_few)}"
     add_head(figure, title, note + (f"; {MAX_ROWS} of {len(pairs)} pairs" if len(pairs) > MAX_ROWS else ""))
     verdicts = "; ".join(statement for statement, _ in verdict_lines(measure))
     name = file_name("differences", measure.name.replace(" at ", " "))
     return NamedFigure(name, f"Differences in {measure.title}, a dot a seed: {verdicts}.", figure)
 
 
-def _draw_pair(axes: Axes, row: int, pair: Pair, size: float) -> None:
+def _draw_pair(axes: Axes, row: int, pair: Pair, color: str, size: float, *, is_few: bool) -> None:
     values = list(pair.differences.values())
     heights = np.linspace(row - 0.36, row + 0.14, len(values))
-    axes.plot(values, heights, "o", color=COLOR, markersize=size, alpha=0.6, markeredgewidth=0, zorder=2, gid="seeds")
+    axes.plot(values, heights, "o", color=color, markersize=size, alpha=0.6, markeredgewidth=0, zorder=2, gid="seeds")
     if len(values) <= MAX_SEED_LABELS:
         for seed, value, height in zip(pair.differences, values, heights, strict=True):
             axes.annotate(
@@ -65,11 +77,10 @@ def _draw_pair(axes: Axes, row: int, pair: Pair, size: float) -> None:
             )
     assert pair.paired is not None
     mean = pair.paired.difference
-    axes.plot(
-        [mean.low, mean.high], [row + 0.32] * 2, color=COLOR, linewidth=2.2, gid="interval",
-        solid_capstyle="butt", zorder=2,
-    )  # fmt: skip
-    axes.plot([mean.mean], [row + 0.32], "D", color=COLOR, markersize=6, zorder=3, gid="mean")
+    largest = 1.0 if pair.measure.metric.is_accuracy else math.inf
+    ends = (mean.min, mean.max) if is_few else (max(mean.low, -largest), min(mean.high, largest))
+    axes.plot(ends, [row + 0.32] * 2, color=color, linewidth=2.2, gid="interval", solid_capstyle="butt", zorder=2)
+    axes.plot([mean.mean], [row + 0.32], "D", color=color, markersize=6, zorder=3, gid="mean")
 
 
 def _told(pair: Pair, metric: Metric) -> str:

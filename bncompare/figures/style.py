@@ -138,7 +138,9 @@ def add_fixed_head(figure: Figure, title: str, note: str) -> None:
 
 def _add_note(figure: Figure, title: str, lines: Sequence[str]) -> None:
     below = 0.1 + 0.19 * (title.count("\n") + 1)  # inches
-    figure.text(0.01, 1 - below / figure.get_figheight(), "\n".join(lines), fontsize=8, color=GREY, va="top")
+    figure.text(
+        0.01, 1 - below / figure.get_figheight(), "\n".join(lines), fontsize=8, color=GREY, va="top", gid="note"
+    )
 
 
 def add_legend(axes: Axes, entries: Sequence[tuple[Artist, str]], rows_above: int = 0) -> None:

@@ -69,7 +69,7 @@ def sweep_figures(table: Sensitivity, runs: Sequence[LoadedRun], *, title: str) 
     facets, looks = _facets(table, swept), norm_looks(table, runs)
     if len(facets) <= MAX_FACETS:
         norms = {norm or "all variants": look for norm, look in looks.items()}
-        note = f"{table.measure}: mean, a dot a seed; ring: best of each norm"
+        note = f"{table.measure}: mean, a dot a seed; ring: best of each norm{norms_left_out(table, looks)}"
         figure = sensitivity(
             facets, norms, metric, hyperparameter, title=f"{title}: {metric.words} by {hyperparameter}", note=note
         )
@@ -89,6 +89,12 @@ def by_setting(table: Sensitivity) -> list[Candidate]:
     keys = sorted(table.keys, key=lambda key: key == swept_key(table))
     values = {key: _ordered([{_value(c.setting[key]): c for c in table.candidates}]) for key in keys}
     return sorted(table.candidates, key=lambda c: [values[key].index(_value(c.setting[key])) for key in keys])
+
+
+def norms_left_out(table: Sensitivity, looks: dict[str, Look]) -> str:
+    """What a note adds where not all norms are shown."""
+    number = len({candidate.norm for candidate in table.candidates})
+    return f"; the {len(looks)} best of {number} norms, the baseline among them" if len(looks) < number else ""
 
 
 def hyperparameter_words(key: str) -> str:

@@ -70,7 +70,7 @@ def times_to_threshold(convergence: Convergence, runs: Sequence[LoadedRun], *, x
     add_legend(left, legend)
     goal = f"{metric.name} {'≥' if metric.higher_is_better else '≤'} {convergence.threshold:.4g}"
     leader = convergence.leader
-    why = "" if leader is None else f", half-way from the first evaluation of {leader} to its best"
+    why = "" if leader is None else f", half-way from {leader}'s first to its best"
     add_head(figure, title, f"time to {goal}{why}: a dot a run, the median as a bar")
     told = [_sentence(row, x) for row in rows] if len(rows) <= MAX_NAMED else [f"{len(rows)} variants"]
     return NamedFigure(file_name(f"{x}s-to", metric.name), f"Time to {goal}, median: {'; '.join(told)}.", figure)

@@ -17,7 +17,7 @@ from bncompare.comparison import (
     to_plain,
     verdict_lines,
 )
-from bncompare.config import dump_yaml, lookup, setting_label
+from bncompare.config import dump_yaml, lookup, setting_words
 from bncompare.errors import UserError
 from bncompare.report.chapter_tables import (
     conditions_table,
@@ -169,7 +169,7 @@ def _edges(candidates: Sequence[Candidate]) -> list[str]:
     chosen: dict[tuple[str, str], list[str]] = {}
     for candidate in candidates:
         for key, end in candidate.edges.items():
-            setting = setting_label(key, candidate.setting[key])
+            setting = setting_words(key, candidate.setting[key])
             chosen.setdefault((setting, "downwards" if end == "lowest" else "upwards"), []).append(candidate.norm)
     return [
         f"{', '.join(norms)}: chosen at the edge of the grid ({setting}): extend it {where}"

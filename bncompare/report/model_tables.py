@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from bncompare.norms import NoNorm, Norm
+from bncompare.options import descriptions
 from bncompare.report.table import Table, as_yaml
 
 
@@ -29,8 +30,9 @@ class NormReference:
 def norm_reference(norm: type[NoNorm] | type[Norm]) -> NormReference:
     """A kind's documentation, from its class."""
     (kind,) = get_args(norm.model_fields["kind"].annotation)
+    meanings = descriptions(norm)
     options = [
-        (name, as_yaml(field.default), " ".join((field.description or "").split()))
+        (name, as_yaml(field.default), " ".join(meanings.get(name, "").split()))
         for name, field in norm.model_fields.items()
         if name != "kind"
     ]

@@ -208,18 +208,23 @@ def _told_apart(runs: Sequence[LoadedRun], compared: Collection[str]) -> list[Lo
     names: dict[str, str] = {}
     for label in dict.fromkeys(run.label for run in runs):
         several = {_digest(of): (of, run) for run, of in zip(runs, settings, strict=True) if run.label == label}
-        own, called = [label], [variant_name(run.config) for _, run in several.values()]
+        own, called = [label], [_called(run) for _, run in several.values()]
         if len(several) > 1:
             more = _apart([of for of, _ in several.values()])
             own = [f"{label} ({' '.join(starmap(setting_label, those.items()))})" for those in more]
             words = [", ".join(starmap(setting_words, those.items())) for those in more]
             if len(set(called)) < len(called):
-                called = [f"{name} ({those})" for name, those in zip(called, words, strict=True)]
+                called = [f"{name} ({those})" if those else name for name, those in zip(called, words, strict=True)]
         labels |= {(label, digest): its for digest, its in zip(several, own, strict=True)}
         names |= dict(zip(own, called, strict=True))
     names = _unique(names)
     own_labels = [labels[run.label, _digest(of)] for run, of in zip(runs, settings, strict=True)]
     return [replace(run, label=label, variant=names[label]) for run, label in zip(runs, own_labels, strict=True)]
+
+
+def _called(run: LoadedRun) -> str:
+    """What people call its variant; as its experiment called it already, if it did."""
+    return run.variant if run.variant != run.label else variant_name(run.config)
 
 
 def _unique(names: dict[str, str]) -> dict[str, str]:

@@ -311,7 +311,7 @@ def test_more_seeds_train_only_what_is_missing(runs: list[Path]) -> None:
     before = content(Path("runs"))
     ended = call("train", "tiny.yaml", "--no-report", "--seeds", "0-2", "--jobs", "1")
     assert ended.code == 0
-    assert ended.err.startswith("4 of 6 runs are finished already\n[1/2] tiny none seed 2: completed")
+    assert ended.err.startswith("4 of 6 runs are finished already\n[1/2] tiny no norm seed 2: completed")
     assert content(Path("runs")).items() >= before.items()
 
 
@@ -404,6 +404,9 @@ def test_a_diverging_run() -> None:
     assert strict(call("list", "runs", "--json").out)["runs"][1]["status"] == "diverged"
 
 
+INTERRUPTED = "interrupted; the same command goes on from the last checkpoint\n"
+
+
 def fail_on(monkeypatch: pytest.MonkeyPatch, variant: str, seed: int, *, after: int = 0) -> None:
     """Let the training of one run raise after some evaluations."""
     from bncompare.execution import inline
@@ -428,12 +431,12 @@ def test_a_failing_run(trained: tuple[Path, Ended], monkeypatch: pytest.MonkeyPa
     assert ended.code == 1
     lines = [line.partition(", ")[0] for line in ended.err.splitlines()]
     assert lines == [
-        "[1/4] tiny none seed 0: completed",
-        "[2/4] tiny batch seed 0: completed",
-        "[3/4] tiny none seed 1: FAILED: RuntimeError: boom",
-        "[4/4] tiny batch seed 1: completed",
+        "[1/4] tiny no norm seed 0: completed",
+        "[2/4] tiny BatchNorm seed 0: completed",
+        "[3/4] tiny no norm seed 1: FAILED: RuntimeError: boom",
+        "[4/4] tiny BatchNorm seed 1: completed",
         "1 of 4 runs failed:",
-        "  tiny none seed 1: RuntimeError: boom",
+        "  tiny no norm seed 1: RuntimeError: boom",
     ]
     rows = {row[0]: row for row in cells(ended.out)}
     assert rows["none"][-1] == "1 failed"
@@ -448,7 +451,7 @@ def test_a_failing_run(trained: tuple[Path, Ended], monkeypatch: pytest.MonkeyPa
     assert again.code == 0
     first, second = again.err.splitlines()
     assert first == "3 of 4 runs are finished already"
-    assert second.startswith("[1/1] tiny none seed 1: completed, ")
+    assert second.startswith("[1/1] tiny no norm seed 1: completed, ")
     changed = {name for name, file in content(Path("runs")).items() if before.get(name) != file}
     assert {Path(name).parent.name for name in changed} == {one("none-s1").name}
     uninterrupted = trained[0] / one("none-s1") / "metrics.csv"
@@ -493,7 +496,7 @@ def test_interrupted_and_resumed(
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == code
-    assert err == "interrupted; the same command goes on from the last checkpoint\n"
+    assert err.removeprefix("loading torch…\n").removeprefix("starting to train…\n") == INTERRUPTED
     path = one("batch-s0", "slow")
     assert not (path / "result.json").exists()
     assert not [name for name in os.listdir(path) if name.startswith(".")]
@@ -516,6 +519,26 @@ def test_interrupted_and_resumed(
     assert ended.code == 0
     assert checkpoints[0] is not None, "it went on, and did not start over"
     assert (path / "metrics.csv").read_bytes() == uninterrupted
+
+
+def test_an_interrupted_sweep_says_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends with 130, after the table of the runs that are finished; no claim is judged and no page written."""
+    from bncompare.execution import inline
+
+    real = inline.train
+
+    def train(run: Any, *arguments: Any) -> Iterator[Any]:
+        if run.seed == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        yield from real(run, *arguments)
+
+    monkeypatch.setattr(inline, "train", train)
+    ended = call("train", "tiny.yaml", "--jobs", "1")
+    assert (ended.code, ended.err.splitlines()[-1] + "\n") == (130, INTERRUPTED)
+    rows = cells(ended.out)
+    assert [row[:2] for row in rows[2:4]] == [["none", "1"], ["batch", "1"]]
+    assert rows[-1] == ["2 runs in runs/tiny"]
+    assert not Path("runs/tiny/report.html").exists()
 
 
 def test_a_damaged_checkpoint_starts_over(trained: tuple[Path, Ended], runs: list[Path]) -> None:
@@ -561,7 +584,7 @@ def test_a_terminal_gets_bars(trained: tuple[Path, Ended], monkeypatch: pytest.M
     ended = call("train", "tiny.yaml", "--no-report")
     assert ended.code == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", ended.err)
-    for run in ("none seed 0", "batch seed 0", "none seed 1", "batch seed 1"):
+    for run in ("no norm seed 0", "BatchNorm seed 0", "no norm seed 1", "BatchNorm seed 1"):
         assert len(re.findall(f"tiny {run}: completed,", plain)) == 1
     metrics = [file for name, file in content(Path("runs")).items() if name.endswith("metrics.csv")]
     assert sorted(data for data, _ in metrics) == sorted(
@@ -676,7 +699,7 @@ def test_plot_x(runs: list[Path], monkeypatch: pytest.MonkeyPatch, x: str, value
     ((plotted, options),) = drawn
     assert options["x"] == x
     assert [run.metrics[x] for run in plotted] == [values] * 4
-    assert [(run.variant, run.seed) for run in plotted] == [("none", 0), ("none", 1), ("batch", 0), ("batch", 1)]
+    assert [(run.label, run.seed) for run in plotted] == [("none", 0), ("none", 1), ("batch", 0), ("batch", 1)]
 
 
 def test_plot_of_two_setups_under_one_name(runs: list[Path]) -> None:
@@ -953,7 +976,7 @@ def test_many_runs_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = call("train", "tiny.yaml", "--no-report", "--jobs", "1")
     assert ended.code == 1
     assert ended.err == (
-        "[3/4] tiny none seed 1: FAILED: RuntimeError: boom\n"
+        "[3/4] tiny no norm seed 1: FAILED: RuntimeError: boom\n"
         "1 of 4 runs failed:\n  tiny none seed 1: RuntimeError: boom\n"
     )
 
@@ -1006,14 +1029,14 @@ def test_papers(presets: Path) -> None:
     again = call("papers", "paper", presets=presets)
     assert (again.code, again.err) == (0, "6 of 6 runs are finished already\n")
     header, one, two = cells(again.out)
-    assert header == ["experiment", "claim", "published", "measured (95 % interval)", "verdict"]
+    assert header == ["experiment", "claim", "published", "measured (95 % CI)", "verdict"]
     interval = f"({first['low']:.3g} to {first['high']:.3g}), n = 3"
     assert one[2:] == ["*.5* against .6", f"train/loss: {first['mean']:.3g} {interval}", "supported"]
     assert two[2].startswith("train/loss: difference ")
 
     lines = call("papers", "--markdown", presets=presets).out.splitlines()
     assert lines[:2] == [
-        "| experiment | claim | published | measured (95 % interval) | verdict |",
+        "| experiment | claim | published | measured (95 % CI) | verdict |",
         "| --- | --- | --- | --- | --- |",
     ]
     assert lines[2].startswith("| paper | Both learn something \\| or not | \\*.5\\* against .6 | train/loss: ")

@@ -4,8 +4,9 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
-from kit import CONFIGS, Ended, call
+from kit import CONFIGS, Ended, call, strict
 
 from bncompare.norms.base import NORMS
 
@@ -83,6 +84,56 @@ def test_explain_without_options(kind: str) -> None:
         assert step["normalized"] != step["input"]
 
 
+def test_explain_by_hand() -> None:
+    """Each rule stands there with the numbers of the first value; the unbiased variance says why."""
+    lines = [line.strip() for line in call("explain", "batch", "--steps", "1").out.splitlines()]
+    start = lines.index("first value, by hand:") + 1
+    assert lines[start : start + 6] == [
+        "mean = (1.962 + 0.7879 + 0.1887 + 0.2559)/4 = 0.7986",
+        "var = ((1.962 - 0.7986)² + (0.7879 - 0.7986)² + (0.1887 - 0.7986)² + (0.2559 - 0.7986)²)/4 = 0.5049; "
+        "biased: over n",
+        "x̂ = (1.962 - 0.7986)/√(0.5049 + 1e-05) = 1.637",
+        "y = γ·x̂ + β = 0.5·1.637 + (-1) = -0.1815",
+        "running mean = 0.9·0 + 0.1·0.7986 = 0.07986",
+        "running var = 0.9·1 + 0.1·(4/3)·0.5049 = 0.9673; unbiased: n/(n - 1)",
+    ]
+
+
+STANDARD = ["batch", "batch_from_scratch", "layer", "group", "instance"]
+
+
+@pytest.mark.parametrize("shape", ["3,4", "2,4,3", "3,4,2,2"])
+@pytest.mark.parametrize("kind", STANDARD)
+def test_explain_by_hand_is_what_the_module_does(kind: str, shape: str) -> None:
+    """The numbers by hand are those of the tables, and the gradients torch's; --backward changes no other number."""
+    if (kind, shape) == ("instance", "3,4"):
+        return  # of one value
+    arguments = ("explain", kind, "--shape", shape, "--json")
+    report = strict(call(*arguments, "--backward").out)
+    for step in report["steps"]:
+        by_hand = {line["name"]: line["value"] for line in step["by_hand"]}
+        found = {"x̂": step["normalized"], "y": step["output"], **step["statistics"]}
+        found |= {f"running {name}": values for name, values in step.get("running", {}).items()}
+        assert by_hand == pytest.approx({name: np.ravel(values)[0] for name, values in found.items()})
+    gradients = report.pop("backward")
+    assert gradients["largest_difference_to_torch"] < 1e-12
+    assert gradients["by_hand"][0]["value"] == pytest.approx(np.ravel(gradients["by_x"])[0])
+    assert report == strict(call(*arguments).out)
+
+
+def test_quiz() -> None:
+    """Three questions without their numbers, then the answers, which are those of `explain`."""
+    ended = call("explain", "batch", "--quiz")
+    questions, _, answers = ended.out.partition("Answers\n")
+    assert re.findall(r"^  \d\. (.*)$", questions, re.MULTILINE) == ["mean = ?", "x̂ = ?", "running var = ?"]
+    told = re.findall(r"^  \d\. (.*)$", answers, re.MULTILINE)
+    assert len(told) == 3
+    explained = call("explain", "batch").out
+    for answer in told:
+        assert f"    {answer}\n" in explained
+        assert answer.partition(" = ")[2] not in questions
+
+
 def test_explain_ghost_batches_of_unequal_size() -> None:
     """Five examples are virtual batches of three and two, with so many values and statistics of their own."""
     ended = call("explain", "ghost_batch", "--shape", "5,1,2", "--steps", "1")
@@ -103,6 +154,11 @@ def test_explain_ghost_batches_of_unequal_size() -> None:
         (("batch", "--shape", "3,x"), "error: --shape 3,x: must be whole numbers, such as 3,4,2,2,3\n"),
         (("layer", "--momentum", "0.1"), "error: --momentum: layer norm has no running statistics\n"),
         (("none",), "error: none: there is nothing to explain: y = x\n"),
+        (
+            ("rms", "--backward"),
+            "error: --backward: is written out for batch, batch_from_scratch, layer, group, instance, not for rms\n",
+        ),
+        (("weight", "--quiz"), "error: --quiz: there is no rule to ask about: W = g·V/‖V‖\n"),
     ],
 )
 def test_explain_errors(arguments: tuple[str, ...], message: str) -> None:

@@ -59,7 +59,7 @@ def test_time_left(planned: list[Planned], clock: SimpleNamespace) -> None:
     tally.add(Event(planned[1], Failure("boom", "")))
     tally.add(Event(planned[2], "finished elsewhere"))
     assert tally.left == "about 17 s left"
-    assert (tally.ended, tally.failures, tally.ill) == (3, ["tiny none seed 1: boom"], "1 failed")
+    assert (tally.ended, tally.failures, tally.ill) == (3, ["tiny no norm seed 1: boom"], "1 failed")
     tally.add(at(planned[3], 10, outcome="diverged"))
     assert (tally.left, tally.ill) == ("", "1 diverged, 1 failed")
 

@@ -109,7 +109,8 @@ def test_worse_names_the_winner_first() -> None:
         (  # 10 seeds to 2 is p = .039
             *(NONE, ["diverged", *BATCH[1:]], "undecided"),
             "no clear difference between BatchNorm and no norm: 5 of 6 seeds to 1 "
-            "(BatchNorm diverged with 1; n = 6, exact sign test p = 0.22; 12 seeds would be needed, if the share stays)",
+            "(BatchNorm diverged with 1; n = 6, exact sign test p = 0.22; 12 seeds would be needed, "
+            "if the share stays)",
         ),
     ],
 )
@@ -160,7 +161,8 @@ def test_a_diverged_run_counts_as_worst() -> None:
     assert (pair.n, len(pair.differences), pair.decided_by, pair.verdict) == (6, 5, "sign test", "better")
     assert (pair.p, pair.probability_better) == (0.03125, 1.0)
     assert pair.sentence == (
-        "BatchNorm is better than no norm with 6 of 6 seeds (no norm diverged with 1; n = 6, exact sign test p = 0.031)"
+        "BatchNorm is better than no norm with 6 of 6 seeds "
+        "(no norm diverged with 1; n = 6, exact sign test p = 0.031)"
     )
 
 
@@ -353,11 +355,11 @@ def test_real_differences_are_found() -> None:
 
 
 def names(runs: list[LoadedRun], **options: Any) -> list[str]:
-    return [measure.words for measure in compare(runs, **options).measures]
+    return [measure.title for measure in compare(runs, **options).measures]
 
 
 def test_default_metrics() -> None:
-    """Without claims validation loss at the best epoch and test accuracy with its weights; what there is not, is not compared."""
+    """Without claims the losses of the best epoch and the test of its weights; what is not there is left out."""
     runs = variants(none=NONE, batch=BATCH)
     assert names(runs) == ["validation loss at the best epoch", "test accuracy (best weights)"]
     assert names(runs, at="last") == ["validation loss at the last epoch", "test accuracy (last weights)"]
@@ -504,7 +506,7 @@ def test_what_does_not_set_experiments_apart() -> None:
         ([{LR: 0.1}, {}], ["x", "x"]),  # which is the same, as resolved
         ([{LR: 0.1, NORM: "batch"}, {LR: 0.2, NORM: "none"}], ["x (batch, lr 0.1)", "x (none, lr 0.2)"]),
         ([{"model.unknown": 1}, {"model.unknown": 2}], ["x (unknown 1)", "x (unknown 2)"]),  # by no key of the config
-        ([{"model.unknown": 1}, {}], ["x (unknown 1)", "x ()"]),
+        ([{"model.unknown": 1}, {}], ["x (unknown 1)", "x"]),
     ],
 )
 def test_a_variant_is_a_label_with_its_settings(settings: list[dict[str, Any]], found: list[str]) -> None:

@@ -157,14 +157,18 @@ def test_training_in_processes_without_streams(tmp_path: Path, redirection: str)
     assert content(tmp_path / "runs") == content(tmp_path / "expected")
 
 
+WAITED = ("loading torch…", "starting to train…")  # where that takes a second
+
+
 def test_no_library_says_a_word(tmp_path: Path) -> None:
     """Where matplotlib finds no place for its cache, which it would tell in every process: every line is ours."""
     tiny(tmp_path, "1")
     homeless = "HOME=/dev/null/none XDG_CONFIG_HOME=$HOME XDG_CACHE_HOME=$HOME"
     ended = shell(tmp_path, f"export {homeless};", "train tiny.yaml --no-report --seeds 1 --jobs 2")
     assert ended.code == 0
-    ours = r"\[[0-2]/2\] tiny (none|batch) seed 0: (completed|epoch).*"  # an epoch is told on a slow machine
-    assert [line for line in ended.err.splitlines() if not re.fullmatch(ours, line)] == []
+    ours = r"\[[0-2]/2\] tiny (no norm|BatchNorm) seed 0: (completed|epoch).*"  # an epoch is told on a slow machine
+    told = [line for line in ended.err.splitlines() if line not in WAITED]
+    assert [line for line in told if not re.fullmatch(ours, line)] == []
     ended = shell(tmp_path, f"export {homeless};", "plot runs --metric val/loss")
     assert (ended.code, ended.err) == (0, "")
 
@@ -181,7 +185,7 @@ def test_interrupted_while_it_loads(tmp_path: Path, seconds: float) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode in (130, -signal.SIGINT, 0)
-    assert [line for line in err.splitlines() if not line.startswith(("[", "interrupted"))] == []
+    assert [line for line in err.splitlines() if not line.startswith(("[", "interrupted", *WAITED))] == []
 
 
 @pytest.mark.parametrize(

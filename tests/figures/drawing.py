@@ -21,9 +21,6 @@ NAN, INF = math.nan, math.inf
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
 STEPS = (10.0, 20.0, 30.0)
 
-HALF_WIDTH = 4.302653 / math.sqrt(3)
-"""of the 95 % t-interval of the mean of 1, 2, 3"""
-
 Point = tuple[float, float]
 
 
@@ -164,6 +161,5 @@ def names(axes: Axes, axis: str = "y") -> list[str]:
 
 def note(figure: Figure) -> str:
     """The line below the title."""
-    return [text.get_text() for text in figure.texts if text.get_text() != figure.get_suptitle()][-1].replace(
-        "\n", " "
-    )
+    (found,) = (text.get_text() for text in figure.texts if text.get_gid() == "note")
+    return found.replace("\n", " ")

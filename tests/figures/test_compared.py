@@ -1,10 +1,11 @@
 """What figures of comparisons show, read back from their axes: differences, sweeps, times to a threshold."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from drawing import HALF_WIDTH, INF, MAGIC, NAN, data, ending, legend, lines, names, note, points, run, swept, texts
+from drawing import INF, MAGIC, NAN, data, ending, legend, lines, names, note, points, run, swept, texts
 from matplotlib.axes import Axes
 
 from bncompare.comparison import VariantSummary, compare
@@ -20,15 +21,15 @@ from bncompare.norms import NORMS
 
 def differences(of: Mapping[str, Mapping[int, float | None]], metric: str = "val/loss") -> Axes:
     """Of `ending`, each variant against `a`."""
-    measure = compare(ending(of, metric), metric, versus="a").measures[0]
-    figure = paired_differences(measure, title="e").figure
+    runs = ending(of, metric)
+    figure = paired_differences(compare(runs, metric, versus="a").measures[0], runs, title="e").figure
     figure.draw_without_rendering()
     (axes,) = figure.axes
     return axes
 
 
 def test_differences_per_seed() -> None:
-    """A row a pair: a dot a seed with its number, the first at the top; below them mean and 95 % t-interval."""
+    """A row a pair: a dot a seed with its number, the first at the top; below them their mean and range."""
     axes = differences({"a": dict.fromkeys((0, 3, 7), 1.0), "b": {0: 2.0, 3: 3.0, 7: 4.0}, "c": {0: 0.0, 3: -2.0}})
     dots, others = data(axes, "seeds")
     heights = [y for _, y in dots]
@@ -36,9 +37,8 @@ def test_differences_per_seed() -> None:
     assert (heights, axes.yaxis_inverted()) == (sorted(heights), True)
     ((mean, below),), ((second, _),) = data(axes, "mean")
     assert (mean, second, below > max(heights)) == (2, -2, True)
-    ends = [x for x, _ in data(axes, "interval")[0]]
-    assert ends == pytest.approx([2 - HALF_WIDTH, 2 + HALF_WIDTH], rel=1e-6)
-    assert names(axes) == ["b − a", "c − a"]
+    assert [[x for x, _ in ends] for ends in data(axes, "interval")] == [[1, 3], [-3, -1]]
+    assert names(axes) == ["b", "c"]
     assert texts(axes) == ["0", "3", "7", "0", "3", "mean +2\nn = 3", "mean −2\nn = 2"]
     assert [(0, 0), (0, 1)] in map(points, axes.lines), "zero, from the bottom to the top"
 
@@ -46,8 +46,8 @@ def test_differences_per_seed() -> None:
 @pytest.mark.parametrize(
     ("metric", "label", "mean"),
     [
-        ("val/loss", "validation loss (mean squared error); negative: the first is better", "+0.015"),
-        ("val/accuracy", "validation accuracy (percentage points); positive: the first is better", "+1.50"),
+        ("val/loss", "validation loss (mean squared error); negative: better than a", "+0.015"),
+        ("val/accuracy", "validation accuracy (percentage points); positive: better than a", "+1.5"),
     ],
 )
 def test_direction_and_unit_of_differences(metric: str, label: str, mean: str) -> None:
@@ -55,6 +55,29 @@ def test_direction_and_unit_of_differences(metric: str, label: str, mean: str) -
     axes = differences({"a": {0: 0.5, 1: 0.5}, "b": {0: 0.51, 1: 0.52}}, metric)
     assert axes.get_xlabel() == f"difference in {label}"
     assert texts(axes)[-1] == f"mean {mean}\nn = 2"
+
+
+def test_interval_of_differences() -> None:
+    """From five seeds on the 95 % CI of the mean, which for accuracies does not go beyond 100 points."""
+    axes = differences({"a": dict.fromkeys(range(5), 0.0), "b": dict(enumerate([1.0, 2.0, 3.0, 4.0, 5.0]))})
+    half = 2.776445 * math.sqrt(2.5 / 5)
+    assert [x for x, _ in data(axes, "interval")[0]] == pytest.approx([3 - half, 3 + half], rel=1e-6)
+    wide = differences(
+        {"a": dict.fromkeys(range(5), 0.0), "b": {**dict.fromkeys(range(4), 1.0), 4: 0.0}}, "val/accuracy"
+    )
+    assert data(wide, "interval")[0][1][0] == 1
+
+
+def test_pairs_of_several_baselines() -> None:
+    """Both variants are named; the colour is that of the first."""
+    runs = ending(
+        {name: {seed: 1.0 + i + seed * i for seed in range(2)} for i, name in enumerate(("none", "batch", "layer"))}
+    )
+    figure = paired_differences(compare(runs).measures[0], runs, title="e").figure
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert names(axes) == ["batch − none", "layer − none", "layer − batch"]
+    assert [line.get_color() for line in lines(axes, "mean")] == [HUES["batch"], HUES["layer"], HUES["layer"]]
 
 
 def test_pairs_without_a_value() -> None:
@@ -152,8 +175,9 @@ def test_facets_of_a_second_hyperparameter() -> None:
 def test_more_norms_than_fit_a_sweep() -> None:
     """Of seventeen the baseline and the seven best."""
     of = {norm: {rate: [float(i), i + rate] for rate in (0.1, 0.2)} for i, norm in enumerate(NORMS)}
-    axes = swept(of)["sensitivity"].axes[0]
-    assert legend(axes)[:-1] == [*NORMS][:8]
+    figure = swept(of)["sensitivity"]
+    assert legend(figure.axes[0])[:-1] == [*NORMS][:8]
+    assert note(figure).endswith("; the 8 best of 17 norms, the baseline among them")
 
 
 # ---------------------------------------------------------------- heat map
@@ -169,9 +193,9 @@ def test_heat_map_has_the_means_in_its_cells() -> None:
     assert np.array_equal(cells, [[3.0, 1.5], [np.nan, 0.25]], equal_nan=True)
     found = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
     assert found == {(0, 1): "1.5", (0, 0): "3", (1, 1): "0.25\n✕ 2/3", (1, 0): "✕ 3/3"}
-    assert (names(axes, "x"), names(axes)) == (["0.01", "0.1"], ["none", "batch"])
+    assert (names(axes, "x"), names(axes)) == (["0.01", "0.1"], ["no norm", "BatchNorm"])
     assert note(figure) == (
-        "val/loss at the best evaluation: mean over seeds; ✕: diverged, not in the mean; "
+        "validation loss at the best epoch: mean over seeds; ✕: diverged, not in the mean; "
         "framed: chosen on the validation set; brighter is better"
     )
     assert bar.get_ylabel() == "validation loss\n(mean squared error)"
@@ -232,7 +256,7 @@ def test_times_to_a_threshold() -> None:
     assert [[x for x, _ in dots] for dots in data(seconds, "reached")] == [[0.5, 1, 1.5], [0.5, 1]]
     assert [[x for x, _ in bar] for bar in data(epochs, "median")] == [[2, 2], [1.5, 1.5]]
     assert (epochs.get_xlabel(), seconds.get_xlabel()) == ("epochs", "seconds")
-    assert (names(epochs), names(seconds)) == (["none", "batch"], ["", ""])
+    assert (names(epochs), names(seconds)) == (["no norm", "BatchNorm"], ["", ""])
     assert (texts(epochs), texts(seconds), legend(epochs)) == ([], ["n = 3", "n = 2"], ["median"])
 
 

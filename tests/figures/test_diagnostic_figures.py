@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawing import STEPS, legend, measured, note
+from drawing import STEPS, data, legend, lines, measured, note
 from kit import CONFIGS, call
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection, QuadMesh
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from bncompare.figures.diagnostics import diagnostic_figures
+from bncompare.figures.looks import HUES
 from bncompare.figures.style import render
+from bncompare.probes import PROBES
 from bncompare.probes.landscape import LANDSCAPE
 from bncompare.runs import LoadedRun
 
@@ -26,22 +28,23 @@ def figures(*runs: LoadedRun) -> dict[str, Figure]:
     return found
 
 
-def maps(figure: Figure) -> dict[str, list[list[float]]]:
-    """The values of each panel of a layer × step map, by its title."""
-    meshes = {
-        axes.get_title("left"): mesh
-        for axes in figure.axes
-        for mesh in axes.collections
-        if isinstance(mesh, QuadMesh)
-    }
-    return {title: np.asarray(mesh.get_array()).tolist() for title, mesh in meshes.items() if title}
+def panel(figure: Figure, row: str, title: str) -> Axes:
+    """The panel with this title in the row with this label."""
+    labelled = [axes.get_ylabel() for axes in figure.axes]
+    first = labelled.index(row)
+    return next(axes for axes in figure.axes[first:] if axes.get_title("left") == title)
+
+
+def means(axes: Axes) -> list[list[float]]:
+    """What the lines go through."""
+    return [[y for _, y in line] for line in data(axes, "mean")]
 
 
 def bands(axes: Axes) -> list[list[tuple[float, float]]]:
     """(low, high) of each band at each step."""
     found = []
     for band in axes.collections:
-        if isinstance(band, PolyCollection) and not isinstance(band, QuadMesh):
+        if isinstance(band, PolyCollection):
             points = band.get_paths()[0].vertices
             found.append([(min(p), max(p)) for s in STEPS if (p := [y for x, y in np.asarray(points) if x == s])])
     return found
@@ -54,20 +57,22 @@ def test_nothing_measured() -> None:
 
 
 def test_percentiles() -> None:
-    """A band from the 15th to the 85th percentile around the median, of the first seed, a column a variant."""
+    """A band from the 15th to the 85th percentile around the median, of the first seed, in the variant's colour."""
 
     def percentiles(shift: float) -> dict[tuple[str, str], list[float]]:
         columns = {"p15": [-1, -2, -3], "p50": [0, 1, 2], "p85": [4, 5, 6]}
         return {("hidden.1", f"input {name}"): [v + shift for v in column] for name, column in columns.items()}
 
-    (figure,) = figures(
+    figure = figures(
         measured("none", 3, percentiles(0)), measured("none", 4, percentiles(9)), measured("batch", 3, percentiles(1))
-    ).values()
-    assert [axes.get_title("left") for axes in figure.axes] == ["none, seed 3", "batch, seed 3"]
-    for axes, shift in zip(figure.axes, (0, 1), strict=True):
-        assert bands(axes) == [[(-1 + shift, 4 + shift), (-2 + shift, 5 + shift), (-3 + shift, 6 + shift)]]
-        assert list(axes.lines[0].get_ydata()) == [0 + shift, 1 + shift, 2 + shift]
-    assert figure.axes[0].get_ylabel() == "hidden.1"
+    )["inputs"]
+    axes = panel(figure, "input", "hidden.1")
+    assert bands(axes) == [
+        [(-1 + shift, 4 + shift), (-2 + shift, 5 + shift), (-3 + shift, 6 + shift)] for shift in (0, 1)
+    ]
+    assert means(axes) == [[0, 1, 2], [1, 2, 3]]
+    assert [line.get_color() for line in lines(axes, "mean")] == [HUES["none"], HUES["batch"]]
+    assert legend(axes) == ["none", "batch"]
 
 
 def test_percentiles_of_units() -> None:
@@ -76,52 +81,69 @@ def test_percentiles_of_units() -> None:
         ("hidden.0", f"input {p}{unit}"): [0.0, 0, 0] for p in ("p15", "p50", "p85") for unit in ("", " of unit 3")
     }
     (figure,) = figures(measured("none", 0, values)).values()
-    assert [axes.get_ylabel() for axes in figure.axes] == ["hidden.0, unit 3"]
+    assert [axes.get_title("left") for axes in figure.axes] == ["hidden.0, unit 3"]
 
 
-def test_layer_map() -> None:
-    """Layers × steps, the mean over the seeds, as far as all go; a panel for each variant that has it."""
+def test_a_panel_for_each_layer() -> None:
+    """A row a quantity, a panel a layer on one y axis, a line a variant: the mean over its seeds."""
     values = {("hidden.0", "gradient norm"): [1.0, 2, 3], ("output", "gradient norm"): [4.0, 5, 6]}
     shorter = {("hidden.0", "gradient norm"): [3.0, 4], ("output", "gradient norm"): [4.0, 7]}
-    gamma = {("hidden.0", "gamma mean"): [1.0, 1, 1], ("hidden.1", "gamma mean"): [1.0, 1, 2]}
-    found = figures(measured("none", 0, values), measured("none", 1, shorter), measured("batch", 0, values | gamma))
-    assert list(found) == ["gradient-norm", "gamma-mean"]
-    assert maps(found["gradient-norm"]) == {"none": [[2, 3], [4, 6]], "batch": [[1, 2, 3], [4, 5, 6]]}
-    assert maps(found["gamma-mean"]) == {"batch": [[1, 1, 1], [1, 1, 2]]}
-    assert [text.get_text() for text in found["gradient-norm"].axes[0].get_yticklabels()] == ["hidden.0", "output"]
+    ratio = {("output", "update ratio"): [1.0, 1, 1]}
+    figure = figures(measured("none", 0, values), measured("none", 1, shorter), measured("batch", 0, values | ratio))[
+        "gradients"
+    ]
+    first, last = panel(figure, "gradient norm", "hidden.0"), panel(figure, "gradient norm", "output")
+    assert means(first) == [[2, 3], [1, 2, 3]]
+    assert means(last) == [[4, 6], [4, 5, 6]]
+    assert first.get_ylim() == last.get_ylim()
+    assert means(panel(figure, "step / weight", "output")) == [[1, 1, 1]]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "step"]
+    assert figure.get_suptitle().strip() == "title: do gradients vanish?"
 
 
-def test_a_single_layer() -> None:
-    """What was measured of one layer alone is a line for each variant, the mean over its seeds."""
-    runs = [measured("none", i, {("hidden.2", "saturated"): [0.25 + i, 0.2, 0.3]}) for i in range(2)]
-    figure = figures(*runs, measured("batch", 0, {("hidden.2", "saturated"): [0.3, 0.3, 0.3]}))["saturated"]
-    (axes,) = figure.axes
-    assert [line.get_ydata().tolist() for line in axes.lines] == [[0.75, 0.2, 0.3], [0.3, 0.3, 0.3]]
-    assert (legend(axes), axes.get_ylabel()) == (["none", "batch"], "saturated of hidden.2")
+def test_every_quantity_has_its_question() -> None:
+    """One figure a question, whatever is measured; a quantity that belongs to none is not lost."""
+    captions = {name for probe in PROBES for name in probe.captions}
+    values: dict[tuple[str, str], list[float]] = {("hidden.0", name): [0.1, 0.2, 0.3] for name in captions}
+    values |= {("model", name): [1.0, 2, 3] for name in (*LANDSCAPE, "loss in training mode", "val/loss with batch")}
+    values |= {("hidden.0", name): [1.0, 1, 2] for name in ("gamma[0]", "input p15", "input p50", "input p85")}
+    found = figures(measured("batch", 0, values))
+    assert list(found) == ["gradients", "inputs", "norm-parameters", "landscape", "evaluation"]
+    assert (
+        sum(len(lines(axes, "mean")) for figure in found.values() for axes in figure.axes)
+        == len(captions) + 1 + 1 + 2
+    )
 
 
-def test_a_single_step() -> None:
-    """A single measurement is a dot, as there is no line to see."""
-    figure = figures(measured("none", 0, {("hidden.2", "dead"): [0.5]}))["dead"]
-    assert [line.get_marker() for line in figure.axes[0].lines] == ["o"]
+def test_natural_scales() -> None:
+    """Fractions go from 0 to 100 %, cosines from −1 to 1, whatever the values; decades are on a log axis."""
+    quantities = {"dead": [0.1, 0.2], "covariate shift cosine": [0.8, 0.9], "covariate shift": [0.001, 1.0]}
+    figure = figures(measured("none", 0, {("hidden.0", name): values for name, values in quantities.items()}))[
+        "inputs"
+    ]
+    dead = panel(figure, "dead units (%)", "hidden.0")
+    assert dead.get_ylim() == pytest.approx((-0.03, 1.03))
+    assert dead.yaxis.get_major_formatter()(0.5, 0) == "50"
+    assert panel(figure, "cosine", "hidden.0").get_ylim() == pytest.approx((-1.06, 1.06))
+    assert panel(figure, "covariate shift", "hidden.0").get_yscale() == "log"
 
 
-def test_many_variants() -> None:
-    """More variants than fit side by side go on in the next row; each panel has its own name."""
-    values = {("hidden.0", "dead"): [0.1, 0.2, 0.3], ("hidden.1", "dead"): [0.1, 0.2, 0.3]}
-    figure = figures(*(measured(f"v{i}", 0, values) for i in range(6)))["dead"]
-    assert list(maps(figure)) == [f"v{i}" for i in range(6)]
-    assert figure.get_figwidth() < 12
+def test_many_layers() -> None:
+    """Of twenty layers five, from the first to the last."""
+    figure = figures(measured("none", 0, {(f"hidden.{i}", "dead"): [0.1, 0.2] for i in range(20)}))["inputs"]
+    assert [axes.get_title("left") for axes in figure.axes] == [f"hidden.{i}" for i in (0, 5, 10, 14, 19)]
 
 
 def test_norm_parameters() -> None:
-    """γ and β at the last step, a dot each: layers side by side, variants beside each other, all seeds."""
+    """γ and β on the way and at the last step, a dot each: variants beside each other, all seeds."""
 
     def gamma(scale: float) -> dict[tuple[str, str], list[float]]:
         values = {("hidden.0", "gamma[0]"): [scale, 2 * scale], ("hidden.1", "gamma[0]"): [3 * scale]}
         return values | {("hidden.0", "gamma[1]"): [4 * scale]}
 
-    beta = {("hidden.0", "beta[0]"): [7.0]}
+    beta = {("hidden.0", "beta[0]"): [7.0]} | {
+        ("hidden.0", f"beta {n}"): [v] * 3 for n, v in (("mean", 2), ("min", 1), ("max", 3))
+    }
     runs = (
         measured("none", 0, {}),
         measured("batch", 0, gamma(1)),
@@ -129,39 +151,36 @@ def test_norm_parameters() -> None:
         measured("layer", 0, beta),
     )
     figure = figures(*runs)["norm-parameters"]
-    found = {
-        axes.get_ylabel(): {line.get_gid(): np.asarray(line.get_ydata()).tolist() for line in axes.lines}
+    on_the_way = panel(figure, "β", "hidden.0")
+    assert (means(on_the_way), bands(on_the_way)) == ([[2, 2, 2]], [[(1, 3)] * 3])
+    dots = {
+        (axes.get_ylabel(), line.get_gid()): np.asarray(line.get_ydata()).tolist()
         for axes in figure.axes
+        for line in axes.lines
+        if line.get_gid() not in ("mean", "neutral")
     }
-    assert found == {"γ": {"batch hidden.0": [2, 4, 20, 40], "batch hidden.1": [3, 30]}, "β": {"layer hidden.0": [7]}}
-    ranges = [(min(line.get_xdata()), max(line.get_xdata())) for axes in figure.axes for line in axes.lines]
-    assert all(
-        -0.4 + shift < low and high < 0.4 + shift for shift, (low, high) in zip((0, 1, 0), ranges, strict=True)
-    )
-    assert ranges[0][1] < 0 < ranges[2][0]  # batch at the left of its layer, layer at the right
-    assert legend(figure.axes[0]) == ["batch", "layer"]
+    assert dots == {
+        ("γ at the end", "batch hidden.0"): [2, 4, 20, 40],
+        ("", "batch hidden.1"): [3, 30],
+        ("β at the end", "layer hidden.0"): [7],
+    }
+    assert legend(on_the_way) == ["batch", "layer"]
 
 
 def test_means_are_over_the_same_runs_at_each_step() -> None:
     """Runs that were measured at other steps, as those that stopped early, are averaged where all were measured."""
     key = ("output", "gradient norm")
     runs = [measured("batch", 0, {key: {10: 1, 20: 2, 25: 9}}), measured("batch", 1, {key: {10: 3, 20: 4, 30: 7}})]
-    (axes,) = figures(*runs)["gradient-norm"].axes
-    (line,) = axes.lines
-    assert (list(line.get_xdata()), list(line.get_ydata())) == ([10, 20], [2, 3])
-    layers = [measured("none", i, {("a", "dead"): [0.1, 0.2], ("b", "dead"): [0.3 + i, 0.4, 0.5]}) for i in range(2)]
-    (values,) = maps(figures(*layers)["dead"]).values()
-    assert values[0][:2] == [0.1, 0.2]
-    assert math.isnan(values[0][2])
-    assert values[1] == [0.8, 0.4, 0.5]
+    (axes,) = figures(*runs)["gradients"].axes
+    assert data(axes, "mean") == [[(10, 2), (20, 3)]]
 
 
 def test_no_shared_step() -> None:
     """Where no step is shared the first run stands for its variant."""
     key = ("output", "gradient norm")
     runs = [measured("batch", 0, {key: {10: 1}}), measured("batch", 1, {key: {20: 3}})]
-    (line,) = figures(*runs)["gradient-norm"].axes[0].lines
-    assert (list(line.get_xdata()), list(line.get_ydata())) == ([10], [1])
+    (axes,) = figures(*runs)["gradients"].axes
+    assert data(axes, "mean") == [[(10, 1)]]
 
 
 def test_what_was_not_measured_is_counted() -> None:
@@ -173,53 +192,27 @@ def test_what_was_not_measured_is_counted() -> None:
         measured("lr=9", 0, {}),
         measured("batch", 0, values),
     ]
-    figure = figures(*runs)["gradient-norm"]
-    assert list(maps(figure)) == ["none (1 of 2 runs)", "batch"]
+    figure = figures(*runs)["gradients"]
+    assert legend(figure.axes[0]) == ["none (1 of 2 runs)", "batch"]
     assert note(figure).endswith("weight; without a measurement: lr=9")
 
 
-def test_a_variant_looks_the_same_everywhere() -> None:
-    """Colour and marker go with the variant, also where others have nothing to show."""
-    gamma, names = {("hidden.0", "gamma[0]"): [1.0]}, ("loss in training mode", "loss in evaluation mode")
-    modes = {("model", name): [1.0, 2, 3] for name in names}
-    found = figures(
-        measured("none", 0, modes), measured("batch", 0, modes | gamma), measured("layer", 0, modes | gamma)
-    )
-    dots = {line.get_gid().split()[0]: line for line in found["norm-parameters"].axes[0].lines}
-    drawn = found["train-eval-gap"].axes[0].lines
-    for i, variant in enumerate(("none", "batch", "layer")):
-        if variant in dots:
-            assert (dots[variant].get_color(), dots[variant].get_marker()) == (
-                drawn[2 * i].get_color(),
-                drawn[2 * i].get_marker(),
-            )
-
-
-def test_lines_are_told_apart() -> None:
-    """Variants differ in more than the colour, and so do quantities, however many there are of them."""
-    names = [f"val/loss with {name}" for name in ("a", "b", "c", "d", "e")]
-    values = {("model", name): [1.0, 2, 3] for name in names}
-    axes = figures(*(measured(f"v{i}", 0, values) for i in range(12)))["statistics-loss"].axes[0]
-    looks = [(line.get_color(), line.get_marker(), str(line._unscaled_dash_pattern)) for line in axes.lines]  # type: ignore[attr-defined]
-    assert len(set(looks)) == len(looks) == 60
-    assert len({look[1:] for look in looks[:40]}) == 40  # 8 markers × 5 styles, without the colour
-    landscape = {("model", name): [1.0, 2, 3] for name in LANDSCAPE}
-    figure = figures(*(measured(f"v{i}", 0, landscape) for i in range(6)))["landscape"]
-    assert len({str(line._unscaled_dash_pattern) for line in figure.axes[2].lines}) == 6  # type: ignore[attr-defined]
-
-
 def test_more_variants_than_a_figure_holds() -> None:
-    """The first twelve are drawn, and the head says so; no figure grows beyond a page."""
+    """The baseline and the seven best are drawn, and the head says so; no figure grows beyond a page."""
     values = {(layer, "dead"): [0.1, 0.2, 0.3] for layer in ("hidden.0", "hidden.1")}
     values |= {("hidden.0", f"input {p}"): [0.0, 1, 2] for p in ("p15", "p50", "p85")}
     values |= {("model", name): [1.0, 2, 3] for name in (*LANDSCAPE, "loss in training mode")}
     values |= {("hidden.0", "gamma[0]"): [1.0]}
     found = figures(*(measured(f"the variant number {i}", 0, values) for i in range(50)))
-    assert len(found) == 5
+    assert len(found) == 4
     for figure in found.values():
-        assert "; the first 12 of 50 variants" in note(figure)
-        assert figure.get_figwidth() <= 14
-        assert figure.get_figheight() <= 9
+        assert "the variant number 0 and the 7 best of 49 others" in figure.get_suptitle().replace("\n", " ")
+        assert len(legend(figure.axes[0])) == 8
+        looks = [(look.get_color(), str(look.get_linestyle())) for look in figure.legends[0].get_lines()]
+        assert len({str(h._unscaled_dash_pattern) + h.get_color() for h in figure.legends[0].get_lines()}) == len(
+            looks
+        )
+        assert figure.get_figheight() <= 10
 
 
 def test_a_single_measurement_can_be_seen() -> None:
@@ -227,7 +220,7 @@ def test_a_single_measurement_can_be_seen() -> None:
     values = {("hidden.0", f"input {p}"): [i] for i, p in enumerate(("p15", "p50", "p85"))}
     values |= {("model", name): [i] for i, name in enumerate(LANDSCAPE)}
     found = figures(measured("none", 0, values))
-    (stroke, dot) = found["percentiles"].axes[0].lines
+    (stroke, dot) = found["inputs"].axes[0].lines
     assert (list(stroke.get_ydata()), list(dot.get_ydata()), dot.get_marker()) == ([0, 2], [1], "o")
     loss, change, smoothness = found["landscape"].axes
     assert [list(axes.lines[0].get_ydata()) for axes in (loss, change, smoothness)] == [[0, 1], [3, 4], [5]]
@@ -248,7 +241,7 @@ def test_rows_that_are_missing(missing: str) -> None:
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, 0.0])
-def test_a_map_of_odd_values(odd: float) -> None:
+def test_odd_values(odd: float) -> None:
     """A value that is not finite, a zero, a single step: all can be drawn."""
     figures(measured("none", 0, {("output", "update ratio"): [odd, 2, 900]}))
     figures(measured("none", 0, {("output", "update ratio"): [odd]}))
@@ -271,16 +264,15 @@ def test_landscape() -> None:
     assert list(figure.axes[2].lines[0].get_ydata()) == [5, 6, 7]
 
 
-def test_curves() -> None:
-    """Training against evaluation mode, and validation by its statistics: a line for each variant and quantity."""
+def test_training_and_evaluation() -> None:
+    """A panel for each mode and for each kind of statistics, a line a variant that has it."""
     gap = {("model", f"loss in {mode} mode"): [1.0, 2, 3] for mode in ("training", "evaluation")}
     names = ("val/accuracy with batch statistics", "val/accuracy one at a time with running statistics")
     statistics = {("model", name): [0.5, 0.6, 0.7] for name in names}
-    found = figures(measured("none", 0, gap), measured("$batch_", 0, gap | statistics))
-    assert list(found) == ["train-eval-gap", "statistics-accuracy"]
-    assert legend(found["train-eval-gap"].axes[0]) == ["none", "$batch_", "training mode", "evaluation mode"]
-    names = ["one at a time with running statistics", "batch statistics"]
-    assert legend(found["statistics-accuracy"].axes[0]) == ["$batch_", *names]
+    figure = figures(measured("none", 0, gap), measured("$batch_", 0, gap | statistics))["evaluation"]
+    assert legend(figure.axes[0]) == ["none", "$batch_"]
+    assert means(panel(figure, "loss", "in evaluation mode")) == [[1, 2, 3]] * 2
+    assert means(panel(figure, "accuracy (%)", "with batch statistics")) == [[0.5, 0.6, 0.7]]
 
 
 # ---------------------------------------------------------------- commands
@@ -306,7 +298,7 @@ def test_plot_and_show(tmp_path: Path) -> None:
     assert trained.code == 0
     runs = tmp_path / "regression"
     drawn = {Path(line).name for line in call("plot", runs).out.splitlines()}
-    kinds = ("gradient-norm", "update-ratio", "gamma-mean", "beta-mean", "norm-parameters")
+    kinds = ("gradients", "norm-parameters")
     assert drawn == {"overview.png", "train-loss.png", *(f"diagnostics-{kind}.png" for kind in kinds)}
     assert all((runs / name).exists() for name in drawn)
 

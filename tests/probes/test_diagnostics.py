@@ -18,7 +18,7 @@ from torch import nn
 
 from bncompare.config.data import Digits
 from bncompare.config.expand import load_experiment
-from bncompare.config.measured import measured, plan
+from bncompare.config.quantities import measured, plan
 from bncompare.config.run import RunConfig
 from bncompare.probes.activations import Activations
 from bncompare.probes.base import Probe, Reading

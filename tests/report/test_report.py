@@ -469,7 +469,7 @@ def test_warnings(tmp_path: Path) -> None:
     assert warnings_of(runs) == [
         "1 of 7 runs (BatchNorm seed 0) diverged: they are in no mean, and count as worse than any value",
         "1 of 7 runs (no norm seed 1) unfinished: they are left out until the same command has finished them",
-        "variants have different seeds, of which only shared ones are compared: none lacks 3",
+        "variants have different seeds, of which only shared ones are compared: no norm lacks 3",
         "runs were made with different versions.torch: 2.10.0, 2.9.0; small differences may come from it",
     ]
 
@@ -510,13 +510,13 @@ def test_a_variant_that_was_edited(tmp_path: Path) -> None:
     for lr, values in ((0.1, NONE), (0.2, [x / 10 for x in NONE])):
         runs = write(tmp_path, (BATCH, values), config.replace("LR", f"training.optimizer.lr: {lr}"))
     (chapter,) = chapters(read_runs([runs])[0])
-    assert chapter.comparison.variants == ["bn", "plain (lr=0.1)", "plain (lr=0.2)"]
+    assert chapter.comparison.variants == ["bn", "plain (lr 0.1)", "plain (lr 0.2)"]
     assert chapter.warnings == []
     assert [(pair.a, pair.b, pair.verdict) for pair in chapter.comparison.measures[0].pairs][:2] == [
-        ("bn", "plain (lr=0.1)", "better"),
-        ("plain (lr=0.2)", "plain (lr=0.1)", "better"),
+        ("bn", "plain (lr 0.1)", "better"),
+        ("plain (lr 0.2)", "plain (lr 0.1)", "better"),
     ]
-    assert chapter.findings[0].reasons == ["label: plain selects 2 variants: plain (lr=0.1), plain (lr=0.2)"]
+    assert chapter.findings[0].reasons == ["label: plain selects 2 variants: plain (lr 0.1), plain (lr 0.2)"]
 
 
 def test_chapters_with_keys_of_their_own(tmp_path: Path) -> None:
@@ -573,7 +573,7 @@ def test_what_chose_comes_second(tmp_path: Path) -> None:
         title: title.endswith(" (the hyperparameters were chosen on it)") for title, _ in chapter.tables[4].groups
     }
     assert speed == dict.fromkeys(speed, True)
-    assert any("mean val/loss over epochs" in title for title in speed)
+    assert any("mean validation loss over epochs" in title for title in speed)
     assert chapter.headline.startswith("no norm, lr 0.1 is ahead of BatchNorm, lr 0.1 by ")
     assert chapter.verdicts[1][1][0][0].startswith("BatchNorm, lr 0.1 is ahead of no norm, lr 0.1 by ")
 
@@ -605,19 +605,19 @@ def test_within_a_condition(tmp_path: Path) -> None:
         "test/loss at the best evaluation, batch_size=8",
         [
             *((p.statement, p.evidence) for p in chapter.comparison.measures[0].pairs[:1]),
-            ("none: chosen at the edge of the grid (lr=0.1): extend it downwards", ""),
+            ("none: chosen at the edge of the grid (lr 0.1): extend it downwards", ""),
         ],
     )
     assert (second[0], [statement for statement, _ in second[1][1:]]) == (
         "test/loss at the best evaluation, full",
         [
-            "none: chosen at the edge of the grid (lr=0.1): extend it downwards",
-            "batch: chosen at the edge of the grid (lr=0.3): extend it upwards",
+            "none: chosen at the edge of the grid (lr 0.1): extend it downwards",
+            "batch: chosen at the edge of the grid (lr 0.3): extend it upwards",
         ],
     )
     assert [len(lines) for _, lines in chapter.verdicts[2:]] == [1, 1]
     text = call("report", runs, "--within", "training.batch_size").out
-    assert "  none: chosen at the edge of the grid (lr=0.1): extend it downwards\n" in text
+    assert "  none: chosen at the edge of the grid (lr 0.1): extend it downwards\n" in text
     assert call("report", runs, "--within", "lr").err.startswith(
         f"error: {runs}/x: lr: no hyperparameter of a grid of norms; valid: training.optimizer.lr, "
     )
@@ -730,7 +730,7 @@ def test_options(tmp_path: Path) -> None:
         ).out
     )
     comparison = document["experiments"][0]["comparison"]
-    assert [measure["name"] for measure in comparison["measures"]] == ["test/loss at the last evaluation"]
+    assert [measure["name"] for measure in comparison["measures"]] == ["test/loss at last"]
     assert [(pair["a"], pair["b"]) for pair in comparison["measures"][0]["pairs"]] == [("none", "batch")]
     assert (comparison["convergence"]["threshold"], comparison["convergence"]["leader"]) == (1.0, None)
 

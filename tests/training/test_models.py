@@ -7,8 +7,8 @@ import torch
 from kit import CONFIGS
 from torch import nn
 
+from bncompare.config.architecture import layers
 from bncompare.config.expand import load_experiment
-from bncompare.config.layers import layers
 from bncompare.config.run import RunConfig
 from bncompare.training.model import Dropout, build_model, count_parameters
 

@@ -1,6 +1,6 @@
 """What diagnostics.csv will hold, worked out from the config alone."""
 
-from bncompare.config.layers import layers
+from bncompare.config.architecture import layers
 from bncompare.config.run import RunConfig
 from bncompare.probes import Plan
 
