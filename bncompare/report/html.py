@@ -14,6 +14,7 @@ from markupsafe import Markup
 import bncompare
 from bncompare.errors import printable
 from bncompare.figures import experiment_figures
+from bncompare.report.answer import answer_of
 from bncompare.report.content import Chapter
 from bncompare.report.svg import Drawing, Numbers, draw, on_dark
 from bncompare.report.table import Table
@@ -34,6 +35,8 @@ class _Page:
     """A chapter, its figures and where its runs were trained."""
 
     chapter: Chapter
+    answer: str
+    """in a sentence"""
     numbers: Numbers
     """of the variants, by which the script knows them"""
     figures: list[_Figure]
@@ -87,7 +90,7 @@ def _page(chapter: Chapter, prefix: str) -> _Page:
     variants = dict.fromkeys(run.variant for run in chapter.experiment.runs)
     numbers = {variant: i for i, variant in enumerate(variants)}
     figures = sorted(_figures(chapter, prefix, numbers), key=lambda figure: figure.name != "overview")
-    return _Page(chapter, numbers, figures, environment)
+    return _Page(chapter, answer_of(chapter).sentence, numbers, figures, environment)
 
 
 def _figures(chapter: Chapter, prefix: str, numbers: Numbers) -> Iterable[_Figure]:

@@ -68,6 +68,7 @@ def test_page(tmp_path: Path) -> None:
     page = assert_inert(text_of(write(tmp_path)))
     order = [
         "Which is better: no norm or BatchNorm?",
+        "no norm 0.725 test loss",
         "BatchNorm is ahead of no norm by 0.415",
         "Loss and accuracy over epochs; ",
         "batch is lower",
@@ -244,7 +245,7 @@ def test_in_a_browser(width: int, height: int, is_dark: bool, browser: Browser, 
     """No error; nothing wider than the window; the overview in the first screen, in colours that stand out."""
     browser.open(page, width, height, is_dark=is_dark)
     assert browser.errors == []
-    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
     top, bottom = browser.evaluate(
         "(box => [box.top, box.bottom])(document.querySelector('svg').getBoundingClientRect())"
     )
