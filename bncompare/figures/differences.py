@@ -1,6 +1,5 @@
 """Differences of paired runs, a dot a seed."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -69,7 +68,18 @@ def paired_differences(measure: MeasureComparison, runs: Sequence[LoadedRun], *,
 def _draw_pair(axes: Axes, row: int, pair: Pair, color: str, size: float, *, is_few: bool) -> None:
     values = list(pair.differences.values())
     heights = np.linspace(row - 0.36, row + 0.14, len(values))
-    axes.plot(values, heights, "o", color=color, markersize=size, alpha=0.6, markeredgewidth=0, zorder=2, gid="seeds")
+    axes.plot(
+        values,
+        heights,
+        "o",
+        color=color,
+        markersize=size,
+        alpha=0.6,
+        markeredgewidth=0,
+        zorder=2,
+        gid="seeds",
+        label=pair.a,
+    )
     if len(values) <= MAX_SEED_LABELS:
         for seed, value, height in zip(pair.differences, values, heights, strict=True):
             axes.annotate(
@@ -77,10 +87,19 @@ def _draw_pair(axes: Axes, row: int, pair: Pair, color: str, size: float, *, is_
             )
     assert pair.paired is not None
     mean = pair.paired.difference
-    largest = 1.0 if pair.measure.metric.is_accuracy else math.inf
-    ends = (mean.min, mean.max) if is_few else (max(mean.low, -largest), min(mean.high, largest))
-    axes.plot(ends, [row + 0.32] * 2, color=color, linewidth=2.2, gid="interval", solid_capstyle="butt", zorder=2)
-    axes.plot([mean.mean], [row + 0.32], "D", color=color, markersize=6, zorder=3, gid="mean")
+    cut = pair.measure.clipped(mean, of_differences=True)
+    ends = (cut.min, cut.max) if is_few else (cut.low, cut.high)
+    axes.plot(
+        ends,
+        [row + 0.32] * 2,
+        color=color,
+        linewidth=2.2,
+        gid="interval",
+        solid_capstyle="butt",
+        zorder=2,
+        label=pair.a,
+    )
+    axes.plot([mean.mean], [row + 0.32], "D", color=color, markersize=6, zorder=3, gid="mean", label=pair.a)
 
 
 def _told(pair: Pair, metric: Metric) -> str:

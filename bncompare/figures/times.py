@@ -68,7 +68,8 @@ def times_to_threshold(convergence: Convergence, runs: Sequence[LoadedRun], *, x
     if any(map(never, rows)):
         legend.append((Look(GREY, "", "X").handle(markersize=6), "never"))
     add_legend(left, legend)
-    goal = f"{metric.name} {'≥' if metric.higher_is_better else '≤'} {convergence.threshold:.4g}"
+    threshold = f"{100 * convergence.threshold:.4g} %" if metric.is_accuracy else f"{convergence.threshold:.4g}"
+    goal = f"{metric.words} {'≥' if metric.higher_is_better else '≤'} {threshold}"
     leader = convergence.leader
     why = "" if leader is None else f", half-way from the first evaluation of {leader} to its best"
     add_head(figure, title, f"time to {goal}{why}: a dot a run, the median as a bar")
