@@ -45,7 +45,8 @@ def paired_differences(measure: MeasureComparison, runs: Sequence[LoadedRun], *,
     figure = Figure(figsize=(WIDTH, 1.2 + row_height * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     axes.axvline(0, color="#333333", linewidth=1, zorder=1)
-    own = looks(runs)
+    compared = {variant for pair in pairs for variant in (pair.a, pair.b)}
+    own = looks([run for run in runs if run.variant in compared])
     for row, pair in enumerate(rows):
         _draw_pair(axes, row, pair, own[pair.a].color, 4.5 if longest <= 40 else 2, is_few=is_few)
     axes.set_ylim(len(rows) - 0.45, -0.55)

@@ -59,7 +59,8 @@ def times_to_threshold(convergence: Convergence, runs: Sequence[LoadedRun], *, x
     rows, last = first.variants[:MAX_ROWS], seconds.variants[:MAX_ROWS]
     figure = Figure(figsize=(WIDTH, 1.25 + 0.5 * len(rows)), layout="constrained")
     left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
-    own = looks(runs)
+    timed = {row.variant for row in rows}
+    own = looks([run for run in runs if run.variant in timed])
     _draw_times(left, rows, own, f"{x}s")
     _draw_times(right, last, own, "seconds")
     row_labels(left, [row.variant for row in rows], [])

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawing import MAGIC, NAN, data, drawn, grid, legend, measured, names, run, seeds, swept, texts
+from drawing import MAGIC, NAN, data, drawn, grid, legend, lines, measured, names, run, seeds, swept, texts
 from matplotlib.text import Text
 
 from bncompare.errors import UserError, printable
 from bncompare.figures import experiment_figures, render, run_curves
 from bncompare.figures.diagnostics import diagnostic_figures
+from bncompare.figures.looks import HUES
 from bncompare.figures.style import MAX_ROWS
 from bncompare.runs import LoadedRun
 
@@ -148,6 +149,14 @@ def test_sensitivity_and_heat_map() -> None:
     chosen = "chosen on the validation set: no norm, lr 0.1, BatchNorm, lr 0.1; 3 runs diverged"
     caption = f"Validation loss of no norm, BatchNorm by learning rate; {chosen}"
     assert (lines.caption, cells.caption) == (f"{caption}.", f"{caption}; as a heat map.")
+
+
+def test_chosen_settings_have_the_colour_of_their_norm() -> None:
+    """Whatever other settings of a norm there are, the differences and times of the chosen one are in its colour."""
+    found = drawn(rates("none", "batch"))
+    colors = [line.get_color() for line in lines(found[DIFFERENCES].figure.axes[0], "mean")]
+    colors += [line.get_color() for line in lines(found[TIMES].figure.axes[0], "reached")]
+    assert colors == [HUES["batch"], HUES["none"], HUES["batch"]]
 
 
 def test_a_grid_of_two_hyperparameters() -> None:
