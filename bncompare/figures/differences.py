@@ -100,7 +100,7 @@ def _draw_pair(axes: Axes, row: int, pair: Pair, color: str, size: float, *, is_
         zorder=2,
         label=pair.a,
     )
-    axes.plot([mean.mean], [row + 0.32], "D", color=color, markersize=6, zorder=3, gid="mean", label=pair.a)
+    axes.plot([mean.mean], [row + 0.32], "D", color=color, markersize=6, zorder=3, gid="mean")
 
 
 def _told(pair: Pair, metric: Metric) -> str:
