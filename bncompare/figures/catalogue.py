@@ -6,6 +6,7 @@ from typing import Literal
 
 from bncompare.comparison import Comparison, compare
 from bncompare.config import Metric
+from bncompare.figures.choice import named
 from bncompare.figures.curves import curves_by_setting, experiment_curves
 from bncompare.figures.diagnostics import diagnostic_figures
 from bncompare.figures.differences import paired_differences
@@ -34,6 +35,7 @@ def experiment_figures(
     `metrics` leaves all else out; `title` is by default the experiment's name; `comparison` that of `compare`.
     Raises UserError for a metric that no run has, and for runs of several experiments.
     """
+    runs = runs if comparison else named(runs)
     title = runs[0].experiment if title is None else title
     compared = None if metrics is None else [name for name in metrics if name != "lr"]
     if compared != []:

@@ -8,7 +8,7 @@ from bncompare.comparison import Sensitivity
 from bncompare.config import Metric
 from bncompare.figures.looks import Look, looks
 from bncompare.figures.style import by_variant, wrapped
-from bncompare.runs import LoadedRun, baseline
+from bncompare.runs import LoadedRun, baseline, experiments
 
 MAX_LINES = 8
 RANKED_BY = ("val/accuracy", "val/loss", "train/loss")  # the first there is, at the best evaluation; never the test's
@@ -21,6 +21,12 @@ class Shown:
     runs: Sequence[LoadedRun]
     words: str
     """which variants they are; empty if all there are"""
+
+
+def named(runs: Sequence[LoadedRun]) -> Sequence[LoadedRun]:
+    """Runs of one experiment with the names that people use, as a comparison has them; of several as they are."""
+    found = experiments(runs)
+    return found[0].runs if len(found) == 1 else runs
 
 
 def shown(runs: Sequence[LoadedRun], sensitivity: Sensitivity | None) -> Shown:

@@ -41,7 +41,7 @@ from bncompare.figures.style import (
     styled,
     wrapped,
 )
-from bncompare.figures.sweeps import by_setting, norms_left_out, setting_words, swept_key
+from bncompare.figures.sweeps import by_setting, norms_left_out, settings_in_words, swept_key
 from bncompare.runs import LoadedRun, baseline
 
 MAX_PANELS = 25
@@ -191,11 +191,11 @@ def curves_by_setting(runs: Runs, metric: Metric, table: Sensitivity, *, x: str,
     for candidate in by_setting(table):
         if candidate.norm in norms and candidate.variant in by_name:
             curve = Curve(candidate.norm, norms[candidate.norm], by_name[candidate.variant], metric, x)
-            panels.setdefault(setting_words(table.keys, candidate.setting), []).append(curve)
+            panels.setdefault(settings_in_words(table.keys, candidate.setting), []).append(curve)
     curves = [curve for of_panel in panels.values() for curve in of_panel]
     if not 1 < len(panels) <= MAX_PANELS:
         return []
-    num_values = len({setting_words([swept_key(table)], candidate.setting) for candidate in table.candidates})
+    num_values = len({settings_in_words([swept_key(table)], candidate.setting) for candidate in table.candidates})
     legend: list[tuple[Artist, str]] = [(look.handle(marker=""), norm) for norm, look in norms.items()]
     title = f"{title}: {metric.words} of each norm by setting"
     titles = [name.replace(", ", "\n") + _num_diverged(of_panel) for name, of_panel in panels.items()]

@@ -114,7 +114,7 @@ def _draw(question: Question, variants: Sequence[MeasuredVariant], title: str) -
         lost = [*lost[:MAX_UNMEASURED], f"{len(lost) - MAX_UNMEASURED} more"]
     caption = "; ".join(row.caption for row in question.rows)
     note = f"means over seeds: {caption}" + (f"; without a measurement: {', '.join(lost)}" if lost else "")
-    legend: list[tuple[Artist, str]] = [(v.look.handle(marker=""), v.label(keys)) for v in has_any]
+    legend: list[tuple[Artist, str]] = [(v.look.handle(marker="", label=v.name), v.label(keys)) for v in has_any]
     title, rows = f"{title}: {question.title}", question.rows
     # Steps are named below the last of the rows that are over steps.
     last = max((i for i, row in enumerate(rows) if not row.panels[0].units), default=None)
@@ -181,10 +181,10 @@ def _draw_lines(axes: Axes, panel: Panel, variants: Sequence[MeasuredVariant]) -
         steps, values = variant.means(keys, is_of_first_seed=panel.is_of_first_seed)
         color, stroke, marker = variant.look
         if len(keys) >= 2 and len(steps):
-            _band(axes, steps, values[-2], values[-1], variant.look, 0.3 / max(1.5, 0.6 * len(variants)))
+            _band(axes, steps, values[-2], values[-1], variant, 0.3 / max(1.5, 0.6 * len(variants)))
         if panel.line and len(steps):
             axes.plot(
-                steps, values[0], linestyle=stroke, color=color, linewidth=1.4, gid="mean",
+                steps, values[0], linestyle=stroke, color=color, linewidth=1.4, gid="mean", label=variant.name,
                 marker=marker if len(steps) == 1 else "", markersize=4,
             )  # fmt: skip
         drawn += [float(value) for of_key in values for value in of_key]
@@ -195,21 +195,30 @@ def _draw_lines(axes: Axes, panel: Panel, variants: Sequence[MeasuredVariant]) -
     return drawn
 
 
-def _band(axes: Axes, steps: Values, low: Values, high: Values, look: Look, alpha: float) -> None:
+def _band(axes: Axes, steps: Values, low: Values, high: Values, variant: MeasuredVariant, alpha: float) -> None:
     """Between two lines; of a single step an upright stroke."""
     if len(steps) == 1:
         axes.plot(
             [steps[0]] * 2,
             [low[0], high[0]],
-            color=look.color,
+            color=variant.look.color,
             alpha=0.5,
             linewidth=4,
             solid_capstyle="butt",
             gid="band",
+            label=variant.name,
         )
     else:
         axes.fill_between(
-            steps, low, high, color=look.color, alpha=alpha, linewidth=0.8, linestyle=look.line, gid="band"
+            steps,
+            low,
+            high,
+            color=variant.look.color,
+            alpha=alpha,
+            linewidth=0.8,
+            linestyle=variant.look.line,
+            gid="band",
+            label=variant.name,
         )
 
 
@@ -224,7 +233,7 @@ def _draw_units(axes: Axes, panel: Panel, variants: Sequence[MeasuredVariant]) -
             spread = np.arange(len(dots)) * 0.618 % 1 - 0.5
             axes.plot(
                 i + 0.8 * spread, dots, variant.look.marker, color=variant.look.color, markersize=2.5,
-                markeredgewidth=0, alpha=0.6, rasterized=len(dots) > 1000, gid=f"{variant.name} {panel.title}",
+                markeredgewidth=0, alpha=0.6, rasterized=len(dots) > 1000, gid="units", label=variant.name,
             )  # fmt: skip
         drawn += dots
     axes.set_xlim(-0.6, len(variants) - 0.4)

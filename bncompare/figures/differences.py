@@ -1,6 +1,5 @@
 """Differences of paired runs, a dot a seed."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,7 +45,8 @@ def paired_differences(measure: MeasureComparison, runs: Sequence[LoadedRun], *,
     figure = Figure(figsize=(WIDTH, 1.2 + row_height * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     axes.axvline(0, color="#333333", linewidth=1, zorder=1)
-    own = looks(runs)
+    compared = {variant for pair in pairs for variant in (pair.a, pair.b)}
+    own = looks([run for run in runs if run.variant in compared])
     for row, pair in enumerate(rows):
         _draw_pair(axes, row, pair, own[pair.a].color, 4.5 if longest <= 40 else 2, is_few=is_few)
     axes.set_ylim(len(rows) - 0.45, -0.55)
@@ -69,7 +69,18 @@ def paired_differences(measure: MeasureComparison, runs: Sequence[LoadedRun], *,
 def _draw_pair(axes: Axes, row: int, pair: Pair, color: str, size: float, *, is_few: bool) -> None:
     values = list(pair.differences.values())
     heights = np.linspace(row - 0.36, row + 0.14, len(values))
-    axes.plot(values, heights, "o", color=color, markersize=size, alpha=0.6, markeredgewidth=0, zorder=2, gid="seeds")
+    axes.plot(
+        values,
+        heights,
+        "o",
+        color=color,
+        markersize=size,
+        alpha=0.6,
+        markeredgewidth=0,
+        zorder=2,
+        gid="seeds",
+        label=pair.a,
+    )
     if len(values) <= MAX_SEED_LABELS:
         for seed, value, height in zip(pair.differences, values, heights, strict=True):
             axes.annotate(
@@ -77,9 +88,18 @@ def _draw_pair(axes: Axes, row: int, pair: Pair, color: str, size: float, *, is_
             )
     assert pair.paired is not None
     mean = pair.paired.difference
-    largest = 1.0 if pair.measure.metric.is_accuracy else math.inf
-    ends = (mean.min, mean.max) if is_few else (max(mean.low, -largest), min(mean.high, largest))
-    axes.plot(ends, [row + 0.32] * 2, color=color, linewidth=2.2, gid="interval", solid_capstyle="butt", zorder=2)
+    cut = pair.measure.clipped(mean, of_differences=True)
+    ends = (cut.min, cut.max) if is_few else (cut.low, cut.high)
+    axes.plot(
+        ends,
+        [row + 0.32] * 2,
+        color=color,
+        linewidth=2.2,
+        gid="interval",
+        solid_capstyle="butt",
+        zorder=2,
+        label=pair.a,
+    )
     axes.plot([mean.mean], [row + 0.32], "D", color=color, markersize=6, zorder=3, gid="mean")
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bncompare.comparison import Comparison, compare
 from bncompare.config import Metric, lookup
-from bncompare.figures.choice import Shown, shown
+from bncompare.figures.choice import Shown, named, shown
 from bncompare.figures.lines import Curve, are_few, curves_of, draw_curves, explain_marks, said
 from bncompare.figures.style import (
     GREY,
@@ -62,6 +62,7 @@ def overview(
     `title` is by default the experiment's name, `comparison` that of `compare`. Raises UserError for runs of several
     experiments or none.
     """
+    runs = runs if comparison else named(runs)
     comparison = comparison or compare(runs)
     chosen = shown(runs, comparison.sensitivity)
     panels = _panels(chosen.runs, x)

@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from bncompare.comparison import Candidate, Missing, Sensitivity, VariantSummary
-from bncompare.config import Metric, setting_label
+from bncompare.config import Metric, setting_words
 from bncompare.errors import printable
 from bncompare.figures.choice import norm_looks
 from bncompare.figures.looks import Look
@@ -106,17 +106,16 @@ def _last(key: str) -> str:
     return key.removeprefix("training.").removeprefix("optimizer.")
 
 
-def setting_words(keys: Sequence[str], setting: dict[str, Any]) -> str:
-    """`learning rate 0.1, batch size 16`."""
-    parts = (f"{hyperparameter_words(key)} {setting_label('', setting[key]).removeprefix('=')}" for key in keys)
-    return ", ".join(parts)
+def settings_in_words(keys: Sequence[str], setting: dict[str, Any]) -> str:
+    """`lr 0.1, batch size 16`."""
+    return ", ".join(setting_words(key, setting[key]) for key in keys)
 
 
 def _cells(table: Sensitivity, swept: str) -> Cells:
     cells: Cells = {}
     for candidate in table.candidates:
-        others = (setting_label(key, candidate.setting[key]) for key in table.keys if key != swept)
-        row = " ".join(part for part in (candidate.norm, *others) if part) or "all variants"
+        others = (setting_words(key, candidate.setting[key]) for key in table.keys if key != swept)
+        row = ", ".join(part for part in (candidate.norm, *others) if part) or "all variants"
         cells.setdefault(row, {}).setdefault(_value(candidate.setting[swept]), candidate)
     return cells
 
@@ -125,7 +124,7 @@ def _facets(table: Sensitivity, swept: str) -> Facets:
     facets: Facets = {}
     others = [key for key in table.keys if key != swept]
     for candidate in table.candidates:
-        cells = facets.setdefault(setting_words(others, candidate.setting), {})
+        cells = facets.setdefault(settings_in_words(others, candidate.setting), {})
         cells.setdefault(candidate.norm or "all variants", {})[_value(candidate.setting[swept])] = candidate
     return facets
 

@@ -59,7 +59,8 @@ def times_to_threshold(convergence: Convergence, runs: Sequence[LoadedRun], *, x
     rows, last = first.variants[:MAX_ROWS], seconds.variants[:MAX_ROWS]
     figure = Figure(figsize=(WIDTH, 1.25 + 0.5 * len(rows)), layout="constrained")
     left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
-    own = looks(runs)
+    timed = {row.variant for row in rows}
+    own = looks([run for run in runs if run.variant in timed])
     _draw_times(left, rows, own, f"{x}s")
     _draw_times(right, last, own, "seconds")
     row_labels(left, [row.variant for row in rows], [])
@@ -68,7 +69,8 @@ def times_to_threshold(convergence: Convergence, runs: Sequence[LoadedRun], *, x
     if any(map(never, rows)):
         legend.append((Look(GREY, "", "X").handle(markersize=6), "never"))
     add_legend(left, legend)
-    goal = f"{metric.name} {'≥' if metric.higher_is_better else '≤'} {convergence.threshold:.4g}"
+    threshold = f"{100 * convergence.threshold:.4g} %" if metric.is_accuracy else f"{convergence.threshold:.4g}"
+    goal = f"{metric.words} {'≥' if metric.higher_is_better else '≤'} {threshold}"
     leader = convergence.leader
     why = "" if leader is None else f", half-way from {leader}'s first to its best"
     add_head(figure, title, f"time to {goal}{why}: a dot a run, the median as a bar")

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from bncompare.comparison import compare
 from bncompare.config import Metric
 from bncompare.figures.catalogue import experiment_figures
+from bncompare.figures.choice import named
 from bncompare.figures.style import NamedFigure
 from bncompare.figures.sweeps import sweep_figures
 from bncompare.runs import Diagnostic, LoadedRun, Result
@@ -93,12 +94,13 @@ def grid(of: Mapping[str, Mapping[Any, Sequence[float | None]]], metric: str = "
 
 def swept(of: Mapping[str, Mapping[Any, Sequence[float | None]]], metric: str = "val/loss") -> dict[str, Figure]:
     """`sensitivity` and `heat-map` of such a grid, drawn once so that matplotlib has gone through all of it."""
-    table = compare(grid(of, metric), metric).sensitivity
+    runs = named(grid(of, metric))
+    table = compare(runs, metric).sensitivity
     assert table is not None
     found = {}
-    for named in sweep_figures(table, grid(of, metric), title="e"):
-        named.figure.draw_without_rendering()
-        found["heat-map" if named.has_colour_scale else "sensitivity"] = named.figure
+    for made in sweep_figures(table, runs, title="e"):
+        made.figure.draw_without_rendering()
+        found["heat-map" if made.has_colour_scale else "sensitivity"] = made.figure
     return found
 
 

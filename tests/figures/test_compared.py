@@ -9,6 +9,7 @@ from drawing import INF, MAGIC, NAN, data, ending, legend, lines, names, note, p
 from matplotlib.axes import Axes
 
 from bncompare.comparison import VariantSummary, compare
+from bncompare.figures.choice import named
 from bncompare.figures.differences import paired_differences
 from bncompare.figures.looks import HUES
 from bncompare.figures.style import render
@@ -21,7 +22,7 @@ from bncompare.norms import NORMS
 
 def differences(of: Mapping[str, Mapping[int, float | None]], metric: str = "val/loss") -> Axes:
     """Of `ending`, each variant against `a`."""
-    runs = ending(of, metric)
+    runs = named(ending(of, metric))
     figure = paired_differences(compare(runs, metric, versus="a").measures[0], runs, title="e").figure
     figure.draw_without_rendering()
     (axes,) = figure.axes
@@ -39,7 +40,7 @@ def test_differences_per_seed() -> None:
     assert (mean, second, below > max(heights)) == (2, -2, True)
     assert [[x for x, _ in ends] for ends in data(axes, "interval")] == [[1, 3], [-3, -1]]
     assert names(axes) == ["b", "c"]
-    assert texts(axes) == ["0", "3", "7", "0", "3", "mean +2\nn = 3", "mean −2\nn = 2"]
+    assert texts(axes) == ["0", "3", "7", "0", "3", "mean +2.0\nn = 3", "mean −2\nn = 2"]
     assert [(0, 0), (0, 1)] in map(points, axes.lines), "zero, from the bottom to the top"
 
 
@@ -70,13 +71,12 @@ def test_interval_of_differences() -> None:
 
 def test_pairs_of_several_baselines() -> None:
     """Both variants are named; the colour is that of the first."""
-    runs = ending(
-        {name: {seed: 1.0 + i + seed * i for seed in range(2)} for i, name in enumerate(("none", "batch", "layer"))}
-    )
+    of = {name: {seed: 1.0 + i + seed * i for seed in range(2)} for i, name in enumerate(("none", "batch", "layer"))}
+    runs = named(ending(of))
     figure = paired_differences(compare(runs).measures[0], runs, title="e").figure
     figure.draw_without_rendering()
     (axes,) = figure.axes
-    assert names(axes) == ["batch − none", "layer − none", "layer − batch"]
+    assert names(axes) == ["BatchNorm − no norm", "LayerNorm − no norm", "LayerNorm − BatchNorm"]
     assert [line.get_color() for line in lines(axes, "mean")] == [HUES["batch"], HUES["layer"], HUES["layer"]]
 
 
@@ -151,7 +151,7 @@ def test_sensitivity_counts_the_diverged() -> None:
     assert counts == {"✕ 1/2": (2, HUES["none"]), "✕ 2/2": (3, HUES["none"])}
     assert data(axes, "best")[0] == [(1, 1)], "a mean of survivors is not the best"
     assert names(rail) == ["diverged"]
-    assert legend(axes) == ["none", "batch", "best of a norm", "mean of those that did not diverge"]
+    assert legend(axes) == ["no norm", "BatchNorm", "best of a norm", "mean of those that did not diverge"]
 
 
 def test_facets_of_a_second_hyperparameter() -> None:
@@ -161,6 +161,7 @@ def test_facets_of_a_second_hyperparameter() -> None:
     runs = [
         run(" ".join(map(str, of)), 0, [of[1] + of[2]], settings=dict(zip(keys, of, strict=True))) for of in settings
     ]
+    runs = named(runs)
     table = compare(runs).sensitivity
     assert table is not None
     figure = next(sweep_figures(table, runs, title="e")).figure
@@ -169,14 +170,16 @@ def test_facets_of_a_second_hyperparameter() -> None:
     assert data(second, "mean") == [[(rate, rate + 64) for rate in (0.1, 0.2, 0.4)]] * 2
     for axes in (first, second):
         assert [line.get_color() for line in lines(axes, "mean")] == [HUES["none"], HUES["batch"]]
-    assert (first.get_ylim(), legend(first)) == (second.get_ylim(), ["none", "batch", "best of a norm"])
+    assert (first.get_ylim(), legend(first)) == (second.get_ylim(), ["no norm", "BatchNorm", "best of a norm"])
 
 
 def test_more_norms_than_fit_a_sweep() -> None:
     """Of seventeen the baseline and the seven best."""
     of = {norm: {rate: [float(i), i + rate] for rate in (0.1, 0.2)} for i, norm in enumerate(NORMS)}
     figure = swept(of)["sensitivity"]
-    assert legend(figure.axes[0])[:-1] == [*NORMS][:8]
+    assert [*data(figure.axes[0], "mean")] == [
+        [(rate, pytest.approx(i + rate / 2)) for rate in (0.1, 0.2)] for i in range(8)
+    ]
     assert note(figure).endswith("; the 8 best of 17 norms, the baseline among them")
 
 
@@ -241,6 +244,7 @@ def timed(of: Mapping[str, Sequence[float | None]]) -> tuple[Axes, Axes]:
         for variant, reached in of.items()
         for seed, at in enumerate(reached)
     ]
+    runs = named(runs)
     convergence = compare(runs, threshold=0.5).convergence
     assert convergence is not None
     figure = times_to_threshold(convergence, runs, x="epoch", title="e").figure

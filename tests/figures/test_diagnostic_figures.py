@@ -154,16 +154,11 @@ def test_norm_parameters() -> None:
     on_the_way = panel(figure, "β", "hidden.0")
     assert (means(on_the_way), bands(on_the_way)) == ([[2, 2, 2]], [[(1, 3)] * 3])
     dots = {
-        (axes.get_ylabel(), line.get_gid()): np.asarray(line.get_ydata()).tolist()
+        (axes.get_ylabel(), line.get_label()): np.asarray(line.get_ydata()).tolist()
         for axes in figure.axes
-        for line in axes.lines
-        if line.get_gid() not in ("mean", "neutral")
+        for line in lines(axes, "units")
     }
-    assert dots == {
-        ("γ at the end", "batch hidden.0"): [2, 4, 20, 40],
-        ("", "batch hidden.1"): [3, 30],
-        ("β at the end", "layer hidden.0"): [7],
-    }
+    assert dots == {("γ at the end", "batch"): [2, 4, 20, 40], ("", "batch"): [3, 30], ("β at the end", "layer"): [7]}
     assert legend(on_the_way) == ["batch", "layer"]
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawing import MAGIC, NAN, data, drawn, grid, legend, measured, names, run, seeds, swept, texts
+from drawing import MAGIC, NAN, data, drawn, grid, legend, lines, measured, names, run, seeds, swept, texts
 from matplotlib.text import Text
 
 from bncompare.errors import UserError, printable
 from bncompare.figures import experiment_figures, render, run_curves
 from bncompare.figures.diagnostics import diagnostic_figures
+from bncompare.figures.looks import HUES
 from bncompare.figures.style import MAX_ROWS
 from bncompare.runs import LoadedRun
 
@@ -48,8 +49,12 @@ SWEEP = ["sensitivity-val-loss-by-lr", "heat-map-val-loss-by-lr"]
     ("runs", "expected"),
     [
         pytest.param(two_variants(), ["overview", "val-loss", DIFFERENCES, TIMES], id="two variants"),
-        pytest.param(rates("none", "batch"), ["overview", "val-loss", BY_SETTING, DIFFERENCES, *SWEEP], id="a grid"),
-        pytest.param(rates("batch"), ["overview", "val-loss", DIFFERENCES, SWEEP[0]], id="a heat map needs two rows"),
+        pytest.param(
+            rates("none", "batch"), ["overview", "val-loss", BY_SETTING, DIFFERENCES, *SWEEP, TIMES], id="a grid"
+        ),
+        pytest.param(
+            rates("batch"), ["overview", "val-loss", DIFFERENCES, SWEEP[0], TIMES], id="a heat map needs two rows"
+        ),
         pytest.param(seeds([2.0, 1.0], [2.0, 1.0]), ["overview", "val-loss"], id="nothing is compared"),
         pytest.param(
             [run("none", 0, [2.0, 1.0]), run("batch", 0, [0.9, 0.5])],
@@ -110,7 +115,7 @@ def test_curves(x: Any, at: list[float]) -> None:
     assert none == [(at[0], 3), (at[1], 2), (at[2], pytest.approx(0.985))]
     assert batch[-1] == (at[2], pytest.approx(0.35))
     assert (figure.figure.get_suptitle().strip(), axes.get_xlabel()) == ("a title", x)
-    ends = f"none ends at 0.985 ({x} {at[2]}); batch ends at 0.35 ({x} {at[2]})"
+    ends = f"no norm ends at 0.985 ({x} {at[2]}); BatchNorm ends at 0.35 ({x} {at[2]})"
     assert figure.caption == f"Validation loss over {x}s, mean over seeds: {ends}."
     backward = data(drawn(two_variants()[::-1], x=x)["val-loss"].figure.axes[0], "mean")
     assert np.asarray(backward) == pytest.approx(np.asarray([batch, none]))
@@ -120,7 +125,7 @@ def test_a_caption_counts_and_has_units() -> None:
     """Accuracies are in percent; runs that stopped early or diverged are counted."""
     runs = [run("none", 0, [0.5], metric="val/accuracy", status="stopped_early")]
     runs.append(run("none", 1, [NAN], metric="val/accuracy", status="diverged"))
-    ends = "none ends at 50.0 % (epoch 1); 1 of 2 runs stopped early; 1 of 2 runs diverged"
+    ends = "no norm ends at 50.0 % (epoch 1); 1 of 2 runs stopped early; 1 of 2 runs diverged"
     assert drawn(runs)["val-accuracy"].caption == f"Validation accuracy over epochs, mean over seeds: {ends}."
 
 
@@ -146,6 +151,14 @@ def test_sensitivity_and_heat_map() -> None:
     assert (lines.caption, cells.caption) == (f"{caption}.", f"{caption}; as a heat map.")
 
 
+def test_chosen_settings_have_the_colour_of_their_norm() -> None:
+    """Whatever other settings of a norm there are, the differences and times of the chosen one are in its colour."""
+    found = drawn(rates("none", "batch"))
+    colors = [line.get_color() for line in lines(found[DIFFERENCES].figure.axes[0], "mean")]
+    colors += [line.get_color() for line in lines(found[TIMES].figure.axes[0], "reached")]
+    assert colors == [HUES["batch"], HUES["none"], HUES["batch"]]
+
+
 def test_a_grid_of_two_hyperparameters() -> None:
     """The one with more values is the axis, the other tells rows apart; words are values as well. Curves of every
     setting have a panel each, with the norms in it."""
@@ -157,11 +170,11 @@ def test_a_grid_of_two_hyperparameters() -> None:
         for seed in range(2)
     ]
     lines, cells = (drawn(runs)[name].figure.axes[0] for name in SWEEP)
-    assert legend(lines) == ["none", "batch", "best of a norm"]
+    assert legend(lines) == ["no norm", "BatchNorm", "best of a norm"]
     panels = drawn(runs)[BY_SETTING].figure.axes
     assert [axes.get_title(loc="left") for axes in panels[2:4]] == [
-        "learning rate 0.4\nbatch size 16",
-        "learning rate 0.1\nbatch size full",
+        "lr 0.4\nbatch size 16",
+        "lr 0.1\nfull",
     ]
     assert [[y for _, y in line] for line in data(panels[2], "mean")] == [[2, 1.4]] * 2
     assert len(texts(cells)) == 12
@@ -176,8 +189,8 @@ def test_times(x: Any, factor: int) -> None:
     assert [[at for at, _ in dots] for dots in data(first, "reached")] == [[3 * factor] * 5, [2 * factor] * 4]
     assert [len(marks) for marks in data(first, "never")] == [1]
     assert [at for at, _ in data(seconds, "reached")[0]] == [1.5] * 5
-    told = f"none in {3 * factor} {x}s; batch in {2 * factor} {x}s, never in 1 of 5 runs"
-    assert figure.caption == f"Time to val/loss ≤ 1.175, median: {told}."
+    told = f"no norm in {3 * factor} {x}s; BatchNorm in {2 * factor} {x}s, never in 1 of 5 runs"
+    assert figure.caption == f"Time to validation loss ≤ 1.175, median: {told}."
 
 
 def test_a_median_that_is_never() -> None:

@@ -58,7 +58,7 @@ def test_four_panels() -> None:
     none, batch = data(figure.axes[3], "mean")
     assert none == [(1, pytest.approx(0.1)), (2, pytest.approx(0.1)), (3, pytest.approx(0.1))]
     assert batch[-1] == (3, pytest.approx(0.3))
-    assert legend(figure.axes[0]) == ["none", "batch", "best epoch, mean"]
+    assert legend(figure.axes[0]) == ["no norm", "BatchNorm", "best epoch, mean"]
     assert title(figure) == "e: MLP (sigmoid) on Fashion-MNIST, SGD 0.1, batch size 64"
     assert note(figure) == "mean of 3 seeds, shaded: lowest to highest seed, thin: single seeds, dotted: chance"
 
@@ -128,7 +128,7 @@ def test_where_the_test_set_is_the_validation_set() -> None:
 def test_a_sweep_shows_the_chosen() -> None:
     """Each norm with its chosen setting, and the title says so; what differs is not in it."""
     figure = drawn(grid({norm: {rate: [rate, rate] for rate in (0.1, 0.2, 0.3)} for norm in ("none", "batch")}))
-    assert legend(figure.axes[0]) == ["none lr=0.1", "batch lr=0.1"]
+    assert legend(figure.axes[0]) == ["no norm, lr 0.1", "BatchNorm, lr 0.1"]
     assert title(figure) == "e: each norm with its chosen setting"
 
 
@@ -137,15 +137,17 @@ def test_many_norms() -> None:
     runs = [run(norm, 0, [2.0, 1.0 + 0.01 * i]) for i, norm in enumerate(reversed(NORMS))]
     figure = drawn(runs)
     assert len(legend(figure.axes[0])) == 9
-    assert legend(figure.axes[0])[:8] == [*list(reversed(NORMS))[:7], "none"]
-    assert title(figure) == "e: none and the 7 best of 16 others"
+    assert [line[-1][1] for line in data(figure.axes[0], "mean")] == pytest.approx(
+        [*(1 + 0.01 * i for i in range(7)), 1.16]
+    )
+    assert title(figure) == "e: no norm and the 7 best of 16 others"
 
 
 def test_runs_without_a_value() -> None:
     """All diverged: marks and counts, and the panel says that there is nothing; nothing evaluated is no error."""
     (axes,) = drawn([run("none", seed, [1.0, NAN], status="diverged") for seed in range(2)]).axes
     assert [text.get_text() for text in axes.texts] == ["no run has a value"]
-    assert legend(axes) == ["none (2 diverged)", "diverged"]
+    assert legend(axes) == ["no norm (2 diverged)", "diverged"]
     drawn([run("none", 0, [], status="unfinished")])
 
 
