@@ -186,8 +186,8 @@ def _live(console: "Console", tally: _Tally, events: "Iterable[Event]") -> None:
             if isinstance(what, execution.Started) and path not in tasks:
                 tasks[path] = progress.add_task(_name(event), total=run.total_steps, count="", status="")
             if isinstance(what, execution.Evaluated):
-                count = f"epoch {what.record.epoch:g}/{run.total_steps / run.steps_per_epoch:g}"
-                progress.update(tasks[path], completed=what.record.step, count=count, status=_metrics(what))
+                count = f"epoch {what.record.epoch:.3g}/{run.total_steps / run.steps_per_epoch:.3g}"
+                progress.update(tasks[path], completed=what.record.step, count=count, status=_metrics(what, "train"))
             if event.is_end and path in tasks:
                 progress.remove_task(tasks.pop(path))
             is_told = event.is_end and tally.total <= MAX_RUNS_LISTED
@@ -202,14 +202,15 @@ def _name(event: "Event") -> str:
     return printable(f"{run.name} {run.variant_name} seed {run.seed}")
 
 
-def _metrics(progress: "Evaluated") -> str:
+def _metrics(progress: "Evaluated", *splits: str) -> str:
     """`training loss 0.140, accuracy 95.2 %, validation loss 0.18, accuracy 96 %`"""
     from bncompare.config import Metric
 
-    metrics = {Metric(name): value for name, value in progress.record.metrics.items() if "/" in name}
+    metrics = {Metric(name): value for name, value in progress.record.metrics.items()}
     return ", ".join(
         f"{metric.quantity if metric.is_accuracy else metric.words} {metric.shown(value)}{' %' * metric.is_accuracy}"
         for metric, value in metrics.items()
+        if metric.split in splits
     )
 
 
@@ -232,7 +233,7 @@ def _line(event: "Event") -> str:
         assert isinstance(what, execution.Evaluated)
         outcome = what.record.outcome
         ended = f"{outcome.status.replace('_', ' ')}, {event.seconds:.1f} s, " if outcome else ""
-        said = f"{ended}epoch {what.record.epoch:g}, {_metrics(what)}"
+        said = f"{ended}epoch {what.record.epoch:.4g}, {_metrics(what, 'train', 'val')}"
     return f"{_name(event)}: {said}"
 
 

@@ -1,0 +1,105 @@
+"""The answer at the end of training: a sentence and a table, whatever became of the runs."""
+
+import math
+
+import pytest
+from kit import loaded_run, variants
+
+from bncompare.report import answer_of, chapters, print_answer
+from bncompare.runs import LoadedRun
+
+GOOD, BAD = (0.03, 0.02, 0.04, 0.03, 0.02, 0.04), (0.88, 0.9, 0.89, 0.9, 0.88, 0.89)
+
+
+def grid() -> list[LoadedRun]:
+    """Two norms at two rates, the second of which is better for both."""
+    return [
+        loaded_run(f"{norm} lr={lr}", seed, (9.0, loss + 0.01 * seed + lr / 100), settings=settings)
+        for norm, loss in (("none", 0.5), ("batch", 0.1))
+        for lr in (0.2, 0.1)
+        for settings in [{"model.norm": norm, "training.optimizer.lr": lr}]
+        for seed in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("runs", "sentence", "variant", "columns"),
+    [
+        pytest.param(
+            variants(none=BAD, batch=GOOD),
+            "batch 96.00 %, none 10.00 % test accuracy: +86.0 points, 95 % CI 84.7 to 87.3, 6 seeds",
+            "batch",
+            ["variant", "seeds", "mean ± sd", "difference"],
+            id="told",
+        ),
+        pytest.param(
+            variants(none=BAD, rms=(0.5, 0.6, 0.5, 0.6, 0.5, 0.6), batch=GOOD, layer=(0.4, 0.5, 0.4, 0.5, 0.4, 0.5)),
+            "batch 96.00 %, none 10.00 % test accuracy: +86.0 points, 95 % CI 84.7 to 87.3, 6 seeds",
+            "layer",
+            ["variant", "seeds", "mean ± sd", "difference"],
+            id="the best of several",
+        ),
+        pytest.param(
+            variants(none=(0.3, 0.2, 0.4), batch=(0.2, 0.4, 0.3)),
+            "batch 69 %, none 69 % test accuracy: no clear difference (0 points, 95 % CI −43 to 43, 3 seeds)",
+            "batch",
+            ["variant", "seeds", "mean ± sd", "difference"],
+            id="undecided",
+        ),
+        pytest.param(
+            variants(none=(0.3,), batch=(0.2,)),
+            "batch 79.0 %, none 69.0 % test accuracy: +10.00 points, 1 seed, so no verdict",
+            "batch",
+            ["variant", "seeds", "mean ± sd", "difference"],
+            id="one seed",
+        ),
+        pytest.param(
+            variants(none=("diverged",) * 3, batch=(0.2, 0.2, 0.2)),
+            "batch 79.0 % test accuracy, 3 seeds; none: 3 of 3 diverged",
+            "none",
+            ["variant", "seeds", "mean ± sd", "difference", "no value"],
+            id="the baseline diverged",
+        ),
+        pytest.param(
+            variants(none=("diverged",) * 2, batch=("diverged", "failed")),
+            "no run has a validation loss: 3 diverged, 1 failed",
+            "none",
+            ["variant", "seeds", "mean ± sd", "difference", "no value"],
+            id="all diverged",
+        ),
+        pytest.param(
+            variants(batch=(0.2, 0.3)),
+            "batch 74.0 % test accuracy, 2 seeds",
+            "batch",
+            ["variant", "seeds", "mean ± sd"],
+            id="one variant",
+        ),
+    ],
+)
+def test_the_sentence(runs: list[LoadedRun], sentence: str, variant: str, columns: list[str]) -> None:
+    """The best variant against the baseline, with what there is to say of it; no column without a cell."""
+    (chapter,) = chapters(runs)
+    answer = answer_of(chapter)
+    assert answer.sentence == sentence
+    assert list(answer.table.columns) == columns
+    ((_, rows),) = answer.table.groups
+    assert variant in [row[0] for row in rows]
+
+
+def test_a_sweep_has_a_row_per_norm() -> None:
+    """That of the chosen setting, under a name of its own."""
+    (chapter,) = chapters(grid())
+    ((_, rows),) = answer_of(chapter).table.groups
+    assert [row[0] for row in rows] == ["none lr=0.1", "batch lr=0.1"]
+
+
+def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """80 columns do for long labels, large spreads, runs that diverged and what is said below."""
+    names = [f"variant {i} with a name as long as people give them in their notebooks" for i in range(3)]
+    runs = variants(**{name: (0.9 - i / 4, 0.5 - i / 9, math.pi / 4) for i, name in enumerate(names)})
+    (chapter,) = chapters([*runs, loaded_run(names[2], 3, (9.0, math.nan), "diverged")])
+    answer = answer_of(chapter)
+    print_answer(answer)
+    table = capsys.readouterr().out.split("test/accuracy")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    assert len({row[0] for row in answer.table.groups[0][1]}) == 3
