@@ -876,6 +876,19 @@ def test_plot_of_chosen_runs(runs: list[Path]) -> None:
     assert not Path("runs/tiny/val-loss.png").exists()
 
 
+def test_plot_of_one_run(runs: list[Path]) -> None:
+    """The figures of a run that is named are in its folder."""
+    ended = call("plot", runs[0], "--metric", "val/loss")
+    assert (ended.code, ended.out, ended.err) == (0, f"{runs[0]}/val-loss.png\n", "")
+    assert (runs[0] / "val-loss.png").exists()
+
+
+@pytest.mark.parametrize("command", ["plot", "report", "list", "check", "export"])
+def test_without_a_path_it_is_runs(runs: list[Path], command: str) -> None:
+    """What looks at runs looks at those in `runs`, if nothing else is said."""
+    assert call(command) == call(command, "runs")
+
+
 # ---------------------------------------------------------------- parts of a plan, clusters
 
 
