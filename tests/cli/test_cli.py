@@ -159,6 +159,16 @@ def test_help_lists_every_option(command: str) -> None:
     assert {*OPTIONS[command], "--help"} <= words
 
 
+@pytest.mark.parametrize(
+    ("words", "completed"), [("bncompare tr", "train"), ("bncompare graph mnist", "mnist-mlp")], ids=str
+)
+def test_a_shell_completes(words: str, completed: str) -> None:
+    """The beginning of a command, or of a preset, is completed."""
+    place = str(words.count(" "))
+    ended = spawn(COMP_WORDS=words, COMP_CWORD=place, _BNCOMPARE_COMPLETE="complete_bash")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{completed}\n", "")
+
+
 def test_version() -> None:
     """`--version` prints name and version."""
     assert call("--version") == Ended(0, "bncompare 0.1.0\n", "")
