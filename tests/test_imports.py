@@ -1,6 +1,8 @@
 """The house: who may import whom, what a face costs, how large things may be."""
 
 import ast
+import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -40,6 +42,15 @@ def test_a_face_costs_no_torch(name: str) -> None:
     """Commands that train nothing do not wait for torch."""
     code = f"import sys, bncompare.{name}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("floor", [floor for floor in FLOORS if (PACKAGE / floor).is_dir() and floor != "cli"])
+def test_no_module_hides_a_name(floor: str) -> None:
+    """A face's name is not that of a module, which would take its place when somebody imports it."""
+    face = importlib.import_module(f"bncompare.{floor}")
+    for name in set(face.__all__) & {path.stem for path in (PACKAGE / floor).glob("*.py")}:
+        importlib.import_module(f"bncompare.{floor}.{name}")
+        assert not inspect.ismodule(getattr(face, name)), name
 
 
 def lines_of(path: Path) -> int:

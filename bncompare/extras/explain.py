@@ -73,13 +73,30 @@ def explain_norm(
     plain = _module(norm, shape, learnt=False)  # γ = 1 and β = 0: what is called x̂
     parameters = dict(module.named_parameters())
     report["gamma"], report["beta"] = _list(parameters.get("weight")), _list(parameters.get("bias"))
-    running = [np.zeros(shape[1]), np.ones(shape[1])]
-    first = [None if report[name] is None else float(np.ravel(report[name])[0]) for name in ("gamma", "beta")]
-    report["steps"] = []
+    report["steps"] = _train(norm, module, plain, batches, seed)
+    x = batches[-1]
+    if backward:
+        report["backward"] = _backward(norm, module, x, torch.randn(shape, dtype=torch.float64, generator=random))
+    module.eval()
+    plain.eval()
+    report["evaluation"] = {"input": _list(x), "normalized": _list(plain(x)), "output": _list(module(x))}
+    if isinstance(norm, BatchNorm | BatchNormFromScratch):
+        report["largest_difference_to_torch"] = _difference_to_torch(norm, shape, batches)
+    return report
+
+
+def _train(
+    norm: ActivationNorm, module: nn.Module, plain: nn.Module, batches: list[Tensor], seed: int
+) -> list[dict[str, Any]]:
+    """Each batch in training: what goes in, what comes out, what is tracked, and the rules by hand."""
+    running = [np.zeros(batches[0].shape[1]), np.ones(batches[0].shape[1])]
+    parameters = dict(module.named_parameters())
+    first = [float(parameters[name].flatten()[0]) if name in parameters else None for name in ("weight", "bias")]
+    steps = []
     for step, x in enumerate(batches):
         for m in (module, plain):
             if isinstance(m, StepRandomness):
-                m.reseed(seed, kind, step, x.device)
+                m.reseed(seed, norm.kind, step, x.device)
         statistics = {name: value.tolist() for name, value in norm.statistics(x.numpy()).items()}
         taken: dict[str, Any] = {"input": _list(x), "statistics": statistics}
         taken |= {"normalized": _list(plain(x)), "output": _list(module(x))}
@@ -90,16 +107,8 @@ def explain_norm(
             taken["running"] = {"mean": _list(buffers["running_mean"]), "var": _list(buffers["running_var"])}
             taken["predicted"] = {"mean": running[0].tolist(), "var": running[1].tolist()}
         taken["by_hand"] = list(map(vars, lines))
-        report["steps"].append(taken)
-    x = batches[-1]
-    if backward:
-        report["backward"] = _backward(norm, module, x, torch.randn(shape, dtype=torch.float64, generator=random))
-    module.eval()
-    plain.eval()
-    report["evaluation"] = {"input": _list(x), "normalized": _list(plain(x)), "output": _list(module(x))}
-    if isinstance(norm, BatchNorm | BatchNormFromScratch):
-        report["largest_difference_to_torch"] = _difference_to_torch(norm, shape, batches)
-    return report
+        steps.append(taken)
+    return steps
 
 
 def _options(kind: str, shape: tuple[int, ...], options: dict[str, Any]) -> Norm:

@@ -146,6 +146,16 @@ def test_help_lists_every_option(command: str) -> None:
     assert {*OPTIONS[command], "--help"} <= words
 
 
+@pytest.mark.parametrize(
+    ("words", "completed"), [("bncompare tr", "train"), ("bncompare graph mnist", "mnist-mlp")], ids=str
+)
+def test_a_shell_completes(words: str, completed: str) -> None:
+    """The beginning of a command, or of a preset, is completed."""
+    place = str(words.count(" "))
+    ended = spawn(COMP_WORDS=words, COMP_CWORD=place, _BNCOMPARE_COMPLETE="complete_bash")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{completed}\n", "")
+
+
 def test_version() -> None:
     """`--version` prints name and version."""
     assert call("--version") == Ended(0, "bncompare 0.1.0\n", "")
@@ -926,6 +936,19 @@ def test_plot_of_chosen_runs(runs: list[Path]) -> None:
     ended = call("plot", str(runs[0]), str(runs[1]), "--metric", "val/loss")
     assert (ended.code, ended.out.split()[0]) == (0, "tiny-val-loss.png")
     assert not Path("runs/tiny/val-loss.png").exists()
+
+
+def test_plot_of_one_run(runs: list[Path]) -> None:
+    """The figures of a run that is named are in its folder."""
+    ended = call("plot", runs[0], "--metric", "val/loss")
+    assert (ended.code, ended.out, ended.err) == (0, f"{runs[0]}/val-loss.png\n", "")
+    assert (runs[0] / "val-loss.png").exists()
+
+
+@pytest.mark.parametrize("command", ["plot", "report", "list", "check", "export"])
+def test_without_a_path_it_is_runs(runs: list[Path], command: str) -> None:
+    """What looks at runs looks at those in `runs`, if nothing else is said."""
+    assert call(command) == call(command, "runs")
 
 
 # ---------------------------------------------------------------- parts of a plan, clusters
