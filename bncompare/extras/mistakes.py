@@ -126,6 +126,8 @@ class Mistakes:
         low, high = (gap.low, gap.high) if is_b else (-gap.high, -gap.low)
         better, worse = (self.b, self.a) if is_b else (self.a, self.b)
         said = f"{better} is {points(abs(gap.mean))} points more accurate than {worse} on average"
+        if gap.mean == 0:
+            said = f"{better} and {worse} are equally accurate on average"
         if gap.n == 1:
             return f"Paired t-test: {said}; one seed says nothing about another: train more."
         if not gap.has_spread:

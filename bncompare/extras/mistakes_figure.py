@@ -98,7 +98,7 @@ def _mistaken(counts: np.ndarray) -> np.ndarray:
 
 def percent_text(value: float) -> str:
     """A cell of a confusion matrix."""
-    return "" if value == 0 else "·" if value < 0.5 else f"{value:.0f}"
+    return "" if value == 0 else "·" if value <= 0.5 else f"{value:.0f}"
 
 
 def _draw_confusion(axes: Axes, name: str, counts: np.ndarray, names: Sequence[str], worst: float) -> None:

@@ -44,7 +44,7 @@ def evaluate(
         outputs = model(inputs)
         # Of several targets the squared error is the mean.
         sums.add(loss_fn(outputs, targets, reduction="sum") / targets[0].numel(), outputs, targets)
-        if predicted is not None:
+        if predicted is not None and is_classification:
             predicted.append(outputs.argmax(1))
     model.train()
     return sums.means(prefix, len(split))

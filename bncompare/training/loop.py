@@ -287,10 +287,9 @@ class Loop:
         statistics, predicted = eval_stats(self.run), list[Tensor]()
         # The population statistics of the best weights are among them.
         kept = "running" if statistics == "population" else statistics
-        wanted = predicted if self.run.data.is_classification else None
         with evaluation_statistics(self.model, self.dataset.train, kept):
-            metrics = self._evaluate(test, "test", wanted)
-        if wanted is None:
+            metrics = self._evaluate(test, "test", predicted)
+        if not predicted:
             return metrics, None
         return metrics, torch.stack([test.targets[test.rows], torch.cat(predicted)], 1).cpu()
 

@@ -114,7 +114,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float], *overrides: s
     """Train with the validation loss replaced by a script."""
     script = iter(values)
 
-    def fake(model: object, split: object, loss_fn: object, prefix: str, chunk: int) -> dict[str, float]:
+    def fake(model: object, split: object, loss_fn: object, prefix: str, *_: object) -> dict[str, float]:
         if prefix == "test":
             return {"test/loss": 1.0, "test/accuracy": 0.5}
         value = next(script)
@@ -216,7 +216,7 @@ def test_reduce_on_plateau(monkeypatch: pytest.MonkeyPatch) -> None:
     """The learning rate falls after `patience` evaluations without improvement, and one more."""
     script = iter([1.0, 0.9, 0.95, 0.95, 0.95, 0.95])
 
-    def fake(model: object, split: object, loss_fn: object, prefix: str, chunk: int) -> dict[str, float]:
+    def fake(model: object, split: object, loss_fn: object, prefix: str, *_: object) -> dict[str, float]:
         return {f"{prefix}/loss": next(script) if prefix == "val" else 1.0}
 
     monkeypatch.setattr("bncompare.training.loop.evaluate", fake)
