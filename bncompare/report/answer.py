@@ -146,6 +146,7 @@ def _compared(metric: Metric, pair: Pair) -> str:
     text = f"{mean}{points}, " + (f"95 % CI {interval}, " if interval else "") + _seeds(len(pair.differences))
     if pair.verdict == "not judged":
         return f"{text}, so no verdict"
+    text += " (preliminary)" * pair.is_preliminary
     return text if pair.is_told else f"no clear difference ({text})"
 
 

@@ -453,7 +453,7 @@ def test_a_failing_run(trained: tuple[Path, Ended], monkeypatch: pytest.MonkeyPa
         "  tiny no norm seed 1: RuntimeError: boom",
     ]
     rows = {row[0]: row for row in cells(ended.out)}
-    assert rows["none"][-1] == "1 failed"
+    assert rows["no norm"][-1] == "1 failed"
     failed = strict((one("none-s1") / "result.json").read_text())
     assert (failed["status"], failed["error"]) == ("failed", "RuntimeError: boom")
     assert "Traceback" in failed["traceback"]
@@ -550,7 +550,7 @@ def test_an_interrupted_sweep_says_what_there_is(monkeypatch: pytest.MonkeyPatch
     ended = call("train", "tiny.yaml", "--jobs", "1")
     assert (ended.code, ended.err.splitlines()[-1] + "\n") == (130, INTERRUPTED)
     rows = cells(ended.out)
-    assert [row[:2] for row in rows[2:4]] == [["none", "1"], ["batch", "1"]]
+    assert [row[:2] for row in rows[2:4]] == [["no norm", "1"], ["BatchNorm", "1"]]
     assert rows[-1] == ["2 runs in runs/tiny"]
     assert not Path("runs/tiny/report.html").exists()
 
@@ -865,7 +865,7 @@ def test_one_bad_folder_costs_a_warning(runs: list[Path]) -> None:
     assert [row[-1] for row in cells(ended.out)[1:]] == [runs[i].name for i in (0, 1, 3)]
     plotted = call("plot", "runs")
     assert (plotted.code, plotted.err) == (0, warning)
-    assert plotted.out.startswith("runs/tiny/train-loss.png\nruns/tiny/val-loss.png\n")
+    assert plotted.out.startswith("runs/tiny/overview.png\nruns/tiny/train-loss.png\nruns/tiny/val-loss.png\n")
     assert len(strict(call("list", "runs", "--json").out)["runs"]) == 3
 
 

@@ -156,7 +156,7 @@ def test_explain_ghost_batches_of_unequal_size() -> None:
         (("none",), "error: none: there is nothing to explain: y = x\n"),
         (
             ("rms", "--backward"),
-            "error: --backward: is written out for batch, batch_from_scratch, layer, group, instance, not for rms\n",
+            "error: --backward: is written out for batch, batch_from_scratch, layer, instance, group, not for rms\n",
         ),
         (("weight", "--quiz"), "error: --quiz: there is no rule to ask about: W = g·V/‖V‖\n"),
     ],

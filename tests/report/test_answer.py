@@ -27,50 +27,50 @@ def grid() -> list[LoadedRun]:
     [
         pytest.param(
             variants(none=BAD, batch=GOOD),
-            "batch 96.00 %, none 10.00 % test accuracy: +86.0 points, 95 % CI 84.7 to 87.3, 6 seeds",
-            "batch",
+            "BatchNorm 96.00 %, no norm 10.00 % test accuracy: +86.0 points, 95 % CI 84.7 to 87.3, 6 seeds",
+            "BatchNorm",
             ["variant", "seeds", "mean ± sd", "difference"],
             id="told",
         ),
         pytest.param(
             variants(none=BAD, rms=(0.5, 0.6, 0.5, 0.6, 0.5, 0.6), batch=GOOD, layer=(0.4, 0.5, 0.4, 0.5, 0.4, 0.5)),
-            "batch 96.00 %, none 10.00 % test accuracy: +86.0 points, 95 % CI 84.7 to 87.3, 6 seeds",
-            "layer",
+            "BatchNorm 96.00 %, no norm 10.00 % test accuracy: +86.0 points, 95 % CI 84.7 to 87.3, 6 seeds",
+            "LayerNorm",
             ["variant", "seeds", "mean ± sd", "difference"],
             id="the best of several",
         ),
         pytest.param(
             variants(none=(0.3, 0.2, 0.4), batch=(0.2, 0.4, 0.3)),
-            "batch 69 %, none 69 % test accuracy: no clear difference (0 points, 95 % CI −43 to 43, 3 seeds)",
-            "batch",
+            "BatchNorm 69 %, no norm 69 % test accuracy: no clear difference (0 points, 95 % CI −43 to 43, 3 seeds)",
+            "BatchNorm",
             ["variant", "seeds", "mean ± sd", "difference"],
             id="undecided",
         ),
         pytest.param(
             variants(none=(0.3,), batch=(0.2,)),
-            "batch 79.0 %, none 69.0 % test accuracy: +10.00 points, 1 seed, so no verdict",
-            "batch",
+            "BatchNorm 79.0 %, no norm 69.0 % test accuracy: +10.00 points, 1 seed, so no verdict",
+            "BatchNorm",
             ["variant", "seeds", "mean ± sd", "difference"],
             id="one seed",
         ),
         pytest.param(
             variants(none=("diverged",) * 3, batch=(0.2, 0.2, 0.2)),
-            "batch 79.0 % test accuracy, 3 seeds; none: 3 of 3 diverged",
-            "none",
+            "BatchNorm 79.0 % test accuracy, 3 seeds; no norm: 3 of 3 diverged",
+            "no norm",
             ["variant", "seeds", "mean ± sd", "difference", "no value"],
             id="the baseline diverged",
         ),
         pytest.param(
             variants(none=("diverged",) * 2, batch=("diverged", "failed")),
             "no run has a validation loss: 3 diverged, 1 failed",
-            "none",
+            "no norm",
             ["variant", "seeds", "mean ± sd", "difference", "no value"],
             id="all diverged",
         ),
         pytest.param(
             variants(batch=(0.2, 0.3)),
-            "batch 74.0 % test accuracy, 2 seeds",
-            "batch",
+            "BatchNorm 74.0 % test accuracy, 2 seeds",
+            "BatchNorm",
             ["variant", "seeds", "mean ± sd"],
             id="one variant",
         ),
@@ -90,7 +90,7 @@ def test_a_sweep_has_a_row_per_norm() -> None:
     """That of the chosen setting, under a name of its own."""
     (chapter,) = chapters(grid())
     ((_, rows),) = answer_of(chapter).table.groups
-    assert [row[0] for row in rows] == ["none lr=0.1", "batch lr=0.1"]
+    assert [row[0] for row in rows] == ["no norm, lr 0.1", "BatchNorm, lr 0.1"]
 
 
 def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,6 +100,6 @@ def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     (chapter,) = chapters([*runs, loaded_run(names[2], 3, (9.0, math.nan), "diverged")])
     answer = answer_of(chapter)
     print_answer(answer)
-    table = capsys.readouterr().out.split("test/accuracy")[0]
+    table = capsys.readouterr().out.split("test accuracy")[0]
     assert max(map(len, table.splitlines())) <= 80
     assert len({row[0] for row in answer.table.groups[0][1]}) == 3

@@ -14,8 +14,8 @@ model: {name: mlp, hidden: [4], norm: batch}
 training: {epochs: 2, batch_size: 8, device: cpu, optimizer: {name: sgd, lr: 0.1}}
 """
 KINDS = (
-    "none, batch, batch_from_scratch, layer, group, instance, rms, local_response, weight, spectral, ghost_batch, "
-    "batch_renorm, noisy_batch, mean_only_batch, variance_only_batch, lp_batch, population_batch"
+    "none, batch, batch_from_scratch, ghost_batch, batch_renorm, noisy_batch, mean_only_batch, variance_only_batch, "
+    "lp_batch, population_batch, layer, rms, instance, group, local_response, weight, spectral"
 )
 TOP = "name, seeds, data, model, training, diagnostics, claims, compare"
 NOTHING = "runs: nothing trained yet; `bncompare demo` trains a first experiment"
