@@ -279,12 +279,12 @@ def mistakes_table(mistakes: Mistakes) -> Table:
 
 
 def mistakes_document(mistakes: Mistakes) -> dict[str, Any]:
-    """For `--json`."""
-    gap = mistakes.accuracy.difference
+    """For `--json`, by labels."""
+    gap, labels = mistakes.accuracy.difference, {run.variant: run.label for run in mistakes.experiment.runs}
     return {
         "experiment": mistakes.experiment.title,
-        "a": mistakes.a,
-        "b": mistakes.b,
+        "a": labels[mistakes.a],
+        "b": labels[mistakes.b],
         "seeds": [
             {
                 "seed": seed.seed,

@@ -114,7 +114,7 @@ def test_lost_or_damaged_predictions_are_written_again(runs: Path, damage: bytes
     assert said.err == f"warning: {file.parent}: left out: {why}; bncompare train writes predictions.csv again\n"
     assert [seed["seed"] for seed in strict(said.out)["runs/demo"]["seeds"]] == [1]
     settings = [option for setting in SHORT for option in ("--set", setting)]
-    ended = call("train", CONFIGS / "demo.yaml", "--seeds", "2", "--jobs", "1", *settings)
+    ended = call("train", CONFIGS / "demo.yaml", "--seeds", "2", "--jobs", "1", "--no-report", *settings)
     assert ended.code == 0
     assert f"warning: {file}: {DAMAGED[damage]}; it is written again" in ended.err.splitlines()
     assert "finished already; what it had lost is written again" in ended.err
@@ -163,7 +163,7 @@ def crafted(folder: Path, answers: dict[str, Sequence[str]]) -> Path:
             store.begin({})
             store.append(1.0, 60, dict.fromkeys([*run.metric_names, "lr"], 0.5), 1.0, 1.0)
             rows = predictions_csv(zip(map(int, CLASSES), map(int, given), strict=True))
-            store.finish({"status": "completed", "steps": 60, "best": best, "last": best}, b"", b"", b"", rows)
+            store.finish({"status": "completed", "steps": 60, "best": best, "last": best}, b"", b"", rows)
     return folder
 
 
@@ -217,7 +217,7 @@ LABELS = {"plain": BY_HAND["plain"], "a, b": BY_HAND["bn"], "LN": [CLASSES]}
         ("ln, a, b", ("LN", "a, b")),
         ("plain,plain", "must be two variants"),
         ("plain", "must be two variants"),
-        ("plane,LN", "did you mean 'plain'"),
+        ("plan,LN", "did you mean 'plain'"),
         ("plain,other", "valid: plain, a, b, LN"),
     ],
 )
