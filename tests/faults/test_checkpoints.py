@@ -146,7 +146,7 @@ def test_a_hostile_checkpoint(begun: Path, tmp_path: Path, monkeypatch: pytest.M
     ended = copied.train()
     (line,) = [line for line in ended.err.splitlines() if not line.startswith("warning: ")]
     assert (ended.code, line.isprintable()) == (1, True), line
-    assert line.startswith("[1/1] tiny batch seed 0: FAILED: ")
+    assert line.startswith("[1/1] tiny BatchNorm seed 0: FAILED: ")
     assert "--fresh starts over" in line or case == "state the scheduler calls a number"
     assert ("would become larger than it is" in line) == (case == "state is a bomb")
     assert checkpoint.read_bytes() == hostile

@@ -202,7 +202,7 @@ def test_a_finished_run_that_lost_what_is_written_again(
         assert ended.code == 0
         assert warning.startswith(f"warning: {copied.path / name}: {what}")
         assert warning.endswith("; it is written again")
-        assert line.startswith("[1/1] tiny batch seed 0: finished already; what it had lost is written again")
+        assert line.startswith("[1/1] tiny BatchNorm seed 0: finished already; what it had lost is written again")
         assert copied.files() == good
     assert copied.train().err == "1 of 1 runs are finished already\n"
 
@@ -294,7 +294,7 @@ def test_a_full_disk(small_disk: Path, whole: Path, tmp_path: Path) -> None:
     run = Copy(one_run(small_disk), small_disk / "runs")
     ended = run.train("--json")
     assert ended.code == 1
-    assert ended.err.startswith(f"[1/1] tiny batch seed 0: FAILED: {run.path}{os.sep}")
+    assert ended.err.startswith(f"[1/1] tiny BatchNorm seed 0: FAILED: {run.path}{os.sep}")
     assert ended.err.endswith(": cannot be written: No space left on device\n")
     assert ended.err.count("\n") == 1
     ballast.unlink()

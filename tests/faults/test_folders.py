@@ -95,7 +95,7 @@ def test_a_run_whose_folder_cannot_be_written(tmp_path: Path, runs: list[RunConf
     assert ended.code == 1
     (line,) = [line for line in lines if "FAILED" in line]
     name, reason = line.split("] ")[1].split(": FAILED: ")
-    assert (name, odd.name in reason, line.isprintable()) == ("tiny none seed 0", True, True)
+    assert (name, odd.name in reason, line.isprintable()) == ("tiny no norm seed 0", True, True)
     assert lines[-2:] == ["1 of 2 runs failed:", f"  {name}: {reason}"]
     assert (good / "result.json").is_file()
     assert before <= everything(root)
