@@ -49,10 +49,25 @@ def mistakes(
 ) -> None:
     """The test images that one variant gets wrong and another right with the same seed: counts and McNemar's test,
     the paired t-test of the accuracies, confusion matrices, and a picture, mistakes.png; images, not regression."""
-    from bncompare import extras, report, runs
+    from bncompare import extras, report
+
+    found = _found(paths or [RUNS], versus)
+    if as_json:
+        print_json({one.experiment.place: extras.mistakes_document(one) for one in found})
+    else:
+        for one in found:
+            report.print_table(extras.mistakes_table(one))
+            print("\n".join([*map(printable, one.statements), ""]))
+    if not as_json or html or output:
+        _draw(found, data_dir, output, html, sys.stderr if as_json else sys.stdout)
+
+
+def _found(paths: list[Path], versus: str | None) -> "list[Mistakes]":
+    """Those of each experiment that has such variants; UserError if none has."""
+    from bncompare import extras, runs
 
     found, problems = [], list[str]()
-    for experiment in runs.experiments(runs_at(paths or [RUNS])):
+    for experiment in runs.experiments(runs_at(paths)):
         try:
             one, warnings = extras.find_mistakes(experiment, versus)
         except UserError as error:
@@ -63,14 +78,7 @@ def mistakes(
             say(f"warning: {printable(warning)}")
     if not found:
         raise UserError(*problems)
-    if as_json:
-        print_json({one.experiment.place: extras.mistakes_document(one) for one in found})
-    else:
-        for one in found:
-            report.print_table(extras.mistakes_table(one))
-            print("\n".join([*map(printable, one.statements), ""]))
-    if not as_json or html or output:
-        _draw(found, data_dir, output, html, sys.stderr if as_json else sys.stdout)
+    return found
 
 
 def _draw(found: "list[Mistakes]", data_dir: Path | None, output: Path | None, html: Path | None, to: TextIO) -> None:

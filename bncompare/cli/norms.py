@@ -105,8 +105,10 @@ def graph(
     if as_json:
         print_json({label: [vars(row) for row in rows] for label, rows in tables.items()})
     else:
-        for label, rows in tables.items():
-            report.print_table(report.layers_table(f"{experiment.name}: {label}", [vars(row) for row in rows]))
+        for run, rows in zip(chosen, tables.values(), strict=True):
+            report.print_table(
+                report.layers_table(f"{experiment.name}: {run.variant_name}", [vars(row) for row in rows])
+            )
     if output is not None:
         extras.draw(chosen[0], tables[chosen[0].variant.label], output)
         say(str(output))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bncompare.comparison.measures import Outcome
+from bncompare.comparison.measures import SeedOutcome
 from bncompare.comparison.statistics import Adjusted, difference, sign_test_p, summarize, t_test_p, tarone_holm
 
 ALPHA = 0.05
@@ -39,7 +39,7 @@ class SeedTest:
         return round(n * self.wins / self.n), round(n * self.losses / self.n)
 
 
-def shared_outcomes(of_a: dict[int, Outcome], of_b: dict[int, Outcome]) -> Outcomes:
+def shared_outcomes(of_a: dict[int, SeedOutcome], of_b: dict[int, SeedOutcome]) -> Outcomes:
     """The outcomes of both, by seed."""
     return {
         seed: (x, y)

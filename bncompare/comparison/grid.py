@@ -91,7 +91,7 @@ def sensitivity_of(found: ExperimentRuns, measure: Measure, within: str | None =
     grid = _grid(found.runs)
     several = len(set(grid.norms.values())) > 1
     if within is not None and (within not in grid.keys or not several):
-        valid = f"valid: {', '.join(grid.keys)}" if several and grid.keys else "there is none"
+        valid = f"valid: {', '.join(grid.keys)}" if several and grid.keys else "the variants are no such grid"
         raise UserError(f"{within or repr(within)}: no hyperparameter of a grid of norms; {valid}")
     if not grid.keys or len(set(grid.norms.values())) == len(grid.norms):
         return None

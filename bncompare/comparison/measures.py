@@ -24,7 +24,7 @@ class Missing(StrEnum):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SeedOutcome:
     """What a measure says of the run of a seed."""
 
     value: float | None
@@ -107,12 +107,12 @@ class Measure:
         """What became of a run at the bad end."""
         return "never got there" if self.kind == "time" else "diverged"
 
-    def outcomes(self, runs: Sequence[LoadedRun]) -> dict[int, Outcome]:
+    def outcomes(self, runs: Sequence[LoadedRun]) -> dict[int, SeedOutcome]:
         """Of runs of one variant, by seed; of copies of a run the first counts."""
-        found: dict[int, Outcome] = {}
+        found: dict[int, SeedOutcome] = {}
         for run in runs:
             if run.seed not in found:
-                found[run.seed] = Outcome(self.value(run), run.status)
+                found[run.seed] = SeedOutcome(self.value(run), run.status)
         return found
 
 
@@ -205,7 +205,8 @@ def area(metric: Metric, first: float, last: float) -> Measure:
             return None
         return _finite(float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2) / (last - first)))
 
-    name, words = (f"mean {of} over epochs {first:g} to {last:g}" for of in (metric.name, metric.words))
+    name = f"mean {metric.name} over epochs {first:g} to {last:g}"
+    words = f"mean {metric.words} over epochs {first:.3g} to {last:.3g}"
     return Measure(name, words, metric, "value", value, _range(metric), "%" * metric.is_accuracy)
 
 

@@ -105,7 +105,7 @@ def probability_better(wins: int, ties: int, n: int) -> float:
 
 def effect_size(differences: Summary) -> float:
     """Cohen's d_z: the mean of the differences in units of their standard deviation."""
-    if differences.sd == 0:
+    if differences.n > 1 and not differences.has_spread:
         return math.copysign(math.inf, differences.mean) if differences.mean else 0.0
     return differences.mean / differences.sd
 
@@ -243,9 +243,11 @@ def t_test_power(n: int, effect: float, alpha: float = 0.05) -> float:
 
     Of the side where the effect is: 1 − F(t(n−1, 1 − alpha/2); n − 1, effect·√n), F of the noncentral t.
     """
-    critical = float(stdtrit(n - 1, 1 - alpha / 2))
-    shift = min(effect * math.sqrt(n), 1e6)  # SciPy has no value far beyond, where the power is 1
-    return 1 - float(nctdtr(n - 1, shift, critical))
+    critical, shift = float(stdtrit(n - 1, 1 - alpha / 2)), effect * math.sqrt(n)
+    below = float(nctdtr(n - 1, min(shift, 1e6), critical))
+    if math.isnan(below):  # SciPy has no value for some large shifts: Abramowitz & Stegun 26.7.10
+        below = float(ndtr((critical * (1 - 1 / (4 * (n - 1))) - shift) / math.sqrt(1 + critical**2 / (2 * (n - 1)))))
+    return 1 - below
 
 
 def equivalence_power(n: int, effect: float, bound: float, alpha: float = 0.05) -> float:

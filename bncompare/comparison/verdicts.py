@@ -39,7 +39,7 @@ from bncompare.comparison.deciding import (
     shared_outcomes,
     wins_and_losses,
 )
-from bncompare.comparison.measures import Measure, Missing, Outcome
+from bncompare.comparison.measures import Measure, Missing, SeedOutcome
 from bncompare.comparison.statistics import (
     Adjusted,
     Paired,
@@ -301,7 +301,7 @@ def compare_by(measure: Measure, runs: Sequence[LoadedRun], pairs: Sequence[tupl
     return MeasureComparison(measure, [_summary(measure, name, of) for name, of in outcomes.items()], judged)
 
 
-def _summary(measure: Measure, variant: str, outcomes: dict[int, Outcome]) -> VariantSummary:
+def _summary(measure: Measure, variant: str, outcomes: dict[int, SeedOutcome]) -> VariantSummary:
     values = {seed: of.value for seed, of in outcomes.items() if of.value is not None and of.is_finite}
     missing = Counter(of.missing for of in outcomes.values() if of.missing)
     summary = measure.clipped(summarize(list(values.values()))) if values else None

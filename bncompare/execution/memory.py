@@ -87,7 +87,7 @@ def _virtual_batches(size: int, planned: list[Layer]) -> int:
 # ---------------------------------------------------------------- this machine
 
 
-def available(root: Path = Path("/")) -> int:
+def available_memory(root: Path = Path("/")) -> int:
     """Bytes of memory that this machine has, or that a container leaves of it; `UNKNOWN` where it does not say."""
     limits = list(_cgroup_limits(root))
     with contextlib.suppress(AttributeError, ValueError, OSError):  # not on Windows

@@ -41,7 +41,7 @@ def choose_places(
     for device in dict.fromkeys(devices[run.training.device] for run in runs):
         numbers = [number for number, run in enumerate(runs) if devices[run.training.device] == device]
         mine = [runs[number] for number in numbers]
-        at_once = num_at_once(mine, num_processes, device.type, available_cores(), memory.available())
+        at_once = num_at_once(mine, num_processes, device.type, available_cores(), memory.available_memory())
         if at_once > 1:
             start_forkserver(mine)
             places.append((Processes(at_once, data_dir, device), numbers))

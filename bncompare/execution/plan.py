@@ -52,7 +52,7 @@ def plan_runs(
 
 
 def _check_memory(runs: Iterable[RunConfig]) -> None:
-    machine = memory.available()
+    machine = memory.available_memory()
     wanted = {f"{run.name}: {run.variant.label}": memory.needed(run) for run in runs}
     problems = [
         f"{name}: needs about {needed} of memory; this machine has {memory.in_gb(machine)}"

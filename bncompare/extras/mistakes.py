@@ -60,7 +60,7 @@ class Disputed:
     true: int
     """its class"""
     a: int
-    """what A says with most of those seeds"""
+    """what A says most often with those seeds, of equals what it says with the first"""
     b: int
     num_seeds: int
     """with how many seeds"""

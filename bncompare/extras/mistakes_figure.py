@@ -22,7 +22,7 @@ def heading(mistakes: Mistakes, name: str, disputed: Sequence[Disputed]) -> str:
     return f"Only {name} is right{seeds}: {len(disputed)} of {len(mistakes.classes)} images ({100 * share:.1f} %)"
 
 
-def shown(mistakes: Mistakes, disputed: Sequence[Disputed], number: int) -> str:
+def rest_of(mistakes: Mistakes, disputed: Sequence[Disputed], number: int) -> str:
     """Which of them are seen."""
     some = disputed[:number]
     if len(disputed) <= number:
@@ -47,11 +47,11 @@ def draw_mistakes(mistakes: Mistakes, images: np.ndarray | None, why_none: str) 
         figure,
         f"{mistakes.experiment.title}: what {a} and {b} get wrong",
         f"{mistakes.key} Best weights, test set. Above an image its class, below what each says"
-        f"{' with most of those seeds' if len(mistakes.seeds) > 1 else ''}.".lstrip(),
+        f"{' most often with those seeds (of equals the first seed’s)' if len(mistakes.seeds) > 1 else ''}.".lstrip(),
     )
     for block, (name, disputed), num_rows in zip(blocks[:2], sides, rows, strict=True):
         title = heading(mistakes, name, disputed)
-        more = shown(mistakes, disputed, COLUMNS * ROWS)
+        more = rest_of(mistakes, disputed, COLUMNS * ROWS)
         block.suptitle(f"{title}. {more}" if more else title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         if images is not None and num_rows:
             _draw_images(block.subplots(num_rows, COLUMNS), mistakes, disputed, images)

@@ -13,7 +13,7 @@ import bncompare
 from bncompare.config import load_experiment
 from bncompare.errors import UserError, printable
 from bncompare.extras.mistakes import Disputed, Mistakes, mistakes_table
-from bncompare.extras.mistakes_figure import heading, largest_mistake, percent_text, percents, shown
+from bncompare.extras.mistakes_figure import heading, largest_mistake, percent_text, percents, rest_of
 
 MAX_IMAGES = 40  # in a block of the page
 
@@ -45,7 +45,7 @@ def _part(mistakes: Mistakes, images: np.ndarray | None, why: str) -> dict[str, 
     a, b = map(printable, mistakes.short_names)
     blocks, matrices = [], zip((a, b), mistakes.confusion, strict=True)
     for name, disputed in ((b, mistakes.only_b), (a, mistakes.only_a)):
-        head, more = heading(mistakes, name, disputed), shown(mistakes, disputed, MAX_IMAGES)
+        head, more = heading(mistakes, name, disputed), rest_of(mistakes, disputed, MAX_IMAGES)
         blocks.append((head, more, _thumbnails(mistakes, disputed, images)))
     return {
         "title": printable(mistakes.experiment.title),

@@ -29,7 +29,7 @@ def named(runs: Sequence[LoadedRun]) -> Sequence[LoadedRun]:
     return found[0].runs if len(found) == 1 else runs
 
 
-def shown(runs: Sequence[LoadedRun], sensitivity: Sensitivity | None) -> Shown:
+def shown_of(runs: Sequence[LoadedRun], sensitivity: Sensitivity | None) -> Shown:
     """All; in a sweep each norm with its chosen setting; of more than eight the best seven and the baseline."""
     names, words = list(by_variant(runs)), []
     chosen = {candidate.variant for candidate in sensitivity.candidates if candidate.is_chosen} if sensitivity else ()

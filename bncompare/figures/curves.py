@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from bncompare.comparison import Sensitivity
 from bncompare.config import SPLITS, Metric, Status
 from bncompare.errors import printable
-from bncompare.figures.choice import MAX_LINES, Shown, norm_looks, shown
+from bncompare.figures.choice import MAX_LINES, Shown, norm_looks, shown_of
 from bncompare.figures.lines import (
     MARKS,
     Curve,
@@ -63,7 +63,7 @@ def experiment_curves(
     """
     number = len(by_variant(runs))
     has_panels = MAX_LINES < number <= MAX_PANELS and not (sensitivity and sensitivity.is_fair)
-    chosen = Shown(runs, "") if has_panels else shown(runs, sensitivity)
+    chosen = Shown(runs, "") if has_panels else shown_of(runs, sensitivity)
     curves = curves_of(chosen.runs, metric, x)
     title = f"{title}: {chosen.words}" if chosen.words else title
     figure = _panels(curves, title) if has_panels else _overlaid(curves, title)
@@ -84,7 +84,7 @@ def _caption(curves: Sequence[Curve]) -> str:
     metric, x = said(curves[0].metric, curves[0].runs), curves[0].x
     ends = {curve.variant: curve.end for curve in curves if curve.end}
     told = {variant: metric.shown(end) + " %" * metric.is_accuracy for variant, (_, end) in ends.items()}
-    parts = [f"{variant} ends at {told[variant]} ({x} {at:g})" for variant, (at, _) in ends.items()]
+    parts = [f"{variant} ends at {told[variant]} ({x} {at:.4g})" for variant, (at, _) in ends.items()]
     if len(ends) > MAX_NAMED:
         lowest, highest = (pick(ends, key=lambda variant: ends[variant][1]) for pick in (min, max))
         parts = [f"of {len(ends)} variants {lowest} ends lowest, at {told[lowest]}"]

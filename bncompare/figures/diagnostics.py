@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from bncompare.comparison import Sensitivity
-from bncompare.figures.choice import shown
+from bncompare.figures.choice import shown_of
 from bncompare.figures.looks import Look, looks
 from bncompare.figures.questions import Key, Panel, Question, Row, questions
 from bncompare.figures.style import (
@@ -89,7 +89,7 @@ def diagnostic_figures(
 
     `runs` are all runs of the experiment: what has not been measured is counted.
     """
-    chosen = shown(runs, sensitivity)
+    chosen = shown_of(runs, sensitivity)
     own = looks(chosen.runs)
     variants = [
         MeasuredVariant(name, [(run.seed, _series(run)) for run in members], own[name])

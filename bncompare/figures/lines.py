@@ -13,7 +13,7 @@ from matplotlib.collections import LineCollection
 from bncompare.comparison import Summary, summarize
 from bncompare.config import Metric, Status
 from bncompare.figures.looks import Look, looks
-from bncompare.figures.style import FEW_SEEDS, GREY, by_variant, choose_limits, spread
+from bncompare.figures.style import FEW_SEEDS, GREY, band_of, by_variant, choose_limits
 from bncompare.runs import LoadedRun, validates_on_test
 
 MARKS = {Status.STOPPED_EARLY: ("v", "stopped early"), Status.DIVERGED: ("X", "diverged")}
@@ -159,7 +159,7 @@ def _draw_mean(axes: Axes, curve: Curve, is_few: bool, faint: float) -> None:
         label=curve.variant,
     )  # fmt: skip
     if curve.mean and curve.mean[0][1].n >= 2:
-        low, high = zip(*(spread(summary, curve.metric, is_few) for _, summary in curve.mean), strict=True)
+        low, high = zip(*(band_of(summary, curve.metric, is_few) for _, summary in curve.mean), strict=True)
         axes.fill_between(x, low, high, color=color, alpha=0.15 * faint, linewidth=0, zorder=2, label=curve.variant)
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bncompare.comparison import Comparison, compare
 from bncompare.config import Metric, lookup
-from bncompare.figures.choice import Shown, named, shown
+from bncompare.figures.choice import Shown, named, shown_of
 from bncompare.figures.lines import Curve, are_few, curves_of, draw_curves, explain_marks, said
 from bncompare.figures.style import (
     GREY,
@@ -64,7 +64,7 @@ def overview(
     """
     runs = runs if comparison else named(runs)
     comparison = comparison or compare(runs)
-    chosen = shown(runs, comparison.sensitivity)
+    chosen = shown_of(runs, comparison.sensitivity)
     panels = _panels(chosen.runs, x)
     parts = (_setup(chosen.runs), chosen.words)
     title = ": ".join(

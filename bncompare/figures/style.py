@@ -230,7 +230,7 @@ def possible(low: float, high: float, metric: Metric) -> tuple[float, float]:
     return min(max(low, 0.0), top), min(max(high, 0.0), top)
 
 
-def spread(summary: Summary, metric: Metric, is_few: bool) -> tuple[float, float]:
+def band_of(summary: Summary, metric: Metric, is_few: bool) -> tuple[float, float]:
     """What is shaded around a mean: lowest to highest of few seeds, else the 95 % CI of the mean."""
     if is_few:
         return summary.min, summary.max
@@ -238,7 +238,7 @@ def spread(summary: Summary, metric: Metric, is_few: bool) -> tuple[float, float
 
 
 def spread_words(is_few: bool) -> str:
-    """What `spread` is."""
+    """What `band_of` is."""
     return "lowest to highest seed" if is_few else "95 % CI of the mean"
 
 

@@ -124,6 +124,6 @@ def _counted(row: VariantSummary) -> str:
 
 def _sentence(row: VariantSummary, x: str) -> str:
     median = median_time(row)
-    told = f"in {median:g} {x}{'' if median == 1 else 's'}" if math.isfinite(median) else "without one"
+    told = f"in {median:.4g} {x}{'' if median == 1 else 's'}" if math.isfinite(median) else "without one"
     total = len(row.values) + never(row)
     return f"{row.variant} {told}" + (f", never in {never(row)} of {total} runs" if never(row) else "")

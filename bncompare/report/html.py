@@ -16,7 +16,7 @@ from bncompare.errors import printable
 from bncompare.figures import experiment_figures
 from bncompare.report.answer import answer_of
 from bncompare.report.content import Chapter
-from bncompare.report.svg import Drawing, Numbers, draw, on_dark
+from bncompare.report.svg import Drawing, Numbers, drawing_of, on_dark
 from bncompare.report.table import Table
 from bncompare.report.words import HOW_TO_READ
 
@@ -95,5 +95,5 @@ def _page(chapter: Chapter, prefix: str) -> _Page:
 
 def _figures(chapter: Chapter, prefix: str, numbers: Numbers) -> Iterable[_Figure]:
     for named in experiment_figures(chapter.experiment.runs, title=chapter.title, comparison=chapter.comparison):
-        drawing = draw(named.figure, named.caption, f"{prefix}-{named.name}", numbers)
+        drawing = drawing_of(named.figure, named.caption, f"{prefix}-{named.name}", numbers)
         yield _Figure(named.name, named.caption, drawing)

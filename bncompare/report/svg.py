@@ -46,7 +46,7 @@ class Drawing:
     """for the script: where the axes are, and the curves in them; empty if it has none"""
 
 
-def draw(figure: Figure, caption: str, prefix: str, numbers: Numbers) -> Drawing:
+def drawing_of(figure: Figure, caption: str, prefix: str, numbers: Numbers) -> Drawing:
     """The figure with a text alternative, ids that are its own, and the artists labelled with a variant marked."""
     curves = [(axes, series) for axes in figure.axes if (series := _series(axes, numbers))]
     _mark(figure, numbers)

@@ -26,7 +26,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-class Dropout(StepRandomness):
+class PairedDropout(StepRandomness):
     """Inverted dropout whose masks are a function of (seed, layer, step), so that variants share them."""
 
     def __init__(self, p: float) -> None:
@@ -158,7 +158,7 @@ def _block(run: RunConfig, layer: Layer) -> OrderedDict[str, nn.Module]:
         if norm is not None:
             block["norm"] = norm
         return block
-    dropout = Dropout(layer.dropout) if layer.dropout > 0 else None
+    dropout = PairedDropout(layer.dropout) if layer.dropout > 0 else None
     dropout_first = model.name == "mlp" and model.dropout.placement == "before_norm"
     if dropout is not None and dropout_first:
         block["dropout"] = dropout

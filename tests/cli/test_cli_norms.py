@@ -173,7 +173,7 @@ def test_graph(tmp_path: Path) -> None:
     code, out, err = ended.code, ended.out, ended.err
     assert (code, err) == (0, f"{tmp_path / 'model.dot'}\n")
     rows = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if line.strip()]
-    assert rows[0] == ["mnist-mlp: batch"]
+    assert rows[0] == ["mnist-mlp: BatchNorm"]
     assert rows[3:] == [
         ["flatten.0", "Flatten", "784", "0", "0"],
         ["hidden.0.linear", "Linear", "128", "100,352", "100,352"],

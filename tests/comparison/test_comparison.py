@@ -673,11 +673,15 @@ def test_a_condition_alone() -> None:
     [
         (by_size(), "batch_size", f"batch_size: no hyperparameter of a grid of norms; valid: {LR}, {SIZE}"),
         (by_size(), "", f"'': no hyperparameter of a grid of norms; valid: {LR}, {SIZE}"),
-        (variants(none=NONE, batch=BATCH), SIZE, f"{SIZE}: no hyperparameter of a grid of norms; there is none"),
+        (
+            variants(none=NONE, batch=BATCH),
+            SIZE,
+            f"{SIZE}: no hyperparameter of a grid of norms; the variants are no such grid",
+        ),
         (
             [r for r in by_size() if "none" in r.variant],
             SIZE,
-            f"{SIZE}: no hyperparameter of a grid of norms; there ",
+            f"{SIZE}: no hyperparameter of a grid of norms; the ",
         ),
     ],
 )

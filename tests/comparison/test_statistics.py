@@ -384,6 +384,15 @@ def test_seeds_needed(effect: float, n: int) -> None:
     assert seeds_needed(-effect * 3, 3.0) == n
 
 
+@pytest.mark.parametrize("alpha", [0.05, 0.0125])
+def test_seeds_needed_is_the_first_number(alpha: float) -> None:
+    """Searched one by one, whatever the effect: the power has a value everywhere, and grows with n."""
+    for effect in np.arange(0.5, 12, 0.05):
+        one_by_one = next(n for n in range(2, 60) if t_test_power(n, effect, alpha) >= 0.8)
+        assert seeds_needed(effect, 1.0, alpha=alpha) == one_by_one
+    assert not any(math.isnan(t_test_power(n, 3.0, alpha)) for n in range(2, 200))
+
+
 def test_seeds_needed_at_the_ends() -> None:
     """Two seeds are the fewest; no distance, or next to none, has no answer."""
     assert seeds_needed(0.0, 1.0) is None

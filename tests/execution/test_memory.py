@@ -8,7 +8,7 @@ from kit import CONFIGS
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
-from bncompare.execution.memory import GB, available, in_gb, needed
+from bncompare.execution.memory import GB, available_memory, in_gb, needed
 from bncompare.execution.places import num_at_once
 from bncompare.execution.plan import plan_runs
 from bncompare.runs.folder import RunStore
@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_not_started(tmp_path: Path, overrides: list[str], 
     (problem,) = caught.value.problems
     assert problem.startswith("regression: none: needs about ")
     assert fragment in problem
-    assert problem.endswith(f" of memory; this machine has {in_gb(available())}")
+    assert problem.endswith(f" of memory; this machine has {in_gb(available_memory())}")
     assert not store.root.exists()
     assert len(plan_runs(chosen, store, elsewhere=True)) == 3
 
@@ -135,6 +135,6 @@ def test_a_container_may_have_less_than_the_machine(
         file = tmp_path / "sys/fs/cgroup" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(limit)
-    whole = available(tmp_path / "nothing")
+    whole = available_memory(tmp_path / "nothing")
     assert whole > GB
-    assert available(tmp_path) == expected or (expected is None and available(tmp_path) == whole)
+    assert available_memory(tmp_path) == expected or (expected is None and available_memory(tmp_path) == whole)

@@ -10,7 +10,7 @@ from torch import nn
 from bncompare.config.architecture import layers
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
-from bncompare.training.model import Dropout, build_model, count_parameters
+from bncompare.training.model import PairedDropout, build_model, count_parameters
 
 
 def run_of(model: str, norm: str = "none", config: str = "smoke.yaml") -> RunConfig:
@@ -136,7 +136,7 @@ def test_dropout_places() -> None:
 
 def test_dropout_keeps_the_mean() -> None:
     """Dropout zeroes a fraction p and scales the rest so that the mean stays; in evaluation it does nothing."""
-    dropout = Dropout(0.3)
+    dropout = PairedDropout(0.3)
     dropout.reseed(0, "x", 0, torch.device("cpu"))
     x = torch.ones(100_000)
     y = dropout(x)
