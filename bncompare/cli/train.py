@@ -168,10 +168,11 @@ def _train(
             if interruption.code == 128 + signal.SIGINT and finished and not as_json:
                 print_answers(finished, judge_claims=False, with_report=False)
             raise
-        if as_json:
-            print_json({"runs": [run_json(run) for run in read_planned(planned)]})
-        else:
-            print_answers(planned, judge_claims=not is_part, with_report=not (is_part or no_report))
+    # All is kept: a signal may end what draws, whose C code would swallow an exception.
+    if as_json:
+        print_json({"runs": [run_json(run) for run in read_planned(planned)]})
+    else:
+        print_answers(planned, judge_claims=not is_part, with_report=not (is_part or no_report))
     if failures:
         raise typer.Exit(1)
 

@@ -151,7 +151,7 @@ def test_mistake(line: str) -> None:
     ("line", "begins"),
     [
         ("train regre --dry-run", "  regression "),
-        ("graph mnist", "mnist-mlp: none"),
+        ("graph mnist", "mnist-mlp: no norm"),
         ("init mnist", "# MNIST: "),
         ("init --schema", '{\n  "$defs"'),
     ],

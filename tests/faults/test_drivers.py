@@ -59,6 +59,7 @@ def train_command(*arguments: str, tell: int) -> None:
 
     experiment.run_experiment = told
     sys.argv = ["bncompare", "train", *arguments]
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as the script does
     with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
         cli.main()
 
@@ -72,7 +73,7 @@ def test_a_driver_terminated_at_random_instants(whole: Path, tmp_path: Path, req
     for i, instant in enumerate(instants(request.config, 0.5)):
         number = list(codes)[i % 2]
         ready, tell = os.pipe()
-        command = (str(tmp_path / "tiny.yaml"), "--runs", str(folder), "--jobs", "1")
+        command = (str(tmp_path / "tiny.yaml"), "--runs", str(folder), "--jobs", "1", "--no-report")
         driver = fork(lambda command=command, tell=tell: train_command(*command, tell=tell))
         assert os.read(ready, 1) == b"!"
         sent = time.monotonic() + 0.5 * instant

@@ -10,7 +10,7 @@ from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.training.data import epoch_rows, load_dataset
 from bncompare.training.images import load_pool
-from bncompare.training.model import Dropout, build_model
+from bncompare.training.model import PairedDropout, build_model
 
 EVERY_NORM = "[none, batch, batch_from_scratch, layer, group, {kind: batch, placement: after}]"
 
@@ -78,7 +78,7 @@ def test_dropout_masks_are_shared() -> None:
     for run in variants(*settings, norms="[none, batch]"):
         model = build_model(run)
         dropout = model.get_submodule("hidden.1.dropout")
-        assert isinstance(dropout, Dropout)
+        assert isinstance(dropout, PairedDropout)
         dropout.reseed(run.seed, "hidden.1.dropout", 5, torch.device("cpu"))
         masks.append(dropout(torch.ones(4, 20)))
     assert same(masks)

@@ -26,7 +26,7 @@ from bncompare.runs.read import read_runs
 pytest.importorskip("ray")
 SECONDS = 480  # as long as it takes to import torch in six processes on a busy machine
 # Two runs of some seconds, on images, which travel to the nodes.
-SETTINGS = ["compare.model.norm=[batch]", "training.epochs=60", "training.checkpoint_every=1"]
+SETTINGS = ["compare.model.norm=[batch]", "training.epochs=240", "training.checkpoint_every=1"]
 SETTINGS += ["training.early_stopping=null"]
 SHORT = ["compare.model.norm=[none, batch, layer]", "training.epochs=1", "training.early_stopping=null"]
 

@@ -18,7 +18,7 @@ from bncompare.config import Metric
 from bncompare.errors import printable
 from bncompare.figures.curves import experiment_curves
 from bncompare.report import chapters, to_html, to_index
-from bncompare.report.svg import draw, on_dark, page_colour
+from bncompare.report.svg import drawing_of, on_dark, page_colour
 from bncompare.runs import read_runs
 
 TAGS = {
@@ -155,7 +155,7 @@ def test_a_figure_on_a_page(metric: str, is_accuracy: bool) -> None:
     """What is of a variant says so, in the legend too; neutral colours are the page's, those of data stay."""
     runs = [loaded_run(variant, seed, (0.9, 0.5)) for variant in ("none", "batch") for seed in (0, 1)]
     figure = experiment_curves(runs, Metric(metric), x="epoch", title="x").figure
-    drawing = draw(figure, "a < b", "f1", {"none": 0, "batch": 1})
+    drawing = drawing_of(figure, "a < b", "f1", {"none": 0, "batch": 1})
     page = Page(drawing.svg)
     marks = [(name, value) for _, name, value in page.attributes if name.startswith("data-")]
     for number in ("0", "1"):
