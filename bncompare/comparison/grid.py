@@ -92,7 +92,10 @@ def sensitivity_of(found: ExperimentRuns, measure: Measure, within: str | None =
     several = len(set(grid.norms.values())) > 1
     if within is not None and (within not in grid.keys or not several):
         valid = f"valid: {', '.join(grid.keys)}" if several and grid.keys else "the variants are no such grid"
-        raise UserError(f"{within or repr(within)}: no hyperparameter of a grid of norms; {valid}")
+        hint = (
+            next((f"; did you mean {key}?" for key in grid.keys if key.endswith(f".{within}")), "") if several else ""
+        )
+        raise UserError(f"{within or repr(within)}: no hyperparameter of a grid of norms; {valid}{hint}")
     if not grid.keys or len(set(grid.norms.values())) == len(grid.norms):
         return None
     why_not = _why_unfair(found) if several else None

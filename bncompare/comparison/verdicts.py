@@ -200,6 +200,8 @@ class Pair:
             return f"{a} and {b} share one seed: no CI, so no verdict", gap
         if self.test.wins == self.test.losses == 0 and len(self.differences) == n:
             return f"{a} and {b} are equal with all {n} seeds", ""
+        if self.test.wins == self.test.losses == 0 and not self.differences:
+            return f"{a} and {b} cannot be compared: both {self.measure.at_bad_end} with all {n} seeds", ""
         by, seen, evidence, more = (
             self._measured(self.paired) if self.paired and self.test.kind == "t-test" else self._counted(self.test)
         )

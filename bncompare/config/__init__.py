@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bncompare.config.data import MNIST, DataSection, Digits, Images, RandomRegression
     from bncompare.config.expand import Experiment, load_experiment
     from bncompare.config.keys import flatten, lookup, made_label, selects, setting_label, without
-    from bncompare.config.metrics import SPLITS, Metric, Sign, rounded
+    from bncompare.config.metrics import Metric, Sign, rounded
     from bncompare.config.model import LeNet
     from bncompare.config.names import norm_name, setting_words, variant_name
     from bncompare.config.problems import keys_called
@@ -36,7 +36,6 @@ __all__ = [
     "MNIST",
     "NAME",
     "POOL_SIZE",
-    "SPLITS",
     "At",
     "Claim",
     "DataSection",
@@ -86,7 +85,7 @@ __getattr__ = lazily(
     keys="flatten lookup made_label selects setting_label without",
     architecture="KERNEL_SIZE POOL_SIZE Layer layers",
     quantities="measured plan",
-    metrics="SPLITS Metric Sign rounded",
+    metrics="Metric Sign rounded",
     model="LeNet",
     names="norm_name setting_words variant_name",
     problems="keys_called",

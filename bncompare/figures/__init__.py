@@ -5,8 +5,7 @@ Begin with `catalogue.py`, which chooses the figures that fit an experiment, and
 """
 
 from bncompare.figures.catalogue import experiment_figures
-from bncompare.figures.curves import run_curves
 from bncompare.figures.overview import overview
-from bncompare.figures.style import NamedFigure, add_head, render, styled
+from bncompare.figures.style import NamedFigure, add_head, colour_mapped, render, styled
 
-__all__ = ["NamedFigure", "add_head", "experiment_figures", "overview", "render", "run_curves", "styled"]
+__all__ = ["NamedFigure", "add_head", "colour_mapped", "experiment_figures", "overview", "render", "styled"]

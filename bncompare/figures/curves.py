@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bncompare.comparison import Sensitivity
-from bncompare.config import SPLITS, Metric, Status
-from bncompare.errors import printable
+from bncompare.config import Metric, Status
 from bncompare.figures.choice import MAX_LINES, Shown, norm_looks, shown_of
 from bncompare.figures.lines import (
     MARKS,
@@ -23,7 +22,6 @@ from bncompare.figures.lines import (
     explain_marks,
     said,
 )
-from bncompare.figures.looks import Look
 from bncompare.figures.style import (
     MAX_NAMED,
     WIDTH,
@@ -32,7 +30,6 @@ from bncompare.figures.style import (
     add_head,
     add_legend_below,
     by_variant,
-    choose_limits,
     file_name,
     head,
     legend_shape,
@@ -45,7 +42,6 @@ from bncompare.figures.sweeps import by_setting, norms_left_out, settings_in_wor
 from bncompare.runs import LoadedRun, baseline
 
 MAX_PANELS = 25
-SPLIT_LOOKS = {"train": Look("#0072B2", "-", "o"), "val": Look("#D55E00", "--", "s")}
 
 Runs = Sequence[LoadedRun]
 
@@ -219,29 +215,3 @@ def _num_diverged(curves: Sequence[Curve]) -> str:
     statuses = [run.status for curve in curves for run in curve.runs]
     number = statuses.count(Status.DIVERGED)
     return f"\n{number} of {len(statuses)} diverged" if number else ""
-
-
-@styled
-def run_curves(metrics: dict[str, list[float]], title: str) -> Figure:
-    """The curves of one run over epochs: loss, and accuracy where there is one; training and validation."""
-    is_classification = "train/accuracy" in metrics
-    quantities = ["loss", "accuracy"] if is_classification else ["loss"]
-    # Fixed margins: working out a layout would double the time, which counts where runs are short and many.
-    figure = Figure(figsize=(4.2 * len(quantities), 3.2))
-    figure.subplots_adjust(left=0.16 / len(quantities), right=0.98, bottom=0.15, top=0.9, wspace=0.28)
-    figure.suptitle(printable(title), fontsize=9)
-    for i, quantity in enumerate(quantities):
-        axes = figure.add_subplot(1, len(quantities), i + 1)
-        columns = [column for column in map(Metric, metrics) if column.split and column.quantity == quantity]
-        metric = Metric(quantity, is_classification)
-        values = [value for column in columns for value in metrics[column.name] if math.isfinite(value)]
-        axes.set_ylim(*choose_limits(axes.yaxis, values, metric))
-        for column in columns:
-            color, line, _ = SPLIT_LOOKS[column.split]
-            label = SPLITS[column.split]
-            axes.plot(metrics["epoch"], metrics[column.name], linestyle=line, color=color, label=label)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(metric.label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend()
-    return figure

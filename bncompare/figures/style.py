@@ -74,11 +74,10 @@ class NamedFigure:
     """what is to be seen, in one sentence; serves as the text for who cannot see it"""
     figure: Figure
 
-    @property
-    def has_colour_scale(self) -> bool:
-        """Whether colours stand for numbers, which a dark page must not turn around."""
-        artists = (artist for axes in self.figure.axes for artist in (*axes.images, *axes.collections))
-        return any(artist.get_array() is not None for artist in artists)
+
+def colour_mapped(axes: Axes) -> list[Artist]:
+    """What is drawn there in colours that stand for numbers, which a dark page must not change."""
+    return [artist for artist in (*axes.images, *axes.collections) if artist.get_array() is not None]
 
 
 def file_name(*parts: str) -> str:

@@ -160,19 +160,21 @@ def _difference_cells(pair: Pair) -> list[str]:
 
 def sensitivity_table(grid: Sensitivity) -> Table:
     """Every setting of a grid, and which were chosen."""
-    columns = ["norm", *grid.keys, "seeds", "mean ± sd", "95 % CI", *MISSING, ""]
+    names = {key: key.split(".")[-1].replace("_", " ") for key in grid.keys}
+    columns = ["norm", *names.values(), "seeds", "mean ± sd", "95 % CI", *MISSING, ""]
     rows = []
     for candidate in grid.candidates:
         result = candidate.result
         cells = ["–"] * 2 if result.summary is None else _summary_cells(grid.by, result.summary)[:2]
         values = [short(value) for value in candidate.setting.values()]
-        ends = [f"{end} {key.split('.')[-1]}" for key, end in candidate.edges.items()]
+        ends = [f"{end} {names[key]}" for key, end in candidate.edges.items()]
         chosen = ", ".join(["chosen", *ends]) if candidate.is_chosen else ""
         rows.append([candidate.norm, *values, str(len(result.values)), *cells, *_missing(result), chosen])
     numbers = set(columns) - {"norm", "without", ""}
     notes = [*grid.notes, *grid.warnings]
     heading = _heading(grid.measure, grid.by.unit)
-    return _without_empty(Table(columns, [(heading, rows)], numbers, "Hyperparameters", notes))
+    table = Table(columns, [(heading, rows)], numbers, "Hyperparameters", notes)
+    return _without_empty(table).without_empty("norm")
 
 
 def speed_notes(speed: Convergence, runs: Sequence[LoadedRun]) -> list[str]:

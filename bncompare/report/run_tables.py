@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bncompare.config import Metric
 from bncompare.report.table import Table
 from bncompare.runs import Diagnostic, LoadedRun
 
@@ -32,7 +33,7 @@ def runs_table(runs: Sequence[LoadedRun]) -> Table:
     """A line per run."""
     rows = []
     for run in runs:
-        numbers = [f"{_length(run):g}", *(_value(run.best(name)) for name in _loss_and_test(run.metrics))]
+        numbers = [f"{_length(run):.4g}", *(_shown(name, run.best(name)) for name in _loss_and_test(run.metrics))]
         rows.append([run.experiment, run.variant, str(run.seed), run.status, *numbers, run.path.name])
     columns = ["experiment", "variant", "seed", "status", "epochs", "best loss", "test", "folder"]
     return Table.of(columns, rows, {"seed", "epochs", "best loss", "test"})
@@ -43,10 +44,10 @@ def metrics_table(run: LoadedRun) -> Table | None:
     # JSON has no NaN: what a diverged run ended with is in metrics.csv.
     ended = {name: column[-1] for name, column in run.metrics.items() if column}
     best, last = (run.result.best or {}, {**(run.result.last or {}), **ended}) if run.result else ({}, {})
-    rows = [[name, _value(best.get(name)), _value(last.get(name))] for name in best | last]
+    rows = [[Metric(name).words, _shown(name, best.get(name)), _shown(name, last.get(name))] for name in best | last]
     if rows:
         return Table.of(["metric", "best", "last"], rows, {"best", "last"})
-    rows = [[name, _value(column[-1])] for name, column in run.metrics.items() if column]
+    rows = [[Metric(name).words, _shown(name, column[-1])] for name, column in run.metrics.items() if column]
     return Table.of(["metric", "so far"], rows, {"so far"}) if rows else None
 
 
@@ -73,7 +74,7 @@ def diagnostics_tables(rows: Sequence[Diagnostic]) -> list[Table]:
     for start in range(0, len(layers), MAX_LAYERS_SHOWN):
         chosen = layers[start : start + MAX_LAYERS_SHOWN]
         names = dict.fromkeys(quantity for quantity, layer in last if layer in chosen)
-        cells = [[name, *(_value(last.get((name, layer)), 4) for layer in chosen)] for name in names]
+        cells = [[name, *(_measured(last.get((name, layer))) for layer in chosen)] for name in names]
         tables.append(Table.of(["diagnostics, last", *chosen], cells, set(chosen)))
     return tables
 
@@ -121,9 +122,17 @@ def measured_cell(finding: "Finding") -> str:
     return "; ".join([measured, *finding.missing])
 
 
+def _measured(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
 def _length(run: LoadedRun) -> float:
     return run.metrics["epoch"][-1] if run.metrics["epoch"] else 0.0
 
 
-def _value(value: Any, digits: int = 6) -> str:
-    return f"{value:.{digits}g}" if isinstance(value, int | float) else "–"
+def _shown(name: str, value: float | None) -> str:
+    """A metric, or the place of an evaluation, as people read it."""
+    if value is None:
+        return "–"
+    metric = Metric(name)
+    return metric.shown(value) + " %" * metric.is_accuracy if metric.split else f"{value:.4g}"

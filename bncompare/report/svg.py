@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex, to_rgb
@@ -17,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
 from bncompare.errors import printable
-from bncompare.figures import render
+from bncompare.figures import colour_mapped, render
 
 # Of the figures’ style; the colours of data stay. What has no fill is black, and gets its own from the style sheet.
 PAGE_COLOURS = {
@@ -155,7 +154,7 @@ def _mark(figure: Figure, numbers: Numbers) -> None:
                 handle.set_gid(f"key-{number}")
                 text.set_gid(f"key-{number}")
     for axes in figure.axes:
-        of_data: list[Artist] = [a for a in (*axes.images, *axes.collections) if a.get_array() is not None]
+        of_data = colour_mapped(axes)
         for artist in (*of_data, *axes.texts, *axes.patches, *axes.lines) if of_data else ():
             artist.set_gid(KEPT)
 

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 200  # columns, where the output is not a terminal
 WIDTH = 80  # of the answer there
 MAX_WIDTH = 1_000
-MIN_TEXT_WIDTH = 12  # of a column whose cells may take several lines
+MIN_TEXT_WIDTH = 12  # of a column whose cells may take several lines, if no word is longer
 
 
 def print_table(table: Table, pipe_width: int = PIPE_WIDTH) -> None:
-    """On stdout, a block for each group of rows; no number is cut, however narrow the terminal."""
+    """On stdout, a block for each group of rows; no number and no word is cut, however narrow the terminal.
+
+    A kind or a folder is to be typed or pasted.
+    """
     for heading, rows in table.groups:
         _print_rows(table, ": ".join(filter(None, (table.title, heading))), rows, pipe_width)
     for note in table.notes:
@@ -34,12 +37,14 @@ def _print_rows(table: Table, title: str, rows: Rows, pipe_width: int) -> None:
     laid_out = RichTable(box=box.SIMPLE_HEAD, title=heading, title_justify="left", title_style="bold")
     for i, name in enumerate(table.columns):
         is_number = name in table.numbers
-        width = max(map(cells.cell_len, [name, *(row[i] for row in rows)]))
+        texts = [name, *(row[i] for row in rows)]
+        width = max(map(cells.cell_len, texts))
+        longest = max((cells.cell_len(word) for words in texts for word in words.split()), default=0)
         laid_out.add_column(
             text.Text(name),
             justify="right" if is_number else "left",
             no_wrap=is_number,
-            min_width=width if is_number else min(width, MIN_TEXT_WIDTH),
+            min_width=width if is_number else max(longest, min(width, MIN_TEXT_WIDTH)),
         )
     for row in rows:
         laid_out.add_row(*map(text.Text, row))

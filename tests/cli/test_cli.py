@@ -806,7 +806,7 @@ def test_list_is_a_line_per_run(runs: list[Path]) -> None:
     expected = []
     for path in (runs[0], runs[2], runs[1], runs[3]):
         run = read_run(path)
-        numbers = [f"{value(run, 'best', name):.6g}" for name in ("val/loss", "test/loss")]
+        numbers = [f"{value(run, 'best', name):.3g}" for name in ("val/loss", "test/loss")]
         expected.append(["tiny", NAMES[run.label], str(run.seed), "completed", "2", *numbers, path.name])
     assert rows == expected
 
@@ -835,9 +835,10 @@ def test_show_prints_config_metrics_and_norms(runs: list[Path]) -> None:
     run = read_run(runs[1])
     table = cells(ended.out)
     start = table.index(["metric", "best", "last"])
-    names = ["epoch", "step", "train/loss", "val/loss", "lr", "test/loss"]
+    names = {"epoch": "epoch", "step": "step", "train/loss": "training loss", "val/loss": "validation loss"}
+    names |= {"lr": "learning rate", "test/loss": "test loss"}
     assert run.result
-    expected = [[name, *(f"{number(name):.6g}" for number in (run.best, run.last))] for name in names]
+    expected = [[words, *(f"{number(name):.3g}" for number in (run.best, run.last))] for name, words in names.items()]
     assert table[start + 1 : start + 7] == expected
     norms = read_norm_parameters(runs[1])["hidden.0.norm"]
     rows = []

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from bncompare.comparison import compare
 from bncompare.config import Metric
+from bncompare.figures import colour_mapped
 from bncompare.figures.catalogue import experiment_figures
 from bncompare.figures.choice import named
 from bncompare.figures.style import NamedFigure
@@ -100,7 +101,7 @@ def swept(of: Mapping[str, Mapping[Any, Sequence[float | None]]], metric: str = 
     found = {}
     for made in sweep_figures(table, runs, title="e"):
         made.figure.draw_without_rendering()
-        found["heat-map" if made.has_colour_scale else "sensitivity"] = made.figure
+        found["heat-map" if any(map(colour_mapped, made.figure.axes)) else "sensitivity"] = made.figure
     return found
 
 

@@ -2,18 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
-from drawing import INF, MAGIC, NAN, Point, data, legend, lines, note, points, run, seeds
+from drawing import INF, NAN, Point, data, legend, lines, note, points, run, seeds
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from bncompare.config import Metric
-from bncompare.figures.curves import experiment_curves, run_curves
+from bncompare.figures.curves import experiment_curves
 from bncompare.figures.style import render
 from bncompare.runs import LoadedRun
 
@@ -278,55 +277,3 @@ def test_a_run_shorter_than_an_epoch_has_x_ticks() -> None:
 def test_any_variant_name_is_shown_as_it_is(label: str) -> None:
     """A variant's name is text, not mathematics, and none is left out of the legend."""
     assert legend(draw(seeds([2.0, 1.0], [3.0, 2.0], variant=label))) == [label]
-
-
-# ---------------------------------------------------------------- run_curves
-
-
-REGRESSION = {
-    "epoch": [1.0, 2.0],
-    "step": [4.0, 8.0],
-    "train/loss": [2.0, 1.0],
-    "val/loss": [2.5, 1.5],
-    "lr": [0.1, 0.1],
-}
-CLASSES = REGRESSION | {"train/accuracy": [0.5, 0.75], "val/accuracy": [0.25, 0.5]}
-
-
-def labelled(axes: Axes) -> dict[Any, list[Point]]:
-    return {line.get_label(): points(line) for line in axes.lines}
-
-
-def test_run_curves_of_regression() -> None:
-    """One panel: training and validation loss over epochs, with units; without a validation set one line."""
-    figure = run_curves(REGRESSION, "batch-s0")
-    (axes,) = figure.axes
-    assert labelled(axes) == {"training": [(1, 2), (2, 1)], "validation": [(1, 2.5), (2, 1.5)]}
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss (mean squared error)")
-    assert legend(axes) == ["training", "validation"]
-    assert figure.get_suptitle() == "batch-s0"
-    (axes,) = run_curves({name: of for name, of in REGRESSION.items() if name != "val/loss"}, "t").axes
-    assert list(labelled(axes)) == ["training"]
-
-
-def test_run_curves_of_classes() -> None:
-    """A second panel shows the accuracies, in percent."""
-    loss, accuracy = run_curves(CLASSES, "t").axes
-    assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss (cross-entropy, nats)", "accuracy (%)")
-    assert labelled(loss)["validation"] == [(1, 2.5), (2, 1.5)]
-    assert labelled(accuracy) == {"training": [(1, 0.5), (2, 0.75)], "validation": [(1, 0.25), (2, 0.5)]}
-    assert len({line.get_color() for line in loss.lines}) == 2
-
-
-@pytest.mark.parametrize("loss", [[NAN, NAN], [1.0, INF], [1e30, NAN], []])
-def test_run_curves_of_a_diverged_run(loss: list[float]) -> None:
-    """Losses that are not finite, or none at all, still make a picture."""
-    steps = [float(i + 1) for i in range(len(loss))]
-    figure = run_curves({"epoch": steps, "step": steps, "train/loss": loss, "val/loss": loss, "lr": loss}, "t")
-    assert render(figure, "png").startswith(MAGIC["png"])
-    assert all(math.isfinite(limit) for limit in figure.axes[0].get_ylim())
-
-
-def test_run_curves_log_axis() -> None:
-    """A run's losses over a wide range get a log axis too."""
-    assert run_curves(REGRESSION | {"train/loss": [100.0, 1.0]}, "t").axes[0].get_yscale() == "log"

@@ -10,7 +10,7 @@ from drawing import MAGIC, NAN, data, drawn, grid, legend, lines, measured, name
 from matplotlib.text import Text
 
 from bncompare.errors import UserError, printable
-from bncompare.figures import experiment_figures, render, run_curves
+from bncompare.figures import colour_mapped, experiment_figures, render
 from bncompare.figures.diagnostics import diagnostic_figures
 from bncompare.figures.looks import HUES
 from bncompare.figures.style import MAX_ROWS
@@ -100,7 +100,7 @@ def test_runs_that_have_just_begun_do_no_harm() -> None:
 def test_which_figures_are_colour_maps() -> None:
     """By what is drawn, whatever a figure is called: a heat map is one, bands and dots are none."""
     found = drawn(rates("none", "batch"))
-    assert [name for name, figure in found.items() if figure.has_colour_scale] == [SWEEP[1]]
+    assert [name for name, figure in found.items() if any(map(colour_mapped, figure.figure.axes))] == [SWEEP[1]]
 
 
 # ---------------------------------------------------------------- what is in them
@@ -239,7 +239,7 @@ def test_any_name_can_be_drawn(format: str) -> None:
     assert len(found) == 6
     made = [named.figure for named in found]
     made += swept({name: {HOSTILE[1]: [1.0, None], 0.1: [2.0, 1.0]} for name in HOSTILE}).values()
-    for figure in [*made, run_curves({"epoch": [1.0], "train/loss": [1.0]}, HOSTILE[-1])]:
+    for figure in made:
         assert render(figure, format).startswith(MAGIC[format])
         lines = [line for text in figure.findobj(Text) for line in text.get_text().split("\n")]
         assert lines == [*map(printable, lines)]
@@ -250,8 +250,8 @@ def test_same_data_same_bytes(format: str) -> None:
     """Figures made of the same data are the same file, of the format asked for: no dates, no random ids."""
 
     def files() -> list[bytes]:
-        of_run = run_curves({"epoch": [1.0, 2.0], "train/loss": [2.0, 1.0], "train/accuracy": [0.5, 0.75]}, "t")
-        return [render(figure, format) for figure in (drawn(two_variants())["val-loss"].figure, of_run)]
+        found = drawn(two_variants())
+        return [render(found[name].figure, format) for name in ("overview", "val-loss")]
 
     first = files()
     assert first == files()
