@@ -87,9 +87,14 @@ def shorthand(key: str, written: Any) -> BeforeValidator:
     return BeforeValidator(expand, json_schema_input_type=written)
 
 
+def option_name(key: str) -> str:
+    """A dotted key as people say it: `batch size`."""
+    return key.split(".")[-1].replace("_", " ")
+
+
 def option_words(key: str, value: Any) -> str:
     """An option as people say it: `momentum 0.9`, `layers conv`, `on output`, `no affine`."""
-    name = key.split(".")[-1].replace("_", " ")
+    name = option_name(key)
     if isinstance(value, bool):
         return name if value else f"no {name}"
     if isinstance(value, list):

@@ -37,7 +37,15 @@ def answer_of(chapter: "Chapter") -> Answer:
         f"{finding.verdict}: {finding.claim.statement}" + (f" ({finding.reasons[0]})" if finding.overridden else "")
         for finding in chapter.findings
     ]
-    return Answer(_sentence(found, base), _table(chapter.title, found), claims)
+    return Answer(_sentence(found, base, _norms(chapter)), _table(chapter.title, found), claims)
+
+
+def _norms(chapter: "Chapter") -> dict[str, str]:
+    """Of a sweep with one chosen setting a norm, what the chosen variants are called without it; else nothing."""
+    grid = chapter.comparison.sensitivity
+    if grid is None or not grid.is_fair or grid.within is not None:
+        return {}
+    return {candidate.variant: candidate.norm for candidate in grid.candidates if candidate.is_chosen}
 
 
 def _table(title: str, found: MeasureComparison) -> Table:
@@ -100,7 +108,7 @@ def _gap(metric: Metric, pair: Pair) -> tuple[str, str]:
 # ---------------------------------------------------------------- in a sentence
 
 
-def _sentence(found: MeasureComparison, base: str) -> str:
+def _sentence(found: MeasureComparison, base: str, norms: dict[str, str]) -> str:
     """`BatchNorm 90.1 %, no norm 10.4 % test accuracy: +79.6 points, 95 % CI 78.0 to 81.2, 3 seeds`"""
     metric = found.metric
     results = {result.variant: result for result in found.variants}
@@ -120,24 +128,25 @@ def _sentence(found: MeasureComparison, base: str) -> str:
     if not pairs:
         best = max((result.variant for result in valued), key=mean)
         seeds = _seeds(len(results[best].values))
-        text = f"{_valued(metric, [results[best]])}, {seeds}"
+        text = f"{_valued(metric, [results[best]], norms)}, {seeds}"
     else:
         pair = max(pairs, key=lambda pair: mean(pair.a))
-        text = f"{_valued(metric, [results[pair.a], results[pair.b]])}: {_compared(metric, pair)}"
+        text = f"{_valued(metric, [results[pair.a], results[pair.b]], norms)}: {_compared(metric, pair)}"
         best, base = pair.a, pair.b
     shown = dict.fromkeys((best, base))
     return "; ".join([text, *(_lost(results[variant]) for variant in shown if results[variant].missing)])
 
 
-def _valued(metric: Metric, results: Sequence[VariantSummary]) -> str:
+def _valued(metric: Metric, results: Sequence[VariantSummary], norms: dict[str, str]) -> str:
     """`BatchNorm 90.1 %, no norm 10.4 % test accuracy`"""
     unit = " %" if metric.is_accuracy else ""
-    means = [
-        f"{result.variant} {metric.shown(result.summary.mean, half=result.summary.sd)}{unit}"
-        for result in results
-        if result.summary
-    ]
-    return f"{', '.join(means)} {metric.words}"
+    means = []
+    for result in results:
+        if result.summary:
+            mean = metric.shown(result.summary.mean, half=result.summary.sd)
+            means.append(f"{norms.get(result.variant, result.variant)} {mean}{unit}")
+    how = ", each at the setting that validation chose" if norms and len(means) > 1 else ""
+    return f"{', '.join(means)} {metric.words}{how}"
 
 
 def _compared(metric: Metric, pair: Pair) -> str:

@@ -16,6 +16,7 @@ from bncompare.comparison import (
     level,
 )
 from bncompare.config import flatten, lookup, setting_label, setting_words
+from bncompare.options import option_name
 from bncompare.report.table import Table
 from bncompare.report.words import labels_of, short, some
 from bncompare.runs import LoadedRun, settings_of
@@ -160,7 +161,7 @@ def _difference_cells(pair: Pair) -> list[str]:
 
 def sensitivity_table(grid: Sensitivity) -> Table:
     """Every setting of a grid, and which were chosen."""
-    names = {key: key.split(".")[-1].replace("_", " ") for key in grid.keys}
+    names = {key: option_name(key) for key in grid.keys}
     columns = ["norm", *names.values(), "seeds", "mean ± sd", "95 % CI", *MISSING, ""]
     rows = []
     for candidate in grid.candidates:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bncompare.config import flatten
+from bncompare.options import option_name
 from bncompare.report.table import as_yaml
 from bncompare.runs import ExperimentRuns, LoadedRun, compared_keys, validates_on_test
 
@@ -36,7 +37,7 @@ def question_of(comparison: "Comparison") -> str:
         return f"How good is {names[0]}?"
     each = ""
     if grid is not None and grid.is_fair:
-        chosen = " and ".join(key.split(".")[-1] for key in grid.keys if key != grid.within)
+        chosen = " and ".join(option_name(key) for key in grid.keys if key != grid.within)
         each = f", each at the {chosen} that the validation set chooses" if chosen else ""
     if len(names) > MAX_NAMED:
         return f"Which of {len(names)} variants is better{each}?"

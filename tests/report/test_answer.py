@@ -89,8 +89,12 @@ def test_the_sentence(runs: list[LoadedRun], sentence: str, variant: str, column
 def test_a_sweep_has_a_row_per_norm() -> None:
     """That of the chosen setting, under a name of its own."""
     (chapter,) = chapters(grid())
-    ((_, rows),) = answer_of(chapter).table.groups
+    answer = answer_of(chapter)
+    ((_, rows),) = answer.table.groups
     assert [row[0] for row in rows] == ["no norm, lr 0.1", "BatchNorm, lr 0.1"]
+    assert answer.sentence.startswith(
+        "BatchNorm 87.9 %, no norm 47.9 % test accuracy, each at the setting that validation chose: "
+    )
 
 
 def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
