@@ -9,22 +9,17 @@ import typer
 
 from bncompare.cli.app import app
 from bncompare.cli.look import runs_at
-from bncompare.cli.options import AsJson, DataFolder, print_json
+from bncompare.cli.options import AsJson, DataFolder, Paths, print_json
 from bncompare.cli.streams import say
 from bncompare.errors import UserError, printable
 
 if TYPE_CHECKING:
     from bncompare.extras import Mistakes
 
-RUNS = Path("runs")
-
 
 @app.command(short_help="The test images that one variant gets wrong and another right.")
 def mistakes(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="PATH", help="run folders, or folders that hold some [default: runs/]"),
-    ] = None,
+    paths: Paths,
     versus: Annotated[
         str | None,
         typer.Option(
@@ -51,7 +46,7 @@ def mistakes(
     the paired t-test of the accuracies, confusion matrices, and a picture, mistakes.png; images, not regression."""
     from bncompare import extras, report
 
-    found = _found(paths or [RUNS], versus)
+    found = _found(paths, versus)
     if as_json:
         print_json({one.experiment.place: extras.mistakes_document(one) for one in found})
     else:
