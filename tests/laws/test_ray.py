@@ -24,9 +24,10 @@ from bncompare.runs.folder import RunStore
 from bncompare.runs.read import read_runs
 
 pytest.importorskip("ray")
+ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 SECONDS = 480  # as long as it takes to import torch in six processes on a busy machine
 # Two runs of some seconds, on images, which travel to the nodes.
-SETTINGS = ["compare.model.norm=[batch]", "training.epochs=240", "training.checkpoint_every=1"]
+SETTINGS = ["compare.model.norm=[batch]", "training.epochs=100", "training.checkpoint_every=1"]
 SETTINGS += ["training.early_stopping=null"]
 SHORT = ["compare.model.norm=[none, batch, layer]", "training.epochs=1", "training.early_stopping=null"]
 
@@ -62,7 +63,7 @@ def driver(folder: Path, *arguments: str, settings: Sequence[str] = SETTINGS) ->
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env=os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
+        env=os.environ | ENVIRONMENT,
     )
 
 
@@ -107,6 +108,19 @@ class Node:
             self.process.wait()
 
 
+def has_joined(address: str) -> bool:
+    """Whether there are two nodes, at the latest after half a minute."""
+    code = (
+        "import ray, sys, time; ray.init(address=sys.argv[1], log_to_driver=False, logging_level=40)\n"
+        "for _ in range(150): sum(node['Alive'] for node in ray.nodes()) == 2 and sys.exit(0); time.sleep(0.2)\n"
+        "sys.exit(1)"
+    )
+    return (
+        subprocess.run([sys.executable, "-c", code, address], env=os.environ | ENVIRONMENT, check=False).returncode
+        == 0
+    )
+
+
 @contextlib.contextmanager
 def cluster(*arguments: str, **environment: str) -> Iterator[tuple[str, Node]]:
     """The address of a cluster of two nodes with a CPU each, and the second of them, with its own environment."""
@@ -124,6 +138,10 @@ def cluster(*arguments: str, **environment: str) -> Iterator[tuple[str, Node]]:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         second = Node("--address", address, *arguments, **environment)
+        while not has_joined(address):  # one that came before the head was ready has given up
+            second.kill()
+            second = Node("--address", address, *arguments, **environment)
+            assert time.monotonic() < deadline + SECONDS
         yield address, second
     finally:
         for node in (second, head):
@@ -157,7 +175,6 @@ sys.meta_path.insert(0, Missing())
 """
 
 
-@pytest.mark.skipif("BNCOMPARE_RAY_NODES" not in os.environ, reason="its driver waits for ever now and then")
 def test_a_node_without_the_package_gets_no_run(tmp_path: Path) -> None:
     """What cannot be started there is trained on the other node; after two failures it is left alone.
 
