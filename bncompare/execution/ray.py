@@ -23,6 +23,8 @@ from bncompare.execution.messages import Attempt, Failure, Gone, Job, Restart, R
 from bncompare.execution.processes import to_bytes
 from bncompare.training import Pool, load_dataset, resolve_device
 
+# Without clusters of several machines Ray listens on loopback alone; else, on Linux, on every interface.
+ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 SECONDS_TO_CONNECT = 10.0
 MAX_FAILED_STARTS_OF_A_NODE = 2
 MAX_REASON_LENGTH = 200
@@ -119,9 +121,19 @@ class Ray:
 
 def _connect(address: str, num_jobs: int | None) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    before = os.environ.get(ONE_MACHINE)
     if address == LOCAL:
-        # Without clusters of several machines Ray listens on loopback alone; else, on Linux, on every interface.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        os.environ[ONE_MACHINE] = "0"
+    try:
+        return _initialized(address, num_jobs)
+    finally:  # another cluster, which this process or one that it starts joins, may be of several machines
+        os.environ.pop(ONE_MACHINE, None)
+        if before is not None:
+            os.environ[ONE_MACHINE] = before
+
+
+def _initialized(address: str, num_jobs: int | None) -> Any:
+    """The package `ray`, connected."""
     try:
         import ray
     except ImportError:

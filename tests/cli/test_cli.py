@@ -990,11 +990,13 @@ def test_an_address_without_ray() -> None:
 
 
 def test_ray_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What to install is said, before anything is written."""
+    """What to install is said, before anything is written; the environment of what this process starts is as it was."""
     monkeypatch.setitem(sys.modules, "ray", None)
+    before = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
     ended = call("train", "tiny.yaml", "--no-report", "--executor", "ray")
     message = "error: --executor ray: Ray is not installed; pip install 'bncompare[ray]'\n"
     assert (ended.code, ended.out, ended.err) == (2, "", message)
+    assert os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == before
 
 
 def test_many_runs_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
