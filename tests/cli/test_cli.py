@@ -990,7 +990,7 @@ def test_an_address_without_ray() -> None:
 
 
 def test_ray_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What to install is said, before anything is written; the environment of what this process starts is as it was."""
+    """What to install is said, before anything is written; the environment of the process is left as it was."""
     monkeypatch.setitem(sys.modules, "ray", None)
     before = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
     ended = call("train", "tiny.yaml", "--no-report", "--executor", "ray")
