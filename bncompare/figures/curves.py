@@ -137,7 +137,9 @@ def _panels(curves: Sequence[Curve], title: str) -> Figure:
         draw_curves(axes, [solid], curves)
         if curve is not behind:
             line = [at for at, _ in behind.mean], [summary.mean for _, summary in behind.mean]
-            axes.plot(*line, color=behind.look.color, linewidth=1, linestyle="--", zorder=1.2, gid="baseline")
+            axes.plot(
+                *line, color=behind.look.color, linewidth=1, linestyle="--", zorder=1.2, gid="baseline", label=base
+            )
     _label_multiples(figure, panels, curves)
     return figure
 

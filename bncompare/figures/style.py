@@ -48,6 +48,7 @@ STYLE: dict[Any, Any] = {
     "legend.handlelength": 2.6,
     "lines.linewidth": 1.8,
     "text.parse_math": False,  # names are shown as they are, $ and _ included
+    "path.simplify": False,  # on another scale, points that seem to lie on a line do not
     "pdf.fonttype": 42,  # TrueType, which journals ask for
     "svg.hashsalt": "bncompare",
 }

@@ -49,6 +49,10 @@ def drawing_of(figure: Figure, caption: str, prefix: str, numbers: Numbers) -> D
     """The figure with a text alternative, ids that are its own, and the artists labelled with a variant marked."""
     curves = [(axes, series) for axes in figure.axes if (series := _series(axes, numbers))]
     _mark(figure, numbers)
+    for i, (axes, _) in enumerate(curves):
+        axes.set_gid(f"panel-{i}")
+        axes.yaxis.set_gid("ticks-y")
+        axes.yaxis.label.set_gid("name-y")
     svg = _element(render(figure, "svg").decode(), caption, prefix)
     names = [axes.get_xlabel() for axes in figure.axes] + [figure.get_supxlabel()]
     panels = [_panel(axes, series) for axes, series in curves]  # after drawing, when the layout is done
@@ -89,7 +93,9 @@ def _panel(axes: Axes, series: Mapping[int, Mapping[str, Any]]) -> dict[str, Any
         "xlim": axes.get_xlim(),
         "ylim": axes.get_ylim(),
         "log": [scale == "log" for scale in (axes.get_xscale(), axes.get_yscale())],
-        "percent": axes.yaxis.get_major_formatter()(0.5).startswith("50"),  # fractions
+        "scales": _has_scales(axes, series),
+        "ticks": axes.yaxis.get_tick_params()["labelleft"],
+        "percent": _is_percent(axes),
         "x": x,
         "series": [
             {
@@ -101,6 +107,21 @@ def _panel(axes: Axes, series: Mapping[int, Mapping[str, Any]]) -> dict[str, Any
             for number, of in series.items()
         ],
     }
+
+
+def _is_percent(axes: Axes) -> bool:
+    """Whether the numbers are fractions, shown in percent."""
+    return axes.yaxis.get_major_formatter()(0.5).startswith("50")
+
+
+def _has_scales(axes: Axes, series: Mapping[int, Mapping[str, Any]]) -> bool:
+    """Whether the script can change the y axis from linear to log, or back: it moves what is of a variant."""
+    means = np.concatenate([of["mean"][:, 1] for of in series.values()])
+    is_of_variants = all(str(artist.get_gid()).startswith("variant-") for artist in (*axes.lines, *axes.collections))
+    is_vector = not any(artist.get_rasterized() for artist in axes.collections)
+    are_counts = any(line.get_drawstyle() != "default" for line in axes.lines)
+    is_positive = bool(np.nanmin(means, initial=math.inf) > 0)
+    return is_of_variants and is_vector and is_positive and not are_counts and not _is_percent(axes)
 
 
 def _number(value: float) -> float | None:
@@ -181,7 +202,7 @@ def _rewrite(element: ElementTree.Element, prefix: str, *, is_kept: bool) -> Non
     kind, _, number = name.partition("-")
     if name and element.tag != "g":
         element.set("id", f"{prefix}-{name}")
-    elif kind in ("variant", "key"):
+    elif kind in ("variant", "key", "panel", "ticks", "name"):
         element.set(f"data-{kind}", number)
     elif kind == KEPT:
         is_kept = True

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator
@@ -275,6 +276,45 @@ def test_values_under_the_pointer(browser: Browser, page: Path) -> None:
     for kind in ("keyDown", "keyUp"):
         browser.call("Input.dispatchKeyEvent", type=kind, key="ArrowRight", code="ArrowRight")
     assert browser.evaluate(tip) == "training loss, epoch 1 no norm 1.43 1.40 to 1.46 BatchNorm 0.600 0.580 to 0.620"
+    assert browser.errors == []
+
+
+def test_another_scale(browser: Browser, page: Path) -> None:
+    """A button puts losses on a log axis: lines, bands, marks and values move to where they belong; and back."""
+    browser.open(page)
+    place = """(() => {
+      const figure = document.querySelector("figure"), svg = figure.querySelector("svg");
+      const group = svg.querySelector('[data-panel="0"]');
+      const d = [...group.querySelectorAll('[data-variant="1"] > path')].at(-1).getAttribute("d");
+      const ends = [...group.querySelectorAll("[data-variant] > g[transform]")];
+      return {
+        mean: [...d.matchAll(/[ML] \\S+ (\\S+)/g)].map((found) => Number(found[1])),
+        ends: ends.map((end) => Number(end.getAttribute("transform").match(/ (\\S+)\\)/)[1])),
+        ticks: [...group.querySelectorAll(".ticks text")].map((text) => Number(text.textContent)),
+        height: svg.viewBox.baseVal.height,
+      };
+    })()"""
+    (figure, *_) = json.loads(browser.evaluate("document.querySelector('article script').textContent"))["figures"]
+    panel, button = figure["panels"][0], "document.querySelector('.scale')"
+    (_, top, _, high), means = panel["box"], [series["mean"] for series in panel["series"]]
+    before = browser.evaluate(place)
+    assert (before["ticks"], browser.evaluate(f"{button}.textContent")) == ([], "log scale")
+    browser.click(*browser.evaluate(CENTRE % button))
+    after = browser.evaluate(place)
+    low, up = min(min(map(min, series["seeds"])) for series in panel["series"]) / 1.15, panel["ylim"][1]
+
+    def height(value: float) -> float:
+        share = (math.log(value) - math.log(low)) / (math.log(up) - math.log(low))
+        return float((top + high * (1 - share)) * after["height"])
+
+    assert after["mean"] == pytest.approx([height(value) for value in means[1]], abs=0.02)
+    assert after["mean"] != pytest.approx(before["mean"], abs=1)
+    assert after["ends"] == pytest.approx([height(mean[-1]) for mean in means], abs=3)
+    assert after["ticks"] == [0.5, 1.0, 1.5]
+    browser.click(*browser.evaluate(CENTRE % button))
+    again = browser.evaluate(place)
+    assert (again["mean"], again["ends"], again["ticks"]) == (before["mean"], before["ends"], [])
+    assert browser.evaluate(f"{button}.getAttribute('aria-pressed')") == "false"
     assert browser.errors == []
 
 
