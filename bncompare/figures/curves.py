@@ -194,7 +194,7 @@ def curves_by_setting(runs: Runs, metric: Metric, table: Sensitivity, *, x: str,
     if not 1 < len(panels) <= MAX_PANELS:
         return []
     num_values = len({settings_in_words([swept_key(table)], candidate.setting) for candidate in table.candidates})
-    legend: list[tuple[Artist, str]] = [(look.handle(marker=""), norm) for norm, look in norms.items()]
+    legend: list[tuple[Artist, str]] = [(look.handle(marker="", label=norm), norm) for norm, look in norms.items()]
     title = f"{title}: {metric.words} of each norm by setting"
     titles = [name.replace(", ", "\n") + _num_diverged(of_panel) for name, of_panel in panels.items()]
     figure, all_axes = small_multiples(

@@ -166,7 +166,7 @@
         for (const value of isAsDrawn ? [] : ticks(panel.ylim, panel.log[1])) {
           const y = panel.toY(value);
           element("line", { x1: left, x2: left + wide, y1: y, y2: y }, lines);
-          if (panel.ticks) element("text", { x: left - 6, y: y + 3 }, lines).textContent = shown(value);
+          if (panel.ticks) element("text", { x: left - 6, y: y + 3 }, lines).textContent = String(value);
         }
       };
     };
@@ -204,11 +204,18 @@
       };
 
       /** A row a variant: the mean, and the lowest and highest of its seeds. */
-      const fillTip = (at, { label, percent }) => {
+      const fillTip = (at, own) => {
+        const { label, percent, title, names } = own;
         const table = html("table", "", tip);
-        html("caption", `${label.replace(/ \(.*/, "")}, ${xName} ${Number(at.toPrecision(4))}`, table);
+        const short = (name) => name.replace(/ \(.*/, "");
+        // Panels either share a metric and are of a variant each, or all are of the same variants.
+        const alike = panels.filter((other) => other.label === label);
+        const isAlone = new Set(alike.flatMap(({ series }) => series.map(({ variant }) => variant))).size
+          < alike.flatMap(({ series }) => series).length;
+        const place = `${short(xName)} ${names ? names[own.x.indexOf(at)] : Number(at.toPrecision(4))}`;
+        html("caption", [short(label), ...(isAlone && title ? [title] : []), place].join(", "), table);
         const body = html("tbody", "", table);
-        for (const panel of panels.filter((other) => other.label === label)) {
+        for (const panel of isAlone ? [own] : alike) {
           const index = panel.x.indexOf(at);
           for (const { variant, color, mean, seeds } of panel.series) {
             if (index < 0 || mean[index] === null || hidden.has(variant)) continue;
@@ -217,7 +224,8 @@
             html("td", shown(mean[index], percent), row);
             const values = seeds.map((seed) => seed[index]).filter((value) => value !== null);
             const ends = [Math.min(...values), Math.max(...values)].map((value) => shown(value, percent));
-            html("td", values.length > 1 ? ends.join(" to ") : "", row).className = "seeds";
+            const number = values.length < seeds.length ? ` (n = ${values.length})` : "";
+            html("td", (values.length > 1 ? ends.join(" to ") : "") + number, row).className = "seeds";
           }
         }
       };
@@ -239,10 +247,25 @@
           }
         }
         fillTip(at, panel);
+        putTip(clientX, clientY);
+      };
+
+      const putTip = (clientX, clientY) => {
         const area = figure.getBoundingClientRect();
         const x = clientX - area.left, y = clientY - area.top, room = area.width - tip.offsetWidth;
         tip.style.left = `${x + 16 <= room ? x + 16 : Math.max(0, x - tip.offsetWidth - 16)}px`;
         tip.style.top = `${y - tip.offsetHeight - 12 >= 0 ? y - tip.offsetHeight - 12 : y + 20}px`;
+      };
+
+      /** What is known of the cell of a heat map. */
+      const showCell = (panel, point, event) => {
+        const away = ([x, y]) => Math.hypot(panel.toX(x) - point.x, panel.toY(y) - point.y);
+        const [, , text] = panel.cells.reduce((best, cell) => (away(cell) < away(best) ? cell : best));
+        clear();
+        const [name, ...lines] = text.split("\n");
+        html("caption", name, html("table", "", tip));
+        for (const line of lines) html("td", line, html("tr", "", html("tbody", "", tip.firstChild)));
+        putTip(event.clientX, event.clientY);
       };
 
       const nearest = (panel, x) => panel.x.reduce(
@@ -253,6 +276,7 @@
         const panel = panels.find(({ left, top, wide, high }) =>
           point.x >= left - 4 && point.x <= left + wide + 4 && point.y >= top - 4 && point.y <= top + high + 4);
         if (!panel) return clear();
+        if (panel.cells) return showCell(panel, point, event);
         const at = nearest(panel, point.x);
         show(at, panel, event.clientX, event.clientY);
         const index = panel.x.indexOf(at);
@@ -274,6 +298,7 @@
         if (event.key === "Escape") return clear();
         const [step, next] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
         if (step === undefined || event.target !== box || (current === null && !step)) return;
+        if (!panels[0].x.length) return;
         event.preventDefault();
         const panel = panels[(chosen + next + panels.length) % panels.length];
         const index = current === null ? (step > 0 ? 0 : panel.x.length - 1) : panel.x.indexOf(nearest(panel, panel.toX(current))) + step;

@@ -279,6 +279,33 @@ def test_values_under_the_pointer(browser: Browser, page: Path) -> None:
     assert browser.errors == []
 
 
+def test_values_of_a_sweep_under_the_pointer(browser: Browser, tmp_path: Path) -> None:
+    """Of the norms at a rate, and of a cell of the heat map; how many seeds there are where some diverged."""
+    config = CONFIG[: CONFIG.index("claims")].replace("batch]}", "batch], training.optimizer.lr: [0.1, 0.2]}")
+    text_of(write(tmp_path, (NONE, [0.3, 0.5, None, 0.4], [0.2, 0.4, 0.3, 0.3], BATCH), config))
+    browser.open(tmp_path / "page.html", 1280, 6000)
+    data = json.loads(browser.evaluate("document.querySelector('article script').textContent"))
+    assert data["variants"][4:] == ["no norm", "BatchNorm"]
+    told = []
+    for i, figure in enumerate(data["figures"]):
+        for panel in figure["panels"]:
+            if "cells" in panel or figure["x"].startswith("learning rate"):
+                left, top, width, height = panel["box"]
+                x, y, svg_width, svg_height = browser.evaluate(
+                    "(box => [box.x, box.y, box.width, box.height])"
+                    f"(document.querySelectorAll('figure svg')[{i}].getBoundingClientRect())"
+                )
+                at = [x + svg_width * (left + 0.75 * width), y + svg_height * (top + 0.25 * height)]
+                browser.mouse("mouseMoved", *at)
+                tip = f"document.querySelectorAll('figure')[{i}].querySelector('.tip')"
+                told.append(browser.evaluate(f"{tip}.innerText.replace(/\\s+/g, ' ').trim()"))
+    assert told == [
+        "validation loss, learning rate 0.2 no norm 0.400 0.300 to 0.500 (n = 3) BatchNorm 0.300 0.290 to 0.310",
+        "no norm, lr 0.2 validation loss 0.4 3 seeds, 0.3 to 0.5 1 of 4 diverged",
+    ]
+    assert browser.errors == []
+
+
 def test_another_scale(browser: Browser, page: Path) -> None:
     """A button puts losses on a log axis: lines, bands, marks and values move to where they belong; and back."""
     browser.open(page)
