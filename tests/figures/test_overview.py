@@ -173,7 +173,9 @@ def test_no_two_variants_look_the_same(runs: list[LoadedRun]) -> None:
     assert len({(look.color.lower(), str(look.line)) for look in found.values()}) == len(found) == len(runs)
 
 
-@pytest.mark.parametrize(("runs", "number"), [(labelled(3), 3), (labelled(12), 12), (swept(), 6)], ids=["few", "many", "sweep"])
+@pytest.mark.parametrize(
+    ("runs", "number"), [(labelled(3), 3), (labelled(12), 12), (swept(), 6)], ids=["few", "many", "sweep"]
+)
 def test_colours_of_many_variants(runs: list[LoadedRun], number: int) -> None:
     """Of one norm alone each has its own, from dark to bright; beside others it keeps to the tones of its norm."""
     colors = list(dict.fromkeys(look.color for look in looks(runs).values()))
