@@ -34,7 +34,8 @@ def answer_of(chapter: "Chapter") -> Answer:
     base = baseline(chapter.experiment.runs, [result.variant for result in found.variants])
     claims = [
         # Of a claim that was stated for other settings the first reason says so.
-        f"{finding.verdict}: {finding.claim.statement}" + (f" ({finding.reasons[0]})" if finding.overridden else "")
+        f"{finding.verdict}{finding.remark}: {finding.claim.statement}"
+        + (f" ({finding.reasons[0]})" if finding.overridden else "")
         for finding in chapter.findings
     ]
     return Answer(_sentence(found, base, _norms(chapter)), _table(chapter.title, found), claims)

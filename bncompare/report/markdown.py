@@ -26,7 +26,7 @@ def to_markdown(chapters: "Sequence[Chapter]") -> str:
         if chapter.warnings:
             lines += ["> [!WARNING]", *(f"> - {escape(warning)}" for warning in chapter.warnings), ""]
         for finding in chapter.findings:
-            lines += [f"- **{finding.verdict}**: {escape(finding.claim.statement)}"]
+            lines += [f"- **{finding.verdict}**{finding.remark}: {escape(finding.claim.statement)}"]
             lines += [f"  - {escape(reason)}" for reason in finding.reasons]
         lines.append("")
         for table in chapter.tables:

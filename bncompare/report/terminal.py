@@ -90,7 +90,7 @@ def print_findings(title: str, findings: "Sequence[Finding]") -> None:
     """Each claim with its verdict and the numbers that decide it."""
     print(f"{printable(title)}:")
     for finding in findings:
-        print(f"  {finding.verdict.upper()}: {printable(finding.claim.statement)}")
+        print(f"  {finding.verdict.upper()}{finding.remark}: {printable(finding.claim.statement)}")
         for reason in finding.reasons:
             print(f"    {printable(reason)}")
     print()
