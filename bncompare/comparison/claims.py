@@ -20,8 +20,8 @@ The rules:
   So the first run that diverges changes the question, from the mean to the median, and that takes six seeds: with
   fewer, a claim of bad that their mean supported is inconclusive once a run diverged. After the first, one more run
   that diverges is one more seed on the claimed side, which never makes the verdict weaker.
-- Where all values are equal there is no t-test, and the same sign test decides. No interval of width 0 decides anything: a difference of 0 with every
-  seed is neither above nor below 0.
+- Where all values are equal there is no t-test, and the same sign test decides. No interval of width 0 decides
+  anything: a difference of 0 with every seed is neither above nor below 0.
 - A run without a value that does not speak for the claim (diverged where the variant is claimed good, or unfinished)
   leaves it at best inconclusive, as a mean of the others would be too good. That mean may still refute the claim, and
   so may the sign test.

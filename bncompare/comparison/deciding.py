@@ -38,10 +38,20 @@ class SeedTest:
     is_ahead: bool
     """whether a is the better one, if they differ"""
     p: float
-    exact_p: float
-    """of the sign-flip test beside a t-test; of the test itself where that is exact, or holds at every look"""
-    least_exact_p: float
+    flip_p: float | None = None
+    """of the sign-flip test beside a t-test"""
+    least_flip_p: float | None = None
     """that there can be"""
+
+    @property
+    def exact_p(self) -> float:
+        """The sign-flip p of a t-test; p itself where that is exact, or holds at every look."""
+        return self.p if self.flip_p is None else self.flip_p
+
+    @property
+    def least_exact_p(self) -> float:
+        """The smallest that there can be."""
+        return self.least_p_with(self.n) if self.least_flip_p is None else self.least_flip_p
 
     @property
     def is_of_means(self) -> bool:
@@ -80,11 +90,8 @@ class Decision:
     """its p, corrected for the other pairs"""
     exact: Adjusted
     """its exact p, likewise"""
-
-    @property
-    def is_contradicted(self) -> bool:
-        """Whether the t-test would decide, and the sign-flip test, which could, is far from it."""
-        return self._is_significant and self.exact.could_decide and self.exact.p > CONTRADICTION
+    num_pairs: int
+    """it was corrected for"""
 
     @property
     def is_made(self) -> bool:
@@ -92,9 +99,19 @@ class Decision:
         return self._is_significant and not self.is_contradicted
 
     @property
+    def is_contradicted(self) -> bool:
+        """Whether the t-test would decide, and the sign-flip test, which could, is far from it."""
+        could_decide = self.test.least_exact_p <= ALPHA
+        return self._is_significant and could_decide and self.test.exact_p > CONTRADICTION
+
+    @property
     def is_preliminary(self) -> bool:
-        """Whether it rests on normal differences alone, as so few seeds leave the sign-flip test without a say."""
-        return self._is_significant and not self.exact.could_decide
+        """Whether it rests on normal differences: the sign-flip test could not decide, or of several pairs does not.
+
+        Of one pair it is enough that the sign-flip test does not contradict; of several one is too often lucky.
+        """
+        exact_p = self.exact.p if self.num_pairs > 1 else self.test.least_exact_p
+        return self.is_made and exact_p > ALPHA
 
     @property
     def _is_significant(self) -> bool:
@@ -135,17 +152,15 @@ def deciding_test(outcomes: Outcomes, *, higher_is_better: bool, is_sequential: 
     if is_sequential and is_of_means:
         looks = t_sequence(gaps)
         is_above = looks.low > 0 or (summary.mean > 0 and not looks.high < 0)
-        return SeedTest("t confidence sequence", *counts, is_above == higher_is_better, looks.p, looks.p, 0.0)
+        return SeedTest("t confidence sequence", *counts, is_above == higher_is_better, looks.p)
     if is_sequential:
         signs = sign_sequence(hits)
-        return SeedTest("sign e-process", *counts, signs.is_ahead, signs.p, signs.p, 0.0)
+        return SeedTest("sign e-process", *counts, signs.is_ahead, signs.p)
     if is_of_means:
-        flip_p, is_above = sign_flip_p(gaps, np.random.default_rng(0)), summary.mean > 0
-        least = smallest_flip_p(gaps)
-        return SeedTest("t-test", *counts, is_above == higher_is_better, t_test_p(summary), flip_p, least)
+        flips = sign_flip_p(gaps, np.random.default_rng(0)), smallest_flip_p(gaps)
+        return SeedTest("t-test", *counts, (summary.mean > 0) == higher_is_better, t_test_p(summary), *flips)
     wins, losses = counts[1:]
-    p, least = sign_test_p(wins, losses), sign_test_p(len(hits), 0)
-    return SeedTest("sign test", *counts, wins > losses, p, p, least)
+    return SeedTest("sign test", *counts, wins > losses, sign_test_p(wins, losses))
 
 
 def corrected(tests: Sequence[SeedTest], n: int | None = None) -> list[Adjusted]:
@@ -157,4 +172,4 @@ def corrected(tests: Sequence[SeedTest], n: int | None = None) -> list[Adjusted]
 def decided(tests: Sequence[SeedTest]) -> list[Decision]:
     """Each among the others."""
     exact = tarone_holm([test.exact_p for test in tests], [test.least_exact_p for test in tests], ALPHA)
-    return [Decision(*of) for of in zip(tests, corrected(tests), exact, strict=True)]
+    return [Decision(*of, len(tests)) for of in zip(tests, corrected(tests), exact, strict=True)]

@@ -44,7 +44,7 @@ def t_log_evidence(n: Array, t: Array, g: float = MIXTURE_VARIANCE) -> Array:
 
     E is the likelihood ratio of the t-statistic with the effect size mixed over N(0, g), √((1 + n g)⁻¹ Rⁿ) with
     R = (1 + t²/ν) / (1 + t²/(ν (1 + n g))), ν = n − 1 (Lai 1976; Wang & Ramdas 2023, "Anytime-valid t-tests and
-    confidence sequences for Gaussian means with unknown variance", Thm. 4.9 there in terms of c² = 1/g).
+    confidence sequences for Gaussian means with unknown variance").
     """
     share = t * t / (n - 1)
     return np.asarray(0.5 * (n * (np.log1p(share) - np.log1p(share / (1 + n * g))) - np.log1p(n * g)))
@@ -53,7 +53,7 @@ def t_log_evidence(n: Array, t: Array, g: float = MIXTURE_VARIANCE) -> Array:
 def t_half_width(
     n: Array | np.float64, sd: Array | np.float64, alpha: float = ALPHA, g: float = MIXTURE_VARIANCE
 ) -> Array:
-    """Half the width of the confidence sequence of a mean, where `t_log_evidence` is log 1/α; infinite for few.
+    """Half the width of the confidence sequence of a mean, where `t_log_evidence` is log 1/α; infinite for few n.
 
     sd/√n · √(ν (K − 1) / (1 − K/(1 + n g))) with K = ((1 + n g)^½ / α)^(2/n), if K < 1 + n g: at α = .05 from n = 4.
     """

@@ -4,11 +4,12 @@ The rules of a verdict, for a pair of variants and a measure:
 
 - Variants are compared seed by seed. A variant is *better* where the paired t-test, corrected for the number of pairs
   shown (Holm), gives p < 0.05 (for a single pair that is where the 95 % CI of the mean difference, Student's, leaves
-  out 0), and the exact sign-flip test, which assumes no normal distribution, does not contradict it: by a p above
-  0.10, corrected likewise. Else there is *no clear difference*, which is not a proof that there is none.
-- The verdict of a t-test is *preliminary* where so few seeds could not take the sign-flip p, corrected, to 0.05: it
-  rests on normal differences alone, and that may be wrong far more often than in 5 %. It takes 6 seeds for one pair,
-  7 for three pairs, 8 for six, 10 for sixteen; seeds with no difference at all do not count.
+  out 0), and the exact sign-flip test, which assumes no normal distribution, does not contradict it: by a p > 0.10.
+  Else there is *no clear difference*, which is not a proof that there is none.
+- The verdict of a t-test is *preliminary* where it rests on normal differences alone, as that may be wrong far more
+  often than in 5 %. So it is with fewer than 6 seeds, as the sign-flip p cannot be below 2/2ⁿ, and among several
+  pairs where the sign-flip p, corrected for them likewise, is above 0.05 (it can be less from 7 seeds of three pairs,
+  8 of six, 10 of sixteen). Seeds with no difference at all do not count.
 - Where a run diverged, or never reached a threshold, there is no mean to compare: it counts as worse than any value,
   and the exact sign test over the seeds decides in place of the t-test. It cannot decide with fewer than six seeds.
   It also decides where all differences are the same number, as whole epochs may be: that is no spread to judge by.
