@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bncompare.config.names import norm_name, setting_words, variant_name
     from bncompare.config.problems import keys_called
     from bncompare.config.quantities import measured, plan
+    from bncompare.config.ranges import seed_ranges
     from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
     from bncompare.config.schema import json_schema
     from bncompare.config.status import Status
@@ -67,6 +68,7 @@ __all__ = [
     "parse_alike_yaml",
     "plan",
     "rounded",
+    "seed_ranges",
     "selector_text",
     "selects",
     "setting_label",
@@ -89,6 +91,7 @@ __getattr__ = lazily(
     model="LeNet",
     names="norm_name setting_words variant_name",
     problems="keys_called",
+    ranges="seed_ranges",
     run="NAME ExperimentFile RunConfig decisive is_label",
     schema="json_schema",
     status="Status",
