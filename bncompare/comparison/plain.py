@@ -74,4 +74,6 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "high": summary.high if summary and has_interval else None,
         "confidence": finding.confidence,
         "overridden": finding.overridden,
+        "exploratory": finding.exploratory or None,
+        "seeds": finding.claim.seeds,
     }

@@ -1,6 +1,8 @@
 """The `claims` section: what an experiment is expected to show."""
 
+import json
 import re
+from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
@@ -79,10 +81,10 @@ class Claim(Section):
         names = ("at_least", "at_most", "difference_at_least", "difference_at_most", "difference_within")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
-    @property
-    def decisive(self) -> dict[str, Any]:
-        """All that decides what is claimed; a claim in other words is the same."""
-        return self.model_dump(exclude={"statement", "published"})
+    @cached_property
+    def decisive(self) -> str:
+        """All that decides what is claimed, as text; a claim in other words is the same."""
+        return json.dumps(self.model_dump(exclude={"statement", "published"}), sort_keys=True, default=str)
 
     def is_about(self, seed: int) -> bool:
         """Whether the runs of a seed speak for it or against it."""

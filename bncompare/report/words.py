@@ -75,6 +75,11 @@ def setup_of(runs: Sequence[LoadedRun]) -> str:
     return "; ".join(filter(None, parts))
 
 
+def judged_together(number: int) -> str:
+    """How many claims were judged, of which each may be wrong by chance."""
+    return "1 claim judged" if number == 1 else f"{number} claims judged together, uncorrected for their number"
+
+
 def _ranges(seeds: Sequence[int]) -> str:
     """`0-3, 7`"""
     texts = seed_ranges(seeds)
@@ -132,7 +137,7 @@ def warnings_of(found: ExperimentRuns, comparison: "Comparison") -> list[str]:
     return warnings
 
 
-_PER_RUN = {"started"}  # of environment.json
+_PER_RUN = {"started", "ended"}  # of environment.json
 
 
 def labels_of(runs: Sequence[LoadedRun]) -> list[str]:
