@@ -59,7 +59,8 @@ class ExperimentRuns:
 
     @property
     def is_sequential(self) -> bool:
-        """Whether looks at the results decided how many seeds there are: only what holds at every look may be said."""
+        """Whether seeds were added after others had been looked at, so that only what holds at every look says how sure
+        it is."""
         return any("until" in (run.config.get("design") or {}) for run in self.runs)
 
     @property
