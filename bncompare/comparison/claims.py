@@ -26,6 +26,9 @@ The rules:
   leaves it at best inconclusive, as a mean of the others would be too good. That mean may still refute the claim, and
   so may the sign test.
 - Each claim is stated before the runs and judged on its own, so there is no correction for their number.
+- A claim that is not in the config with which a run began was stated when that run could have been seen. Where one of
+  the runs that it is judged by is such, it is judged all the same, and marked as exploratory. A claim in other words
+  is the same. `seeds: 6-11` leaves the judgement to those seeds, where others were seen before.
 - Intervals are about other seeds of the same experiment, not about other data sets or models.
 
 A claim that is false is supported in at most 2.5 % of experiments: each end of the interval errs that often. The
@@ -35,6 +38,7 @@ seeds hold none of them in .8⁶ = 26 % of experiments, and a bound between the 
 supported in 27 %, though false.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -42,7 +46,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
 
 from bncompare.comparison.bounds import Bound, Judgement, hits_interval, interval_name, judge_all, mean_interval
 from bncompare.comparison.measures import Measure, metric_at
@@ -54,7 +57,7 @@ from bncompare.comparison.statistics import (
     sign_flip_p,
     summarize,
 )
-from bncompare.config import Claim, Metric, Status, lookup, selector_text, selects
+from bncompare.config import Claim, Metric, Status, lookup, seed_ranges, selector_text, selects
 from bncompare.runs import LoadedRun, experiments
 
 NO_VALUE = "no seed has a value on every side"
@@ -79,36 +82,45 @@ class Finding:
     """whether it rests on normal values alone, as so few seeds leave the sign-flip test without a say"""
     overridden: dict[str, Any] = field(default_factory=dict)
     """the settings, by dotted key, that the claim was stated for, where its runs were trained with others"""
+    exploratory: str = ""
+    """after which of its runs the claim was stated; empty where all held it when they began"""
 
     @property
-    def remark(self) -> str:
-        """What stands behind the verdict."""
-        return f" (preliminary: {self.summary.n} seeds)" if self.is_preliminary and self.summary else ""
+    def outcome(self) -> str:
+        """The verdict, and how far it is to be trusted."""
+        seeds = [f"preliminary: {self.summary.n} seeds"] if self.is_preliminary and self.summary else []
+        marks = ["exploratory"] * bool(self.exploratory) + seeds
+        return f"{self.verdict} ({', '.join(marks)})" if marks else self.verdict
+
+    @property
+    def evidence(self) -> list[str]:
+        """What is to be known of how it was stated, then the reasons, a line each."""
+        seeds = self.claim.seeds
+        alone = [f"judged by the seeds {', '.join(seed_ranges(seeds))} alone"] if seeds else []
+        return [*([f"exploratory: {self.exploratory}"] if self.exploratory else []), *alone, *self.reasons]
 
 
-def claims_of(runs: Sequence[LoadedRun]) -> list[Claim]:
-    """The claims recorded with the runs of an experiment, each once; what is not a claim is left out."""
-    claims: list[Claim] = []
-    for run in runs:
-        recorded = run.config.get("claims")
-        for item in recorded if isinstance(recorded, list) else []:
-            try:
-                claim = Claim.model_validate(item)
-            except ValidationError:
-                continue
-            if claim not in claims:
-                claims.append(claim)
-    return claims
+def claims_of(runs: Sequence[LoadedRun], stated: Sequence[Claim] = ()) -> list[Claim]:
+    """The claims that are stated of an experiment now, then others that its runs hold, each once."""
+    claims: dict[str, Claim] = {}
+    for claim in itertools.chain(stated, *(run.claims for run in runs)):
+        claims.setdefault(claim.decisive, claim)
+    return list(claims.values())
 
 
 def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     """Hold a claim against the runs of its experiment, by the rules at the top of this module."""
+    runs = [run for run in runs if claim.is_about(run.seed)]
+    selectors = (claim.variant, claim.versus or claim.variant)
+    speaking = [run for run in runs if any(selects(selector, run.config) for selector in selectors)]
     is_sequential = any(found.is_sequential for found in experiments(runs))
     finding, overridden, trained = _judged(claim, runs, is_sequential), {}, {}
-    for run in runs:
-        if any(selects(selector, run.config) for selector in (claim.variant, claim.versus or claim.variant)):
-            for key, value in run.config["variant"].get("overridden", {}).items():
-                overridden[key], trained[key] = value, lookup(run.config, key)
+    if seen := {run.seed for run in speaking if claim.decisive not in {held.decisive for held in run.claims}}:
+        seeds = f"seed{'s' * (len(seen) > 1)} {', '.join(seed_ranges(seen))}"
+        finding = replace(finding, exploratory=f"stated after the runs of {seeds} began")
+    for run in speaking:
+        for key, value in run.config["variant"].get("overridden", {}).items():
+            overridden[key], trained[key] = value, lookup(run.config, key)
     if not overridden:
         return finding
     changes = [f"{key}={_text(trained[key])}, not {_text(value)}" for key, value in overridden.items()]

@@ -76,4 +76,6 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "is_preliminary": finding.is_preliminary,
         "is_sequential": finding.is_sequential,
         "overridden": finding.overridden,
+        "exploratory": finding.exploratory or None,
+        "seeds": finding.claim.seeds,
     }

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bncompare.config import Metric
+from bncompare.config import Metric, seed_ranges
 from bncompare.report.table import Table
+from bncompare.report.words import judged_together
 from bncompare.runs import Diagnostic, LoadedRun
 
 if TYPE_CHECKING:
@@ -101,12 +102,13 @@ def claims_table(findings: "Mapping[str, Sequence[Finding]]", *, names_once: boo
             finding.claim.statement,
             finding.claim.published or "",
             measured_cell(finding),
-            f"{finding.verdict}{finding.remark}",
+            finding.outcome,
         ]
         for experiment, judged in findings.items()
         for i, finding in enumerate(judged)
     ]
-    return Table.of(["experiment", "claim", "published", "measured (95 % CI)", "verdict"], rows)
+    columns = ["experiment", "claim", "published", "measured (95 % CI)", "verdict"]
+    return Table(columns, [("", rows)], notes=[judged_together(len(rows))])
 
 
 def measured_cell(finding: "Finding") -> str:
@@ -117,6 +119,7 @@ def measured_cell(finding: "Finding") -> str:
         kind = "" if claim.versus is None else "difference "
         metric = claim.metric.removeprefix("diagnostics/")
         measured = f"{metric}: {kind}{summary.mean:.3g}{interval}, n = {summary.n}"
+        measured += f", seeds {', '.join(seed_ranges(claim.seeds))}" if claim.seeds else ""
     return "; ".join([measured, *finding.missing])
 
 
