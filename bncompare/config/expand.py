@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bncompare.config.checks import MAX_RUNS, check_run, is_fundamental
-from bncompare.config.claim_checks import check_claims, unjudgeable
+from bncompare.config.claim_checks import check_claims, of_no_seed, unjudgeable
 from bncompare.config.doubts import doubts
 from bncompare.config.keys import MAX_LABEL_LENGTH, SHORTHANDS, KeyPath, dotted, key_path, made_label, without
 from bncompare.config.problems import describe, explained, keys_called, line, shown
@@ -69,7 +69,7 @@ def load_experiment(
         problems += [line(document, *problem) for problem in check_claims(variants[0].claims)]
     # The config.yaml of one run has the claims of all.
     if found.is_known and len(variants) == len(drafts) and "variant" not in document.data:
-        lacking = unjudgeable(variants)
+        lacking = unjudgeable(variants) + (of_no_seed(variants[0]) if seeds is None else [])
         if overrides:  # a changed experiment may leave a claim without its variant, metric or evaluation
             warnings += [f"{line(document, *problem)}; this claim cannot be judged" for problem in lacking]
             variants = _without_claims(variants, {index for (_, index, *_), _ in lacking})
