@@ -185,7 +185,7 @@ def test_earlier_seeds_are_judged_as_looked_at(tmp_path: Path) -> None:
     fixed = Rounds(plan(tmp_path, "4"))
     rounds_of(fixed, large)
     found = Rounds(plan(tmp_path, "{until: decided, at_least: 3}"))
-    rounds_of(found, large)
+    assert len(list(found)) == 2
     assert [item.load().config["design"]["until"] for item in found.planned] == ["decided"] * 8
     assert {item.load().config["design"]["seeds"] for item in fixed.planned} == {"0-3"}
 
