@@ -66,7 +66,7 @@ class ExperimentRuns:
     def is_sequential(self) -> bool:
         """Whether seeds were added after others had been looked at, so that only what holds at every look says how sure
         it is."""
-        return any("until" in (run.config.get("design") or {}) for run in self.runs)
+        return bool(self.additions) or any("until" in (run.config.get("design") or {}) for run in self.runs)
 
     @property
     def columns(self) -> list[str]:
