@@ -20,7 +20,7 @@ from bncompare.config.run import LABEL_RULE, RunConfig, Variant, is_label, looks
 from bncompare.config.seeds import design_of, parse_seeds, seeds_of
 from bncompare.config.smoke import shrink
 from bncompare.config.suggestions import did_you_mean
-from bncompare.config.yaml import Document, leading_zero, load_yaml, parse_yaml
+from bncompare.config.yaml import Document, load_yaml, parse_yaml
 from bncompare.errors import UserError
 
 

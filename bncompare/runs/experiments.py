@@ -20,7 +20,7 @@ from bncompare.config import (
     without,
 )
 from bncompare.errors import UserError
-from bncompare.runs.looks import Addition, additions, began
+from bncompare.runs.looks import Addition, additions, began, is_sequential
 from bncompare.runs.read import LoadedRun, available_metrics
 
 
@@ -64,9 +64,8 @@ class ExperimentRuns:
 
     @property
     def is_sequential(self) -> bool:
-        """Whether seeds were added after others had been looked at, so that only what holds at every look says how sure
-        it is."""
-        return bool(self.additions) or any("until" in (run.config.get("design") or {}) for run in self.runs)
+        """Whether seeds were added after a look at others, so that only what holds at every look says how sure it is."""
+        return is_sequential(self.runs)
 
     @property
     def columns(self) -> list[str]:

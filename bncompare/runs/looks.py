@@ -41,6 +41,11 @@ def additions(runs: Sequence[LoadedRun]) -> list[Addition]:
     return found
 
 
+def is_sequential(runs: Sequence[LoadedRun]) -> bool:
+    """Whether seeds were added after a look at others, by hand or until all is decided."""
+    return bool(additions(runs)) or any("until" in (run.config.get("design") or {}) for run in runs)
+
+
 def began(run: LoadedRun) -> float:
     """When its training started, in seconds since 1970; else when its files were written."""
     started = _time(run, "started")
