@@ -64,7 +64,7 @@ class ExperimentRuns:
 
     @property
     def is_sequential(self) -> bool:
-        """Whether seeds were added after a look at others, so that only what holds at every look says how sure it is."""
+        """Whether seeds were added after a look at others: only what holds at every look says how sure it is then."""
         return is_sequential(self.runs)
 
     @property
