@@ -10,10 +10,11 @@ import pytest
 from kit import TINY, loaded_run
 
 from bncompare.config.expand import load_experiment
+from bncompare.runs.documents import read_config
 from bncompare.runs.experiments import experiments
 from bncompare.runs.folder import RunFolder, RunStore
 from bncompare.runs.looks import additions, is_sequential
-from bncompare.runs.read import LoadedRun, read_run
+from bncompare.runs.read import LoadedRun
 
 FIRST, SECOND, THIRD = {"seeds": "0-1"}, {"seeds": "0-3"}, {"seeds": "4-5"}
 UNTIL = {"until": "decided", "at_least": 2, "at_most": 40, "at_a_time": 1}
@@ -93,4 +94,4 @@ def test_a_run_that_goes_on_keeps_what_was_claimed(tmp_path: Path) -> None:
         else:
             assert again.resume() is not None
         again.begin({})
-        assert [held.at_most for held in read_run(run.path).claims] == [bound]
+        assert [held["at_most"] for held in read_config(run.path)["claims"]] == [bound]
