@@ -108,6 +108,7 @@ compare: {model.norm: [none, batch]}
 claims:
 - {statement: It learns, metric: val/loss, variant: {model.norm: batch}, at_most: 100}
 """
+ADDED = "seed 3 was added after 0-2 had been reported"
 LATER = "- {statement: It learns well, metric: val/loss, variant: {model.norm: batch}, at_most: 90}\n"
 
 
@@ -135,9 +136,11 @@ def test_a_claim_of_an_edited_config(folder: Path) -> None:
     out = kit.call(*train, "--no-report", "--seeds", "4").out
     assert "claim supported: It learns\nclaim supported (exploratory): It learns well\n" in out
     assert configs == {path: path.read_bytes() for path in configs}
+    assert f"\nnote: {ADDED}\n" in out
     why = "stated after the runs of seeds 0-2 began"
     out = kit.call("check", "runs").out
     assert f"  SUPPORTED (exploratory): It learns well\n    exploratory: {why}\n" in out
+    assert out.startswith(f"runs/tiny:\nnote: {ADDED}\n")
     assert "\n  2 claims judged together, uncorrected for their number\n" in out
     assert f"  SUPPORTED (exploratory): It learns well\n    exploratory: {why}\n" in kit.call("report", "runs").out
     markdown = kit.call("report", "runs", "--markdown").out
@@ -145,7 +148,7 @@ def test_a_claim_of_an_edited_config(folder: Path) -> None:
     assert "2 claims judged together, uncorrected for their number\n" in markdown
     (found,) = json.loads(kit.call("report", "runs", "--json").out)["experiments"]
     assert [claim["exploratory"] for claim in found["claims"]] == [None, why]
-    assert found["notes"] == ["seed 3 was added after 0-2 had been reported"]
+    assert found["notes"] == [ADDED]
 
 
 def test_papers_mark_what_was_stated_later(folder: Path) -> None:
@@ -201,9 +204,7 @@ def test_seeds_of_the_command_line_leave_a_claim(folder: Path) -> None:
     """It stays with the runs, for the seeds that it is about, and is inconclusive where none of them is there."""
     (folder / "tiny.yaml").write_text(CONFIG.replace("at_most: 100", "at_most: 100, seeds: 2-4"))
     kit.call("train", "tiny.yaml", "--jobs", "1", "--no-report", "--seeds", "2")
-    out = kit.call("check", "runs").out
-    assert (
-        "  INCONCLUSIVE: It learns\n    judged by the seeds 2-4 alone\n    model.norm: batch selects no run\n" in out
-    )
+    finding = "  INCONCLUSIVE: It learns\n    judged by the seeds 2-4 alone\n    model.norm: batch selects no run\n"
+    assert finding in kit.call("check", "runs").out
     held = [read_run(path).claims[0].seeds for path in folder.glob("runs/tiny/*") if path.is_dir()]
     assert held == [[2, 3, 4]] * 4
