@@ -75,12 +75,10 @@ def tell_other_settings(planned: "Sequence[Planned]") -> None:
 
 def read_planned(planned: "Sequence[Planned]") -> "list[LoadedRun]":
     """The runs of a plan after training; what cannot be read has failed, and said so."""
-    from bncompare import runs
-
     loaded = []
     for item in planned:
         with suppress(OSError, ValueError, UserError):
-            loaded.append(runs.read_run(item.folder.path))
+            loaded.append(item.load())
     return loaded
 
 

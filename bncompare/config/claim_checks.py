@@ -7,8 +7,9 @@ from typing import Any
 from bncompare.config.claims import At, Claim
 from bncompare.config.keys import KeyPath, Problem, selects
 from bncompare.config.quantities import measured
+from bncompare.config.ranges import seed_ranges
 from bncompare.config.run import RunConfig
-from bncompare.config.seeds import seed_ranges, seeds_of
+from bncompare.config.seeds import seeds_of
 from bncompare.config.yaml import selector_text
 
 

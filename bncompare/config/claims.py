@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from bncompare.config.seeds import parse_seeds
-from bncompare.errors import UserError
+from bncompare.config.ranges import listed
 from bncompare.options import PositiveInt, Section, must_be
 
 
@@ -36,10 +35,7 @@ def _check_metric(value: Any) -> Any:
 
 
 def _listed(value: Any) -> Any:
-    try:
-        return parse_seeds(value) if isinstance(value, str) else value
-    except UserError as error:
-        raise ValueError(str(error)) from None
+    return listed(value) if isinstance(value, str) else value
 
 
 ClaimSeeds = Annotated[

@@ -1,6 +1,5 @@
 """Runs as tables: what was planned, what there is, how one run ended, whether it could be repeated."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -116,8 +115,7 @@ def measured_cell(finding: "Finding") -> str:
     """The number that a claim is held against."""
     measured, summary, claim = "no value", finding.summary, finding.claim
     if summary is not None:
-        level = "" if finding.confidence == 0.95 else f", {100 * finding.confidence:.0f} %"
-        interval = f" ({summary.low:.3g} to {summary.high:.3g}{level})" if math.isfinite(summary.low) else ""
+        interval = f" ({summary.low:.3g} to {summary.high:.3g})" if summary.has_interval else ""
         kind = "" if claim.versus is None else "difference "
         metric = claim.metric.removeprefix("diagnostics/")
         measured = f"{metric}: {kind}{summary.mean:.3g}{interval}, n = {summary.n}"

@@ -20,7 +20,7 @@ from bncompare.config import (
     without,
 )
 from bncompare.errors import UserError
-from bncompare.runs.looks import Addition, additions, began, is_sequential
+from bncompare.runs.looks import Addition, additions, began, follows_looks
 from bncompare.runs.read import LoadedRun, available_metrics
 
 
@@ -64,8 +64,8 @@ class ExperimentRuns:
 
     @property
     def is_sequential(self) -> bool:
-        """Whether seeds were added after a look at others: only what holds at every look says how sure it is then."""
-        return is_sequential(self.runs)
+        """Whether seeds were added after a look at others, so that only what holds at every look may be said."""
+        return follows_looks(self.runs)
 
     @property
     def columns(self) -> list[str]:

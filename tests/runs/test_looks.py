@@ -13,7 +13,7 @@ from bncompare.config.expand import load_experiment
 from bncompare.runs.documents import read_config
 from bncompare.runs.experiments import experiments
 from bncompare.runs.folder import RunFolder, RunStore
-from bncompare.runs.looks import additions, is_sequential
+from bncompare.runs.looks import additions, follows_looks
 from bncompare.runs.read import LoadedRun
 
 FIRST, SECOND, THIRD = {"seeds": "0-1"}, {"seeds": "0-3"}, {"seeds": "4-5"}
@@ -63,9 +63,9 @@ def test_seeds_added_after_others_had_ended(
     """
     there = [at(tmp_path, *run) for run in runs]
     assert list(map(str, additions(there))) == said
-    assert is_sequential(there) == (bool(said) or runs[0][0] is UNTIL)
+    assert follows_looks(there) == (bool(said) or runs[0][0] is UNTIL)
     (found,) = experiments(there)
-    assert (list(map(str, found.additions)), found.is_sequential) == (said, is_sequential(there))
+    assert (list(map(str, found.additions)), found.is_sequential) == (said, follows_looks(there))
 
 
 def test_another_variant_adds_no_seed(tmp_path: Path) -> None:
