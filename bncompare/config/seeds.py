@@ -1,7 +1,7 @@
 """The seeds of an experiment: those asked for, or as many as it takes until what is asked is decided."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
@@ -71,17 +71,6 @@ def seeds_of(seeds: list[int] | Until) -> Sequence[int]:
 def design_of(seeds: list[int] | Until) -> Listed | Until:
     """How the seeds of an experiment were chosen."""
     return seeds if isinstance(seeds, Until) else Listed(seeds=",".join(seed_ranges(seeds)))
-
-
-def seed_ranges(seeds: Collection[int]) -> list[str]:
-    """`0-3` and `7` for 0, 1, 2, 3 and 7."""
-    found: list[list[int]] = []
-    for seed in sorted(set(seeds)):
-        if found and seed == found[-1][-1] + 1:
-            found[-1] = [found[-1][0], seed]
-        else:
-            found.append([seed])
-    return ["-".join(map(str, ends)) for ends in found]
 
 
 def parse_seeds(text: str) -> list[int] | int:

@@ -52,7 +52,6 @@ __all__ = [
     "csv_lines",
     "experiments",
     "follows_looks",
-
     "load_runs",
     "make_folder",
     "newest_first",
