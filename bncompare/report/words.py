@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bncompare.config import flatten
+from bncompare.config import flatten, seed_ranges
 from bncompare.options import option_name
 from bncompare.report.table import as_yaml
 from bncompare.runs import ExperimentRuns, LoadedRun, compared_keys, validates_on_test
@@ -18,12 +18,15 @@ MAX_NAMED = 6  # variants or seeds in a warning or question; more are counted
 HOW_TO_READ = (
     "Variants are compared seed by seed: runs that share a seed share the data split, the batch order and the "
     "initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), gives "
-    "p < 0.05; for one pair that is where the 95 % CI of the difference leaves out 0. “No clear difference” does not "
-    "mean that there is none; verdicts of fewer than five seeds are preliminary. The sign-flip p assumes no normal "
-    "distribution; with n seeds it cannot be below 2/2ⁿ. Runs that diverged are in no mean: they count as worse than "
-    "any value, and a sign test over the seeds decides. The correction counts the pairs that so many seeds could "
-    "decide (Tarone); a sign test of too few has no corrected p. The effect size is the mean of the differences over "
-    "their standard deviation; P(better) is the share of seeds on which the first is better, ties as half."
+    "p < 0.05 (for one pair that is where the 95 % CI of the difference leaves out 0), and the sign-flip test, which "
+    "assumes no normal distribution, does not contradict it by p > 0.10. “No clear difference” does not mean that "
+    "there is none. A verdict is preliminary with fewer than six seeds, as with n the sign-flip p cannot be below "
+    "2/2ⁿ, and among several pairs where that p, corrected as well, is above 0.05. Intervals are about other seeds, "
+    "not about other data sets; where seeds were added after others had been looked at, they are such as hold at every "
+    "look. Runs that diverged are in no mean: they count as worse than any value, and a sign test over the seeds "
+    "decides. The correction counts the pairs that so many seeds could decide (Tarone); a sign test of too few has no "
+    "corrected p. The effect size is the mean of the differences over their standard deviation; P(better) is the share "
+    "of seeds on which the first is better, ties as half."
 )
 
 
@@ -75,15 +78,14 @@ def setup_of(runs: Sequence[LoadedRun]) -> str:
     return "; ".join(filter(None, parts))
 
 
+def judged_together(number: int) -> str:
+    """How many claims were judged, of which each may be wrong by chance."""
+    return "1 claim judged" if number == 1 else f"{number} claims judged together, uncorrected for their number"
+
+
 def _ranges(seeds: Sequence[int]) -> str:
     """`0-3, 7`"""
-    ranges: list[list[int]] = []
-    for seed in seeds:
-        if ranges and seed == ranges[-1][-1] + 1:
-            ranges[-1] = [ranges[-1][0], seed]
-        else:
-            ranges.append([seed])
-    texts = ["-".join(map(str, ends)) for ends in ranges]
+    texts = seed_ranges(seeds)
     return ", ".join(texts if len(texts) <= MAX_NAMED else [*texts[:MAX_NAMED], "…"])
 
 
@@ -138,7 +140,7 @@ def warnings_of(found: ExperimentRuns, comparison: "Comparison") -> list[str]:
     return warnings
 
 
-_PER_RUN = {"started"}  # of environment.json
+_PER_RUN = {"started", "ended"}  # of environment.json
 
 
 def labels_of(runs: Sequence[LoadedRun]) -> list[str]:
