@@ -116,7 +116,7 @@ def measured_cell(finding: "Finding") -> str:
     if summary is not None:
         level = "" if finding.confidence == 0.95 else f", {100 * finding.confidence:.0f} %"
         interval = f" ({summary.low:.3g} to {summary.high:.3g}{level})" if math.isfinite(summary.low) else ""
-        kind = "" if claim.versus is None else "difference "
+        kind = "" if claim.versus is None else f"{claim.statistic} "
         metric = claim.metric.removeprefix("diagnostics/")
         measured = f"{metric}: {kind}{summary.mean:.3g}{interval}, n = {summary.n}"
     return "; ".join([measured, *finding.missing])
