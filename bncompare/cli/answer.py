@@ -11,6 +11,7 @@ from bncompare.cli.streams import say
 from bncompare.errors import UserError, printable
 
 if TYPE_CHECKING:
+    from bncompare.config import Claim
     from bncompare.execution import Planned
     from bncompare.report import Chapter
     from bncompare.runs import LoadedRun
@@ -27,7 +28,8 @@ def print_answers(planned: "Sequence[Planned]", *, judge_claims: bool, with_repo
         loaded = read_planned(members)
         if not loaded:
             continue
-        chapters = report.chapters(loaded)
+        claims = members[0].run.claims
+        chapters = report.chapters(loaded, stated=claims)
         for chapter in chapters:
             report.print_answer(report.answer_of(chapter), judge_claims=judge_claims)
         place = printable(str(folder))
@@ -35,7 +37,7 @@ def print_answers(planned: "Sequence[Planned]", *, judge_claims: bool, with_repo
         if with_report:
             sys.stdout.flush()  # what there is to say, before the pictures are drawn
             is_new = any(not item.is_done for item in members)
-            for path in _leave(folder, chapters, loaded, is_new=is_new):
+            for path in _leave(folder, chapters, loaded, claims, is_new=is_new):
                 print(printable(str(path)))
             print(f"next: bncompare report {place}")
             roots[folder.parent] = roots.get(folder.parent, False) or is_new
@@ -84,7 +86,12 @@ def _settings(decisive: dict[str, object]) -> str:
 
 
 def _leave(
-    folder: Path, chapters: "Sequence[Chapter]", loaded: "Sequence[LoadedRun]", *, is_new: bool
+    folder: Path,
+    chapters: "Sequence[Chapter]",
+    loaded: "Sequence[LoadedRun]",
+    claims: "Sequence[Claim]",
+    *,
+    is_new: bool,
 ) -> Iterator[Path]:
     """The picture, and the page of all runs in the folder; as they are where nothing was trained."""
     from bncompare import figures, report, runs
@@ -98,7 +105,8 @@ def _leave(
     if is_new or not page.exists():
         there, _ = runs.read_runs([folder])
         same = {run.path for run in there} == {run.path for run in loaded}
-        runs.write_output(page, report.to_html(chapters if same else report.chapters(there)).encode())
+        shown = chapters if same else report.chapters(there, stated=claims)
+        runs.write_output(page, report.to_html(shown).encode())
     yield page
 
 

@@ -11,6 +11,7 @@ from bncompare.comparison.grid import Candidate, Sensitivity
 from bncompare.comparison.measures import Measure, Missing, level
 from bncompare.comparison.plain import to_plain
 from bncompare.comparison.statistics import Paired, Summary, compare_paired, sign_test_p, summarize
+from bncompare.comparison.stopping import Undecided, undecided
 from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary, joined, verdict_lines
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Paired",
     "Sensitivity",
     "Summary",
+    "Undecided",
     "VariantSummary",
     "claims_of",
     "compare",
@@ -37,5 +39,6 @@ __all__ = [
     "sign_test_p",
     "summarize",
     "to_plain",
+    "undecided",
     "verdict_lines",
 ]

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from bncompare.config.names import norm_name, setting_words, variant_name
     from bncompare.config.problems import keys_called
     from bncompare.config.quantities import measured, plan
+    from bncompare.config.ranges import seed_ranges
     from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
     from bncompare.config.schema import json_schema
+    from bncompare.config.seeds import Until, parse_seeds
     from bncompare.config.status import Status
     from bncompare.config.suggestions import did_you_mean, suggestion
     from bncompare.config.training import EarlyStopping
@@ -52,6 +54,7 @@ __all__ = [
     "RunConfig",
     "Sign",
     "Status",
+    "Until",
     "decisive",
     "did_you_mean",
     "dump_yaml",
@@ -66,8 +69,10 @@ __all__ = [
     "measured",
     "norm_name",
     "parse_alike_yaml",
+    "parse_seeds",
     "plan",
     "rounded",
+    "seed_ranges",
     "selector_text",
     "selects",
     "setting_label",
@@ -90,8 +95,10 @@ __getattr__ = lazily(
     model="LeNet",
     names="norm_name setting_words variant_name",
     problems="keys_called",
+    ranges="seed_ranges",
     run="NAME ExperimentFile RunConfig decisive is_label",
     schema="json_schema",
+    seeds="Until parse_seeds",
     status="Status",
     suggestions="did_you_mean suggestion",
     training="EarlyStopping",

@@ -6,6 +6,7 @@ import math
 from bncompare.config.claims import At, Claim, Side
 from bncompare.config.keys import KeyPath, Problem, selects
 from bncompare.config.quantities import measured
+from bncompare.config.ranges import seed_ranges
 from bncompare.config.run import RunConfig
 from bncompare.config.yaml import selector_text
 
@@ -129,6 +130,15 @@ def _check_length(claim: Claim, variants: list[RunConfig]) -> str | None:
     least = {"area": 2, "spread": 4}.get(claim.measure.kind, 0)
     shortest = min(run.num_evaluations for run in variants)
     return f"takes at least {least} evaluations of each run, not {shortest}" if shortest < least else None
+
+
+def of_no_seed(config: RunConfig) -> list[Problem]:
+    """Claims of which none of the seeds is trained."""
+    return [
+        (("claims", i, "seeds"), f"none of them is trained; the seeds are {', '.join(seed_ranges(config.seeds))}")
+        for i, claim in enumerate(config.claims)
+        if not any(map(claim.is_about, config.seeds))
+    ]
 
 
 def _check_diagnostic(claim: Claim, chosen: list[list[RunConfig]]) -> list[str]:

@@ -1,13 +1,16 @@
 """The `claims` section: what an experiment is expected to show."""
 
+import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from bncompare.config.metrics import MonitorName
+from bncompare.config.ranges import listed
 from bncompare.options import Count, Positive, Section, must_be
 
 
@@ -82,6 +85,18 @@ class Side(NamedTuple):
     """of its values in the number that is bounded"""
 
 
+def _listed(value: Any) -> Any:
+    return listed(value) if isinstance(value, str) else value
+
+
+ClaimSeeds = Annotated[
+    list[Annotated[int, Field(ge=0, lt=2**63)]],
+    Field(min_length=1),
+    BeforeValidator(_listed, json_schema_input_type=str | list[int]),
+    must_be("seeds such as 6-11, 0,3,7 or [0, 3, 7]"),
+]
+
+
 class Claim(Section):
     """A statement about one variant, or about the difference or ratio of two (variant − versus), or about how much
     greater that is than the one of two others."""
@@ -105,6 +120,8 @@ class Claim(Section):
     than: Annotated[dict[str, Any], Field(min_length=1)] | None = None
     """settings of a second pair, as `training.batch_size: 16`: variant and versus with these in place of their own.
     What is bounded is then the difference of the two differences, or the ratio of the two ratios"""
+    seeds: ClaimSeeds | None = None
+    """the seeds that speak for it, as `6-11`, where others were seen before it was stated; by default all"""
     at_least: float | None = None
     """least value"""
     at_most: float | None = None
@@ -125,6 +142,15 @@ class Claim(Section):
         """The bounds that are given, by name."""
         names = [name for name in type(self).model_fields if name.endswith(("at_least", "at_most", "within"))]
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    @cached_property
+    def decisive(self) -> str:
+        """All that decides what is claimed, as text; a claim in other words is the same."""
+        return json.dumps(self.model_dump(exclude={"statement", "published"}), sort_keys=True, default=str)
+
+    def is_about(self, seed: int) -> bool:
+        """Whether the runs of a seed speak for it or against it."""
+        return self.seeds is None or seed in self.seeds
 
     @property
     def is_ratio(self) -> bool:

@@ -12,14 +12,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from bncompare.config.checks import MAX_RUNS, check_run, is_fundamental
-from bncompare.config.claim_checks import check_claims, unjudgeable
+from bncompare.config.claim_checks import check_claims, of_no_seed, unjudgeable
 from bncompare.config.doubts import doubts
 from bncompare.config.keys import MAX_LABEL_LENGTH, SHORTHANDS, KeyPath, dotted, key_path, made_label, without
 from bncompare.config.problems import describe, explained, keys_called, line, shown
 from bncompare.config.run import LABEL_RULE, RunConfig, Variant, is_label, looks_of_label
+from bncompare.config.seeds import design_of, parse_seeds, seeds_of
 from bncompare.config.smoke import shrink
 from bncompare.config.suggestions import did_you_mean
-from bncompare.config.yaml import Document, leading_zero, load_yaml, parse_yaml
+from bncompare.config.yaml import Document, load_yaml, parse_yaml
 from bncompare.errors import UserError
 
 
@@ -46,14 +47,18 @@ def load_experiment(
     *,
     overrides: Sequence[str] = (),
     seeds: str | None = None,
+    until_decided: bool = False,
+    max_seeds: int | None = None,
     device: str | None = None,
     smoke: bool = False,
 ) -> Experiment:
     """Read, override, expand and check a config; raises UserError with everything that is wrong.
 
-    `overrides` are `KEY=VALUE` as given to --set, `seeds` and `device` the texts given to --seeds and --device.
+    `overrides` are `KEY=VALUE` as given to --set, `seeds`, `device` and the others what is given to the options of
+    their names.
     """
-    document, override_keys = _read(path, overrides, seeds, device)
+    document, override_keys = _read(path, overrides, device)
+    document = _with_seeds(document, seeds, until_decided=until_decided, max_seeds=max_seeds)
     compare = document.subtree(("compare",)) if document.data.get("compare") is not None else None
     drafts = _drafts(compare) if compare else [_Draft("", {}, str(path))]
     shared = document.without("compare")
@@ -64,15 +69,15 @@ def load_experiment(
         problems += [line(document, *problem) for problem in check_claims(variants[0].claims)]
     # The config.yaml of one run has the claims of all.
     if found.is_known and len(variants) == len(drafts) and "variant" not in document.data:
-        lacking = unjudgeable(variants)
+        lacking = unjudgeable(variants) + (of_no_seed(variants[0]) if seeds is None else [])
         if overrides:  # a changed experiment may leave a claim without its variant, metric or evaluation
             warnings += [f"{line(document, *problem)}; this claim cannot be judged" for problem in lacking]
             variants = _without_claims(variants, {index for (_, index, *_), _ in lacking})
         else:
             problems += [line(document, *problem) for problem in lacking]
         problems += _twins(variants, drafts)
-    if not problems and len(variants) * len(variants[0].seeds) > MAX_RUNS:
-        problems.append(f"{path}: {len(variants) * len(variants[0].seeds):,} runs; at most {MAX_RUNS:,}")
+    if not problems and (number := len(variants) * len(seeds_of(variants[0].seeds))) > MAX_RUNS:
+        problems.append(f"{path}: {number:,} runs; at most {MAX_RUNS:,}")
     if problems:
         raise UserError(*sorted(dict.fromkeys(problems), key=_line_number))  # what variants share is said once
 
@@ -87,21 +92,37 @@ def load_experiment(
     return Experiment(runs[0].name, runs, list(dict.fromkeys(warnings)))  # likewise
 
 
-def _read(
-    path: Path, overrides: Sequence[str], seeds: str | None, device: str | None
-) -> tuple[Document, list[KeyPath]]:
+def _read(path: Path, overrides: Sequence[str], device: str | None) -> tuple[Document, list[KeyPath]]:
     """A config file with what the command line sets, and the keys of `overrides`."""
     document, keys = load_yaml(path), list[KeyPath]()
     for text in overrides:
         key, value = _override(text)
         document = document.assign(key_path(key), value, SHORTHANDS)
         keys.append(key_path(key))
-    if seeds is not None:
-        document = document.assign(("seeds",), Document(parse_seeds(seeds), f"--seeds {seeds}"), SHORTHANDS)
     if device is not None:
         place = f"--device {_one_line(device)}"
         document = document.assign(("training", "device"), Document(device, place), SHORTHANDS)
     return document, keys
+
+
+def _with_seeds(document: Document, seeds: str | None, *, until_decided: bool, max_seeds: int | None) -> Document:
+    """A config with the seeds that the command line asks for, if it does: these are another design."""
+    if seeds is not None and until_decided:
+        raise UserError("--seeds and --until-decided: one or the other; --max-seeds N sets the most")
+    if seeds is not None:
+        written = Document(parse_seeds(seeds), f"--seeds {seeds}")
+        document = document.without("design").assign(("seeds",), written, SHORTHANDS)
+    if until_decided:
+        place = "--until-decided"
+        written = Document({"until": "decided"}, place, {"until": Document("decided", place)})
+        of_file = document.data.get("seeds")
+        document = document if isinstance(of_file, dict) else document.assign(("seeds",), written, SHORTHANDS)
+        document = document.without("design")
+    if max_seeds is not None:
+        if not isinstance(document.data.get("seeds"), dict):
+            raise UserError(f"--max-seeds {max_seeds}: is the most of seeds until decided; add --until-decided")
+        document = document.assign(("seeds", "at_most"), Document(max_seeds, f"--max-seeds {max_seeds}"), SHORTHANDS)
+    return document
 
 
 @dataclass
@@ -139,11 +160,10 @@ def _validate(shared: Document, drafts: list[_Draft]) -> _Found:
 
 def _of_each_seed(variants: list[RunConfig]) -> list[RunConfig]:
     """The runs in the order they are trained: all variants with one seed, then with the next."""
+    first = variants[0]  # whose seeds are those of all
+    update = {"design": first.design or design_of(first.seeds)}
     return [
-        config.model_copy(update={"seeds": [seed]})
-        for seed in dict.fromkeys(seed for config in variants for seed in config.seeds)
-        for config in variants
-        if seed in config.seeds
+        config.model_copy(update={**update, "seeds": [seed]}) for seed in seeds_of(first.seeds) for config in variants
     ]
 
 
@@ -185,28 +205,6 @@ class _Sections:
 def _line_number(problem: str) -> int:
     match = re.match(r".*?:([0-9]+): ", problem)
     return int(match[1]) if match else 0
-
-
-def parse_seeds(text: str) -> list[int] | int:
-    """`0-4`, `0,3,7-9`, or a number of seeds; raises UserError."""
-    for number in re.findall("[0-9]+", text):
-        if ambiguous := leading_zero(number):
-            raise UserError(f"--seeds {_one_line(text)}: {ambiguous}")
-    if text == "0":
-        raise UserError("--seeds 0: is a number of seeds, and none; the seed 0 alone is 0-0")
-    if re.fullmatch(r"[0-9]{1,5}", text):
-        return int(text)
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", part.strip())
-        if not match:
-            raise UserError(f"--seeds {text}: must be a range (0-4), a list (0,3,7-9) or a number of seeds (5)")
-        first = int(match[1])
-        last = int(match[2]) if match[2] else first
-        if last < first or last - first >= MAX_RUNS:
-            raise UserError(f"--seeds {text}: {part.strip()} is not a range of 1 to {MAX_RUNS} seeds")
-        seeds += range(first, last + 1)
-    return seeds
 
 
 def _one_line(text: str) -> str:
@@ -270,7 +268,7 @@ def _drafts(compare: Document) -> list[_Draft]:
     return drafts
 
 
-_NOT_COMPARED = ("name", "seeds", "compare", "claims", "variant")
+_NOT_COMPARED = ("name", "design", "seeds", "compare", "claims", "variant")
 
 
 def _check_key(key: Any, place: str, at: KeyPath) -> None:

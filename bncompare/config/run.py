@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from bncompare.config.claims import Claim
@@ -19,13 +19,14 @@ from bncompare.config.diagnostics import Diagnostics
 from bncompare.config.keys import MAX_LABEL_LENGTH, flatten, without
 from bncompare.config.model import Model
 from bncompare.config.names import variant_name
+from bncompare.config.seeds import Design, Seeds, seeds_of
 from bncompare.config.training import Training
 from bncompare.config.yaml import dump_yaml
 from bncompare.errors import printable
-from bncompare.options import Count, Section, must_be
+from bncompare.options import Count, Section
 
 # What a run is called, claimed of it, and where and how it is trained, which changes none of its numbers.
-_NOT_DECISIVE = ("name", "variant", "claims", "data.dir", "training.device", "training.checkpoint_every")
+_NOT_DECISIVE = ("name", "variant", "design", "claims", "data.dir", "training.device", "training.checkpoint_every")
 # Keys that came later, with what all runs did before: those have the digests that they had.
 _LATER = {"training.evaluate_at_start": False}
 
@@ -77,19 +78,6 @@ class Variant(Section):
     """what the config file has, by dotted key, where `--set` changed what its claims were stated for"""
 
 
-def _seeds(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000:
-        return list(range(value))
-    return value
-
-
-Seeds = Annotated[
-    list[Annotated[int, Field(ge=0, lt=2**63)]],
-    Field(min_length=1, max_length=10_000),
-    must_be("a number of seeds from 1 to 10000, or a list of whole numbers such as [0, 1, 7]"),
-    BeforeValidator(_seeds, json_schema_input_type=int | list[int]),
-]
-
 # A folder with a leading dot is hidden, from people and from the commands that look for runs; one with a leading
 # hyphen is an option to other commands.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
@@ -109,8 +97,10 @@ class RunConfig(Section):
     """the experiment; its folder under runs/"""
     variant: Variant = Variant(label="run")
     """which variant this is; in a run folder's config.yaml only"""
+    design: Design | None = None
+    """how the seeds of the experiment were chosen as this run began; in a run folder's config.yaml only"""
     seeds: Seeds = [0]
-    """a number n for the seeds 0…n-1, or a list"""
+    """a number n for the seeds 0…n-1, a list, or as many as it takes: `{until: decided}`"""
     data: Data
     """the dataset"""
     model: Model
@@ -125,7 +115,7 @@ class RunConfig(Section):
     @property
     def seed(self) -> int:
         """The seed of this run."""
-        (seed,) = self.seeds
+        (seed,) = seeds_of(self.seeds)
         return seed
 
     @property
