@@ -11,6 +11,12 @@ The rules:
   as it rests on normal values alone.
 - Where seeds were added after others had been looked at (`until: decided`, or by hand), the intervals are confidence
   sequences (`sequences.py`), a 95 % CI, valid at every look, of a mean as of a proportion; without a sign-flip test.
+- `ratio_at_least` and `ratio_at_most` are about the geometric mean of the ratios variant / versus: the logarithms of
+  the values are compared, by the same rules, and the interval is exp of that of their mean difference. A value that
+  is not above 0 has no ratio, and leaves the claim inconclusive.
+- With `than` what is bounded is the difference of the differences of two pairs, or the ratio of their ratios, seed by
+  seed, over the seeds that all four variants have.
+- A run that never reached what `epochs to …` names is worse than any time, as one that diverged.
 - `diverged` of one variant is a proportion, and its interval the exact one (Clopper & Pearson 1934): of six runs that
   all diverged, 54 % to 100 %.
 - Where every run without a value diverged and so speaks for the claim (that its variant is bad, or worse than the

@@ -157,10 +157,10 @@ def measure_named(
         return time_to(metric, named.threshold, named.unit)
     if named.kind == "area":
         ends = shared_epochs(runs, metric)
-        return ends and area(metric, *ends)
+        return area(metric, *ends) if ends else None
     if named.kind == "spread":
         window = spread_window(runs)
-        return window and spread(metric, window)
+        return spread(metric, window) if window else None
     return metric_at(metric, at)
 
 
