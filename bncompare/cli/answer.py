@@ -1,9 +1,10 @@
 """What training leaves behind: the answer on stdout, and a picture, a page and an index in the folder of runs."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bncompare.cli.options import count
@@ -19,8 +20,17 @@ if TYPE_CHECKING:
 OVERVIEW, PAGE, INDEX = "overview.png", "report.html", "index.html"
 
 
-def print_answers(planned: "Sequence[Planned]", *, judge_claims: bool, with_report: bool) -> None:
-    """Of each experiment the answer, where it is, and what to type next; with a report, that is written first."""
+def print_answers(
+    planned: "Sequence[Planned]",
+    *,
+    judge_claims: bool,
+    with_report: bool,
+    outcomes: Mapping[Path, Sequence[str]] = MappingProxyType({}),
+) -> None:
+    """Of each experiment the answer, where it is, and what to type next; with a report, that is written first.
+
+    `outcomes` says of a folder what was decided after how many seeds.
+    """
     from bncompare import report
 
     roots: dict[Path, bool] = {}
@@ -32,6 +42,8 @@ def print_answers(planned: "Sequence[Planned]", *, judge_claims: bool, with_repo
         chapters = report.chapters(loaded, stated=claims)
         for chapter in chapters:
             report.print_answer(report.answer_of(chapter), judge_claims=judge_claims)
+        for line in outcomes.get(folder, ()):
+            print(printable(line))
         place = printable(str(folder))
         print(f"{count(len(loaded), 'run')} in {place}")
         if with_report:
@@ -63,12 +75,10 @@ def tell_other_settings(planned: "Sequence[Planned]") -> None:
 
 def read_planned(planned: "Sequence[Planned]") -> "list[LoadedRun]":
     """The runs of a plan after training; what cannot be read has failed, and said so."""
-    from bncompare import runs
-
     loaded = []
     for item in planned:
         with suppress(OSError, ValueError, UserError):
-            loaded.append(runs.read_run(item.folder.path))
+            loaded.append(item.load())
     return loaded
 
 

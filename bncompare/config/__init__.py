@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bncompare.config.ranges import seed_ranges
     from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
     from bncompare.config.schema import json_schema
-    from bncompare.config.seeds import Until, parse_seeds
+    from bncompare.config.seeds import Until
     from bncompare.config.status import Status
     from bncompare.config.suggestions import did_you_mean, suggestion
     from bncompare.config.training import EarlyStopping
@@ -69,7 +69,6 @@ __all__ = [
     "measured",
     "norm_name",
     "parse_alike_yaml",
-    "parse_seeds",
     "plan",
     "rounded",
     "seed_ranges",
@@ -98,7 +97,7 @@ __getattr__ = lazily(
     ranges="seed_ranges",
     run="NAME ExperimentFile RunConfig decisive is_label",
     schema="json_schema",
-    seeds="Until parse_seeds",
+    seeds="Until",
     status="Status",
     suggestions="did_you_mean suggestion",
     training="EarlyStopping",

@@ -8,6 +8,7 @@ from bncompare.config.keys import KeyPath, Problem, selects
 from bncompare.config.quantities import measured
 from bncompare.config.ranges import seed_ranges
 from bncompare.config.run import RunConfig
+from bncompare.config.seeds import seeds_of
 from bncompare.config.yaml import selector_text
 
 
@@ -134,10 +135,11 @@ def _check_length(claim: Claim, variants: list[RunConfig]) -> str | None:
 
 def of_no_seed(config: RunConfig) -> list[Problem]:
     """Claims of which none of the seeds is trained."""
+    seeds = seeds_of(config.seeds)
     return [
-        (("claims", i, "seeds"), f"none of them is trained; the seeds are {', '.join(seed_ranges(config.seeds))}")
+        (("claims", i, "seeds"), f"none of them is trained; the seeds are {', '.join(seed_ranges(seeds))}")
         for i, claim in enumerate(config.claims)
-        if not any(map(claim.is_about, config.seeds))
+        if not any(map(claim.is_about, seeds))
     ]
 
 

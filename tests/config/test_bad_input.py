@@ -761,7 +761,9 @@ OPTION_ERRORS = [
     bad_options("--seeds", "3", "--until-decided", patterns=("--seeds and --until-decided: one or the other…",)),
     bad_options("--max-seeds", "9", patterns=("--max-seeds 9: …add --until-decided",)),
     bad_options("--until-decided", "--max-seeds", "3", patterns=("--max-seeds 3: seeds.at_most: 3 is less than…4",)),
-    bad_options("--until-decided", "--max-seeds", "0", patterns=("--max-seeds 0: seeds.at_most: must be at least 2…",)),
+    bad_options(
+        "--until-decided", "--max-seeds", "0", patterns=("--max-seeds 0: seeds.at_most: must be at least 2…",)
+    ),
     bad_options("--until-decided", "--select", "1/2", patterns=("--select 1/2: …until it is decided…",)),
     bad_options("--device", "gpu", patterns=("--device gpu: …auto, cpu, cuda…",)),
     bad_options("--device", "", patterns=("--device : …auto, cpu, cuda…",)),
