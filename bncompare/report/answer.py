@@ -69,7 +69,7 @@ def _table(title: str, found: MeasureComparison) -> Table:
     notes = [f"{found.title}{percent}, {'higher' if found.higher_is_better else 'lower'} is better"]
     if pairs:
         base = f"from {bases.pop()}" if len(bases) == 1 else "at equal settings"
-        notes.append(f"difference {base}{points}, with its 95 % CI")
+        notes.append(f"difference {base}{points}, with its 95 % CI{', valid at every look' * found.is_sequential}")
     table = Table(columns, [("", rows)], {"seeds", "mean ± sd", "difference"}, title, notes)
     return table.without_empty("no value").without_empty("difference")
 
@@ -103,7 +103,9 @@ def _gap(metric: Metric, pair: Pair) -> tuple[str, str]:
         return "", ""
     gap = pair.paired.difference
     half = (gap.high - gap.low) / 2
-    interval = f"{metric.shown(gap.low, half=half)} to {metric.shown(gap.high, half=half)}" if gap.n > 1 else ""
+    interval = (
+        f"{metric.shown(gap.low, half=half)} to {metric.shown(gap.high, half=half)}" if gap.has_interval else ""
+    )
     return metric.shown(gap.mean, "+", half), interval
 
 
