@@ -74,7 +74,7 @@ def _summary_cells(measure: Measure, summary: Summary) -> list[str]:
         return [show(summary.mean), "–", show(summary.median), "–"]
     return [
         f"{show(summary.mean)} ± {show(summary.sd)}",
-        f"{show(summary.low)} to {show(summary.high)}",
+        f"{show(summary.low)} to {show(summary.high)}" if summary.has_interval else "–",
         show(summary.median),
         f"{show(summary.min)} to {show(summary.max)}",
     ]
