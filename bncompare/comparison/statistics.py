@@ -155,7 +155,7 @@ def sign_flip_p(differences: Sequence[float], random: np.random.Generator | None
 
 def smallest_flip_p(differences: Sequence[float]) -> float:
     """The least p that the sign-flip test of so many differences other than 0 can give, 2/2ⁿ."""
-    return min(1.0, 2.0 ** (1 - np.count_nonzero(differences)))
+    return min(1.0, 2.0 ** (1 - int(np.count_nonzero(differences))))
 
 
 def _signed_sums(values: Sequence[float]) -> np.ndarray:
