@@ -20,12 +20,13 @@ from bncompare.config.keys import MAX_LABEL_LENGTH, flatten, without
 from bncompare.config.model import Model
 from bncompare.config.names import variant_name
 from bncompare.config.training import Training
+from bncompare.config.tuning import SomeSeeds, Tune
 from bncompare.config.yaml import dump_yaml
 from bncompare.errors import printable
 from bncompare.options import Count, Section, must_be
 
 # What a run is called, claimed of it, and where and how it is trained, which changes none of its numbers.
-_NOT_DECISIVE = ("name", "variant", "claims", "data.dir", "training.device", "training.checkpoint_every")
+_NOT_DECISIVE = ("name", "variant", "claims", "tuning_seeds", "data.dir", "training.device", "training.checkpoint_every")
 
 
 def decisive(config: dict[str, Any]) -> dict[str, Any]:
@@ -80,8 +81,9 @@ def _seeds(value: Any) -> Any:
     return value
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Seeds = Annotated[
-    list[Annotated[int, Field(ge=0, lt=2**63)]],
+    list[Seed],
     Field(min_length=1, max_length=10_000),
     must_be("a number of seeds from 1 to 10000, or a list of whole numbers such as [0, 1, 7]"),
     BeforeValidator(_seeds, json_schema_input_type=int | list[int]),
@@ -118,6 +120,8 @@ class RunConfig(Section):
     """what to measure beside the metrics"""
     claims: list[Claim] = []
     """what the experiment is expected to show"""
+    tuning_seeds: list[Seed] = []
+    """the seeds on which settings are chosen, so that no verdict rests on them; in a run folder's config.yaml only"""
 
     @property
     def seed(self) -> int:
@@ -218,3 +222,8 @@ class ExperimentFile(RunConfig):
     compare: dict[str, list[Any]] | list[dict[str, Any]] | None = None
     """a mapping of keys to lists of values (all combinations), or a list of variants, each a mapping with a
     `label` and the keys it sets"""
+    tune: Tune | None = None
+    """the best of each norm at equal budget: try all at the same points, choose on validation, judge on fresh seeds"""
+    judge_seeds: SomeSeeds | None = None
+    """of a grid of norms and hyperparameters: the fresh seeds, a number or a list, on which the setting that
+    validation chose for each norm is trained again and judged"""

@@ -58,6 +58,12 @@ class ExperimentRuns:
         return max(map(_trained, self.runs))
 
     @property
+    def tuning_seeds(self) -> frozenset[int]:
+        """The seeds on which settings were chosen, as one of its runs or another says; no verdict rests on them."""
+        recorded = [run.config.get("tuning_seeds") for run in self.runs]
+        return frozenset(seed for seeds in recorded if isinstance(seeds, list) for seed in seeds)
+
+    @property
     def columns(self) -> list[str]:
         """Of metrics.csv: all that some run has."""
         return list(dict.fromkeys(name for run in self.runs for name in run.metrics))
