@@ -11,6 +11,7 @@ from bncompare.comparison.grid import Candidate, Sensitivity
 from bncompare.comparison.measures import Measure, Missing, level
 from bncompare.comparison.plain import to_plain
 from bncompare.comparison.statistics import Paired, Summary, compare_paired, sign_test_p, summarize
+from bncompare.comparison.tuning import Tuning, TuningCurve, chosen_in, evidence
 from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary, joined, verdict_lines
 
 __all__ = [
@@ -26,11 +27,15 @@ __all__ = [
     "Paired",
     "Sensitivity",
     "Summary",
+    "Tuning",
+    "TuningCurve",
     "VariantSummary",
+    "chosen_in",
     "claims_of",
     "compare",
     "compare_experiment",
     "compare_paired",
+    "evidence",
     "joined",
     "judge",
     "level",

@@ -51,6 +51,7 @@ from bncompare.comparison.statistics import (
     summarize,
     t_interval,
 )
+from bncompare.comparison.tuning import evidence
 from bncompare.config import Claim, Metric, Status, lookup, selector_text, selects
 from bncompare.runs import LoadedRun
 
@@ -92,7 +93,11 @@ def claims_of(runs: Sequence[LoadedRun]) -> list[Claim]:
 
 
 def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
-    """Hold a claim against the runs of its experiment, by the rules at the top of this module."""
+    """Hold a claim against the runs of its experiment, by the rules at the top of this module.
+
+    Where settings were chosen on some seeds, the others of the chosen variants judge it.
+    """
+    runs = evidence(runs)
     finding, overridden, trained = _judged(claim, runs), {}, {}
     for run in runs:
         if any(selects(selector, run.config) for selector in (claim.variant, claim.versus or claim.variant)):

@@ -58,12 +58,6 @@ class ExperimentRuns:
         return max(map(_trained, self.runs))
 
     @property
-    def tuning_seeds(self) -> frozenset[int]:
-        """The seeds on which settings were chosen, as one of its runs or another says; no verdict rests on them."""
-        recorded = [run.config.get("tuning_seeds") for run in self.runs]
-        return frozenset(seed for seeds in recorded if isinstance(seeds, list) for seed in seeds)
-
-    @property
     def columns(self) -> list[str]:
         """Of metrics.csv: all that some run has."""
         return list(dict.fromkeys(name for run in self.runs for name in run.metrics))
@@ -253,6 +247,11 @@ def _apart(several: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def validates_on_test(runs: Sequence[LoadedRun]) -> bool:
     """Whether the validation set is the test set."""
     return any(flatten(run.config).get("data.validation") == "test" for run in runs)
+
+
+def tuning_seeds(runs: Sequence[LoadedRun]) -> frozenset[int]:
+    """The seeds on which settings were chosen, as any of the runs says, so that no verdict rests on them."""
+    return frozenset(seed for run in runs for seed in run.config.get("tuning_seeds", []))
 
 
 def baseline(runs: Sequence[LoadedRun], variants: Sequence[str]) -> str:
