@@ -94,7 +94,7 @@ def graph(
     """The model: a table of its layers, and a drawing."""
     from bncompare import extras, report
 
-    (experiment,) = load_experiments([config], overrides or [], None, None, False)
+    (experiment,) = load_experiments([config], overrides)
     variants = {run.variant.label: run for run in reversed(experiment.runs)}
     if variant is not None and variant not in variants:
         raise UserError(f"--variant {variant}: valid: {', '.join(reversed(variants))}")

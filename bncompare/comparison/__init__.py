@@ -11,6 +11,7 @@ from bncompare.comparison.grid import Candidate, Sensitivity
 from bncompare.comparison.measures import Measure, Missing, level
 from bncompare.comparison.plain import to_plain
 from bncompare.comparison.statistics import Paired, Summary, compare_paired, sign_test_p, summarize
+from bncompare.comparison.stopping import Undecided, undecided
 from bncompare.comparison.tuning import Tuning, TuningCurve, chosen_in, evidence
 from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary, joined, verdict_lines
 
@@ -29,6 +30,7 @@ __all__ = [
     "Summary",
     "Tuning",
     "TuningCurve",
+    "Undecided",
     "VariantSummary",
     "chosen_in",
     "claims_of",
@@ -42,5 +44,6 @@ __all__ = [
     "sign_test_p",
     "summarize",
     "to_plain",
+    "undecided",
     "verdict_lines",
 ]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bncompare.config.quantities import measured, plan
     from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
     from bncompare.config.schema import json_schema
+    from bncompare.config.seeds import Until, parse_seeds
     from bncompare.config.status import Status
     from bncompare.config.suggestions import did_you_mean, suggestion
     from bncompare.config.training import EarlyStopping
@@ -51,6 +52,7 @@ __all__ = [
     "RunConfig",
     "Sign",
     "Status",
+    "Until",
     "decisive",
     "did_you_mean",
     "dump_yaml",
@@ -65,6 +67,7 @@ __all__ = [
     "measured",
     "norm_name",
     "parse_alike_yaml",
+    "parse_seeds",
     "plan",
     "rounded",
     "selector_text",
@@ -91,6 +94,7 @@ __getattr__ = lazily(
     problems="keys_called",
     run="NAME ExperimentFile RunConfig decisive is_label",
     schema="json_schema",
+    seeds="Until parse_seeds",
     status="Status",
     suggestions="did_you_mean suggestion",
     training="EarlyStopping",

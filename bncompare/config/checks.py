@@ -8,6 +8,7 @@ from bncompare.config.architecture import POOL_SIZE, Layer, layers
 from bncompare.config.keys import KeyPath, Problem
 from bncompare.config.quantities import measured, plan
 from bncompare.config.run import RunConfig
+from bncompare.config.seeds import Until
 from bncompare.norms import BatchFamily, NoNorm, Norm
 from bncompare.probes import Plan, repeated
 
@@ -49,7 +50,11 @@ def _check_sides(run: RunConfig) -> list[Problem]:
 
 
 def _check_seeds(run: RunConfig) -> list[Problem]:
-    twice = next((seed for seed, number in Counter(run.seeds).items() if number > 1), None)
+    seeds = run.seeds
+    if isinstance(seeds, Until):
+        message = f"{seeds.at_most} is less than at_least, {seeds.at_least}"
+        return [(("seeds", "at_most"), message)] if seeds.at_most < seeds.at_least else []
+    twice = next((seed for seed, number in Counter(seeds).items() if number > 1), None)
     return [] if twice is None else [(("seeds",), f"{twice} is there twice")]
 
 

@@ -1,6 +1,6 @@
 """Experiments in which settings are chosen: `tune` and `judge_seeds` of a config, and the seeds that judge."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ from bncompare.config.drafts import Point, check_key
 from bncompare.config.keys import SHORTHANDS, Problem
 from bncompare.config.problems import describe
 from bncompare.config.run import RunConfig
-from bncompare.config.tuning import SomeSeeds, Tune, points, seeds_of
+from bncompare.config.seeds import seeds_of
+from bncompare.config.tuning import SomeSeeds, Tune, points, written_seeds
 from bncompare.config.yaml import Document
 from bncompare.errors import UserError
 from bncompare.options import Section
@@ -42,9 +43,9 @@ class Choosing:
         """Which asks for it."""
         return "tune" if self.points else "judge_seeds"
 
-    def fresh(self, seeds: list[int]) -> list[int]:
+    def fresh(self, seeds: Sequence[int]) -> list[int]:
         """The seeds that judge what others have chosen."""
-        return [] if self.judge_seeds is None else seeds_of(self.judge_seeds, seeds)
+        return [] if self.judge_seeds is None else written_seeds(self.judge_seeds, seeds)
 
 
 def choosing(document: Document, *, smoke: bool = False) -> Choosing:
@@ -54,6 +55,8 @@ def choosing(document: Document, *, smoke: bool = False) -> Choosing:
         keys = _Keys.model_validate({name: document.data[name] for name in names})
     except ValidationError as error:
         raise UserError(*describe(error, _Keys, document)) from None
+    if names and isinstance(document.data.get("seeds"), dict):
+        raise UserError(f"{document.place(('seeds',))}: seeds: those that choose are a number or a list")
     shared = document.without("compare")
     for name in _Keys.model_fields:
         shared = shared.without(name)
@@ -62,7 +65,7 @@ def choosing(document: Document, *, smoke: bool = False) -> Choosing:
     if keys.judge_seeds is not None:
         raise UserError(f"{document.place(('judge_seeds',))}: judge_seeds: with tune it is tune.judge_seeds")
     place = document.place(("tune", "seeds"))
-    shared = shared.assign(("seeds",), Document(seeds_of(keys.tune.seeds), place), SHORTHANDS)
+    shared = shared.assign(("seeds",), Document(written_seeds(keys.tune.seeds), place), SHORTHANDS)
     found = _points(document, keys.tune)
     return Choosing(shared, found[: SMOKE_TRIALS if smoke else None], keys.tune.judge_seeds)
 
@@ -116,7 +119,7 @@ def check_choice(choice: Choosing, variants: list[RunConfig]) -> list[Problem]:
         problems.append((path, f"{message}, {{{NORM}: [none, batch], training.optimizer.lr: [0.1, 1.0]}}"))
     if any(not variant.data.has_validation or variant.data.validation == "test" for variant in variants):
         problems.append((path, "needs data.validation, a validation set of its own, to choose on"))
-    seeds = variants[0].seeds
+    seeds = seeds_of(variants[0].seeds)
     fresh = choice.fresh(seeds)
     if both := sorted(set(seeds) & set(fresh)):
         problems.append((path, f"seeds that choose cannot judge: {', '.join(map(str, both))}"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from bncompare.config.checks import MAX_RUNS
 from bncompare.config.keys import MAX_LABEL_LENGTH, KeyPath, dotted, made_label
-from bncompare.config.problems import keys_called, shown
+from bncompare.config.problems import WRITTEN, keys_called, shown
 from bncompare.config.run import LABEL_RULE, RunConfig, is_label, looks_of_label
 from bncompare.config.suggestions import did_you_mean
 from bncompare.config.yaml import Document
@@ -52,7 +52,7 @@ def drafts_of(compare: Document, points: Sequence[Point] = ()) -> list[Draft]:
     return drafts
 
 
-_NOT_COMPARED = ("name", "seeds", "compare", "claims", "variant", "tuning_seeds")
+_NOT_COMPARED = ("name", "seeds", "compare", "claims", *WRITTEN)
 
 
 def check_key(key: Any, place: str, path: KeyPath) -> None:

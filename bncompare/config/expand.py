@@ -17,8 +17,9 @@ from bncompare.config.drafts import Draft, drafts_of
 from bncompare.config.keys import SHORTHANDS, KeyPath, key_path, without
 from bncompare.config.problems import describe, explained, line
 from bncompare.config.run import RunConfig, Variant
+from bncompare.config.seeds import design_of, parse_seeds, seeds_of
 from bncompare.config.smoke import SMOKE_SEEDS, shrink
-from bncompare.config.yaml import Document, leading_zero, load_yaml, parse_yaml
+from bncompare.config.yaml import Document, load_yaml, parse_yaml
 from bncompare.errors import UserError
 
 
@@ -38,16 +39,19 @@ def load_experiment(
     *,
     overrides: Sequence[str] = (),
     seeds: str | None = None,
+    until_decided: bool = False,
+    max_seeds: int | None = None,
     device: str | None = None,
     tuning: Mapping[str, Document] | None = None,
     smoke: bool = False,
 ) -> Experiment:
     """Read, override, expand and check a config; raises UserError with everything that is wrong.
 
-    `overrides` are `KEY=VALUE` as given to --set, `seeds` and `device` the texts given to --seeds and --device, `tuning`
-    what the command line says of the choice of settings, by dotted key.
+    `overrides` are `KEY=VALUE` as given to --set, `tuning` what is said of the choice of settings, by dotted key,
+    `seeds`, `device` and the others what is given to the options of their names.
     """
-    document, override_keys = _read(path, overrides, seeds, device, tuning or {})
+    document, override_keys = _read(path, overrides, device, tuning or {})
+    document = _with_seeds(document, seeds, until_decided=until_decided, max_seeds=max_seeds)
     choice = choosing(document, smoke=smoke)
     compare = document.subtree(("compare",)) if document.data.get("compare") is not None else None
     drafts = drafts_of(compare, choice.points) if compare else [Draft("", {}, str(path))]
@@ -68,9 +72,9 @@ def load_experiment(
             problems += [line(document, *problem) for problem in lacking]
         problems += _twins(variants, drafts)
     if not problems:
-        trials, judged = len(variants), len(one_of_each_norm(variants))
-        total = trials * len(variants[0].seeds) + judged * len(choice.fresh(variants[0].seeds))
-        problems += [f"{path}: {total:,} runs; at most {MAX_RUNS:,}"] * (total > MAX_RUNS)
+        trials, first = len(variants), seeds_of(variants[0].seeds)
+        number = trials * len(first) + len(one_of_each_norm(variants)) * len(choice.fresh(first))
+        problems += [f"{path}: {number:,} runs; at most {MAX_RUNS:,}"] * (number > MAX_RUNS)
     if problems:
         raise UserError(*sorted(dict.fromkeys(problems), key=_line_number))  # what variants share is said once
 
@@ -82,14 +86,14 @@ def load_experiment(
     if overrides and variants[0].claims:
         variants = _beside_the_file(path, variants)
     variants = shrink(variants) if smoke else variants
-    fresh = choice.fresh(variants[0].seeds)[: SMOKE_SEEDS if smoke else None]
+    fresh = choice.fresh(seeds_of(variants[0].seeds))[: SMOKE_SEEDS if smoke else None]
     if fresh:
         variants = [config.model_copy(update={"tuning_seeds": config.seeds}) for config in variants]
     return Experiment(variants[0].name, _of_each_seed(variants), list(dict.fromkeys(warnings)), fresh)  # likewise
 
 
 def _read(
-    path: Path, overrides: Sequence[str], seeds: str | None, device: str | None, tuning: Mapping[str, Document]
+    path: Path, overrides: Sequence[str], device: str | None, tuning: Mapping[str, Document]
 ) -> tuple[Document, list[KeyPath]]:
     """A config file with what the command line sets, and the keys of `overrides`."""
     document, keys = load_yaml(path), list[KeyPath]()
@@ -99,13 +103,31 @@ def _read(
         keys.append(key_path(key))
     for name, value in tuning.items():
         document = document.assign(key_path(name), value, SHORTHANDS)
-    if seeds is not None:
-        at: KeyPath = ("tune", "seeds") if document.data.get("tune") is not None else ("seeds",)
-        document = document.assign(at, Document(parse_seeds(seeds), f"--seeds {seeds}"), SHORTHANDS)
     if device is not None:
         place = f"--device {_one_line(device)}"
         document = document.assign(("training", "device"), Document(device, place), SHORTHANDS)
     return document, keys
+
+
+def _with_seeds(document: Document, seeds: str | None, *, until_decided: bool, max_seeds: int | None) -> Document:
+    """A config with the seeds that the command line asks for, if it does: these are another design."""
+    if seeds is not None and until_decided:
+        raise UserError("--seeds and --until-decided: one or the other; --max-seeds N sets the most")
+    if seeds is not None:
+        written = Document(parse_seeds(seeds), f"--seeds {seeds}")
+        at: KeyPath = ("tune", "seeds") if document.data.get("tune") is not None else ("seeds",)
+        document = document.without("design").assign(at, written, SHORTHANDS)
+    if until_decided:
+        place = "--until-decided"
+        written = Document({"until": "decided"}, place, {"until": Document("decided", place)})
+        of_file = document.data.get("seeds")
+        document = document if isinstance(of_file, dict) else document.assign(("seeds",), written, SHORTHANDS)
+        document = document.without("design")
+    if max_seeds is not None:
+        if not isinstance(document.data.get("seeds"), dict):
+            raise UserError(f"--max-seeds {max_seeds}: is the most of seeds until decided; add --until-decided")
+        document = document.assign(("seeds", "at_most"), Document(max_seeds, f"--max-seeds {max_seeds}"), SHORTHANDS)
+    return document
 
 
 @dataclass
@@ -143,11 +165,10 @@ def _validate(shared: Document, drafts: list[Draft]) -> _Found:
 
 def _of_each_seed(variants: list[RunConfig]) -> list[RunConfig]:
     """The runs in the order they are trained: all variants with one seed, then with the next."""
+    first = variants[0]  # whose seeds are those of all
+    update = {"design": first.design or design_of(first.seeds)}
     return [
-        config.model_copy(update={"seeds": [seed]})
-        for seed in dict.fromkeys(seed for config in variants for seed in config.seeds)
-        for config in variants
-        if seed in config.seeds
+        config.model_copy(update={**update, "seeds": [seed]}) for seed in seeds_of(first.seeds) for config in variants
     ]
 
 
@@ -189,28 +210,6 @@ class _Sections:
 def _line_number(problem: str) -> int:
     match = re.match(r".*?:([0-9]+): ", problem)
     return int(match[1]) if match else 0
-
-
-def parse_seeds(text: str) -> list[int] | int:
-    """`0-4`, `0,3,7-9`, or a number of seeds; raises UserError."""
-    for number in re.findall("[0-9]+", text):
-        if ambiguous := leading_zero(number):
-            raise UserError(f"--seeds {_one_line(text)}: {ambiguous}")
-    if text == "0":
-        raise UserError("--seeds 0: is a number of seeds, and none; the seed 0 alone is 0-0")
-    if re.fullmatch(r"[0-9]{1,5}", text):
-        return int(text)
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", part.strip())
-        if not match:
-            raise UserError(f"--seeds {text}: must be a range (0-4), a list (0,3,7-9) or a number of seeds (5)")
-        first = int(match[1])
-        last = int(match[2]) if match[2] else first
-        if last < first or last - first >= MAX_RUNS:
-            raise UserError(f"--seeds {text}: {part.strip()} is not a range of 1 to {MAX_RUNS} seeds")
-        seeds += range(first, last + 1)
-    return seeds
 
 
 def _one_line(text: str) -> str:

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from bncompare.config.claims import Claim
@@ -19,14 +19,18 @@ from bncompare.config.diagnostics import Diagnostics
 from bncompare.config.keys import MAX_LABEL_LENGTH, flatten, without
 from bncompare.config.model import Model
 from bncompare.config.names import variant_name
+from bncompare.config.seeds import Design, Seeds, seeds_of
 from bncompare.config.training import Training
 from bncompare.config.tuning import SomeSeeds, Tune
 from bncompare.config.yaml import dump_yaml
 from bncompare.errors import printable
-from bncompare.options import Count, Section, must_be
+from bncompare.options import Count, Section
 
 # What a run is called, claimed of it, and where and how it is trained, which changes none of its numbers.
-_NOT_DECISIVE = ("name", "variant", "claims", "tuning_seeds", "data.dir", "training.device", "training.checkpoint_every")
+_NOT_DECISIVE = (
+    *("name", "variant", "design", "tuning_seeds", "claims"),
+    *("data.dir", "training.device", "training.checkpoint_every"),
+)
 
 
 def decisive(config: dict[str, Any]) -> dict[str, Any]:
@@ -75,20 +79,6 @@ class Variant(Section):
     """what the config file has, by dotted key, where `--set` changed what its claims were stated for"""
 
 
-def _seeds(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000:
-        return list(range(value))
-    return value
-
-
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Seeds = Annotated[
-    list[Seed],
-    Field(min_length=1, max_length=10_000),
-    must_be("a number of seeds from 1 to 10000, or a list of whole numbers such as [0, 1, 7]"),
-    BeforeValidator(_seeds, json_schema_input_type=int | list[int]),
-]
-
 # A folder with a leading dot is hidden, from people and from the commands that look for runs; one with a leading
 # hyphen is an option to other commands.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
@@ -108,8 +98,10 @@ class RunConfig(Section):
     """the experiment; its folder under runs/"""
     variant: Variant = Variant(label="run")
     """which variant this is; in a run folder's config.yaml only"""
+    design: Design | None = None
+    """how the seeds of the experiment were chosen as this run began; in a run folder's config.yaml only"""
     seeds: Seeds = [0]
-    """a number n for the seeds 0…n-1, or a list"""
+    """a number n for the seeds 0…n-1, a list, or as many as it takes: `{until: decided}`"""
     data: Data
     """the dataset"""
     model: Model
@@ -120,13 +112,13 @@ class RunConfig(Section):
     """what to measure beside the metrics"""
     claims: list[Claim] = []
     """what the experiment is expected to show"""
-    tuning_seeds: list[Seed] = []
+    tuning_seeds: list[Count] = []
     """the seeds on which settings are chosen, so that no verdict rests on them; in a run folder's config.yaml only"""
 
     @property
     def seed(self) -> int:
         """The seed of this run."""
-        (seed,) = self.seeds
+        (seed,) = seeds_of(self.seeds)
         return seed
 
     @property

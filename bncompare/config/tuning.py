@@ -105,7 +105,7 @@ def points(over: Mapping[str, Values], trials: int) -> Iterator[dict[str, float]
     raise UserError(f"there are only {len(seen)} different points, fewer than {trials} trials")
 
 
-def seeds_of(some: int | Sequence[int], after: Sequence[int] = ()) -> list[int]:
+def written_seeds(some: int | Sequence[int], after: Sequence[int] = ()) -> list[int]:
     """The seeds written as a list, or so many of them from those before on."""
     first = max(after, default=-1) + 1
     return list(itertools.islice(itertools.count(first), some)) if isinstance(some, int) else list(some)

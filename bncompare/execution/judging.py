@@ -27,7 +27,9 @@ def judging_runs(experiments: Sequence[Experiment], store: RunStore) -> tuple[li
                 loaded.append(read_run(folder.path))
         lacking = len(trials) - sum(run.status.has_ended for run in loaded)
         if lacking:
-            waiting.append(f"{experiment.name}: {lacking} of {len(trials)} trials have no result: nothing is chosen yet")
+            waiting.append(
+                f"{experiment.name}: {lacking} of {len(trials)} trials have no result: nothing is chosen yet"
+            )
             continue
         named = with_names(loaded)
         chosen = chosen_in(named)

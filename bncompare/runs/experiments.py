@@ -58,6 +58,12 @@ class ExperimentRuns:
         return max(map(_trained, self.runs))
 
     @property
+    def is_sequential(self) -> bool:
+        """Whether seeds were added after others had been looked at, so that only what holds at every look says how sure
+        it is."""
+        return any("until" in (run.config.get("design") or {}) for run in self.runs)
+
+    @property
     def columns(self) -> list[str]:
         """Of metrics.csv: all that some run has."""
         return list(dict.fromkeys(name for run in self.runs for name in run.metrics))

@@ -1,0 +1,43 @@
+"""When enough seeds were trained: what the runs so far leave undecided."""
+
+from dataclasses import dataclass
+
+from bncompare.comparison.ask import Ask
+from bncompare.comparison.claims import claims_of, judge
+from bncompare.comparison.comparison import compare_experiment
+from bncompare.config import selects
+from bncompare.runs import ExperimentRuns
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """A main comparison or a claim that more seeds may decide."""
+
+    what: str
+    """in people's words"""
+    variants: frozenset[str]
+    """the labels of those that it needs"""
+
+
+def undecided(found: ExperimentRuns) -> list[Undecided]:
+    """The pairs of the first measure of an experiment without a verdict, and its inconclusive claims.
+
+    They are judged as a report and `check` judge them, so more seeds may be asked for after every look only where
+    the experiment `is_sequential`. A claim that selects no run has no variant, and is left out.
+    """
+    comparison = compare_experiment(found, Ask())
+    first = comparison.measures[0]
+    open_ = [
+        Undecided(
+            f"{pair.a} against {pair.b}, {first.measure.words}",
+            frozenset(comparison.labels[name] for name in (pair.a, pair.b)),
+        )
+        for pair in first.pairs
+        if not pair.is_told
+    ]
+    for claim in claims_of(found.runs):
+        selectors = [selector for selector in (claim.variant, claim.versus) if selector is not None]
+        variants = frozenset(run.label for run in found.runs for by in selectors if selects(by, run.config))
+        if variants and judge(claim, found.runs).verdict == "inconclusive":
+            open_.append(Undecided(claim.statement, variants))
+    return open_
