@@ -1,5 +1,6 @@
 """What was chosen on some seeds and is judged on others: the runs on which verdicts rest, and the tuning curve."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ class Tuning:
         leaders = self.leaders
         if not leaders:
             return f"by {self.measure}, no norm is sure to have a value with so few trials"
-        parts = [f"{norm} is ahead below {after} trials" for (_, norm), (after, _) in zip(leaders, leaders[1:])]
+        parts = [f"{norm} is ahead below {after} trials" for (_, norm), (after, _) in itertools.pairwise(leaders)]
         start, last = leaders[-1]
         if not parts:
             return f"{last} is ahead at every number of trials, by the expected best {self.measure}"

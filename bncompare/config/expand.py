@@ -25,13 +25,14 @@ from bncompare.errors import UserError
 
 @dataclass(frozen=True)
 class Experiment:
-    """A config file, expanded: every variant with every seed, in the order they are trained."""
+    """A config file, expanded: every variant with every seed, in the order they are trained.
+
+    Where the runs have tuning seeds, of the other seeds only the variants are trained that those choose.
+    """
 
     name: str
     runs: list[RunConfig]
     warnings: list[str]
-    judge_seeds: list[int]
-    """the fresh seeds that judge what these runs choose; none where they are judged themselves"""
 
 
 def load_experiment(
@@ -86,10 +87,12 @@ def load_experiment(
     if overrides and variants[0].claims:
         variants = _beside_the_file(path, variants)
     variants = shrink(variants) if smoke else variants
-    fresh = choice.fresh(seeds_of(variants[0].seeds))[: SMOKE_SEEDS if smoke else None]
-    if fresh:
-        variants = [config.model_copy(update={"tuning_seeds": config.seeds}) for config in variants]
-    return Experiment(variants[0].name, _of_each_seed(variants), list(dict.fromkeys(warnings)), fresh)  # likewise
+    if fresh := choice.fresh(seeds_of(variants[0].seeds))[: SMOKE_SEEDS if smoke else None]:
+        tuning_seeds = seeds_of(variants[0].seeds)
+        update = {"tuning_seeds": tuning_seeds, "seeds": [*tuning_seeds, *fresh]}
+        variants = [config.model_copy(update=update) for config in variants]
+    runs = _of_each_seed(variants)
+    return Experiment(runs[0].name, runs, list(dict.fromkeys(warnings)))  # likewise
 
 
 def _read(

@@ -215,7 +215,7 @@ class ExperimentFile(RunConfig):
     """a mapping of keys to lists of values (all combinations), or a list of variants, each a mapping with a
     `label` and the keys it sets"""
     tune: Tune | None = None
-    """the best of each norm at equal budget: try all at the same points, choose on validation, judge on fresh seeds"""
+    """the best of each norm at equal budget: tried at the same points, chosen on validation, judged on fresh seeds"""
     judge_seeds: SomeSeeds | None = None
     """of a grid of norms and hyperparameters: the fresh seeds, a number or a list, on which the setting that
     validation chose for each norm is trained again and judged"""
