@@ -12,6 +12,7 @@ from bncompare.lazy import lazily
 if TYPE_CHECKING:
     from bncompare.config.architecture import KERNEL_SIZE, POOL_SIZE, Layer, layers
     from bncompare.config.checks import MAX_TABLE_BYTES
+    from bncompare.config.choosing import tuning_options
     from bncompare.config.claims import DIAGNOSTIC, At, Claim
     from bncompare.config.data import MNIST, DataSection, Digits, Images, RandomRegression
     from bncompare.config.expand import Experiment, load_experiment
@@ -75,6 +76,7 @@ __all__ = [
     "setting_label",
     "setting_words",
     "suggestion",
+    "tuning_options",
     "variant_name",
     "without",
 ]
@@ -82,6 +84,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     checks="MAX_TABLE_BYTES",
+    choosing="tuning_options",
     claims="DIAGNOSTIC At Claim",
     data="MNIST DataSection Digits Images RandomRegression",
     expand="Experiment load_experiment",

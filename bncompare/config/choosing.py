@@ -1,5 +1,6 @@
 """Experiments in which settings are chosen: `tune` and `judge_seeds` of a config, and the seeds that judge."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +11,35 @@ from bncompare.config.drafts import Point, check_key
 from bncompare.config.keys import SHORTHANDS, Problem
 from bncompare.config.problems import describe
 from bncompare.config.run import RunConfig
-from bncompare.config.seeds import seeds_of
+from bncompare.config.seeds import parse_seeds, seeds_of
 from bncompare.config.tuning import SomeSeeds, Tune, points, written_seeds
-from bncompare.config.yaml import Document
-from bncompare.errors import UserError
+from bncompare.config.yaml import Document, parse_yaml
+from bncompare.errors import UserError, printable
 from bncompare.options import Section
 
 NORM = "model.norm"
 SMOKE_TRIALS = 4
+
+
+def tuning_options(over: Sequence[str], trials: int | None, judge_seeds: str | None) -> dict[str, Document]:
+    """What the command line says, by dotted key; raises UserError.
+
+    `over` are `KEY=log:LOW:HIGH`, `KEY=linear:LOW:HIGH` or `KEY=A,B,…`, `judge_seeds` as `--seeds`.
+    """
+    found = dict[str, Document]()
+    for text in over:
+        key, equals, values = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)+", key) or printable(text) != text:
+            raise UserError(f"--over {printable(text):.200}: must be KEY=VALUES, such as training.optimizer.lr=log:1e-4:3")
+        ends = re.fullmatch(r"(log|linear):([^:]*):([^:]*)", values)
+        written = f"{{{ends[1]}: [{ends[2]}, {ends[3]}]}}" if ends else f"[{values}]"
+        found[f"tune.over.{key}"] = parse_yaml(written, f"--over {text}", line_numbers=False)
+    if trials is not None:
+        found["tune.trials"] = Document(trials, f"--trials {trials}")
+    if judge_seeds is not None:
+        option = "--judge-seeds"
+        found["judge_seeds"] = Document(parse_seeds(judge_seeds, option), f"{option} {judge_seeds}")
+    return found
 
 
 class _Keys(Section):

@@ -105,6 +105,8 @@ def _read(
         document = document.assign(key_path(key), value, SHORTHANDS)
         keys.append(key_path(key))
     for name, value in tuning.items():
+        if name == "judge_seeds" and document.data.get("tune") is not None:
+            name = "tune.judge_seeds"
         document = document.assign(key_path(name), value, SHORTHANDS)
     if device is not None:
         place = f"--device {_one_line(device)}"

@@ -84,23 +84,23 @@ def design_of(seeds: list[int] | Until) -> Listed | Until:
     return Listed(seeds=",".join(words))
 
 
-def parse_seeds(text: str) -> list[int] | int:
+def parse_seeds(text: str, option: str = "--seeds") -> list[int] | int:
     """`0-4`, `0,3,7-9`, or a number of seeds; raises UserError."""
     for number in re.findall("[0-9]+", text):
         if ambiguous := leading_zero(number):
-            raise UserError(f"--seeds {text}: {ambiguous}")
+            raise UserError(f"{option} {text}: {ambiguous}")
     if text == "0":
-        raise UserError("--seeds 0: is a number of seeds, and none; the seed 0 alone is 0-0")
+        raise UserError(f"{option} 0: is a number of seeds, and none; the seed 0 alone is 0-0")
     if re.fullmatch(r"[0-9]{1,5}", text):
         return int(text)
     seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", part.strip())
         if not match:
-            raise UserError(f"--seeds {text}: must be a range (0-4), a list (0,3,7-9) or a number of seeds (5)")
+            raise UserError(f"{option} {text}: must be a range (0-4), a list (0,3,7-9) or a number of seeds (5)")
         first = int(match[1])
         last = int(match[2]) if match[2] else first
         if last < first or last - first >= MAX_SEEDS:
-            raise UserError(f"--seeds {text}: {part.strip()} is not a range of 1 to {MAX_SEEDS} seeds")
+            raise UserError(f"{option} {text}: {part.strip()} is not a range of 1 to {MAX_SEEDS} seeds")
         seeds += range(first, last + 1)
     return seeds

@@ -10,7 +10,6 @@ from bncompare.lazy import lazily
 
 if TYPE_CHECKING:
     from bncompare.execution.forkserver import start_forkserver
-    from bncompare.execution.judging import judging_runs
     from bncompare.execution.messages import Evaluated, Failure, Restart, Started
     from bncompare.execution.plan import Planned, plan_runs
     from bncompare.execution.quiet import silence_libraries
@@ -25,7 +24,6 @@ __all__ = [
     "Restart",
     "Started",
     "choose",
-    "judging_runs",
     "plan_runs",
     "run_experiment",
     "silence_libraries",
@@ -36,7 +34,6 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     forkserver="start_forkserver",
-    judging="judging_runs",
     messages="Evaluated Failure Restart Started",
     plan="Planned plan_runs",
     quiet="silence_libraries",

@@ -11,6 +11,7 @@ from bncompare.comparison import (
     Candidate,
     Comparison,
     Finding,
+    Tuning,
     claims_of,
     compare_experiment,
     judge,
@@ -28,11 +29,20 @@ from bncompare.report.chapter_tables import (
     pairs_table,
     sensitivity_table,
     speed_notes,
+    tuning_table,
     variants_table,
 )
 from bncompare.report.table import Table
 from bncompare.report.words import question_of, setup_of, warnings_of
-from bncompare.runs import ExperimentRuns, LoadedRun, against, compared_keys, experiments, newest_first
+from bncompare.runs import (
+    ExperimentRuns,
+    LoadedRun,
+    against,
+    compared_keys,
+    experiments,
+    newest_first,
+    tuning_seeds,
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,8 @@ def _chapter(of: ExperimentRuns, ask: Ask, beside: tuple[str, Sequence[LoadedRun
     tables.append(finals_table(comparison.finals))
     if grid:
         tables.append(sensitivity_table(grid))
+    if comparison.tuning:
+        tables.append(tuning_table(comparison.tuning))
     notes = speed_notes(speed, runs) if speed else []
     tables += [
         dataclasses.replace(variants_table("Speed and stability", extra), notes=notes),
@@ -132,7 +144,7 @@ def _chapter(of: ExperimentRuns, ask: Ask, beside: tuple[str, Sequence[LoadedRun
     return Chapter(
         title,
         question or question_of(comparison),
-        setup_of(of.runs),
+        setup_of(of.runs, comparison),
         _verdicts(comparison),
         [*differences, *warnings_of(found, comparison)],
         [judge(claim, of.runs) for claim in claims_of(of.runs)],
@@ -159,9 +171,15 @@ def _verdicts(comparison: Comparison) -> list[tuple[str, list[tuple[str, str]]]]
                 variants = {candidate.variant for candidate in candidates}
                 pairs = [pair for pair in pairs if pair.a in variants]
             lines = verdict_lines(dataclasses.replace(measure, pairs=pairs))
-            lines += [(edge, "") for edge in _edges(candidates) if measure is comparison.measures[0]]
+            if measure is comparison.measures[0]:
+                lines += [(line, "") for line in (*_edges(candidates), *_tuned(comparison.tuning))]
             found.append((measure.title + condition, lines))
     return found
+
+
+def _tuned(tuning: Tuning | None) -> list[str]:
+    """What was spent on the choice, and what less would have bought."""
+    return [] if tuning is None else [tuning.budget, tuning.order]
 
 
 def _edges(candidates: Sequence[Candidate]) -> list[str]:
@@ -212,7 +230,10 @@ def experiment_config(runs: Sequence[LoadedRun]) -> dict[str, Any]:
         for run in sorted(runs, key=lambda run: run.variant_index, reverse=True)
     }
     config = {key: value for key, value in _without_folder(runs[0].config).items() if key != "variant"}
-    config["seeds"] = sorted({run.seed for run in runs})
+    seeds, chose = {run.seed for run in runs}, tuning_seeds(runs)
+    config["seeds"] = sorted(seeds & chose or seeds)
+    if seeds & chose and seeds - chose:
+        config["judge_seeds"] = sorted(seeds - chose)
     if keys:
         config["compare"] = [
             {"label": variant} | {key: lookup(resolved, key) for key in keys}

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bncompare.comparison import NOT_JUDGED, evidence
 from bncompare.config import flatten
 from bncompare.options import option_name
 from bncompare.report.table import as_yaml
@@ -44,7 +45,7 @@ def question_of(comparison: "Comparison") -> str:
     return f"Which is better: {', '.join(names[:-1])} or {names[-1]}{each}?"
 
 
-def setup_of(runs: Sequence[LoadedRun]) -> str:
+def setup_of(runs: Sequence[LoadedRun], comparison: "Comparison") -> str:
     """Model, data, optimizer, length and seeds, of what all variants share."""
     compared = compared_keys(runs)
     flat = flatten(runs[0].config)
@@ -70,9 +71,17 @@ def setup_of(runs: Sequence[LoadedRun]) -> str:
     trained = [name for name in (shared("model.name"), shared("data.name")) if name is not None]
     parts = [" on ".join(map(str, trained)), str(shared("training.optimizer.name") or "")]
     parts += [f"{name} {short(value)}" for name, value in sizes.items() if value is not None]
-    seeds = sorted({run.seed for run in runs})
-    parts.append(f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'} ({_ranges(seeds)})")
+    if (tuning := comparison.tuning) is not None:
+        parts.append(f"{_counted_seeds(tuning.seeds)} to choose, {_counted_seeds(tuning.judge_seeds)} to judge")
+    else:
+        parts.append(_counted_seeds(sorted({run.seed for run in runs})))
     return "; ".join(filter(None, parts))
+
+
+def _counted_seeds(seeds: Sequence[int]) -> str:
+    """`5 seeds (0-3, 7)`"""
+    which = f" ({_ranges(seeds)})" if seeds else ""
+    return f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}{which}"
 
 
 def _ranges(seeds: Sequence[int]) -> str:
@@ -108,7 +117,8 @@ def warnings_of(found: ExperimentRuns, comparison: "Comparison") -> list[str]:
     for status, meaning in meanings.items():
         if status in by_status:
             warnings.append(f"{_counted(by_status[status], runs)} {status}: {meaning}")
-    seeds = {variant: {run.seed for run in runs if run.variant == variant} for variant in labels_of(runs)}
+    judging = evidence(runs) or runs
+    seeds = {variant: {run.seed for run in judging if run.variant == variant} for variant in labels_of(judging)}
     everywhere = set.union(*seeds.values())
     lacking = [
         f"{variant} lacks {_ranges(sorted(everywhere - own))}" for variant, own in seeds.items() if own != everywhere
@@ -133,6 +143,10 @@ def warnings_of(found: ExperimentRuns, comparison: "Comparison") -> list[str]:
             warnings.append(
                 f"runs were made with different {key}: {some(values)}; small differences may come from it"
             )
+    if comparison.tuning and not comparison.tuning.judge_seeds:
+        warnings.append(NOT_JUDGED)
+    if comparison.tuning and not comparison.tuning.is_equal:
+        warnings.append("norms were not tried equally often: the one with more trials has the better chance")
     if comparison.sensitivity:
         warnings += comparison.sensitivity.warnings
     return warnings

@@ -1,0 +1,64 @@
+"""tune."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bncompare.cli.app import app
+from bncompare.cli.configs import OneConfig
+from bncompare.cli.options import AsJson, DataFolder, Jobs, Overrides, RunsFolder
+from bncompare.cli.train import DryRun, Device, NoReport, SmokeTest, run_experiments
+from bncompare.errors import UserError
+
+if TYPE_CHECKING:
+    from bncompare.config import Document
+
+Over = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--over",
+        metavar="KEY=VALUES",
+        help="a hyperparameter, such as training.optimizer.lr=log:1e-4:3, training.optimizer.momentum=linear:0:0.99 or "
+        "training.batch_size=16,64; repeatable [default: those of the config's tune]",
+    ),
+]
+Trials = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="the points at which each norm is tried [default: the config's, else 16]"),
+]
+TuningSeeds = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds", metavar="SEEDS", help="of a trial: 0-4, 0,3,7 or a number of seeds [default: the config's, else 2]"
+    ),
+]
+JudgeSeeds = Annotated[
+    str | None,
+    typer.Option(
+        "--judge-seeds",
+        metavar="SEEDS",
+        help="of the chosen, likewise; a number of them comes after those of the trials [default: the config's, else 6]",
+    ),
+]
+
+
+@app.command(short_help="The best of each norm at equal budget, judged on fresh seeds.")
+def tune(
+    config: OneConfig,
+    over: Over = None,
+    trials: Trials = None,
+    seeds: TuningSeeds = None,
+    judge_seeds: JudgeSeeds = None,
+    overrides: Overrides = None,
+    jobs: Jobs = None,
+    device: Device = None,
+    folder: RunsFolder = Path("runs"),
+    data_dir: DataFolder = None,
+    smoke: SmokeTest = False,
+    dry_run: DryRun = False,
+    no_report: NoReport = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try every norm at the same points, choose each one's best on validation, and judge these on fresh seeds."""
