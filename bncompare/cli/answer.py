@@ -1,9 +1,10 @@
 """What training leaves behind: the answer on stdout, and a picture, a page and an index in the folder of runs."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bncompare.cli.options import count
@@ -18,8 +19,17 @@ if TYPE_CHECKING:
 OVERVIEW, PAGE, INDEX = "overview.png", "report.html", "index.html"
 
 
-def print_answers(planned: "Sequence[Planned]", *, judge_claims: bool, with_report: bool) -> None:
-    """Of each experiment the answer, where it is, and what to type next; with a report, that is written first."""
+def print_answers(
+    planned: "Sequence[Planned]",
+    *,
+    judge_claims: bool,
+    with_report: bool,
+    outcomes: Mapping[Path, Sequence[str]] = MappingProxyType({}),
+) -> None:
+    """Of each experiment the answer, where it is, and what to type next; with a report, that is written first.
+
+    `outcomes` says of a folder what was decided after how many seeds.
+    """
     from bncompare import report
 
     roots: dict[Path, bool] = {}
@@ -30,6 +40,8 @@ def print_answers(planned: "Sequence[Planned]", *, judge_claims: bool, with_repo
         chapters = report.chapters(loaded)
         for chapter in chapters:
             report.print_answer(report.answer_of(chapter), judge_claims=judge_claims)
+        for line in outcomes.get(folder, ()):
+            print(printable(line))
         place = printable(str(folder))
         print(f"{count(len(loaded), 'run')} in {place}")
         if with_report:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
     from rich.status import Status as Spinner
 
-    from bncompare.execution import Evaluated, Event, Planned
+    from bncompare.execution import Evaluated, Event, Planned, Round
 
 SECONDS_BEFORE_WAITING = 1.0
 SECONDS_BETWEEN_LINES = 10.0
@@ -59,38 +59,57 @@ class Waiting:
             self.timer.cancel()
         self.status = self.timer = None
 
-    def before(self, events: "Iterable[Event]") -> "Iterator[Event]":
-        """The events, of which the first ends the waiting."""
+    def before(self, events: "Iterable[Event | Round]") -> "Iterator[Event | Round]":
+        """The events, of which the first of a run ends the waiting for good."""
         try:
             for event in events:
-                self.end()
+                if not isinstance(event, execution.Round):
+                    self.end()
+                    self.quiet = True
                 yield event
         finally:
             self.end()
 
 
-def show_progress(
-    planned: "Sequence[Planned]", events: "Iterable[Event]", *, quiet: bool, waiting: Waiting | None = None
-) -> int:
+def show_progress(events: "Iterable[Event | Round]", *, quiet: bool, waiting: Waiting | None = None) -> int:
     """Train by going through the events, and show them on stderr; returns how many runs failed."""
-    events = waiting.before(events) if waiting else events
-    tell_problems(item for item in planned if item.state != "unreadable")  # which fails, and says why
-    finished = sum(item.is_done for item in planned)
-    if finished and not quiet:
-        say(f"{finished} of {len(planned)} runs are finished already")
-    tally = _Tally([item for item in planned if not item.is_done])
+    tally = _Tally([])
+    of_runs = _count_rounds(tally, waiting.before(events) if waiting else events, quiet)
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
     if quiet or not console.is_terminal:
-        _plain(tally, events, quiet)
+        _plain(tally, of_runs, quiet)
     else:
-        _live(console, tally, events)
+        _live(console, tally, of_runs)
     if len(tally.failures) > 1 or (tally.failures and tally.total > 1):
         say(f"{len(tally.failures)} of {tally.total} runs failed:")
         for failure in tally.failures:
             say(f"  {failure}")
     return len(tally.failures)
+
+
+def _count_rounds(tally: "_Tally", events: "Iterable[Event | Round]", quiet: bool) -> "Iterator[Event]":
+    """The events of runs. Of rounds it is said what was finished before, and why another one begins."""
+    finished = total = 0
+
+    def tell_finished() -> None:
+        if finished and not quiet:
+            say(f"{finished} of {total} runs are finished already")
+
+    for event in events:
+        if not isinstance(event, execution.Round):
+            yield event
+            continue
+        tell_problems(item for item in event.planned if item.state != "unreadable")  # which fails, and says why
+        finished, total = finished + sum(item.is_done for item in event.planned), total + len(event.planned)
+        if todo := [item for item in event.planned if not item.is_done]:
+            tally.begin(todo, is_last=event.is_last)
+            tell_finished()
+            finished = 0
+            for line in event.undecided if not quiet else ():
+                say(line)
+    tell_finished()
 
 
 def tell_problems(planned: "Iterable[Planned]") -> None:
@@ -104,15 +123,22 @@ class _Tally:
     """How far the runs are, and how long the rest may take."""
 
     def __init__(self, todo: "Sequence[Planned]") -> None:
-        self.total = len(todo)
-        self.ended = 0
+        self.total = self.ended = self.steps_left = 0
+        self.is_last = True
+        """whether there is no other round"""
         self.failures: list[str] = []
         self.diverged = 0
-        self.steps_left = sum(item.run.total_steps for item in todo)
         self.steps_done = 0
         self.started: float | None = None
         """when the first run began: what came before says nothing about the speed"""
         self._at: dict[Path, int] = {}
+        self.begin(todo)
+
+    def begin(self, todo: "Sequence[Planned]", *, is_last: bool = True) -> None:
+        """Count the runs of a round, which are to be trained."""
+        self.total += len(todo)
+        self.steps_left += sum(item.run.total_steps for item in todo)
+        self.is_last = is_last
 
     def add(self, event: "Event") -> None:
         """Count an event."""
@@ -146,7 +172,8 @@ class _Tally:
         elapsed = time.monotonic() - (self.started or math.inf)
         if elapsed < SECONDS_BEFORE_ESTIMATE or not self.steps_done or self.ended == self.total:
             return ""
-        return f"about {_duration(elapsed * self.steps_left / self.steps_done)} left"
+        where = "" if self.is_last else " of this round"
+        return f"about {_duration(elapsed * self.steps_left / self.steps_done)} left{where}"
 
 
 def _plain(tally: _Tally, events: "Iterable[Event]", quiet: bool) -> None:
@@ -194,7 +221,8 @@ def _live(console: "Console", tally: _Tally, events: "Iterable[Event]") -> None:
             if is_told or isinstance(what, execution.Restart | execution.Failure) or what == "waiting":
                 console.print(printable(_line(event)), markup=False)
             status = ", ".join(filter(None, (tally.ill, tally.left)))
-            progress.update(overall, completed=tally.ended, count=f"{tally.ended}/{tally.total}", status=status)
+            count = f"{tally.ended}/{tally.total}"
+            progress.update(overall, completed=tally.ended, total=tally.total, count=count, status=status)
 
 
 def _name(event: "Event") -> str:

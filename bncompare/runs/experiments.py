@@ -59,8 +59,7 @@ class ExperimentRuns:
 
     @property
     def is_sequential(self) -> bool:
-        """Whether seeds were added after others had been looked at, so that only what holds at every look says how sure
-        it is."""
+        """Whether seeds were added after a look at others, so that only what holds at every look says how sure it is."""
         return any("until" in (run.config.get("design") or {}) for run in self.runs)
 
     @property
