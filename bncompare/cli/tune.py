@@ -1,26 +1,22 @@
 """tune."""
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from bncompare.cli.app import app
-from bncompare.cli.configs import OneConfig
+from bncompare.cli.configs import OneConfig, load_experiments
 from bncompare.cli.options import AsJson, DataFolder, Jobs, Overrides, RunsFolder
-from bncompare.cli.train import DryRun, Device, NoReport, SmokeTest, run_experiments
+from bncompare.cli.train import Device, DryRun, NoReport, SmokeTest, train_runs
 from bncompare.errors import UserError
-
-if TYPE_CHECKING:
-    from bncompare.config import Document
 
 Over = Annotated[
     list[str] | None,
     typer.Option(
         "--over",
         metavar="KEY=VALUES",
-        help="a hyperparameter, such as training.optimizer.lr=log:1e-4:3, training.optimizer.momentum=linear:0:0.99 or "
+        help="a hyperparameter: training.optimizer.lr=log:1e-4:3, training.optimizer.momentum=linear:0:0.99, "
         "training.batch_size=16,64; repeatable [default: those of the config's tune]",
     ),
 ]
@@ -39,7 +35,7 @@ JudgeSeeds = Annotated[
     typer.Option(
         "--judge-seeds",
         metavar="SEEDS",
-        help="of the chosen, likewise; a number of them comes after those of the trials [default: the config's, else 6]",
+        help="of the chosen, likewise; a number is of the next ones [default: the config's, else 6]",
     ),
 ]
 
@@ -62,3 +58,18 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Try every norm at the same points, choose each one's best on validation, and judge these on fresh seeds."""
+    from bncompare import config as configs
+
+    tuning = configs.tuning_options(over or [], trials, judge_seeds)
+    (experiment,) = load_experiments([config], overrides, seeds=seeds, device=device, smoke=smoke, tuning=tuning)
+    if not experiment.runs[0].tuning_seeds:
+        raise UserError(f"{config}: has no tune; say what to tune: --over training.optimizer.lr=log:1e-4:3")
+    train_runs(
+        experiment.runs,
+        folder,
+        dry_run=dry_run,
+        no_report=no_report,
+        as_json=as_json,
+        num_processes=jobs,
+        data_dir=data_dir,
+    )

@@ -29,8 +29,14 @@ def tuning_options(over: Sequence[str], trials: int | None, judge_seeds: str | N
     found = dict[str, Document]()
     for text in over:
         key, equals, values = text.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)+", key) or printable(text) != text:
-            raise UserError(f"--over {printable(text):.200}: must be KEY=VALUES, such as training.optimizer.lr=log:1e-4:3")
+        if (
+            not equals
+            or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)+", key)
+            or printable(text) != text
+        ):
+            raise UserError(
+                f"--over {printable(text):.200}: must be KEY=VALUES, such as training.optimizer.lr=log:1e-4:3"
+            )
         ends = re.fullmatch(r"(log|linear):([^:]*):([^:]*)", values)
         written = f"{{{ends[1]}: [{ends[2]}, {ends[3]}]}}" if ends else f"[{values}]"
         found[f"tune.over.{key}"] = parse_yaml(written, f"--over {text}", line_numbers=False)
