@@ -135,11 +135,17 @@ class Tuning:
         leaders = self.leaders
         if not leaders:
             return f"by {self.measure}, no norm is sure to have a value with so few trials"
-        parts = [f"{norm} is ahead below {after} trials" for (_, norm), (after, _) in itertools.pairwise(leaders)]
+        parts = [_span(norm, start, after) for (start, norm), (after, _) in itertools.pairwise(leaders)]
         start, last = leaders[-1]
-        if not parts:
-            return f"{last} is ahead at every number of trials, by the expected best {self.measure}"
-        return f"{', '.join(parts)}, {last} from {start} on, by the expected best {self.measure}"
+        parts.append(f"{last} {f'from {start} trials on' if start > 1 else 'at every number of trials'}")
+        return f"ahead by the expected best {self.measure}: {', '.join(parts)}"
+
+
+def _span(norm: str, start: int, after: int) -> str:
+    """`BatchNorm below 6 trials`"""
+    if start == 1:
+        return f"{norm} below {after} trials"
+    return f"{norm} at {start} trials" if after == start + 1 else f"{norm} at {start} to {after - 1} trials"
 
 
 def tuning_of(runs: Sequence[LoadedRun], grid: Sensitivity | None) -> Tuning | None:

@@ -3,8 +3,8 @@
 Of an experiment whose seeds are `{until: decided}` the first round is `at_least` seeds of all variants. Then the runs
 so far are looked at, as `report` and `check` would, and each claim and main comparison that is undecided takes its
 next `at_a_time` seeds, of all the variants that it needs, so that pairs stay complete. It ends when nothing is
-undecided, or there are no more seeds. Where settings are chosen, the trials are the first round, and what they chose is
-the second, on other seeds. All other experiments are one round.
+undecided, or there are no more seeds. Where settings are chosen, the trials are the first round, and what they chose
+is the second, on other seeds. All other experiments are one round.
 
 What a round holds follows from the results of the rounds before, whatever else lies in the folder, however many runs
 train at a time, and wherever an earlier call was interrupted: that one's rounds are gone through again, with nothing
@@ -219,10 +219,9 @@ class Course:
             return ""
         seeds, fresh, norms = self.planned[0].run.tuning_seeds, self._fresh, self._num_norms
         each = len(self.trials) // (norms * len(seeds))
-        return (
-            f"{self.planned[0].run.name}: {each} trials × {len(seeds)} seeds for each of {norms} norms: "
-            f"{len(self.trials)} runs; then {len(fresh)} fresh seeds for the chosen of each: {norms * len(fresh)} runs"
-        )
+        trials = f"{each} trials × {len(seeds)} seeds for each of {norms} norms: {len(self.trials)} runs"
+        judged = f"{len(fresh)} fresh seeds for the chosen of each: {norms * len(fresh)} runs"
+        return f"{self.planned[0].run.name}: {trials}; then {judged}"
 
     @property
     def _fresh(self) -> set[int]:

@@ -146,7 +146,7 @@ def tuning(metric: str = "val/accuracy", **values: Sequence[float]) -> Tuning:
     return Tuning("validation accuracy", Metric(metric), [0, 1], [2, 3], curves)
 
 
-ALWAYS = "a is ahead at every number of trials"
+ALWAYS = "validation accuracy: a at every number of trials"
 LUCKY = {"a": [0.8] * 4, "b": [0.9, 0.1, 0.1, 0.1]}
 LOST = {"a": [0.1, INF, INF], "b": [0.5, 0.5, INF]}
 
@@ -154,9 +154,9 @@ LOST = {"a": [0.1, INF, INF], "b": [0.5, 0.5, INF]}
 @pytest.mark.parametrize(
     ("metric", "values", "leaders", "words"),
     [
-        ("val/accuracy", LUCKY, [(1, "a"), (4, "b")], "a is ahead below 4 trials, b from 4 on"),
+        ("val/accuracy", LUCKY, [(1, "a"), (4, "b")], "a below 4 trials, b from 4 trials on"),
         ("val/loss", {"a": [0.8] * 4, "b": [0.9] * 4}, [(1, "a")], ALWAYS),
-        ("val/loss", LOST, [(2, "b"), (3, "a")], "b is ahead below 3 trials, a from 3 on"),
+        ("val/loss", LOST, [(2, "b"), (3, "a")], "b at 2 trials, a from 3 trials on"),
         ("val/loss", {"a": [INF, INF], "b": [INF, INF]}, [], "no norm is sure to have a value"),
     ],
 )
