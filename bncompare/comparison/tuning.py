@@ -11,7 +11,7 @@ from bncompare.comparison.measures import metric_at
 from bncompare.config import Metric
 from bncompare.runs import ExperimentRuns, LoadedRun, tuning_seeds
 
-BAND = (0.1, 0.9)  # of all draws of so many trials
+BAND = (0.25, 0.75)  # of all draws of so many trials
 NOT_JUDGED = "not judged yet: the chosen settings have no run with a fresh seed"
 
 
@@ -68,7 +68,7 @@ class TuningCurve:
 
     @cached_property
     def band(self) -> list[tuple[float, float]]:
-        """Between which ends, the better first, the best of k lies in the middle 80 % of the draws, at each k.
+        """Between which ends, the better first, the best of k lies in the middle half of the draws, at each k.
 
         It is of draws from these trials, and narrows to nothing at all n of them. It is not an interval for other
         trials, which would be wider (Lourie et al. 2024, "Show Your Work with Confidence").

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal
 
-from bncompare.comparison import Comparison, compare
+from bncompare.comparison import Comparison, compare, trials_of
 from bncompare.config import Metric
 from bncompare.figures.choice import named
 from bncompare.figures.curves import curves_by_setting, experiment_curves
@@ -50,7 +50,7 @@ def experiment_figures(
         if having and (name in metrics if metrics is not None else name != "lr"):
             yield experiment_curves(having, metric_of(name), x=x, title=title, sensitivity=sensitivity)
             if sensitivity and sensitivity.has_norms:
-                yield from curves_by_setting(having, metric_of(name), sensitivity, x=x, title=title)
+                yield from curves_by_setting(trials_of(having), metric_of(name), sensitivity, x=x, title=title)
     if compared != [] and comparison and len({run.variant for run in runs}) >= 2:
         for measure in comparison.measures:
             if any(len(pair.differences) >= 2 for pair in measure.pairs):

@@ -27,7 +27,7 @@ from bncompare.runs import LoadedRun
 
 @styled
 def tuning_curves(tuning: Tuning, grid: Sensitivity, runs: Sequence[LoadedRun], *, title: str) -> NamedFigure:
-    """What each norm may expect of so many trials, with the middle 80 % of the draws as a band; dots are all trials.
+    """What each norm may expect of so many trials, with the middle half of the draws as a band; dots are all trials.
 
     A curve begins where every draw holds a trial with a value. Where trials diverged, a band goes to the edge.
     """
@@ -44,7 +44,7 @@ def tuning_curves(tuning: Tuning, grid: Sensitivity, runs: Sequence[LoadedRun], 
     axes.set_xlabel("trials")
     axes.set_ylabel(f"best {metric.label}")
     note = f"expected best {tuning.measure} of so many of the trials, mean of {len(tuning.seeds)} seeds each"
-    note += f"; shaded: 80 % of the draws{norms_left_out(grid, looks)}"
+    note += f"; shaded: the middle half of the draws{norms_left_out(grid, looks)}"
     add_head(figure, f"{title}: tuning curve", note)
     add_legend_below(figure, [(look.handle(marker=""), norm) for norm, look in looks.items()])
     return NamedFigure(file_name("tuning", metric.name), _caption(tuning, curves), figure)

@@ -137,7 +137,7 @@ def test_expectation_and_band_are_those_of_all_draws(values: list[float], worst:
     for k in range(1, len(values) + 1):
         bests = sorted(draws(values, k, worst), reverse=worst < 0)
         assert curve.expected[k - 1] == pytest.approx(sum(bests) / len(bests))
-        for share, end in zip((0.1, 0.9), curve.band[k - 1], strict=True):
+        for share, end in zip((0.25, 0.75), curve.band[k - 1], strict=True):
             assert end == bests[math.ceil(share * len(bests) - 1e-9) - 1]
 
 
