@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bncompare.config.drafts import Point, check_key
-from bncompare.config.keys import SHORTHANDS, Problem
+from bncompare.config.keys import SHORTHANDS, KeyPath, Problem
 from bncompare.config.problems import describe
 from bncompare.config.run import RunConfig
 from bncompare.config.seeds import parse_seeds, seeds_of
@@ -67,9 +67,9 @@ class Choosing:
     """a number or a list; None where verdicts rest on the same seeds"""
 
     @property
-    def key(self) -> str:
-        """Which asks for it."""
-        return "tune" if self.points else "judge_seeds"
+    def path(self) -> KeyPath:
+        """Of the seeds that judge."""
+        return ("tune", "judge_seeds") if self.points else ("judge_seeds",)
 
     def fresh(self, seeds: Sequence[int]) -> list[int]:
         """The seeds that judge what others have chosen."""
@@ -138,7 +138,7 @@ def check_choice(choice: Choosing, variants: list[RunConfig]) -> list[Problem]:
     """Why nothing could be chosen among the variants, or judged."""
     if choice.judge_seeds is None:
         return []
-    path, problems = (choice.key,), list[Problem]()
+    path, problems = choice.path, list[Problem]()
     settings = [variant.variant.settings for variant in variants]
     are_alike = all(set(of) == set(settings[0]) for of in settings)
     norms = one_of_each_norm(variants)
@@ -146,7 +146,7 @@ def check_choice(choice: Choosing, variants: list[RunConfig]) -> list[Problem]:
         message = "nothing is chosen here: compare must be a grid of several norms and of hyperparameters"
         problems.append((path, f"{message}, {{{NORM}: [none, batch], training.optimizer.lr: [0.1, 1.0]}}"))
     if any(not variant.data.has_validation or variant.data.validation == "test" for variant in variants):
-        problems.append((path, "needs data.validation, a validation set of its own, to choose on"))
+        problems.append((path[:1], "needs data.validation, a validation set of its own, to choose on"))
     seeds = seeds_of(variants[0].seeds)
     fresh = choice.fresh(seeds)
     if both := sorted(set(seeds) & set(fresh)):
