@@ -12,6 +12,7 @@ from bncompare.cli.streams import say
 from bncompare.errors import UserError, printable
 
 if TYPE_CHECKING:
+    from bncompare.config import Claim
     from bncompare.execution import Planned
     from bncompare.report import Chapter
     from bncompare.runs import LoadedRun
@@ -37,7 +38,8 @@ def print_answers(
         loaded = read_planned(members)
         if not loaded:
             continue
-        chapters = report.chapters(loaded)
+        claims = members[0].run.claims
+        chapters = report.chapters(loaded, stated=claims)
         for chapter in chapters:
             report.print_answer(report.answer_of(chapter), judge_claims=judge_claims)
         for line in outcomes.get(folder, ()):
@@ -47,7 +49,7 @@ def print_answers(
         if with_report:
             sys.stdout.flush()  # what there is to say, before the pictures are drawn
             is_new = any(not item.is_done for item in members)
-            for path in _leave(folder, chapters, loaded, is_new=is_new):
+            for path in _leave(folder, chapters, loaded, claims, is_new=is_new):
                 print(printable(str(path)))
             print(f"next: bncompare report {place}")
             roots[folder.parent] = roots.get(folder.parent, False) or is_new
@@ -73,12 +75,10 @@ def tell_other_settings(planned: "Sequence[Planned]") -> None:
 
 def read_planned(planned: "Sequence[Planned]") -> "list[LoadedRun]":
     """The runs of a plan after training; what cannot be read has failed, and said so."""
-    from bncompare import runs
-
     loaded = []
     for item in planned:
         with suppress(OSError, ValueError, UserError):
-            loaded.append(runs.read_run(item.folder.path))
+            loaded.append(item.load())
     return loaded
 
 
@@ -96,7 +96,12 @@ def _settings(decisive: dict[str, object]) -> str:
 
 
 def _leave(
-    folder: Path, chapters: "Sequence[Chapter]", loaded: "Sequence[LoadedRun]", *, is_new: bool
+    folder: Path,
+    chapters: "Sequence[Chapter]",
+    loaded: "Sequence[LoadedRun]",
+    claims: "Sequence[Claim]",
+    *,
+    is_new: bool,
 ) -> Iterator[Path]:
     """The picture, and the page of all runs in the folder; as they are where nothing was trained."""
     from bncompare import figures, report, runs
@@ -110,7 +115,8 @@ def _leave(
     if is_new or not page.exists():
         there, _ = runs.read_runs([folder])
         same = {run.path for run in there} == {run.path for run in loaded}
-        runs.write_output(page, report.to_html(chapters if same else report.chapters(there)).encode())
+        shown = chapters if same else report.chapters(there, stated=claims)
+        runs.write_output(page, report.to_html(shown).encode())
     yield page
 
 

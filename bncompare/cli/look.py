@@ -171,9 +171,10 @@ def check(
     """Hold the claims of experiments against their runs; exit code 3 if one is not supported."""
     from bncompare import comparison, report, runs
 
+    experiments = runs.experiments(runs_at(paths, with_diagnostics=True))
     findings = {
         found.place: [comparison.judge(claim, found.runs) for claim in comparison.claims_of(found.runs)]
-        for found in runs.experiments(runs_at(paths, with_diagnostics=True))
+        for found in experiments
     }
     if not any(findings.values()):
         raise UserError(f"{', '.join(map(str, paths))}: the experiments there make no claims")
@@ -182,8 +183,8 @@ def check(
             {place: [comparison.to_plain(finding) for finding in judged] for place, judged in findings.items()}
         )
     else:
-        for place, judged in findings.items():
-            report.print_findings(place, judged)
+        for found in experiments:
+            report.print_findings(found.place, findings[found.place], list(map(str, found.additions)))
     verdicts = {finding.verdict for judged in findings.values() for finding in judged}
     if "not supported" in verdicts or (strict and "inconclusive" in verdicts):
         raise typer.Exit(3)

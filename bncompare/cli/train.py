@@ -380,6 +380,7 @@ def _findings(planned: "list[Planned]") -> "dict[str, list[Finding]]":
 
     found = {}
     for members in by_folder(planned).values():
-        runs = read_planned(members)
-        found[members[0].run.name] = [comparison.judge(claim, with_names(runs)) for claim in members[0].run.claims]
+        runs = with_names(read_planned(members))
+        claims = comparison.claims_of(runs, members[0].run.claims)
+        found[members[0].run.name] = [comparison.judge(claim, runs) for claim in claims]
     return found

@@ -3,9 +3,14 @@
 The rules:
 
 - A bound is about the mean over the seeds, for two variants the mean of the differences seed by seed. It is supported
-  if its 95 % CI lies wholly on the claimed side, not supported if wholly on the other. `difference_within` is
-  decided by the 90 % CI, which is two one-sided t-tests at 5 %. The interval that is shown is the one that
-  decides, and the seeds that would decide are those of the same test (with power 0.8).
+  if its 95 % CI lies wholly on the claimed side, not supported if wholly on the other; `difference_within` if it lies
+  wholly between the bounds, or wholly beyond one of them. So α is .05, two-sided, for all of them; the interval that
+  is shown is the one that decides, and the seeds that would decide are those of the same test (with power 0.8).
+- The t-test behind it must not be contradicted by the exact sign-flip test about the same bound: with a p above 0.10
+  the claim is inconclusive. With fewer than 6 seeds that test could not reach 0.05, and a verdict is *preliminary*,
+  as it rests on normal values alone.
+- Where seeds were added after others had been looked at (`until: decided`, or by hand), the intervals are confidence
+  sequences (`sequences.py`), a 95 % CI, valid at every look, of a mean as of a proportion; without a sign-flip test.
 - `diverged` of one variant is a proportion, and its interval the exact one (Clopper & Pearson 1934): of six runs that
   all diverged, 54 % to 100 %.
 - Where every run without a value diverged and so speaks for the claim (that its variant is bad, or worse than the
@@ -15,21 +20,25 @@ The rules:
   So the first run that diverges changes the question, from the mean to the median, and that takes six seeds: with
   fewer, a claim of bad that their mean supported is inconclusive once a run diverged. After the first, one more run
   that diverges is one more seed on the claimed side, which never makes the verdict weaker.
-- Where all values are equal there is no t-test, and the same sign test decides; of `difference_within` by the 90 % CI
-  of the share, which takes five seeds. No interval of width 0 decides anything: a difference of 0 with every
-  seed is neither above nor below 0.
+- Where all values are equal there is no t-test, and the same sign test decides. No interval of width 0 decides
+  anything: a difference of 0 with every seed is neither above nor below 0.
 - A run without a value that does not speak for the claim (diverged where the variant is claimed good, or unfinished)
   leaves it at best inconclusive, as a mean of the others would be too good. That mean may still refute the claim, and
   so may the sign test.
 - Each claim is stated before the runs and judged on its own, so there is no correction for their number.
+- A claim that is not in the config with which a run began was stated when that run could have been seen. Where one of
+  the runs that it is judged by is such, it is judged all the same, and marked as exploratory. A claim in other words
+  is the same. `seeds: 6-11` leaves the judgement to those seeds, where others were seen before.
+- Intervals are about other seeds of the same experiment, not about other data sets or models.
 
-A claim that is false is supported in at most 2.5 % of experiments, one of `difference_within` in at most 5 %. The
+A claim that is false is supported in at most 2.5 % of experiments: each end of the interval errs that often. The
 sign test and the interval of a proportion hold that whatever the values are, the t-interval for values (or
 differences) near normal only; with two seeds it rests on that alone. Where runs collapse it fails: if 20 % do, six
 seeds hold none of them in .8⁶ = 26 % of experiments, and a bound between the mean and the values of the others is
 supported in 27 %, though false.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -37,23 +46,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
 
-from bncompare.comparison.bounds import Bound, Judgement, judge_all, percent
+from bncompare.comparison.bounds import Bound, Judgement, hits_interval, interval_name, judge_all, mean_interval
 from bncompare.comparison.measures import Measure, metric_at
 from bncompare.comparison.statistics import (
     MAX_EXACT_SEEDS,
     ROUNDING,
     Summary,
     difference,
-    proportion_interval,
     sign_flip_p,
     summarize,
-    t_interval,
 )
 from bncompare.comparison.tuning import evidence
-from bncompare.config import Claim, Metric, Status, lookup, selector_text, selects
-from bncompare.runs import LoadedRun
+from bncompare.config import Claim, Metric, Status, lookup, seed_ranges, selector_text, selects
+from bncompare.runs import LoadedRun, experiments
 
 NO_VALUE = "no seed has a value on every side"
 
@@ -71,25 +77,36 @@ class Finding:
     where there are no values"""
     missing: list[str] = field(default_factory=list)
     """of which variant how many runs have no value, and why; among the reasons as well"""
-    confidence: float = 0.95
-    """of the interval of the summary"""
+    is_sequential: bool = False
+    """whether its intervals are those that hold at every look"""
+    is_preliminary: bool = False
+    """whether it rests on normal values alone, as so few seeds leave the sign-flip test without a say"""
     overridden: dict[str, Any] = field(default_factory=dict)
     """the settings, by dotted key, that the claim was stated for, where its runs were trained with others"""
+    exploratory: str = ""
+    """after which of its runs the claim was stated; empty where all held it when they began"""
+
+    @property
+    def outcome(self) -> str:
+        """The verdict, and how far it is to be trusted."""
+        seeds = [f"preliminary: {self.summary.n} seeds"] if self.is_preliminary and self.summary else []
+        marks = ["exploratory"] * bool(self.exploratory) + seeds
+        return f"{self.verdict} ({', '.join(marks)})" if marks else self.verdict
+
+    @property
+    def evidence(self) -> list[str]:
+        """What is to be known of how it was stated, then the reasons, a line each."""
+        seeds = self.claim.seeds
+        alone = [f"judged by the seeds {', '.join(seed_ranges(seeds))} alone"] if seeds else []
+        return [*([f"exploratory: {self.exploratory}"] if self.exploratory else []), *alone, *self.reasons]
 
 
-def claims_of(runs: Sequence[LoadedRun]) -> list[Claim]:
-    """The claims recorded with the runs of an experiment, each once; what is not a claim is left out."""
-    claims: list[Claim] = []
-    for run in runs:
-        recorded = run.config.get("claims")
-        for item in recorded if isinstance(recorded, list) else []:
-            try:
-                claim = Claim.model_validate(item)
-            except ValidationError:
-                continue
-            if claim not in claims:
-                claims.append(claim)
-    return claims
+def claims_of(runs: Sequence[LoadedRun], stated: Sequence[Claim] = ()) -> list[Claim]:
+    """The claims that are stated of an experiment now, then others that its runs hold, each once."""
+    claims: dict[str, Claim] = {}
+    for claim in itertools.chain(stated, *(run.claims for run in runs)):
+        claims.setdefault(claim.decisive, claim)
+    return list(claims.values())
 
 
 def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
@@ -97,12 +114,17 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
 
     Where settings were chosen on some seeds, the others of the chosen variants judge it.
     """
-    runs = evidence(runs)
-    finding, overridden, trained = _judged(claim, runs), {}, {}
-    for run in runs:
-        if any(selects(selector, run.config) for selector in (claim.variant, claim.versus or claim.variant)):
-            for key, value in run.config["variant"].get("overridden", {}).items():
-                overridden[key], trained[key] = value, lookup(run.config, key)
+    runs = [run for run in evidence(runs) if claim.is_about(run.seed)]
+    selectors = (claim.variant, claim.versus or claim.variant)
+    speaking = [run for run in runs if any(selects(selector, run.config) for selector in selectors)]
+    is_sequential = any(found.is_sequential for found in experiments(runs))
+    finding, overridden, trained = _judged(claim, runs, is_sequential), {}, {}
+    if seen := {run.seed for run in speaking if claim.decisive not in {held.decisive for held in run.claims}}:
+        seeds = f"seed{'s' * (len(seen) > 1)} {', '.join(seed_ranges(seen))}"
+        finding = replace(finding, exploratory=f"stated after the runs of {seeds} began")
+    for run in speaking:
+        for key, value in run.config["variant"].get("overridden", {}).items():
+            overridden[key], trained[key] = value, lookup(run.config, key)
     if not overridden:
         return finding
     changes = [f"{key}={_text(trained[key])}, not {_text(value)}" for key, value in overridden.items()]
@@ -114,7 +136,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
 
 
-def _judged(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
+def _judged(claim: Claim, runs: Sequence[LoadedRun], is_sequential: bool) -> Finding:
     if claim.problem:
         return Finding(claim, "inconclusive", [claim.problem])
     measure = metric_at(Metric(claim.metric), claim.at)
@@ -129,14 +151,15 @@ def _judged(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     outcomes = _by_seed([side.values for side in sides])
     values = [outcome for outcome in outcomes if math.isfinite(outcome)]
     summary = summarize(values) if values else None
-    what = _What(measure, is_difference=claim.versus is not None)
+    what = _What(measure, is_difference=claim.versus is not None, is_sequential=is_sequential)
     if len(outcomes) < 2:
         reason = f"{what.mean(summary.mean)} with one seed, which has no CI" if summary else NO_VALUE
         return Finding(claim, "inconclusive", [*missing, reason], summary, missing)
-    verdict, reasons, summary, confidence = _decide(claim, what, outcomes, sides)
+    verdict, reasons, summary, is_preliminary = _decide(claim, what, outcomes, sides)
     if verdict == "supported" and not all(side.speaks_for_it for side in sides if side.missing):
         verdict = "inconclusive"
-    return Finding(claim, verdict, [*reasons, *missing], summary, missing, confidence)
+    is_preliminary = is_preliminary and verdict != "inconclusive"
+    return Finding(claim, verdict, [*reasons, *missing], summary, missing, is_sequential, is_preliminary)
 
 
 def _problem_of(claim: Claim, key: str, chosen: Sequence[LoadedRun]) -> str | None:
@@ -155,6 +178,7 @@ class _What:
 
     measure: Measure
     is_difference: bool
+    is_sequential: bool
 
     def __str__(self) -> str:
         return f"{self.measure.words}, {'difference' if self.is_difference else 'mean'}"
@@ -177,7 +201,7 @@ class _What:
             unit = self.measure.unit_of_differences if self.is_difference else self.measure.unit
             return f"{scale * value:.4g} {unit}".replace("-", "−").strip()
 
-        return [Bound(*item, shown) for item in claim.bounds.items()]
+        return [Bound(*item, shown, self.is_sequential) for item in claim.bounds.items()]
 
 
 @dataclass(frozen=True)
@@ -237,7 +261,7 @@ class _Judged(NamedTuple):
     verdict: Judgement
     reasons: list[str]
     summary: Summary | None
-    confidence: float
+    is_preliminary: bool
 
 
 def _decide(claim: Claim, what: _What, outcomes: Sequence[float], sides: Sequence[_Side]) -> _Judged:
@@ -254,39 +278,27 @@ def _decide(claim: Claim, what: _What, outcomes: Sequence[float], sides: Sequenc
 
 
 def _by_interval(claim: Claim, what: _What, values: Sequence[float]) -> _Judged:
-    """Where the t-interval of the mean, or the exact one of a proportion, lies beside each bound."""
-    bounds, summary, is_proportion = what.bounds(claim), summarize(values), _is_proportion(claim)
-    intervals = {
-        confidence: proportion_interval(round(sum(values)), summary.n, confidence)
-        if is_proportion
-        else t_interval(summary, confidence)
-        for confidence in sorted({bound.confidence for bound in bounds}, reverse=True)
-    }
-
-    def judged(bound: Bound) -> tuple[Judgement, str]:
-        verdict = bound.judge(*intervals[bound.confidence])
-        if verdict != "inconclusive":
-            return verdict, ""
-        if is_proportion:
-            return verdict, bound.seeds_for_share(summary.mean, summary.n, bound.confidence)
-        return verdict, bound.seeds_for_mean(summary)
-
-    verdict, reasons = judge_all(bounds, judged)
-    confidence, (low, high) = next(iter(intervals.items()))
-    half, measure = (high - low) / 2, what.measure
-    kept = {
-        level: measure.clipped(replace(summary, low=low, high=high), of_differences=what.is_difference)
-        for level, (low, high) in intervals.items()
-    }
-    shown = [
-        f"{percent(level)} CI {measure.shown(of.low, half)} to {measure.shown(of.high, half)}"
-        for level, of in kept.items()
-    ]
-    first = f"{what.mean(summary.mean, half)}, {', '.join(shown)}, n = {summary.n}"
-    if claim.versus is not None:
+    """Where the interval of the mean, or that of a proportion, lies beside each bound."""
+    summary, is_sequential, measure = summarize(values), what.is_sequential, what.measure
+    bounds, is_preliminary = what.bounds(claim), False
+    if _is_proportion(claim):
+        hits = [value > 0 for value in values]
+        low, high = hits_interval(hits, is_sequential=is_sequential)
+        verdict, reasons = judge_all(bounds, lambda bound: bound.judge_share(hits))
+    else:
+        low, high = mean_interval(values, is_sequential=is_sequential)
+        verdict, reasons = judge_all(bounds, lambda bound: bound.judge_mean(values))
+        is_preliminary = not is_sequential and not all(bound.has_exact_test(values) for bound in bounds)
+    half, summary = (high - low) / 2, replace(summary, low=low, high=high)
+    kept = measure.clipped(summary, of_differences=what.is_difference)
+    interval = (
+        f"{measure.shown(kept.low, half)} to {measure.shown(kept.high, half)}" if kept.has_interval else "not yet"
+    )
+    first = f"{what.mean(summary.mean, half)}, {interval_name(is_sequential)} {interval}, n = {summary.n}"
+    if claim.versus is not None and not is_sequential:
         p, exact = sign_flip_p(values, np.random.default_rng(0)), "exact " if summary.n <= MAX_EXACT_SEEDS else ""
         first += f"; {exact}sign-flip p = {p:.2g}"
-    return _Judged(verdict, [first, *reasons], replace(summary, low=low, high=high), confidence)
+    return _Judged(verdict, [first, *reasons], summary, is_preliminary)
 
 
 def _by_sign_test(claim: Claim, what: _What, outcomes: Sequence[float], *, rounding: float) -> _Judged:
@@ -297,9 +309,9 @@ def _by_sign_test(claim: Claim, what: _What, outcomes: Sequence[float], *, round
     n, values = len(outcomes), [outcome for outcome in outcomes if math.isfinite(outcome)]
     verdict, reasons = judge_all(what.bounds(claim), lambda bound: bound.count(outcomes, rounding))
     if not values:
-        return _Judged(verdict, [f"{what}: none of {n} seeds has a value", *reasons], None, 0.95)
+        return _Judged(verdict, [f"{what}: none of {n} seeds has a value", *reasons], None, False)
     summary = replace(summarize(values), low=math.nan, high=math.nan)
     first = f"{what.mean(summary.mean)} with each of {n} seeds, which leaves no spread to judge by"
     if summary.n < n:
         first = f"{what.mean(summary.mean)} over the {summary.n} of {n} seeds that have a value"
-    return _Judged(verdict, [first, *reasons], summary, 0.95)
+    return _Judged(verdict, [first, *reasons], summary, False)

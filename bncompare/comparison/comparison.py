@@ -123,13 +123,14 @@ def compare_experiment(found: ExperimentRuns, ask: Ask) -> Comparison:
 
     def by(measure: Measure) -> MeasureComparison:
         chosen_on = bool(chosen) and not is_judged and measure.metric.split == "val"
-        return replace(compare_by(measure, compared.runs, pairs), chosen_on=chosen_on)
+        found_by = compare_by(measure, compared.runs, pairs, is_sequential=found.is_sequential)
+        return replace(found_by, chosen_on=chosen_on)
 
     return Comparison(
         found.name,
         variants,
         [by(measure) for measure in measures],
-        [compare_by(measure, compared.runs, []) for measure in _finals(found)],
+        [compare_by(measure, compared.runs, [], is_sequential=found.is_sequential) for measure in _finals(found)],
         _convergence(compared, by, ask.metrics or [measure.metric.name for measure in measures], ask.threshold),
         _stability(compared, by, ask.window),
         sensitivity,

@@ -76,6 +76,10 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "mean": summary.mean if summary else None,
         "low": summary.low if summary and has_interval else None,
         "high": summary.high if summary and has_interval else None,
-        "confidence": finding.confidence,
+        "confidence": 0.95,
+        "is_preliminary": finding.is_preliminary,
+        "is_sequential": finding.is_sequential,
         "overridden": finding.overridden,
+        "exploratory": finding.exploratory or None,
+        "seeds": finding.claim.seeds,
     }

@@ -1,10 +1,10 @@
 """Anytime-valid inference: intervals and p values that hold with every number of seeds at once.
 
-Whoever adds seeds until p < .05 is wrong far more often than in 5 %. Here the evidence E against a hypothesis is a bet
-on the seeds, one after the other, that is fair if it is true: so E ≥ 1/α ever happens with probability α at most
-(Ville 1939), and one may look after every seed and stop when one likes. The interval holds the hypotheses with
-E < 1/α, and p is 1/E; of several looks the intersection of the intervals and the smallest p hold as well (Ramdas,
-Grünwald, Vovk & Shafer 2023, "Game-theoretic statistics and safe anytime-valid inference").
+Whoever adds seeds until p < .05 is wrong far more often than in 5 %. Here the evidence E against a hypothesis is the
+gain of a bet on the seeds, one after the other, that is fair if it is true: so E ≥ 1/α ever happens with probability
+α at most (Ville 1939), and one may look after every seed and stop when one likes. The interval holds the hypotheses
+with E < 1/α, and p is 1/E; of several looks the intersection of the intervals and the smallest p hold as well
+(Ramdas, Grünwald, Vovk & Shafer 2023, "Game-theoretic statistics and safe anytime-valid inference").
 """
 
 import math
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln, xlog1py, xlogy
+
+from bncompare.comparison.statistics import smallest_n
 
 ALPHA = 0.05
 VALID = "valid at every look"
@@ -42,14 +44,16 @@ def t_log_evidence(n: Array, t: Array, g: float = MIXTURE_VARIANCE) -> Array:
 
     E is the likelihood ratio of the t-statistic with the effect size mixed over N(0, g), √((1 + n g)⁻¹ Rⁿ) with
     R = (1 + t²/ν) / (1 + t²/(ν (1 + n g))), ν = n − 1 (Lai 1976; Wang & Ramdas 2023, "Anytime-valid t-tests and
-    confidence sequences for Gaussian means with unknown variance", Thm. 4.9 there in terms of c² = 1/g).
+    confidence sequences for Gaussian means with unknown variance").
     """
     share = t * t / (n - 1)
     return np.asarray(0.5 * (n * (np.log1p(share) - np.log1p(share / (1 + n * g))) - np.log1p(n * g)))
 
 
-def t_half_width(n: Array, sd: Array, alpha: float = ALPHA, g: float = MIXTURE_VARIANCE) -> Array:
-    """Half the width of the confidence sequence of a mean: where `t_log_evidence` is log 1/α; infinite for few values.
+def t_half_width(
+    n: Array | np.float64, sd: Array | np.float64, alpha: float = ALPHA, g: float = MIXTURE_VARIANCE
+) -> Array:
+    """Half the width of the confidence sequence of a mean, where `t_log_evidence` is log 1/α; infinite for few n.
 
     sd/√n · √(ν (K − 1) / (1 − K/(1 + n g))) with K = ((1 + n g)^½ / α)^(2/n), if K < 1 + n g: at α = .05 from n = 4.
     """
@@ -58,6 +62,14 @@ def t_half_width(n: Array, sd: Array, alpha: float = ALPHA, g: float = MIXTURE_V
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         half = sd * np.sqrt((n - 1) / n * np.expm1(log_k) / room)
     return np.where(room > 0, half, np.inf)
+
+
+def seeds_needed_at_every_look(distance: float, sd: float, alpha: float = ALPHA) -> int | None:
+    """Seeds with which the confidence sequence leaves out a value at `distance` from the mean, if that and sd stay.
+
+    None above 10,000.
+    """
+    return smallest_n(lambda n: bool(t_half_width(np.float64(n), np.float64(sd), alpha) < abs(distance)))
 
 
 def t_least_p(n: int, g: float = MIXTURE_VARIANCE) -> float:
@@ -121,14 +133,29 @@ def share_sequence(hits: Sequence[bool], alpha: float = ALPHA) -> Looks:
     return _together(*share_interval(k, n, alpha), share_log_evidence(k, n, 0.5))
 
 
-def sign_sequence_p(hits: Sequence[bool]) -> float:
-    """p of the sign e-process, of as many hits as misses: that of `share_sequence` of ½."""
-    return math.exp(-max(0.0, *share_log_evidence(*_counts(hits), 0.5))) if hits else 1.0
+@dataclass(frozen=True)
+class Signs:
+    """How often one of two is better, as all looks up to now say."""
+
+    p: float
+    """anytime-valid, of as often as the other"""
+    is_ahead: bool
+    """where the evidence was strongest"""
+
+
+def sign_sequence(hits: Sequence[bool]) -> Signs:
+    """The sign e-process: that of `share_sequence` against a share of ½, in the order of the seeds."""
+    if not hits:
+        return Signs(1.0, False)
+    k, n = _counts(hits)
+    evidence = share_log_evidence(k, n, 0.5)
+    look = int(np.argmax(evidence))
+    return Signs(math.exp(-max(0.0, evidence[look])), bool(2 * k[look] > n[look]))
 
 
 def sign_least_p(n: int) -> float:
     """The smallest p that n hits or misses can give."""
-    return sign_sequence_p([True] * n)
+    return sign_sequence([True] * n).p
 
 
 def _counts(hits: Sequence[bool]) -> tuple[Array, Array]:

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from bncompare.config.names import norm_name, setting_words, variant_name
     from bncompare.config.problems import keys_called
     from bncompare.config.quantities import measured, plan
+    from bncompare.config.ranges import seed_ranges
     from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
     from bncompare.config.schema import json_schema
-    from bncompare.config.seeds import Until, parse_seeds
+    from bncompare.config.seeds import Until
     from bncompare.config.status import Status
     from bncompare.config.suggestions import did_you_mean, suggestion
     from bncompare.config.training import EarlyStopping
@@ -69,9 +70,9 @@ __all__ = [
     "norm_name",
     "one_of_each_norm",
     "parse_alike_yaml",
-    "parse_seeds",
     "plan",
     "rounded",
+    "seed_ranges",
     "selector_text",
     "selects",
     "setting_label",
@@ -96,9 +97,10 @@ __getattr__ = lazily(
     model="LeNet",
     names="norm_name setting_words variant_name",
     problems="keys_called",
+    ranges="seed_ranges",
     run="NAME ExperimentFile RunConfig decisive is_label",
     schema="json_schema",
-    seeds="Until parse_seeds",
+    seeds="Until",
     status="Status",
     suggestions="did_you_mean suggestion",
     training="EarlyStopping",

@@ -75,6 +75,13 @@ class Choosing:
         """The seeds that judge what others have chosen."""
         return [] if self.judge_seeds is None else written_seeds(self.judge_seeds, seeds)
 
+    def judged(self, variants: list[RunConfig]) -> list[RunConfig]:
+        """What claims are about: as many variants as will be chosen, with the seeds that judge them; else all."""
+        if self.judge_seeds is None:
+            return variants
+        seeds = self.fresh(seeds_of(variants[0].seeds))
+        return [variant.model_copy(update={"seeds": seeds}) for variant in one_of_each_norm(variants)]
+
 
 def choosing(document: Document, *, smoke: bool = False) -> Choosing:
     """Take apart a config; raises UserError with what is wrong with its choice of settings."""
@@ -157,7 +164,7 @@ def check_choice(choice: Choosing, variants: list[RunConfig]) -> list[Problem]:
 
 
 def one_of_each_norm(variants: list[RunConfig]) -> list[RunConfig]:
-    """Of the variants that differ in more than the norm the first: what claims are about once that is chosen."""
+    """Of the variants that differ in more than the norm the first."""
     first: dict[str, RunConfig] = {}
     for variant in variants:
         norm = {key: value for key, value in variant.variant.settings.items() if f"{key}.".startswith(f"{NORM}.")}

@@ -7,7 +7,9 @@ from typing import Any
 from bncompare.config.claims import At, Claim
 from bncompare.config.keys import KeyPath, Problem, selects
 from bncompare.config.quantities import measured
+from bncompare.config.ranges import seed_ranges
 from bncompare.config.run import RunConfig
+from bncompare.config.seeds import seeds_of
 from bncompare.config.yaml import selector_text
 
 
@@ -91,6 +93,16 @@ def unjudgeable(variants: list[RunConfig]) -> list[Problem]:
         if not _check_form_of_at(claim) and (absent := _check_at(claim, variants)):
             problems.append(((*path, "at"), absent))
     return problems
+
+
+def of_no_seed(config: RunConfig) -> list[Problem]:
+    """Claims of which none of the seeds is trained."""
+    seeds = seeds_of(config.seeds)
+    return [
+        (("claims", i, "seeds"), f"none of them is trained; the seeds are {', '.join(seed_ranges(seeds))}")
+        for i, claim in enumerate(config.claims)
+        if not any(map(claim.is_about, seeds))
+    ]
 
 
 def _selectors(claim: Claim) -> dict[str, dict[str, Any]]:

@@ -1,11 +1,14 @@
 """The `claims` section: what an experiment is expected to show."""
 
+import json
 import re
+from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from bncompare.config.ranges import listed
 from bncompare.options import PositiveInt, Section, must_be
 
 
@@ -31,6 +34,18 @@ def _check_metric(value: Any) -> Any:
     raise PydanticCustomError("unknown_choice", "unknown metric", {"choices": choices})
 
 
+def _listed(value: Any) -> Any:
+    return listed(value) if isinstance(value, str) else value
+
+
+ClaimSeeds = Annotated[
+    list[Annotated[int, Field(ge=0, lt=2**63)]],
+    Field(min_length=1),
+    BeforeValidator(_listed, json_schema_input_type=str | list[int]),
+    must_be("seeds such as 6-11, 0,3,7 or [0, 3, 7]"),
+]
+
+
 class Claim(Section):
     """A statement about one variant, or about the difference of two (variant − versus)."""
 
@@ -47,6 +62,8 @@ class Claim(Section):
     """the settings that tell the variant from others, as `model.norm: batch`; or `label: …`"""
     versus: Annotated[dict[str, Any], Field(min_length=1)] | None = None
     """the variant it is compared with"""
+    seeds: ClaimSeeds | None = None
+    """the seeds that speak for it, as `6-11`, where others were seen before it was stated; by default all"""
     at_least: float | None = None
     """least value"""
     at_most: float | None = None
@@ -63,6 +80,15 @@ class Claim(Section):
         """The bounds that are given, by name."""
         names = ("at_least", "at_most", "difference_at_least", "difference_at_most", "difference_within")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    @cached_property
+    def decisive(self) -> str:
+        """All that decides what is claimed, as text; a claim in other words is the same."""
+        return json.dumps(self.model_dump(exclude={"statement", "published"}), sort_keys=True, default=str)
+
+    def is_about(self, seed: int) -> bool:
+        """Whether the runs of a seed speak for it or against it."""
+        return self.seeds is None or seed in self.seeds
 
     @property
     def problem(self) -> str | None:

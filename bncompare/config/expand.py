@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from bncompare.config.checks import MAX_RUNS, check_run, is_fundamental
-from bncompare.config.choosing import check_choice, choosing, one_of_each_norm
-from bncompare.config.claim_checks import check_claims, unjudgeable
+from bncompare.config.choosing import check_choice, choosing
+from bncompare.config.claim_checks import check_claims, of_no_seed, unjudgeable
 from bncompare.config.doubts import doubts
 from bncompare.config.drafts import Draft, drafts_of
 from bncompare.config.keys import SHORTHANDS, KeyPath, key_path, without
@@ -65,7 +65,8 @@ def load_experiment(
     # The config.yaml of one run has the claims of all.
     if found.is_known and len(variants) == len(drafts) and "variant" not in document.data:
         problems += [line(document, *problem) for problem in check_choice(choice, variants)]
-        lacking = unjudgeable(variants if choice.judge_seeds is None else one_of_each_norm(variants))
+        judged = choice.judged(variants)
+        lacking = unjudgeable(judged) + (of_no_seed(judged[0]) if seeds is None else [])
         if overrides or tuning:  # a changed experiment may leave a claim without its variant, metric or evaluation
             warnings += [f"{line(document, *problem)}; this claim cannot be judged" for problem in lacking]
             variants = _without_claims(variants, {index for (_, index, *_), _ in lacking})
@@ -73,8 +74,8 @@ def load_experiment(
             problems += [line(document, *problem) for problem in lacking]
         problems += _twins(variants, drafts)
     if not problems:
-        trials, first = len(variants), seeds_of(variants[0].seeds)
-        number = trials * len(first) + len(one_of_each_norm(variants)) * len(choice.fresh(first))
+        parts = [variants] if choice.judge_seeds is None else [variants, choice.judged(variants)]
+        number = sum(len(part) * len(seeds_of(part[0].seeds)) for part in parts)
         problems += [f"{path}: {number:,} runs; at most {MAX_RUNS:,}"] * (number > MAX_RUNS)
     if problems:
         raise UserError(*sorted(dict.fromkeys(problems), key=_line_number))  # what variants share is said once

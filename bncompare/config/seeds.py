@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 from pydantic_core import PydanticCustomError
 
+from bncompare.config.ranges import MAX_SEEDS, listed, seed_ranges
 from bncompare.config.yaml import leading_zero
 from bncompare.errors import UserError
 from bncompare.options import Section, must_be
-
-MAX_SEEDS = 10_000
 
 Number = Annotated[int, Field(ge=1, le=MAX_SEEDS)]
 Several = Annotated[int, Field(ge=2, le=MAX_SEEDS)]  # one seed has no interval
@@ -21,7 +20,7 @@ class Listed(Section):
     """Seeds that were asked for, whatever comes out."""
 
     seeds: str
-    """as `--seeds` has them: 0-4, or 0,3,7-9"""
+    """all of them, as `0-4` or `0,3,7-9`"""
 
 
 class Until(Section):
@@ -71,17 +70,7 @@ def seeds_of(seeds: list[int] | Until) -> Sequence[int]:
 
 def design_of(seeds: list[int] | Until) -> Listed | Until:
     """How the seeds of an experiment were chosen."""
-    if isinstance(seeds, Until):
-        return seeds
-    ranges: list[tuple[int, int]] = []
-    for seed in seeds:
-        if ranges and seed == ranges[-1][1] + 1:
-            ranges[-1] = ranges[-1][0], seed
-        else:
-            ranges.append((seed, seed))
-    # A number alone is a number of seeds.
-    words = [f"{first}-{last}" if last > first or len(ranges) == 1 else str(first) for first, last in ranges]
-    return Listed(seeds=",".join(words))
+    return seeds if isinstance(seeds, Until) else Listed(seeds=",".join(seed_ranges(seeds)))
 
 
 def parse_seeds(text: str, option: str = "--seeds") -> list[int] | int:
@@ -93,14 +82,7 @@ def parse_seeds(text: str, option: str = "--seeds") -> list[int] | int:
         raise UserError(f"{option} 0: is a number of seeds, and none; the seed 0 alone is 0-0")
     if re.fullmatch(r"[0-9]{1,5}", text):
         return int(text)
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", part.strip())
-        if not match:
-            raise UserError(f"{option} {text}: must be a range (0-4), a list (0,3,7-9) or a number of seeds (5)")
-        first = int(match[1])
-        last = int(match[2]) if match[2] else first
-        if last < first or last - first >= MAX_SEEDS:
-            raise UserError(f"{option} {text}: {part.strip()} is not a range of 1 to {MAX_SEEDS} seeds")
-        seeds += range(first, last + 1)
-    return seeds
+    try:
+        return listed(text)
+    except ValueError as error:
+        raise UserError(f"{option} {text}: {error}") from None

@@ -22,7 +22,7 @@ from bncompare.config import RunConfig, Until, one_of_each_norm
 from bncompare.errors import UserError
 from bncompare.execution.judging import chosen_by, trials_in
 from bncompare.execution.plan import Planned
-from bncompare.runs import LoadedRun, experiments, read_run
+from bncompare.runs import LoadedRun, experiments
 
 if TYPE_CHECKING:
     from bncompare.comparison import Undecided
@@ -73,7 +73,9 @@ class Rounds:
     def __iter__(self) -> Iterator[Round]:
         """Each round, when the runs of the one before have ended."""
         while members := [item for course in self.courses.values() for item in course.next_round()]:
-            reasons = [course.open_question for course in self.courses.values() if course.undecided]
+            reasons = [
+                course.open_question for course in self.courses.values() if course.undecided and not course.is_over
+            ]
             reasons += [course.choice for course in self.courses.values() if course.has_chosen]
             yield Round(members, reasons, not self.is_open)
 
@@ -108,6 +110,8 @@ class Course:
     """at the last look"""
     decided: dict[str, int] = field(default_factory=dict)
     """what was undecided at some look, and after how many seeds it no longer was"""
+    num_seeds: int = 0
+    """how many there were at the last look"""
     has_failed: bool = False
     """whether a run has no result"""
     has_chosen: bool = False
@@ -160,9 +164,10 @@ class Course:
 
         for item in self.begun[len(self.loaded) :]:
             with suppress(OSError, ValueError, UserError):
-                run = read_run(item.folder.path)
+                run = item.load()
                 self.loaded += [run] if run.status.has_ended else []
         self.has_failed = len(self.loaded) < len(self.begun)
+        self.num_seeds = len({item.run.seed for item in self.begun})
         before = [item.what for item in self.undecided]
         self.undecided = [item for found in experiments(self.loaded) for item in undecided(found)]
         still = {item.what for item in self.undecided}
@@ -181,11 +186,6 @@ class Course:
         return [item for item in lacking if item.folder.path in needed]
 
     # ------------------------------------------------------------ in words
-
-    @property
-    def num_seeds(self) -> int:
-        """How many were begun."""
-        return len({item.run.seed for item in self.begun})
 
     @property
     def open_question(self) -> str:

@@ -105,7 +105,9 @@ def _scattered(table: Sensitivity, runs: Sequence[LoadedRun], *, title: str) -> 
         words = f"{title}: {metric.words} by {hyperparameter}"
         figure = sensitivity({"": cells}, norms, metric, hyperparameter, title=words, note=note)
         caption = f"{metric.words.capitalize()} of {listed(list(cells))} by {hyperparameter}, at points that differ"
-        yield NamedFigure(f"sensitivity-{file_name(metric.name, 'by', _last(key))}", f"{caption} in {others}.", figure)
+        yield NamedFigure(
+            f"sensitivity-{file_name(metric.name, 'by', _last(key))}", f"{caption} in {others}.", figure
+        )
 
 
 def swept_key(table: Sensitivity) -> str:

@@ -25,6 +25,8 @@ class Answer:
     """a row per variant; in a sweep per norm, at its chosen setting"""
     claims: list[str]
     """each claim after its verdict"""
+    notes: list[str]
+    """what is to be known of how the numbers came about"""
 
 
 def answer_of(chapter: "Chapter") -> Answer:
@@ -34,10 +36,10 @@ def answer_of(chapter: "Chapter") -> Answer:
     base = baseline(chapter.experiment.runs, [result.variant for result in found.variants])
     claims = [
         # Of a claim that was stated for other settings the first reason says so.
-        f"{finding.verdict}: {finding.claim.statement}" + (f" ({finding.reasons[0]})" if finding.overridden else "")
+        f"{finding.outcome}: {finding.claim.statement}" + (f" ({finding.reasons[0]})" if finding.overridden else "")
         for finding in chapter.findings
     ]
-    return Answer(_sentence(found, base, _norms(chapter)), _table(chapter, found), claims)
+    return Answer(_sentence(found, base, _norms(chapter)), _table(chapter, found), claims, chapter.notes)
 
 
 def _norms(chapter: "Chapter") -> dict[str, str]:

@@ -247,6 +247,8 @@ def environment_of(runs: Sequence[LoadedRun]) -> dict[str, str]:
     found = {}
     for key in dict.fromkeys(key for environment in environments for key in environment):
         values = list(dict.fromkeys(str(environment[key]) for environment in environments if key in environment))
+        if key == "ended":
+            continue
         if key == "started":
             found[key] = " to ".join(dict.fromkeys([min(values), max(values)]))
         else:

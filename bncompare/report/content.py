@@ -14,12 +14,15 @@ from bncompare.comparison import (
     Tuning,
     claims_of,
     compare_experiment,
+    evidence,
     judge,
+    level,
     to_plain,
     verdict_lines,
 )
-from bncompare.config import dump_yaml, lookup, setting_words
+from bncompare.config import Claim, dump_yaml, lookup, setting_words
 from bncompare.errors import UserError
+from bncompare.options import option_name
 from bncompare.report.chapter_tables import (
     conditions_table,
     differences_table,
@@ -54,6 +57,8 @@ class Chapter:
     setup: str
     verdicts: list[tuple[str, list[tuple[str, str]]]]
     """(measure, its (statement, evidence)s)"""
+    notes: list[str]
+    """what was chosen or added when the runs could have been seen"""
     warnings: list[str]
     findings: list[Finding]
     tables: list[Table]
@@ -64,11 +69,12 @@ class Chapter:
     """the experiment as one YAML file"""
     comparison: Comparison
     experiment: ExperimentRuns
+    ask: Ask
 
     @property
     def headline(self) -> str:
         """In one line, what became of the claims, and the first difference that can be told by the first measure."""
-        counts = Counter(finding.verdict for finding in self.findings)
+        counts = Counter(finding.outcome for finding in self.findings)
         total = len(self.findings)
         parts = [f"{count} of {total} claims {verdict}" for verdict, count in counts.items()]
         told = [p.statement for p in self.comparison.measures[0].pairs if p.verdict in ("better", "worse")]
@@ -81,17 +87,20 @@ def chapters(
     *,
     everything: bool = False,
     beside: tuple[str, Sequence[LoadedRun]] | None = None,
+    stated: Sequence[Claim] = (),
 ) -> list[Chapter]:
     """A chapter for each experiment among the runs, the newest of those that one folder holds with other settings.
 
     `everything` gives each of these a chapter. `beside` is another folder and its runs, against which each
-    experiment is set, seed by seed. Raises UserError where `ask` asks for what is not there, and where the other
-    folder has no such experiment.
+    experiment is set, seed by seed. `stated` are the claims of the config as it is now; those trained last are held
+    against them beside the claims that they hold. Raises UserError where `ask` asks for what is not there, and where
+    the other folder has no such experiment.
     """
     found = []
     for group in newest_first(experiments(runs)):
         for experiment in group if everything else group[:1]:
-            chapter = _chapter(experiment, ask or Ask(), beside)
+            is_newest = experiment is group[0]
+            chapter = _chapter(experiment, ask or Ask(), beside, stated if is_newest else ())
             others = [other for other in group if other is not experiment]
             lines = [_in_a_line(other) for other in others]
             if everything and others:
@@ -112,7 +121,12 @@ def _in_a_line(other: ExperimentRuns) -> str:
     return f"also in {other.folder}, trained earlier: {other.title}, {len(other.runs)} runs: {headline} (--all)"
 
 
-def _chapter(of: ExperimentRuns, ask: Ask, beside: tuple[str, Sequence[LoadedRun]] | None) -> Chapter:
+def _chapter(
+    of: ExperimentRuns,
+    ask: Ask,
+    beside: tuple[str, Sequence[LoadedRun]] | None,
+    stated: Sequence[Claim] = (),
+) -> Chapter:
     found, title, question, differences = of, of.title, "", list[str]()
     if beside is not None:
         name, theirs = beside
@@ -141,20 +155,40 @@ def _chapter(of: ExperimentRuns, ask: Ask, beside: tuple[str, Sequence[LoadedRun
         dataclasses.replace(pairs_table("Pairs of variants: speed and stability", extra), is_detail=True),
         differences_table(of.runs),
     ]
+    judging = dataclasses.replace(of, runs=evidence(of.runs))
     return Chapter(
         title,
         question or question_of(comparison),
         setup_of(of.runs, comparison),
         _verdicts(comparison),
+        [*_chosen(ask, of, comparison), *map(str, judging.additions)],
         [*differences, *warnings_of(found, comparison)],
-        [judge(claim, of.runs) for claim in claims_of(of.runs)],
+        [judge(claim, of.runs) for claim in claims_of(of.runs, stated)],
         [table for table in tables if table.groups],
         environment_of(runs),
         f"bncompare train {found.name}.yaml",
         dump_yaml(experiment_config(of.runs)),
         comparison,
         found,
+        ask,
     )
+
+
+def _chosen(ask: Ask, found: ExperimentRuns, comparison: Comparison) -> list[str]:
+    """What was asked for, and so may have been chosen for what comes out."""
+    words, speed = [], comparison.convergence
+    if ask.metrics is not None:
+        words.append(f"metric {', '.join(dict.fromkeys(found.metric(name).words for name in ask.metrics))}")
+    if ask.at is not None:
+        words.append(f"{ask.at} evaluation")
+    if ask.versus is not None:
+        names = {run.label: run.variant for run in found.runs}
+        words.append(f"baseline {names.get(ask.versus, ask.versus)}")
+    if ask.threshold is not None and speed is not None:
+        words.append(f"threshold of {speed.metric.words} {level(speed.metric, speed.threshold)}")
+    if ask.within is not None:
+        words.append(f"norms within {option_name(ask.within)}")
+    return [f"chosen on the command line: {'; '.join(words)}"] if words else []
 
 
 def _verdicts(comparison: Comparison) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -210,6 +244,8 @@ def document(found: Sequence[Chapter]) -> dict[str, Any]:
                     for name, lines in chapter.verdicts
                     for statement, evidence in lines
                 ],
+                "chosen": chapter.ask.chosen,
+                "notes": chapter.notes,
                 "warnings": chapter.warnings,
                 "claims": [to_plain(finding) for finding in chapter.findings],
                 "comparison": to_plain(chapter.comparison),

@@ -18,7 +18,7 @@ from bncompare.report.answer import answer_of
 from bncompare.report.content import Chapter
 from bncompare.report.svg import Drawing, Numbers, drawing_of, on_dark
 from bncompare.report.table import Table
-from bncompare.report.words import HOW_TO_READ
+from bncompare.report.words import HOW_TO_READ, judged_together
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def to_html(chapters: Sequence[Chapter]) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return rendered(
         "page.html.j2", title=title, pages=pages, how_to_read=HOW_TO_READ, script=script, script_digest=digest,
-        lightened=lightened,
+        lightened=lightened, judged_together=judged_together,
     )  # fmt: skip
 
 

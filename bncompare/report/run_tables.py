@@ -1,11 +1,11 @@
 """Runs as tables: what was planned, what there is, how one run ended, whether it could be repeated."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bncompare.config import Metric
+from bncompare.config import Metric, seed_ranges
 from bncompare.report.table import Table
+from bncompare.report.words import judged_together
 from bncompare.runs import Diagnostic, LoadedRun
 
 if TYPE_CHECKING:
@@ -102,23 +102,24 @@ def claims_table(findings: "Mapping[str, Sequence[Finding]]", *, names_once: boo
             finding.claim.statement,
             finding.claim.published or "",
             measured_cell(finding),
-            finding.verdict,
+            finding.outcome,
         ]
         for experiment, judged in findings.items()
         for i, finding in enumerate(judged)
     ]
-    return Table.of(["experiment", "claim", "published", "measured (95 % CI)", "verdict"], rows)
+    columns = ["experiment", "claim", "published", "measured (95 % CI)", "verdict"]
+    return Table(columns, [("", rows)], notes=[judged_together(len(rows))])
 
 
 def measured_cell(finding: "Finding") -> str:
     """The number that a claim is held against."""
     measured, summary, claim = "no value", finding.summary, finding.claim
     if summary is not None:
-        level = "" if finding.confidence == 0.95 else f", {100 * finding.confidence:.0f} %"
-        interval = f" ({summary.low:.3g} to {summary.high:.3g}{level})" if math.isfinite(summary.low) else ""
+        interval = f" ({summary.low:.3g} to {summary.high:.3g})" if summary.has_interval else ""
         kind = "" if claim.versus is None else "difference "
         metric = claim.metric.removeprefix("diagnostics/")
         measured = f"{metric}: {kind}{summary.mean:.3g}{interval}, n = {summary.n}"
+        measured += f", seeds {', '.join(seed_ranges(claim.seeds))}" if claim.seeds else ""
     return "; ".join([measured, *finding.missing])
 
 

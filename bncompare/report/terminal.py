@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bncompare.errors import printable
 from bncompare.report.table import Rows, Table
+from bncompare.report.words import judged_together
 
 if TYPE_CHECKING:
     from bncompare.comparison import Finding
@@ -58,6 +59,9 @@ def print_report(chapters: "Sequence[Chapter]") -> None:
     """On stdout, of each experiment: its tables, warnings, claims and, where one looks first, the verdicts."""
     for chapter in chapters:
         print(f"{printable(chapter.title)}\n{printable(chapter.question)}\n{printable(chapter.setup)}\n")
+        if chapter.notes:
+            print_notes(chapter.notes)
+            print()
         for table in chapter.tables:
             if not table.is_detail:
                 print_table(table)
@@ -82,15 +86,24 @@ def print_answer(answer: "Answer", *, judge_claims: bool = True) -> None:
     """On stdout: the table, the sentence, and each claim in a line, unless the runs are not all there."""
     print_table(answer.table, WIDTH)
     print(f"\n{printable(answer.sentence)}")
+    print_notes(answer.notes)
     for claim in answer.claims if judge_claims else ():
         print(f"claim {printable(claim)}")
 
 
-def print_findings(title: str, findings: "Sequence[Finding]") -> None:
+def print_notes(notes: Sequence[str]) -> None:
+    """What is to be known of how the numbers came about, a line each."""
+    for note in notes:
+        print(f"note: {printable(note)}")
+
+
+def print_findings(title: str, findings: "Sequence[Finding]", notes: Sequence[str] = ()) -> None:
     """Each claim with its verdict and the numbers that decide it."""
     print(f"{printable(title)}:")
+    print_notes(notes)
     for finding in findings:
-        print(f"  {finding.verdict.upper()}: {printable(finding.claim.statement)}")
-        for reason in finding.reasons:
-            print(f"    {printable(reason)}")
-    print()
+        mark = finding.outcome.removeprefix(finding.verdict)
+        print(f"  {finding.verdict.upper()}{mark}: {printable(finding.claim.statement)}")
+        for line in finding.evidence:
+            print(f"    {printable(line)}")
+    print(f"  {judged_together(len(findings))}\n")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bncompare.comparison import NOT_JUDGED, evidence
-from bncompare.config import flatten
+from bncompare.config import flatten, seed_ranges
 from bncompare.options import option_name
 from bncompare.report.table import as_yaml
 from bncompare.runs import ExperimentRuns, LoadedRun, compared_keys, validates_on_test
@@ -84,15 +84,14 @@ def _counted_seeds(seeds: Sequence[int]) -> str:
     return f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}{which}"
 
 
+def judged_together(number: int) -> str:
+    """How many claims were judged, of which each may be wrong by chance."""
+    return "1 claim judged" if number == 1 else f"{number} claims judged together, uncorrected for their number"
+
+
 def _ranges(seeds: Sequence[int]) -> str:
     """`0-3, 7`"""
-    ranges: list[list[int]] = []
-    for seed in seeds:
-        if ranges and seed == ranges[-1][-1] + 1:
-            ranges[-1] = [ranges[-1][0], seed]
-        else:
-            ranges.append([seed])
-    texts = ["-".join(map(str, ends)) for ends in ranges]
+    texts = seed_ranges(seeds)
     return ", ".join(texts if len(texts) <= MAX_NAMED else [*texts[:MAX_NAMED], "…"])
 
 
@@ -152,7 +151,7 @@ def warnings_of(found: ExperimentRuns, comparison: "Comparison") -> list[str]:
     return warnings
 
 
-_PER_RUN = {"started"}  # of environment.json
+_PER_RUN = {"started", "ended"}  # of environment.json
 
 
 def labels_of(runs: Sequence[LoadedRun]) -> list[str]:

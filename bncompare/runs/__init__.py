@@ -22,6 +22,7 @@ from bncompare.runs.experiments import (
 from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_output
 from bncompare.runs.folder import RunFolder, RunStore
 from bncompare.runs.layout import State
+from bncompare.runs.looks import Addition, additions
 from bncompare.runs.predictions import Predictions, predictions_csv, read_predictions
 from bncompare.runs.read import LoadedRun, available_metrics, read_run, read_runs
 from bncompare.runs.rows import Runs, csv_lines, load_runs
@@ -31,6 +32,7 @@ from bncompare.runs.weights import read_norm_parameters
 __all__ = [
     "ADVICE",
     "MISSING",
+    "Addition",
     "Checkpoint",
     "Condition",
     "Diagnostic",
@@ -43,6 +45,7 @@ __all__ = [
     "Runs",
     "State",
     "Tables",
+    "additions",
     "against",
     "available_metrics",
     "baseline",

@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from itertools import starmap
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from bncompare.config import (
     without,
 )
 from bncompare.errors import UserError
+from bncompare.runs.looks import Addition, additions, began
 from bncompare.runs.read import LoadedRun, available_metrics
 
 
@@ -55,11 +55,16 @@ class ExperimentRuns:
     @property
     def trained(self) -> float:
         """When the last of its runs was, in seconds since 1970."""
-        return max(map(_trained, self.runs))
+        return max(map(began, self.runs))
+
+    @property
+    def additions(self) -> list[Addition]:
+        """Seeds that were asked for after others had been reported."""
+        return additions(self.runs)
 
     @property
     def is_sequential(self) -> bool:
-        """Whether seeds were added after a look at others, so that only what holds at every look says how sure it is."""
+        """Whether seeds were added after a look at others, so that only what holds at every look may be said."""
         return any("until" in (run.config.get("design") or {}) for run in self.runs)
 
     @property
@@ -112,17 +117,6 @@ def with_names(runs: Sequence[LoadedRun]) -> list[LoadedRun]:
     """Runs in their order, as their experiments call them."""
     named = {run.path: run for experiment in experiments(runs) for run in experiment.runs}
     return [named[run.path] for run in runs]
-
-
-def _trained(run: LoadedRun) -> float:
-    """When its training started, or else its files were written."""
-    try:
-        return datetime.fromisoformat(run.environment["started"]).timestamp()
-    except (KeyError, TypeError, ValueError, OverflowError):
-        try:
-            return (run.path / "metrics.csv").stat().st_mtime
-        except OSError:
-            return 0.0
 
 
 def newest_first(found: Sequence[ExperimentRuns]) -> list[list[ExperimentRuns]]:

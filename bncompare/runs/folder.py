@@ -18,6 +18,7 @@ from bncompare.config import RunConfig
 from bncompare.errors import StorageError, UserError
 from bncompare.runs.checkpoint import Checkpoint, Damaged, read_checkpoint
 from bncompare.runs.condition import Condition, examine
+from bncompare.runs.documents import read_config
 from bncompare.runs.files import TEMPORARY, make_folder, storage_errors, sync_folder, to_json, write_atomic
 from bncompare.runs.layout import CHECKPOINTS, FILES, REPLACEABLE
 from bncompare.runs.tables import Tables
@@ -163,8 +164,16 @@ class RunFolder:
         if condition.state == "unreadable":
             raise StorageError(*condition.problems)
         checkpoint = condition.checkpoint
+        if condition.state == "begun":
+            self._claim_as_before()
         self.tables = checkpoint.tables if checkpoint else Tables(self.config.metrics_header)
         return checkpoint
+
+    def _claim_as_before(self) -> None:
+        """What is claimed of a run that goes on is what was claimed when it began."""
+        with contextlib.suppress(OSError, ValueError, UserError):
+            began = RunConfig.model_validate(read_config(self.path))
+            self.config = self.config.model_copy(update={"claims": began.claims})
 
     def _keep_checkpoint_before(self) -> None:
         newest, before = (self.path / name for name in CHECKPOINTS)
@@ -186,7 +195,7 @@ class RunFolder:
         predictions: bytes | None = None,
     ) -> None:
         """Write everything that is left, result.json last; a checkpoint stays only if a snapshot is to be kept."""
-        files = self.tables.files()
+        files = {"environment.json": to_json(self.environment).encode()} | self.tables.files()
         for name, content in {"best.safetensors": weights, "predictions.csv": predictions}.items():
             if content is not None:
                 files[name] = content

@@ -24,6 +24,7 @@ from bncompare.config.data import MNIST
 from bncompare.config.expand import Experiment, load_experiment
 from bncompare.config.keys import flatten, lookup, selects
 from bncompare.config.model import LeNet
+from bncompare.config.ranges import listed
 from bncompare.config.run import RunConfig
 from bncompare.config.schedulers import ReduceOnPlateau
 from bncompare.config.seeds import Listed, Until, design_of, parse_seeds
@@ -258,9 +259,9 @@ UNTIL = "seeds: {until: decided, at_least: 3, at_most: 5}\n"
         ("seeds: 3\n", [], {"until_decided": True}, (4, 40, 1)),
         ("", [], {"until_decided": True, "max_seeds": 6}, (4, 6, 1)),
         ("seeds: 3\n", [], {}, "0-2"),
-        ("seeds: [7]\n", [], {}, "7-7"),
-        (UNTIL, [], {"seeds": "6-9,2"}, "6-9,2"),
-        (UNTIL, ["seeds=[4, 1, 2]"], {}, "4,1-2"),
+        ("seeds: [7]\n", [], {}, "7"),
+        (UNTIL, [], {"seeds": "6-9,2"}, "2,6-9"),
+        (UNTIL, ["seeds=[4, 1, 2]"], {}, "1-2,4"),
         (UNTIL, [], {"smoke": True}, "0-1"),
         ("seeds: 10000\n", [], {}, "0-9999"),
     ],
@@ -270,8 +271,8 @@ def test_the_design_is_written_with_each_run(
 ) -> None:
     """Which seeds were asked for, or until when there are more; in config.yaml, and not in the digest."""
     runs = expand(BASE + seeds, *overrides, **options).runs
-    numbers = dict(zip(("at_least", "at_most", "at_a_time"), design, strict=False))
-    expected = Listed(seeds=design) if isinstance(design, str) else Until(until="decided", **numbers)
+    numbers = {} if isinstance(design, str) else dict(zip(("at_least", "at_most", "at_a_time"), design, strict=True))
+    expected = Until(until="decided", **numbers) if numbers else Listed(seeds=design)
     assert {run.design for run in runs} == {expected}
     if isinstance(expected, Until):
         assert [run.seed for run in runs] == list(range(expected.at_most))
@@ -288,7 +289,7 @@ def test_the_seeds_of_a_design_are_read_back(seeds: list[int]) -> None:
     """What is written in ranges is what was asked for."""
     design = design_of(seeds)
     assert isinstance(design, Listed)
-    assert parse_seeds(design.seeds) == seeds
+    assert listed(design.seeds) == sorted(seeds)
 
 
 # ---------------------------------------------------------------- overrides
