@@ -1,4 +1,4 @@
-"""`bncompare tune` and `train --judge-seeds`: trials, then what they chose, on fresh seeds; resumed, parallel, exact."""
+"""`tune` and `train --judge-seeds`: trials, then what they chose, on fresh seeds; resumed, parallel, exact."""
 
 import json
 import shutil
