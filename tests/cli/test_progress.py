@@ -64,6 +64,19 @@ def test_time_left(planned: list[Planned], clock: SimpleNamespace) -> None:
     assert (tally.left, tally.ill) == ("", "1 diverged, 1 failed")
 
 
+def test_time_left_of_a_round(planned: list[Planned], clock: SimpleNamespace) -> None:
+    """Where others may follow it is that of the round; each counts on."""
+    tally = _Tally([])
+    tally.begin(planned[:1], is_last=False)
+    tally.add(Event(planned[0], Started({}, False)))
+    clock.now += 10
+    tally.add(at(planned[0], 2))
+    assert tally.left == "about 40 s left of this round"  # 8 steps at 5 s
+    tally.add(at(planned[0], 10, outcome="completed"))
+    tally.begin(planned[1:3], is_last=True)
+    assert (tally.ended, tally.total, tally.left) == (1, 3, "about 20 s left")
+
+
 def test_steps_of_yesterday_cost_nothing_today(planned: list[Planned], clock: SimpleNamespace) -> None:
     """A run that goes on from a checkpoint brings its steps, but not their time."""
     tally = _Tally(planned[:1])
