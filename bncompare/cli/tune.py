@@ -7,8 +7,18 @@ import typer
 
 from bncompare.cli.app import app
 from bncompare.cli.configs import OneConfig, load_experiments
-from bncompare.cli.options import AsJson, DataFolder, Jobs, Overrides, RunsFolder
-from bncompare.cli.train import Device, DryRun, NoReport, SmokeTest, train_runs
+from bncompare.cli.options import (
+    AsJson,
+    DataFolder,
+    Device,
+    DryRun,
+    Jobs,
+    NoReport,
+    Overrides,
+    RunsFolder,
+    SmokeTest,
+)
+from bncompare.cli.train import train_runs
 from bncompare.errors import UserError
 
 Over = Annotated[

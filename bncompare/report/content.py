@@ -8,10 +8,8 @@ from typing import Any
 
 from bncompare.comparison import (
     Ask,
-    Candidate,
     Comparison,
     Finding,
-    Tuning,
     claims_of,
     compare_experiment,
     evidence,
@@ -20,7 +18,7 @@ from bncompare.comparison import (
     to_plain,
     verdict_lines,
 )
-from bncompare.config import Claim, dump_yaml, lookup, setting_words
+from bncompare.config import Claim, dump_yaml, lookup
 from bncompare.errors import UserError
 from bncompare.options import option_name
 from bncompare.report.chapter_tables import (
@@ -36,7 +34,7 @@ from bncompare.report.chapter_tables import (
     variants_table,
 )
 from bncompare.report.table import Table
-from bncompare.report.words import question_of, setup_of, warnings_of
+from bncompare.report.words import edges_of, question_of, setup_of, tuned, warnings_of
 from bncompare.runs import (
     ExperimentRuns,
     LoadedRun,
@@ -206,27 +204,9 @@ def _verdicts(comparison: Comparison) -> list[tuple[str, list[tuple[str, str]]]]
                 pairs = [pair for pair in pairs if pair.a in variants]
             lines = verdict_lines(dataclasses.replace(measure, pairs=pairs))
             if measure is comparison.measures[0]:
-                lines += [(line, "") for line in (*_edges(candidates), *_tuned(comparison.tuning))]
+                lines += [(line, "") for line in (*edges_of(candidates), *tuned(comparison.tuning))]
             found.append((measure.title + condition, lines))
     return found
-
-
-def _tuned(tuning: Tuning | None) -> list[str]:
-    """What was spent on the choice, and what less would have bought."""
-    return [] if tuning is None else [tuning.budget, tuning.order]
-
-
-def _edges(candidates: Sequence[Candidate]) -> list[str]:
-    """A line for each end of the grid that was chosen."""
-    chosen: dict[tuple[str, str], list[str]] = {}
-    for candidate in candidates:
-        for key, end in candidate.edges.items():
-            setting = setting_words(key, candidate.setting[key])
-            chosen.setdefault((setting, "downwards" if end == "lowest" else "upwards"), []).append(candidate.norm)
-    return [
-        f"{', '.join(norms)}: chosen at the edge of the grid ({setting}): extend it {where}"
-        for (setting, where), norms in chosen.items()
-    ]
 
 
 def document(found: Sequence[Chapter]) -> dict[str, Any]:

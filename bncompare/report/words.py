@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bncompare.comparison import NOT_JUDGED, evidence
-from bncompare.config import flatten, seed_ranges
+from bncompare.config import flatten, seed_ranges, setting_words
 from bncompare.options import option_name
 from bncompare.report.table import as_yaml
 from bncompare.runs import ExperimentRuns, LoadedRun, compared_keys, validates_on_test
 
 if TYPE_CHECKING:
-    from bncompare.comparison import Comparison
+    from bncompare.comparison import Candidate, Comparison, Tuning
 
 MAX_SETTING_LENGTH = 120
 MAX_NAMED = 6  # variants or seeds in a warning or question; more are counted
@@ -149,6 +149,24 @@ def warnings_of(found: ExperimentRuns, comparison: "Comparison") -> list[str]:
     if comparison.sensitivity:
         warnings += comparison.sensitivity.warnings
     return warnings
+
+
+def tuned(tuning: "Tuning | None") -> list[str]:
+    """What was spent on the choice, and what less would have bought."""
+    return [] if tuning is None else [tuning.budget, tuning.order]
+
+
+def edges_of(candidates: "Sequence[Candidate]") -> list[str]:
+    """A line for each end of the grid that was chosen."""
+    chosen: dict[tuple[str, str], list[str]] = {}
+    for candidate in candidates:
+        for key, end in candidate.edges.items():
+            setting = setting_words(key, candidate.setting[key])
+            chosen.setdefault((setting, "downwards" if end == "lowest" else "upwards"), []).append(candidate.norm)
+    return [
+        f"{', '.join(norms)}: chosen at the edge of the grid ({setting}): extend it {where}"
+        for (setting, where), norms in chosen.items()
+    ]
 
 
 _PER_RUN = {"started", "ended"}  # of environment.json
