@@ -18,9 +18,10 @@ from bncompare.comparison import (
     to_plain,
     verdict_lines,
 )
-from bncompare.config import Claim, dump_yaml, lookup
+from bncompare.config import Claim, dump_yaml
 from bncompare.errors import UserError
 from bncompare.options import option_name
+from bncompare.report.again import experiment_config
 from bncompare.report.chapter_tables import (
     conditions_table,
     differences_table,
@@ -39,10 +40,8 @@ from bncompare.runs import (
     ExperimentRuns,
     LoadedRun,
     against,
-    compared_keys,
     experiments,
     newest_first,
-    tuning_seeds,
 )
 
 
@@ -236,29 +235,3 @@ def document(found: Sequence[Chapter]) -> dict[str, Any]:
             for chapter in found
         ]
     }
-
-
-def experiment_config(runs: Sequence[LoadedRun]) -> dict[str, Any]:
-    """The config of the whole experiment, put together from its runs; training it gives the same run folders."""
-    keys = compared_keys(runs)
-    first = {
-        run.label: _without_folder(run.config)
-        for run in sorted(runs, key=lambda run: run.variant_index, reverse=True)
-    }
-    config = {key: value for key, value in _without_folder(runs[0].config).items() if key != "variant"}
-    seeds, chose = {run.seed for run in runs}, tuning_seeds(runs)
-    config["seeds"] = sorted(seeds & chose or seeds)
-    if seeds & chose and seeds - chose:
-        config["judge_seeds"] = sorted(seeds - chose)
-    if keys:
-        config["compare"] = [
-            {"label": variant} | {key: lookup(resolved, key) for key in keys}
-            for variant, resolved in reversed(first.items())
-        ]
-    return config
-
-
-def _without_folder(config: dict[str, Any]) -> dict[str, Any]:
-    """Without the place of the data on the machine of the run."""
-    data = config.get("data")
-    return config | {"data": {k: v for k, v in data.items() if k != "dir"}} if isinstance(data, dict) else config
