@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -16,13 +16,26 @@ from bncompare.cli.app import app
 from bncompare.cli.configs import Configs, load_experiments, preset_called, shipped_configs
 from bncompare.cli.look import runs_at
 from bncompare.cli.options import (
+    Address,
+    AllowInexact,
     AsJson,
     DataFolder,
+    Device,
+    DryRun,
+    Executor,
     Jobs,
+    JudgeSeeds,
+    KeepCheckpoints,
     Markdown,
+    MaxSeeds,
+    NoReport,
     Overrides,
     RunPaths,
     RunsFolder,
+    Seeds,
+    Selection,
+    SmokeTest,
+    UntilDecided,
     count,
     one_form,
     print_json,
@@ -42,40 +55,6 @@ if TYPE_CHECKING:
 
 QUICK = ("tutorial-regression", "one-at-a-time")  # the published results that --quick trains
 
-Seeds = Annotated[
-    str | None, typer.Option(metavar="SEEDS", help="0-4, 0,3,7 or a number of seeds, instead of the config's")
-]
-UntilDecided = Annotated[
-    bool,
-    typer.Option("--until-decided", help="seeds 0, 1, … until every claim and main comparison is decided"),
-]
-MaxSeeds = Annotated[int | None, typer.Option(metavar="N", help="the most seeds until it is decided [default: 40]")]
-Selection = Annotated[
-    str | None, typer.Option(metavar="I/N", help="only part I of N of the plan, as in the jobs of an array")
-]
-Address = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="of the Ray cluster: auto or HOST:PORT [default: one started here]"),
-]
-AllowInexact = Annotated[
-    bool,
-    typer.Option("--allow-inexact", help="go on from checkpoints of other versions or another kind of CPU"),
-]
-KeepCheckpoints = Annotated[
-    bool, typer.Option("--keep-checkpoints", help="of finished runs, so that more epochs go on from them")
-]
-NoReport = Annotated[
-    bool,
-    typer.Option("--no-report", help="write no overview.png and report.html, as with --json and --select"),
-]
-SmokeTest = Annotated[bool, typer.Option("--smoke", help="shrink to seconds, with made-up images: for CI")]
-Device = Annotated[
-    str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, instead of the config's")
-]
-Executor = Annotated[
-    Literal["local", "ray"], typer.Option(help="where to train: on this machine, or as tasks of a Ray cluster")
-]
-
 
 @app.command(short_help="Train the experiments of config files.")
 def train(
@@ -84,12 +63,13 @@ def train(
     seeds: Seeds = None,
     until_decided: UntilDecided = False,
     max_seeds: MaxSeeds = None,
+    judge_seeds: JudgeSeeds = None,
     jobs: Jobs = None,
     device: Device = None,
     folder: RunsFolder = Path("runs"),
     data_dir: DataFolder = None,
     smoke: SmokeTest = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and train nothing")] = False,
+    dry_run: DryRun = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="train again what is finished already")] = False,
     select: Selection = None,
     executor: Executor = "local",
@@ -100,31 +80,54 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train every variant of the experiments on every seed; go on where an earlier call left off."""
-    from bncompare import execution, runs
+    from bncompare import config
 
     if address is not None and executor != "ray":
         raise UserError("--address: is that of a Ray cluster; add --executor ray")
     cluster = (address or "local") if executor == "ray" else None
-    store = runs.RunStore(folder)
+    tuning = config.tuning_options([], None, judge_seeds)
     options = {"seeds": seeds, "until_decided": until_decided, "max_seeds": max_seeds, "device": device}
-    chosen = _chosen(load_experiments(configs, overrides, smoke=smoke, **options), select)
-    if jobs != 1 and executor == "local" and not dry_run:
+    experiments = load_experiments(configs, overrides, smoke=smoke, tuning=tuning, **options)
+    train_runs(
+        _chosen(experiments, select),
+        folder,
+        fresh=fresh,
+        dry_run=dry_run,
+        is_part=select is not None,
+        no_report=no_report,
+        as_json=as_json,
+        num_processes=jobs,
+        data_dir=data_dir,
+        cluster=cluster,
+        allow_inexact=allow_inexact,
+        keep_checkpoints=keep_checkpoints,
+    )
+
+
+def train_runs(
+    chosen: "Sequence[RunConfig]",
+    folder: Path,
+    *,
+    fresh: bool = False,
+    dry_run: bool = False,
+    is_part: bool = False,
+    no_report: bool = False,
+    as_json: bool = False,
+    **options: Any,
+) -> None:
+    """Train these runs, or say what that would be; the options are those of `run_experiment`."""
+    from bncompare import execution, runs
+
+    store, cluster = runs.RunStore(folder), options.get("cluster")
+    if options["num_processes"] != 1 and cluster is None and not dry_run:
         _warm_up(chosen, store, fresh=fresh)
     rounds = execution.Rounds(execution.plan_runs(chosen, store, fresh=fresh, elsewhere=cluster is not None))
     if dry_run:
         _print_plan(rounds, as_json)
         return
     waiting = Waiting(quiet=as_json)
-    train_round = partial(
-        execution.run_experiment,
-        data_dir=data_dir,
-        num_processes=jobs,
-        allow_inexact=allow_inexact,
-        cluster=cluster,
-        keep_checkpoints=keep_checkpoints,
-        waiting=waiting,
-    )
-    _train(rounds, train_round, waiting, as_json=as_json, is_part=select is not None, no_report=no_report)
+    train_round = partial(execution.run_experiment, waiting=waiting, **options)
+    _train(rounds, train_round, waiting, as_json=as_json, is_part=is_part, no_report=no_report)
 
 
 @app.command(short_help="Twenty seconds that show what a norm does.")
@@ -134,15 +137,8 @@ def demo(
     jobs: Jobs = None,
 ) -> None:
     """Train the preset `demo`, in which the norm decides: real digits, no download; `train` for your own."""
-    from bncompare import execution, runs
-
     (experiment,) = load_experiments([shipped_configs(context)["demo"]])
-    store = runs.RunStore(folder)
-    if jobs != 1:
-        _warm_up(experiment.runs, store)
-    rounds, waiting = execution.Rounds(execution.plan_runs(experiment.runs, store)), Waiting()
-    train_round = partial(execution.run_experiment, data_dir=None, num_processes=jobs, waiting=waiting)
-    _train(rounds, train_round, waiting, as_json=False, is_part=False, no_report=False)
+    train_runs(experiment.runs, folder, num_processes=jobs, data_dir=None)
 
 
 def _chosen(experiments: "Sequence[Experiment]", select: str | None) -> "list[RunConfig]":
@@ -152,6 +148,8 @@ def _chosen(experiments: "Sequence[Experiment]", select: str | None) -> "list[Ru
     part = _selection(select)
     if select is not None and any(execution.until_of(experiment.runs) for experiment in experiments):
         raise UserError(f"--select {select}: there is no plan to take a part of until it is decided; give --seeds N")
+    if select is not None and any(experiment.runs[0].tuning_seeds for experiment in experiments):
+        raise UserError(f"--select {select}: there is no plan to take a part of until settings are chosen")
     return [run for experiment in experiments for run in experiment.runs][part]
 
 
@@ -160,6 +158,7 @@ def _warm_up(chosen: "Sequence[RunConfig]", store: "RunStore", *, fresh: bool = 
     from bncompare import config, execution
 
     sure = [run for run in chosen if not isinstance(run.design, config.Until) or run.seed < run.design.at_least]
+    sure = [run for run in sure if not run.tuning_seeds or run.seed in run.tuning_seeds]
     unfinished = [run for run in sure if fresh or not store.run(run).has_result]
     if len(unfinished) > 1:
         execution.start_forkserver(unfinished)
@@ -333,13 +332,15 @@ def _print_plan(rounds: "Rounds", as_json: bool) -> None:
     from bncompare import report
 
     if as_json:
-        print_json({"runs": rows, "at_most": len(rounds.plan)})
+        print_json({"runs": rows, "at_most": rounds.at_most})
         return
     report.print_table(report.plan_table(rows))
     finished = sum(item.state == "finished" for item in planned)
     number, at_most = count(len(planned), "run"), ""
     if rounds.is_open:
-        number, at_most = f"at least {number}", f", at most {len(rounds.plan)} until it is decided"
+        number, at_most = f"at least {number}", f", at most {rounds.at_most} until all is decided"
+    for budget in filter(None, (course.budget for course in rounds.courses.values())):
+        print(budget)
     print(f"{number}{at_most}: {len(planned) - finished} to train, {finished} finished")
 
 

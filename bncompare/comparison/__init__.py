@@ -12,9 +12,11 @@ from bncompare.comparison.measures import Measure, Missing, level
 from bncompare.comparison.plain import to_plain
 from bncompare.comparison.statistics import Paired, Summary, compare_paired, sign_test_p, summarize
 from bncompare.comparison.stopping import Undecided, undecided
+from bncompare.comparison.tuning import NOT_JUDGED, Tuning, TuningCurve, chosen_in, evidence, trials_of
 from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary, joined, verdict_lines
 
 __all__ = [
+    "NOT_JUDGED",
     "Ask",
     "Candidate",
     "Comparison",
@@ -27,18 +29,23 @@ __all__ = [
     "Paired",
     "Sensitivity",
     "Summary",
+    "Tuning",
+    "TuningCurve",
     "Undecided",
     "VariantSummary",
+    "chosen_in",
     "claims_of",
     "compare",
     "compare_experiment",
     "compare_paired",
+    "evidence",
     "joined",
     "judge",
     "level",
     "sign_test_p",
     "summarize",
     "to_plain",
+    "trials_of",
     "undecided",
     "verdict_lines",
 ]

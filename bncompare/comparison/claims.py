@@ -64,6 +64,7 @@ from bncompare.comparison.statistics import (
     sign_flip_p,
     summarize,
 )
+from bncompare.comparison.tuning import evidence
 from bncompare.config import Claim, lookup, seed_ranges, selector_text, selects
 from bncompare.runs import LoadedRun, follows_looks
 
@@ -116,8 +117,11 @@ def claims_of(runs: Sequence[LoadedRun], stated: Sequence[Claim] = ()) -> list[C
 
 
 def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
-    """Hold a claim against the runs of its experiment, by the rules at the top of this module."""
-    runs = [run for run in runs if claim.is_about(run.seed)]
+    """Hold a claim against the runs of its experiment, by the rules at the top of this module.
+
+    Where settings were chosen on some seeds, the others of the chosen variants judge it.
+    """
+    runs = [run for run in evidence(runs) if claim.is_about(run.seed)]
     speaking = [run for run in runs if any(selects(side.selector, run.config) for side in claim.sides)]
     is_sequential = follows_looks(runs)
     finding, overridden, trained = _judged(claim, runs, is_sequential), {}, {}

@@ -19,10 +19,11 @@ from bncompare.comparison.measures import (
     spread_window,
     time_to,
 )
+from bncompare.comparison.tuning import Tuning, trials_of, tuning_of
 from bncompare.comparison.verdicts import MeasureComparison, compare_by
 from bncompare.config import Metric
 from bncompare.errors import UserError
-from bncompare.runs import ExperimentRuns, LoadedRun, experiments, validates_on_test
+from bncompare.runs import ExperimentRuns, LoadedRun, experiments, tuning_seeds, validates_on_test
 
 LOSSES, TESTS = ("val/loss", "train/loss"), ("test/accuracy", "test/loss")  # of which the first there is counts
 ENDS: tuple[Literal["best", "last"], ...] = ("best", "last")
@@ -60,6 +61,8 @@ class Comparison:
     sensitivity: Sensitivity | None
     labels: dict[str, str]
     """the machine names of the variants, and of the norms of a grid, by the names that people use"""
+    tuning: Tuning | None = None
+    """how they were chosen, if on seeds that judge nothing"""
 
 
 def compare(
@@ -104,7 +107,8 @@ def compare(
 def compare_experiment(found: ExperimentRuns, ask: Ask) -> Comparison:
     """`compare` for runs that are known to be of one experiment."""
     measures = _measures(found, ask)
-    sensitivity = None if found.against else sensitivity_of(found, measures[0], ask.within)
+    trials = replace(found, runs=trials_of(found.runs))
+    sensitivity = None if found.against else sensitivity_of(trials, measures[0], ask.within)
     variants = list(dict.fromkeys(run.variant for run in found.runs))
     chosen = [candidate.variant for candidate in sensitivity.candidates if candidate.is_chosen] if sensitivity else []
     if chosen:
@@ -118,9 +122,15 @@ def compare_experiment(found: ExperimentRuns, ask: Ask) -> Comparison:
     else:
         pairs = pairs_of(variants, found.runs, ask.versus)
     compared = replace(found, runs=[run for run in found.runs if run.variant in variants])
+    is_judged = False
+    if not found.against and (chose := tuning_seeds(found.runs)):
+        fresh = [run for run in compared.runs if run.seed not in chose]
+        is_judged = bool(fresh)
+        # Without one there are numbers, and no verdict.
+        compared, pairs = (replace(found, runs=fresh), pairs) if fresh else (compared, [])
 
     def by(measure: Measure) -> MeasureComparison:
-        chosen_on = bool(chosen) and measure.metric.split == "val"
+        chosen_on = bool(chosen) and not is_judged and measure.metric.split == "val"
         found_by = compare_by(measure, compared.runs, pairs, is_sequential=found.is_sequential)
         return replace(found_by, chosen_on=chosen_on)
 
@@ -133,6 +143,7 @@ def compare_experiment(found: ExperimentRuns, ask: Ask) -> Comparison:
         _stability(compared, by, ask.window),
         sensitivity,
         {run.variant: run.label for run in found.runs} | (sensitivity.labels if sensitivity else {}),
+        tuning_of(found.runs, sensitivity),
     )
 
 

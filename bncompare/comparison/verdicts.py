@@ -27,6 +27,7 @@ The rules of a verdict, for a pair of variants and a measure:
 - Measures are not corrected for one another: each answers a question of its own.
 """
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -324,6 +325,8 @@ def compare_by(
     by_variant: dict[str, list[LoadedRun]] = {}
     for run in runs:
         by_variant.setdefault(run.variant, []).append(run)
+    for name in itertools.chain.from_iterable(pairs):  # of which there may be no run yet
+        by_variant.setdefault(name, [])
     outcomes = {variant: measure.outcomes(members) for variant, members in by_variant.items()}
     shared = [shared_outcomes(outcomes[a], outcomes[b]) for a, b in pairs]
     higher = measure.higher_is_better
@@ -369,6 +372,8 @@ def joined(statement: str, evidence: str) -> str:
 def verdict_lines(comparison: MeasureComparison) -> list[tuple[str, str]]:
     """Statement and evidence of each pair; of more than six pairs a line for each kind of verdict."""
     pairs = comparison.pairs
+    if not pairs and len(comparison.variants) > 1:
+        return [("nothing is judged yet: no run has a seed that did not choose", "")]
     if not pairs:
         return [("there is a single variant, and nothing to compare it with", "")]
     if len(pairs) <= MAX_SENTENCES:

@@ -12,6 +12,7 @@ from bncompare.lazy import lazily
 if TYPE_CHECKING:
     from bncompare.config.architecture import KERNEL_SIZE, POOL_SIZE, Layer, layers
     from bncompare.config.checks import MAX_TABLE_BYTES
+    from bncompare.config.choosing import one_of_each_norm, tuning_options
     from bncompare.config.claims import DIAGNOSTIC, At, Claim, NamedMeasure
     from bncompare.config.data import MNIST, DataSection, Digits, Images, RandomRegression
     from bncompare.config.expand import Experiment, load_experiment
@@ -68,6 +69,7 @@ __all__ = [
     "made_label",
     "measured",
     "norm_name",
+    "one_of_each_norm",
     "parse_alike_yaml",
     "plan",
     "rounded",
@@ -77,6 +79,7 @@ __all__ = [
     "setting_label",
     "setting_words",
     "suggestion",
+    "tuning_options",
     "variant_name",
     "without",
 ]
@@ -84,6 +87,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     checks="MAX_TABLE_BYTES",
+    choosing="one_of_each_norm tuning_options",
     claims="DIAGNOSTIC At Claim NamedMeasure",
     data="MNIST DataSection Digits Images RandomRegression",
     expand="Experiment load_experiment",

@@ -21,12 +21,16 @@ from bncompare.config.model import Model
 from bncompare.config.names import variant_name
 from bncompare.config.seeds import Design, Seeds, seeds_of
 from bncompare.config.training import Training
+from bncompare.config.tuning import SomeSeeds, Tune
 from bncompare.config.yaml import dump_yaml
 from bncompare.errors import printable
 from bncompare.options import Count, Section
 
 # What a run is called, claimed of it, and where and how it is trained, which changes none of its numbers.
-_NOT_DECISIVE = ("name", "variant", "design", "claims", "data.dir", "training.device", "training.checkpoint_every")
+_NOT_DECISIVE = (
+    *("name", "variant", "design", "tuning_seeds", "claims"),
+    *("data.dir", "training.device", "training.checkpoint_every"),
+)
 # Keys that came later, with what all runs did before: those have the digests that they had.
 _LATER = {"training.evaluate_at_start": False}
 
@@ -111,6 +115,8 @@ class RunConfig(Section):
     """what to measure beside the metrics"""
     claims: list[Claim] = []
     """what the experiment is expected to show"""
+    tuning_seeds: list[Count] = []
+    """the seeds on which settings are chosen, so that no verdict rests on them; in a run folder's config.yaml only"""
 
     @property
     def seed(self) -> int:
@@ -221,3 +227,8 @@ class ExperimentFile(RunConfig):
     compare: dict[str, list[Any]] | list[dict[str, Any]] | None = None
     """a mapping of keys to lists of values (all combinations), or a list of variants, each a mapping with a
     `label` and the keys it sets"""
+    tune: Tune | None = None
+    """the best of each norm at equal budget: tried at the same points, chosen on validation, judged on fresh seeds"""
+    judge_seeds: SomeSeeds | None = None
+    """of a grid of norms and hyperparameters: the fresh seeds, a number or a list, on which the setting that
+    validation chose for each norm is trained again and judged"""

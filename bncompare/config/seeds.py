@@ -73,16 +73,16 @@ def design_of(seeds: list[int] | Until) -> Listed | Until:
     return seeds if isinstance(seeds, Until) else Listed(seeds=",".join(seed_ranges(seeds)))
 
 
-def parse_seeds(text: str) -> list[int] | int:
+def parse_seeds(text: str, option: str = "--seeds") -> list[int] | int:
     """`0-4`, `0,3,7-9`, or a number of seeds; raises UserError."""
     for number in re.findall("[0-9]+", text):
         if ambiguous := leading_zero(number):
-            raise UserError(f"--seeds {text}: {ambiguous}")
+            raise UserError(f"{option} {text}: {ambiguous}")
     if text == "0":
-        raise UserError("--seeds 0: is a number of seeds, and none; the seed 0 alone is 0-0")
+        raise UserError(f"{option} 0: is a number of seeds, and none; the seed 0 alone is 0-0")
     if re.fullmatch(r"[0-9]{1,5}", text):
         return int(text)
     try:
         return listed(text)
     except ValueError as error:
-        raise UserError(f"--seeds {text}: {error}") from None
+        raise UserError(f"{option} {text}: {error}") from None

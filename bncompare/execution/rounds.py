@@ -3,7 +3,8 @@
 Of an experiment whose seeds are `{until: decided}` the first round is `at_least` seeds of all variants. Then the runs
 so far are looked at, as `report` and `check` would, and each claim and main comparison that is undecided takes its
 next `at_a_time` seeds, of all the variants that it needs, so that pairs stay complete. It ends when nothing is
-undecided, or there are no more seeds. All other experiments are one round.
+undecided, or there are no more seeds. Where settings are chosen, the trials are the first round, and what they chose
+is the second, on other seeds. All other experiments are one round.
 
 What a round holds follows from the results of the rounds before, whatever else lies in the folder, however many runs
 train at a time, and wherever an earlier call was interrupted: that one's rounds are gone through again, with nothing
@@ -17,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bncompare.config import RunConfig, Until
+from bncompare.config import RunConfig, Until, one_of_each_norm
 from bncompare.errors import UserError
+from bncompare.execution.judging import chosen_by, trials_in
 from bncompare.execution.plan import Planned
 from bncompare.runs import LoadedRun, experiments
 
@@ -59,6 +61,11 @@ class Rounds:
         return [item for course in self.courses.values() for item in course.begun]
 
     @property
+    def at_most(self) -> int:
+        """How many runs there can be."""
+        return sum(course.at_most for course in self.courses.values())
+
+    @property
     def is_open(self) -> bool:
         """Whether other rounds may follow."""
         return any(not course.is_over and len(course.begun) < len(course.planned) for course in self.courses.values())
@@ -69,6 +76,7 @@ class Rounds:
             reasons = [
                 course.open_question for course in self.courses.values() if course.undecided and not course.is_over
             ]
+            reasons += [course.choice for course in self.courses.values() if course.has_chosen]
             yield Round(members, reasons, not self.is_open)
 
     def train(
@@ -106,8 +114,24 @@ class Course:
     """how many there were at the last look"""
     has_failed: bool = False
     """whether a run has no result"""
+    has_chosen: bool = False
+    """whether its trials have ended, and what they chose has begun"""
     is_over: bool = False
     loaded: list[LoadedRun] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.trials = trials_in(self.planned)
+        """what chooses; else all"""
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether its settings are chosen first."""
+        return len(self.trials) < len(self.planned)
+
+    @property
+    def at_most(self) -> int:
+        """How many runs there can be."""
+        return len(self.trials) + self._num_norms * len(self._fresh) if self.has_choice else len(self.planned)
 
     def next_round(self) -> list[Planned]:
         """What is to be trained next; nothing at the end."""
@@ -115,16 +139,24 @@ class Course:
             return []
         members = self._next()
         self.begun += members
-        self.is_over = not members
+        self.is_over = not members or self.has_chosen
         return members
 
     def _next(self) -> list[Planned]:
         if self.until is None:
-            return [] if self.begun else self.planned
+            return self._chosen() if self.begun else self.trials
         if not self.begun:
             return [item for item in self.planned if item.run.seed < self.until.at_least]
         self._look()
         return [] if self.has_failed else self._needed(self.until.at_a_time)
+
+    def _chosen(self) -> list[Planned]:
+        """What the trials chose, if there are others than trials."""
+        if self.has_choice:
+            chosen = chosen_by(self.trials, self.planned)
+            self.has_chosen, self.has_failed = chosen is not None, chosen is None
+            return chosen or []
+        return []
 
     def _look(self) -> None:
         """Judge the runs so far."""
@@ -164,7 +196,7 @@ class Course:
     def outcome(self) -> list[str]:
         """`decided after 6 to 9 seeds: A; B`, `not decided after 40 seeds, the most: C`; empty of fixed seeds."""
         if self.until is None:
-            return []
+            return ["nothing is chosen, and so nothing judged, as a trial has no result"] * self.has_failed
         lines = []
         if self.decided:
             after = " to ".join(str(n) for n in sorted({min(self.decided.values()), max(self.decided.values())}))
@@ -173,6 +205,31 @@ class Course:
             why = "as a run failed" if self.has_failed else "the most"
             lines.append(f"not decided after {self.num_seeds} seeds, {why}: {_listed(self._undecided)}")
         return lines or [f"decided after {self.num_seeds} seeds"]
+
+    @property
+    def choice(self) -> str:
+        """`tiny: the chosen setting of each norm goes on with 6 fresh seeds`"""
+        name, fresh = self.planned[0].run.name, len(self._fresh)
+        return f"{name}: the chosen setting of each norm goes on with {fresh} fresh seed{'' if fresh == 1 else 's'}"
+
+    @property
+    def budget(self) -> str:
+        """What is spent on the choice and on the judgement; empty where nothing is chosen."""
+        if not self.has_choice:
+            return ""
+        seeds, fresh, norms = self.planned[0].run.tuning_seeds, self._fresh, self._num_norms
+        each = len(self.trials) // (norms * len(seeds))
+        trials = f"{each} trials × {len(seeds)} seeds for each of {norms} norms: {len(self.trials)} runs"
+        judged = f"{len(fresh)} fresh seeds for the chosen of each: {norms * len(fresh)} runs"
+        return f"{self.planned[0].run.name}: {trials}; then {judged}"
+
+    @property
+    def _fresh(self) -> set[int]:
+        return {item.run.seed for item in self.planned} - set(self.planned[0].run.tuning_seeds)
+
+    @property
+    def _num_norms(self) -> int:
+        return len(one_of_each_norm([item.run for item in self.trials]))
 
     def to_plain(self) -> dict[str, Any]:
         """The same for `--json`."""

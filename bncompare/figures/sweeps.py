@@ -57,6 +57,9 @@ Facets = dict[str, Cells]
 def sweep_figures(table: Sensitivity, runs: Sequence[LoadedRun], *, title: str) -> Iterator[NamedFigure]:
     """The metric against the hyperparameter with the most values: as lines and, of several rows, as a heat map."""
     metric = table.metric
+    if _is_scattered(table):
+        yield from _scattered(table, runs, title=title)
+        return
     swept = swept_key(table)
     if len({_value(candidate.setting[swept]) for candidate in table.candidates}) < 2:
         return
@@ -78,6 +81,34 @@ def sweep_figures(table: Sensitivity, runs: Sequence[LoadedRun], *, title: str) 
     if len(cells) >= 2:
         figure = heat_map(cells, metric, hyperparameter, title=title, note=f"{table.measure}: mean over seeds")
         yield NamedFigure(f"heat-map-{name}", f"{caption}; as a heat map.", figure)
+
+
+def _is_scattered(table: Sensitivity) -> bool:
+    """Whether the settings are points, not all combinations of some values."""
+    numbers = (len({_value(candidate.setting[key]) for candidate in table.candidates}) for key in table.keys)
+    points = {tuple(_value(candidate.setting[key]) for key in table.keys) for candidate in table.candidates}
+    return len(points) < math.prod(numbers)
+
+
+def _scattered(table: Sensitivity, runs: Sequence[LoadedRun], *, title: str) -> Iterator[NamedFigure]:
+    """The metric against each hyperparameter that no two points share, whatever the others are: no line leads on."""
+    metric, looks = table.metric, norm_looks(table, runs)
+    for key in table.keys:
+        cells: Cells = {}
+        for candidate in table.candidates:
+            cells.setdefault(candidate.norm or "all variants", {})[_value(candidate.setting[key])] = candidate
+        if sum(map(len, cells.values())) < len(table.candidates):
+            continue
+        hyperparameter = hyperparameter_words(key)
+        others = listed([hyperparameter_words(other) for other in table.keys if other != key])
+        note = f"{table.measure}: mean, a dot a seed; ring: best of each norm; {others} differ from point to point"
+        norms = {norm or "all variants": look._replace(line="") for norm, look in looks.items()}
+        words = f"{title}: {metric.words} by {hyperparameter}"
+        figure = sensitivity({"": cells}, norms, metric, hyperparameter, title=words, note=note)
+        caption = f"{metric.words.capitalize()} of {listed(list(cells))} by {hyperparameter}, at points that differ"
+        yield NamedFigure(
+            f"sensitivity-{file_name(metric.name, 'by', _last(key))}", f"{caption} in {others}.", figure
+        )
 
 
 def swept_key(table: Sensitivity) -> str:

@@ -39,7 +39,7 @@ def answer_of(chapter: "Chapter") -> Answer:
         f"{finding.outcome}: {finding.claim.statement}" + (f" ({finding.reasons[0]})" if finding.overridden else "")
         for finding in chapter.findings
     ]
-    return Answer(_sentence(found, base, _norms(chapter)), _table(chapter.title, found), claims, chapter.notes)
+    return Answer(_sentence(found, base, _norms(chapter)), _table(chapter, found), claims, chapter.notes)
 
 
 def _norms(chapter: "Chapter") -> dict[str, str]:
@@ -50,7 +50,7 @@ def _norms(chapter: "Chapter") -> dict[str, str]:
     return {candidate.variant: candidate.norm for candidate in grid.candidates if candidate.is_chosen}
 
 
-def _table(title: str, found: MeasureComparison) -> Table:
+def _table(chapter: "Chapter", found: MeasureComparison) -> Table:
     """variant × (seeds, mean ± sd, difference with its interval, what has no value)."""
     metric, pairs = found.metric, _against_baseline(found)
     bases = {pair.b for pair in pairs.values()}
@@ -70,7 +70,9 @@ def _table(title: str, found: MeasureComparison) -> Table:
     if pairs:
         base = f"from {bases.pop()}" if len(bases) == 1 else "at equal settings"
         notes.append(f"difference {base}{points}, with its 95 % CI{', valid at every look' * found.is_sequential}")
-    table = Table(columns, [("", rows)], {"seeds", "mean ± sd", "difference"}, title, notes)
+    if (tuning := chapter.comparison.tuning) is not None:
+        notes.append(tuning.budget)
+    table = Table(columns, [("", rows)], {"seeds", "mean ± sd", "difference"}, chapter.title, notes)
     return table.without_empty("no value").without_empty("difference")
 
 

@@ -1,5 +1,6 @@
 """The tables of a chapter of the report."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from bncompare.comparison import (
     Pair,
     Sensitivity,
     Summary,
+    Tuning,
     VariantSummary,
     level,
 )
@@ -191,6 +193,22 @@ def sensitivity_table(grid: Sensitivity) -> Table:
     heading = _heading(grid.measure, grid.by.unit)
     table = Table(columns, [(heading, rows)], numbers, "Hyperparameters", notes)
     return _without_empty(table).without_empty("norm")
+
+
+def tuning_table(tuning: Tuning) -> Table:
+    """The expected best of each norm at 1, 2, 4, … trials, and at all."""
+    most = max(tuning.trials.values())
+    at = [k for k in (2**i for i in range(most.bit_length())) if k < most] + [most]
+    columns = ["norm", *(f"{k} trial{'' if k == 1 else 's'}" for k in at), "no value"]
+    rows = []
+    for curve in tuning.curves:
+        cells = [curve.expected[k - 1] if k <= len(curve.expected) else math.nan for k in at]
+        shown = [tuning.metric.shown(value) if math.isfinite(value) else "–" for value in cells]
+        rows.append([curve.norm, *shown, str(sum(map(math.isinf, curve.values)) or "")])
+    unit = "%" if tuning.metric.is_accuracy else ""
+    notes = [tuning.budget, tuning.order, "the expected best of so many of these trials, in all draws of them"]
+    heading = _heading(f"best {tuning.measure}", unit)
+    return Table(columns, [(heading, rows)], set(columns[1:]), "Tuning", notes).without_empty("no value")
 
 
 def speed_notes(speed: Convergence, runs: Sequence[LoadedRun]) -> list[str]:

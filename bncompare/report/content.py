@@ -8,19 +8,20 @@ from typing import Any
 
 from bncompare.comparison import (
     Ask,
-    Candidate,
     Comparison,
     Finding,
     claims_of,
     compare_experiment,
+    evidence,
     judge,
     level,
     to_plain,
     verdict_lines,
 )
-from bncompare.config import Claim, dump_yaml, lookup, setting_words
+from bncompare.config import Claim, dump_yaml
 from bncompare.errors import UserError
 from bncompare.options import option_name
+from bncompare.report.again import experiment_config
 from bncompare.report.chapter_tables import (
     conditions_table,
     differences_table,
@@ -30,11 +31,18 @@ from bncompare.report.chapter_tables import (
     pairs_table,
     sensitivity_table,
     speed_notes,
+    tuning_table,
     variants_table,
 )
 from bncompare.report.table import Table
-from bncompare.report.words import question_of, setup_of, warnings_of
-from bncompare.runs import ExperimentRuns, LoadedRun, against, compared_keys, experiments, newest_first
+from bncompare.report.words import edges_of, question_of, setup_of, tuned, warnings_of
+from bncompare.runs import (
+    ExperimentRuns,
+    LoadedRun,
+    against,
+    experiments,
+    newest_first,
+)
 
 
 @dataclass(frozen=True)
@@ -136,18 +144,21 @@ def _chapter(
     tables.append(finals_table(comparison.finals))
     if grid:
         tables.append(sensitivity_table(grid))
+    if comparison.tuning:
+        tables.append(tuning_table(comparison.tuning))
     notes = speed_notes(speed, runs) if speed else []
     tables += [
         dataclasses.replace(variants_table("Speed and stability", extra), notes=notes),
         dataclasses.replace(pairs_table("Pairs of variants: speed and stability", extra), is_detail=True),
         differences_table(of.runs),
     ]
+    judging = dataclasses.replace(of, runs=evidence(of.runs))
     return Chapter(
         title,
         question or question_of(comparison),
-        setup_of(of.runs),
+        setup_of(of.runs, comparison),
         _verdicts(comparison),
-        [*_chosen(ask, of, comparison), *map(str, of.additions)],
+        [*_chosen(ask, of, comparison), *map(str, judging.additions)],
         [*differences, *warnings_of(found, comparison)],
         [judge(claim, of.runs) for claim in claims_of(of.runs, stated)],
         [table for table in tables if table.groups],
@@ -191,22 +202,10 @@ def _verdicts(comparison: Comparison) -> list[tuple[str, list[tuple[str, str]]]]
                 variants = {candidate.variant for candidate in candidates}
                 pairs = [pair for pair in pairs if pair.a in variants]
             lines = verdict_lines(dataclasses.replace(measure, pairs=pairs))
-            lines += [(edge, "") for edge in _edges(candidates) if measure is comparison.measures[0]]
+            if measure is comparison.measures[0]:
+                lines += [(line, "") for line in (*edges_of(candidates), *tuned(comparison.tuning))]
             found.append((measure.title + condition, lines))
     return found
-
-
-def _edges(candidates: Sequence[Candidate]) -> list[str]:
-    """A line for each end of the grid that was chosen."""
-    chosen: dict[tuple[str, str], list[str]] = {}
-    for candidate in candidates:
-        for key, end in candidate.edges.items():
-            setting = setting_words(key, candidate.setting[key])
-            chosen.setdefault((setting, "downwards" if end == "lowest" else "upwards"), []).append(candidate.norm)
-    return [
-        f"{', '.join(norms)}: chosen at the edge of the grid ({setting}): extend it {where}"
-        for (setting, where), norms in chosen.items()
-    ]
 
 
 def document(found: Sequence[Chapter]) -> dict[str, Any]:
@@ -236,26 +235,3 @@ def document(found: Sequence[Chapter]) -> dict[str, Any]:
             for chapter in found
         ]
     }
-
-
-def experiment_config(runs: Sequence[LoadedRun]) -> dict[str, Any]:
-    """The config of the whole experiment, put together from its runs; training it gives the same run folders."""
-    keys = compared_keys(runs)
-    first = {
-        run.label: _without_folder(run.config)
-        for run in sorted(runs, key=lambda run: run.variant_index, reverse=True)
-    }
-    config = {key: value for key, value in _without_folder(runs[0].config).items() if key != "variant"}
-    config["seeds"] = sorted({run.seed for run in runs})
-    if keys:
-        config["compare"] = [
-            {"label": variant} | {key: lookup(resolved, key) for key in keys}
-            for variant, resolved in reversed(first.items())
-        ]
-    return config
-
-
-def _without_folder(config: dict[str, Any]) -> dict[str, Any]:
-    """Without the place of the data on the machine of the run."""
-    data = config.get("data")
-    return config | {"data": {k: v for k, v in data.items() if k != "dir"}} if isinstance(data, dict) else config

@@ -15,6 +15,7 @@ from bncompare.runs.experiments import (
     experiments,
     newest_first,
     settings_of,
+    tuning_seeds,
     validates_on_test,
     with_names,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "regular_file",
     "settings_of",
     "to_json",
+    "tuning_seeds",
     "validates_on_test",
     "with_names",
     "write_output",

@@ -104,6 +104,7 @@ class _Config(BaseModel):
     seeds: tuple[Whole]
     variant: _Variant
     design: _ByKey | None = None
+    tuning_seeds: list[Whole] = []
 
 
 def read_config(path: Path) -> dict[str, Any]:

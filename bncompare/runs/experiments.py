@@ -248,6 +248,11 @@ def validates_on_test(runs: Sequence[LoadedRun]) -> bool:
     return any(flatten(run.config).get("data.validation") == "test" for run in runs)
 
 
+def tuning_seeds(runs: Sequence[LoadedRun]) -> frozenset[int]:
+    """The seeds on which settings were chosen, as any of the runs says, so that no verdict rests on them."""
+    return frozenset(seed for run in runs for seed in run.config.get("tuning_seeds", []))
+
+
 def baseline(runs: Sequence[LoadedRun], variants: Sequence[str]) -> str:
     """The first variant without a norm, else the first."""
     norms = {run.variant: flatten(run.config).get("model.norm.kind") for run in reversed(runs)}

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from bncompare.config import KERNEL_SIZE, POOL_SIZE, Layer, LeNet, RunConfig, layers
+from bncompare.derive import derive
 from bncompare.errors import UserError
 from bncompare.norms import ActivationNorm, WeightParametrization
-from bncompare.randomness import StepRandomness, derive, generator
+from bncompare.randomness import StepRandomness, generator
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

@@ -17,7 +17,8 @@ from bncompare.comparison.ask import Ask
 from bncompare.config.expand import load_experiment
 from bncompare.config.yaml import dump_yaml, parse_yaml
 from bncompare.errors import printable
-from bncompare.report.content import chapters, experiment_config
+from bncompare.report.again import experiment_config
+from bncompare.report.content import chapters
 from bncompare.report.markdown import escape, to_markdown
 from bncompare.report.terminal import print_report
 from bncompare.runs.folder import RunStore
