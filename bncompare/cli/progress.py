@@ -4,7 +4,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,11 @@ from bncompare.cli.streams import say
 from bncompare.errors import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import TaskID
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress, TaskID
     from rich.status import Status as Spinner
 
+    from bncompare.config import RunConfig
     from bncompare.execution import Evaluated, Event, Planned
 
 SECONDS_BEFORE_WAITING = 1.0
@@ -69,8 +70,24 @@ class Waiting:
             self.end()
 
 
+def shared_steps(planned: "Sequence[Planned]") -> "MutableSequence[int] | None":
+    """Where runs say how many steps they have taken, on a terminal, which shows it between their evaluations."""
+    from rich.console import Console
+
+    if not Console(stderr=True).is_terminal:
+        return None
+    from multiprocessing.sharedctypes import RawArray
+
+    return RawArray("q", len(planned))
+
+
 def show_progress(
-    planned: "Sequence[Planned]", events: "Iterable[Event]", *, quiet: bool, waiting: Waiting | None = None
+    planned: "Sequence[Planned]",
+    events: "Iterable[Event]",
+    *,
+    quiet: bool,
+    waiting: Waiting | None = None,
+    steps: "MutableSequence[int] | None" = None,
 ) -> int:
     """Train by going through the events, and show them on stderr; returns how many runs failed."""
     events = waiting.before(events) if waiting else events
@@ -85,7 +102,9 @@ def show_progress(
     if quiet or not console.is_terminal:
         _plain(tally, events, quiet)
     else:
-        _live(console, tally, events)
+        trained = [item.folder.path for item in planned if item.state != "finished"]
+        numbers = {path: i for i, path in enumerate(trained)}
+        _live(console, tally, events, lambda path: steps[numbers[path]] if steps else 0)
     if len(tally.failures) > 1 or (tally.failures and tally.total > 1):
         say(f"{len(tally.failures)} of {tally.total} runs failed:")
         for failure in tally.failures:
@@ -164,30 +183,23 @@ def _plain(tally: _Tally, events: "Iterable[Event]", quiet: bool) -> None:
             printed = time.monotonic()
 
 
-def _live(console: "Console", tally: _Tally, events: "Iterable[Event]") -> None:
-    """A bar for each running run and one for all."""
-    from rich.progress import BarColumn, Progress, TextColumn
-    from rich.table import Column
-
-    columns = (
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=16),
-        TextColumn("{task.fields[count]}", markup=False, table_column=Column(no_wrap=True)),
-        TextColumn("{task.fields[status]}", markup=False, table_column=Column(no_wrap=True)),
-    )
+def _live(console: "Console", tally: _Tally, events: "Iterable[Event]", taken: "Callable[[Path], int]") -> None:
+    """A bar for each running run, which has taken so many steps, and one for all."""
     events = iter(events)
     first = list(itertools.islice(events, 1))  # until then what is waited for is shown
-    with Progress(*columns, console=console) as progress:
+    with _bars(console, taken) as progress:
         overall = progress.add_task("runs", total=tally.total, count=f"0/{tally.total}", status="")
         tasks: dict[Path, TaskID] = {}
         for event in itertools.chain(first, events):
             tally.add(event)
             run, path, what = event.planned.run, event.planned.folder.path, event.what
             if isinstance(what, execution.Started) and path not in tasks:
-                tasks[path] = progress.add_task(_name(event), total=run.total_steps, count="", status="")
+                tasks[path] = progress.add_task(
+                    _name(event), total=run.total_steps, count=_epochs(run, 0), status="", path=path, run=run
+                )
             if isinstance(what, execution.Evaluated):
-                count = f"epoch {what.record.epoch:.3g}/{run.total_steps / run.steps_per_epoch:.3g}"
-                progress.update(tasks[path], completed=what.record.step, count=count, status=_metrics(what, "train"))
+                step, status = what.record.step, _metrics(what, "train").removeprefix("training ")
+                progress.update(tasks[path], completed=step, count=_epochs(run, step), status=status)
             if event.is_end and path in tasks:
                 progress.remove_task(tasks.pop(path))
             is_told = event.is_end and tally.total <= MAX_RUNS_LISTED
@@ -195,6 +207,31 @@ def _live(console: "Console", tally: _Tally, events: "Iterable[Event]") -> None:
                 console.print(printable(_line(event)), markup=False)
             status = ", ".join(filter(None, (tally.ill, tally.left)))
             progress.update(overall, completed=tally.ended, count=f"{tally.ended}/{tally.total}", status=status)
+
+
+def _bars(console: "Console", taken: "Callable[[Path], int]") -> "Progress":
+    """What is shown, several times a second: those of runs move with their steps, not with evaluations alone."""
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
+
+    class Bars(Progress):
+        def get_renderables(self) -> "Iterable[RenderableType]":
+            for task in self.tasks:
+                if "run" in task.fields and (step := taken(task.fields["path"])) > task.completed:
+                    task.completed, task.fields["count"] = step, _epochs(task.fields["run"], step)
+            return super().get_renderables()
+
+    texts = [
+        TextColumn(text, markup=False, table_column=Column(no_wrap=True))
+        for text in ("{task.description}", "{task.fields[count]}", "{task.fields[status]}")
+    ]
+    return Bars(texts[0], BarColumn(bar_width=16), *texts[1:], console=console)
+
+
+def _epochs(run: "RunConfig", step: int) -> str:
+    """`epoch 0.4/10`, of the steps taken."""
+    total = f"{run.total_steps / run.steps_per_epoch:.1f}".removesuffix(".0")
+    return f"epoch {step / run.steps_per_epoch:.1f}/{total}"
 
 
 def _name(event: "Event") -> str:

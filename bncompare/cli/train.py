@@ -26,12 +26,12 @@ from bncompare.cli.options import (
     print_json,
     run_json,
 )
-from bncompare.cli.progress import Waiting, show_progress, tell_problems
+from bncompare.cli.progress import Waiting, shared_steps, show_progress, tell_problems
 from bncompare.cli.streams import say
 from bncompare.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, MutableSequence, Sequence
 
     from bncompare.comparison import Finding
     from bncompare.config import RunConfig
@@ -107,6 +107,7 @@ def train(
         tell_problems(planned)
         _print_plan(planned, as_json)
         return
+    steps = shared_steps(planned)
     events = execution.run_experiment(
         planned,
         data_dir=data_dir,
@@ -115,8 +116,9 @@ def train(
         cluster=cluster,
         keep_checkpoints=keep_checkpoints,
         waiting=waiting,
+        steps=steps,
     )
-    _train(planned, events, waiting, as_json=as_json, is_part=select is not None, no_report=no_report)
+    _train(planned, events, waiting, steps, as_json=as_json, is_part=select is not None, no_report=no_report)
 
 
 @app.command(short_help="Twenty seconds that show what a norm does.")
@@ -133,9 +135,9 @@ def demo(
     if jobs != 1:
         _warm_up(experiment.runs, store)
     planned = execution.plan_runs(experiment.runs, store)
-    waiting = Waiting()
-    events = execution.run_experiment(planned, data_dir=None, num_processes=jobs, waiting=waiting)
-    _train(planned, events, waiting, as_json=False, is_part=False, no_report=False)
+    waiting, steps = Waiting(), shared_steps(planned)
+    events = execution.run_experiment(planned, data_dir=None, num_processes=jobs, waiting=waiting, steps=steps)
+    _train(planned, events, waiting, steps, as_json=False, is_part=False, no_report=False)
 
 
 def _warm_up(chosen: "Sequence[RunConfig]", store: "RunStore", *, fresh: bool = False) -> None:
@@ -151,6 +153,7 @@ def _train(
     planned: "list[Planned]",
     events: "Generator[Event, None, None]",
     waiting: Waiting,
+    steps: "MutableSequence[int] | None",
     *,
     as_json: bool,
     is_part: bool,
@@ -162,7 +165,7 @@ def _train(
             with closing(events):
                 if not as_json:
                     tell_other_settings(planned)
-                failures = show_progress(planned, events, quiet=as_json, waiting=waiting)
+                failures = show_progress(planned, events, quiet=as_json, waiting=waiting, steps=steps)
         except SystemExit as interruption:
             finished = [item for item in planned if item.folder.has_result]
             if interruption.code == 128 + signal.SIGINT and finished and not as_json:
@@ -238,8 +241,11 @@ def papers(
         [run for experiment in experiments for run in experiment.runs], runs.RunStore(folder)
     )
     with _interruptible():
-        events = execution.run_experiment(planned, data_dir=data_dir, num_processes=jobs)
-        failures = show_progress(planned, events, quiet=as_json)
+        waiting, steps = Waiting(quiet=as_json), shared_steps(planned)
+        events = execution.run_experiment(
+            planned, data_dir=data_dir, num_processes=jobs, waiting=waiting, steps=steps
+        )
+        failures = show_progress(planned, events, quiet=as_json, waiting=waiting, steps=steps)
     findings = _findings(planned)
     if as_json:
         plain = [{"experiment": name, **comparison.to_plain(f)} for name, judged in findings.items() for f in judged]

@@ -12,6 +12,9 @@ def print_explanation(report: dict[str, Any]) -> None:
     """What `explain` found, as a text to read."""
     shape = tuple(report["shape"])
     print(f"{report['kind']}: {report['formula']}")
+    if report["kind"] == "none":
+        print("what enters leaves as it is: no statistics, no γ and β, the same in training and evaluation")
+        return
     print(f"statistics over {report['statistics_over']}")
     if report.get("axes"):
         axes = ", ".join(map(str, report["axes"]))
@@ -59,7 +62,7 @@ def _print_by_hand(title: str, lines: list[dict[str, Any]]) -> None:
 
 def _print_backward(gradients: dict[str, Any]) -> None:
     print("\nbackwards, through the last input in training: g = ∂L/∂x̂ = γ·∂L/∂y")
-    print("  ∂L/∂x = (g - mean(g) - x̂·mean(x̂·g))/√(var + eps)")
+    print("  ∂L/∂x = (g − mean(g) − x̂·mean(x̂·g))/√(var + eps)")
     for name, symbol in (("by_y", "y"), ("by_x", "x"), ("by_gamma", "γ"), ("by_beta", "β")):
         if name in gradients:
             _print_array(f"∂L/∂{symbol}", gradients[name])
@@ -95,9 +98,10 @@ def _print_array(name: str, values: Any) -> None:
     array = np.asarray(values)
 
     def line(row: Any) -> str:
-        return np.array2string(
+        text = np.array2string(
             np.atleast_1d(row), precision=4, suppress_small=True, floatmode="fixed", sign=" ", max_line_width=10_000
         )
+        return text.replace("-", "−")
 
     if array.ndim <= 1:
         print(f"  {name} = {line(array)}")

@@ -112,13 +112,20 @@ def claims_table(findings: "Mapping[str, Sequence[Finding]]", *, names_once: boo
 
 def measured_cell(finding: "Finding") -> str:
     """The number that a claim is held against."""
-    measured, summary, claim = "no value", finding.summary, finding.claim
-    if summary is not None:
-        level = "" if finding.confidence == 0.95 else f", {100 * finding.confidence:.0f} %"
-        interval = f" ({summary.low:.3g} to {summary.high:.3g}{level})" if math.isfinite(summary.low) else ""
-        kind = "" if claim.versus is None else "difference "
-        metric = claim.metric.removeprefix("diagnostics/")
-        measured = f"{metric}: {kind}{summary.mean:.3g}{interval}, n = {summary.n}"
+    from bncompare.comparison import metric_at  # and SciPy, which no other table here needs
+
+    if finding.summary is None:
+        return "; ".join(["no value", *finding.missing])
+    claim, is_difference = finding.claim, finding.claim.versus is not None
+    measure = metric_at(Metric(claim.metric), claim.at)
+    half = (finding.summary.high - finding.summary.low) / 2
+    of = measure.clipped(finding.summary, of_differences=is_difference)
+    mean = f"{measure.shown(of.mean, half)} {measure.unit}".strip()
+    if is_difference:
+        mean = f"difference {measure.difference(of.mean, half, '+')}"
+    level = "" if finding.confidence == 0.95 else f", {100 * finding.confidence:.0f} %"
+    interval = f" ({measure.shown(of.low, half)} to {measure.shown(of.high, half)}{level})"
+    measured = f"{measure.words}: {mean}{interval * math.isfinite(half)}, n = {of.n}"
     return "; ".join([measured, *finding.missing])
 
 

@@ -817,6 +817,7 @@ def test_a_wrong_path(command: str) -> None:
     Path("empty").mkdir()
     none = "no run folders here or below (a run folder has a config.yaml and metrics.csv)"
     assert call(command, "no") == Ended(2, "", "error: no: no such folder\n")
+    assert call(command, "tiny") == Ended(2, "", "error: tiny: no such folder; did you mean runs/tiny?\n")
     assert call(command, "tiny.yaml") == Ended(2, "", "error: tiny.yaml: is a file, not a run folder\n")
     assert call(command, "empty") == Ended(2, "", f"error: empty: {none}\n")
 
@@ -831,7 +832,8 @@ def test_show_prints_config_metrics_and_norms(runs: list[Path]) -> None:
     """`show` prints the run's settings, its best and last metrics, and γ and β of each norm layer."""
     ended = call("show", str(runs[1]))
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith(f"{runs[1]}\nstatus: completed\n\nname: tiny\n")
+    assert ended.out.startswith(f"{runs[1]}\ntiny: BatchNorm, seed 0, completed\n\ndata:\n")
+    assert "label:" not in ended.out
     run = read_run(runs[1])
     table = cells(ended.out)
     start = table.index(["metric", "best", "last"])
@@ -1060,17 +1062,21 @@ def test_papers(presets: Path) -> None:
     assert (again.code, again.err) == (0, "6 of 6 runs are finished already\n")
     header, one, two = cells(again.out)
     assert header == ["experiment", "claim", "published", "measured (95 % CI)", "verdict"]
-    interval = f"({first['low']:.3g} to {first['high']:.3g}), n = 3"
-    assert one[2:] == ["*.5* against .6", f"train/loss: {first['mean']:.3g} {interval}", "supported"]
-    assert two[2].startswith("train/loss: difference ")
+    half = (first["high"] - first["low"]) / 2
+    mean, low, high = (rounded(first[name], half) for name in ("mean", "low", "high"))
+    measured = f"training loss at the last epoch: {mean} ({low} to {high}), n = 3"
+    assert one[2:] == ["*.5* against .6", measured, "supported"]
+    assert two[2].startswith("training loss at the last epoch: difference ")
 
     lines = call("papers", "--markdown", presets=presets).out.splitlines()
     assert lines[:2] == [
         "| experiment | claim | published | measured (95 % CI) | verdict |",
         "| --- | --- | --- | --- | --- |",
     ]
-    assert lines[2].startswith("| paper | Both learn something \\| or not | \\*.5\\* against .6 | train/loss: ")
-    assert lines[3].startswith("|  | BatchNorm is far better |  | train/loss: difference ")
+    assert lines[2].startswith(
+        "| paper | Both learn something \\| or not | \\*.5\\* against .6 | training loss at the last epoch: "
+    )
+    assert lines[3].startswith("|  | BatchNorm is far better |  | training loss at the last epoch: difference ")
 
 
 def test_papers_quick(presets: Path) -> None:
