@@ -30,13 +30,14 @@ def _loss_and_test(metrics: Iterable[str]) -> tuple[str, str]:
 
 
 def runs_table(runs: Sequence[LoadedRun]) -> Table:
-    """A line per run."""
-    rows = []
+    """A line per run, below the folder of its experiment."""
+    groups: dict[str, list[list[str]]] = {}
     for run in runs:
         numbers = [f"{_length(run):.4g}", *(_shown(name, run.best(name)) for name in _loss_and_test(run.metrics))]
-        rows.append([run.experiment, run.variant, str(run.seed), run.status, *numbers, run.path.name])
-    columns = ["experiment", "variant", "seed", "status", "epochs", "best loss", "test", "folder"]
-    return Table.of(columns, rows, {"seed", "epochs", "best loss", "test"})
+        row = [run.variant, str(run.seed), run.status, *numbers, run.path.name]
+        groups.setdefault(str(run.path.parent), []).append(row)
+    columns = ["variant", "seed", "status", "epochs", "best loss", "test", "folder"]
+    return Table(columns, list(groups.items()), {"seed", "epochs", "best loss", "test"}, num_keys=2)
 
 
 def metrics_table(run: LoadedRun) -> Table | None:

@@ -24,7 +24,8 @@ MIN_TEXT_WIDTH = 12  # of a column whose cells may take several lines, if no wor
 def print_table(table: Table, pipe_width: int = PIPE_WIDTH) -> None:
     """On stdout, a block for each group of rows; no number and no word is cut, however narrow the terminal.
 
-    A kind or a folder is to be typed or pasted. Columns for which there is no room follow below, beside the first.
+    A kind or a folder is to be typed or pasted. Columns for which there is no room follow below, beside those that
+    tell the rows apart.
     """
     for heading, rows in table.groups:
         _print_rows(table, ": ".join(filter(None, (table.title, heading))), rows, pipe_width)
@@ -56,12 +57,13 @@ def _print_rows(table: Table, title: str, rows: Rows, pipe_width: int) -> None:
 
     blocks, is_close = [list(range(len(table.columns)))], False
     if needed(blocks[0], is_close=False) > room:
-        blocks, is_close = [[0]], True
-        for i in range(1, len(table.columns)):
-            if needed([*blocks[-1], i], is_close=True) <= room or len(blocks[-1]) == 1:
-                blocks[-1].append(i)
+        keys = list(range(table.num_keys))
+        blocks, is_close = [keys], True
+        for i in range(table.num_keys, len(table.columns)):
+            if needed([*blocks[-1], i], is_close=True) <= room or blocks[-1] == keys:
+                blocks[-1] = [*blocks[-1], i]
             else:
-                blocks.append([0, i])
+                blocks.append([*keys, i])
     for i, columns in enumerate(blocks):
         laid_out = _laid_out(table, rows, columns, is_close=is_close)
         laid_out.title = text.Text(title) if title and i == 0 else None

@@ -801,13 +801,14 @@ def test_list_is_a_line_per_run(runs: list[Path]) -> None:
     """`list` shows each run's status, length and metrics, in the order of variant and seed."""
     ended = call("list", "runs")
     assert (ended.code, ended.err) == (0, "")
-    header, *rows = cells(ended.out)
-    assert header == ["experiment", "variant", "seed", "status", "epochs", "best loss", "test", "folder"]
+    place, header, *rows = cells(ended.out)
+    assert place == ["runs/tiny"]
+    assert header == ["variant", "seed", "status", "epochs", "best loss", "test", "folder"]
     expected = []
     for path in (runs[0], runs[2], runs[1], runs[3]):
         run = read_run(path)
         numbers = [f"{value(run, 'best', name):.3g}" for name in ("val/loss", "test/loss")]
-        expected.append(["tiny", NAMES[run.label], str(run.seed), "completed", "2", *numbers, path.name])
+        expected.append([NAMES[run.label], str(run.seed), "completed", "2", *numbers, path.name])
     assert rows == expected
 
 
@@ -815,6 +816,7 @@ def test_list_is_a_line_per_run(runs: list[Path]) -> None:
 def test_a_wrong_path(command: str) -> None:
     """A path with no runs is one line and exit code 2."""
     Path("empty").mkdir()
+    Path("runs/tiny").mkdir(parents=True)
     none = "no run folders here or below (a run folder has a config.yaml and metrics.csv)"
     assert call(command, "no") == Ended(2, "", "error: no: no such folder\n")
     assert call(command, "tiny") == Ended(2, "", "error: tiny: no such folder; did you mean runs/tiny?\n")

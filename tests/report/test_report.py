@@ -1,6 +1,7 @@
 """The report: the whole text of each form, and names that try to be more than text."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import re
@@ -19,7 +20,8 @@ from bncompare.config.yaml import dump_yaml, parse_yaml
 from bncompare.errors import printable
 from bncompare.report.content import chapters, experiment_config
 from bncompare.report.markdown import escape, to_markdown
-from bncompare.report.terminal import print_report
+from bncompare.report.table import Table
+from bncompare.report.terminal import print_report, print_table
 from bncompare.runs.folder import RunStore
 from bncompare.runs.read import read_run, read_runs
 
@@ -321,6 +323,24 @@ def test_narrow_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
         numbers = [i for i, name in enumerate(table.columns) if name in table.numbers]
         assert table.is_detail or all(row[i] in text for _, rows in table.groups for row in rows for i in numbers)
         assert table.is_detail or all(word in text for cell in [*table.columns, *cells] for word in cell.split())
+
+
+def test_a_table_without_room(capsys: pytest.CaptureFixture[str]) -> None:
+    """Headings fold first; columns that still do not fit follow below, beside those that tell the rows apart."""
+    columns = ["", "norm", "lr", "best accuracy", "worst accuracy"]
+    table = Table.of(columns, [["", "BatchNorm", "0.1", "97.2 ± 0.4", "96.0 ± 0.7"]], {*columns[2:]})
+    table = dataclasses.replace(table, num_keys=3).without_empty("")
+    shown = {}
+    for width in (60, 45, 30):
+        print_table(table, width)
+        shown[width] = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
+    values = ["97.2", "±", "0.4", "96.0", "±", "0.7"]
+    assert shown[60] == [["norm", "lr", "best", "accuracy", "worst", "accuracy"], ["BatchNorm", "0.1", *values]]
+    assert shown[45] == [["best", "worst"], ["norm", "lr", "accuracy", "accuracy"], ["BatchNorm", "0.1", *values]]
+    assert shown[30] == [
+        *([["best"], ["norm", "lr", "accuracy"], ["BatchNorm", "0.1", *values[:3]]]),
+        *([["worst"], ["norm", "lr", "accuracy"], ["BatchNorm", "0.1", *values[3:]]]),
+    ]
 
 
 def test_markdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
