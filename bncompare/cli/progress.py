@@ -78,7 +78,8 @@ def shared_steps(planned: "Sequence[Planned]") -> "MutableSequence[int] | None":
         return None
     from multiprocessing.sharedctypes import RawArray
 
-    return RawArray("q", len(planned))
+    steps: MutableSequence[int] = RawArray("q", len(planned))
+    return steps
 
 
 def show_progress(

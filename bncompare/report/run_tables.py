@@ -62,7 +62,8 @@ def norm_parameters_table(norms: dict[str, dict[str, Any]]) -> Table:
                 head = " ".join(f"{value:.3f}" for value in flat[:MAX_VALUES_SHOWN])
                 more = " …" if flat.size > MAX_VALUES_SHOWN else ""
                 statistics = [f"{x:.4f}" for x in (flat.mean(), flat.min(), flat.max())]
-                rows.append([layer, symbol, str(flat.size), *statistics, head + more])
+                numbers = [text.replace("-", "−") for text in (*statistics, head)]
+                rows.append([layer, symbol, str(flat.size), *numbers[:-1], numbers[-1] + more])
     columns = ["layer", "", "size", "mean", "min", "max", "values (best weights)"]
     return Table.of(columns, rows, {"size", "mean", "min", "max"})
 
@@ -131,7 +132,7 @@ def measured_cell(finding: "Finding") -> str:
 
 
 def _measured(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+    return "–" if value is None else f"{value:.4g}".replace("-", "−")
 
 
 def _length(run: LoadedRun) -> float:

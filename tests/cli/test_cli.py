@@ -834,7 +834,7 @@ def test_show_prints_config_metrics_and_norms(runs: list[Path]) -> None:
     """`show` prints the run's settings, its best and last metrics, and γ and β of each norm layer."""
     ended = call("show", str(runs[1]))
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith(f"{runs[1]}\ntiny: BatchNorm, seed 0, completed\n\ndata:\n")
+    assert ended.out.startswith(f"{runs[1]}\ntiny: BatchNorm, seed 0, completed\n\ndata: {")
     assert "label:" not in ended.out
     run = read_run(runs[1])
     table = cells(ended.out)
@@ -850,7 +850,7 @@ def test_show_prints_config_metrics_and_norms(runs: list[Path]) -> None:
         numbers = norms[quantity]
         statistics = [f"{number:.4f}" for number in (numbers.mean(), numbers.min(), numbers.max())]
         rows.append(["hidden.0.norm", symbol, "4", *statistics, " ".join(f"{number:.3f}" for number in numbers)])
-    assert table[-2:] == rows
+    assert table[-2:] == [[cell.replace("-", "−") if i else cell for i, cell in enumerate(row)] for row in rows]
 
 
 def test_show_without_norms(runs: list[Path]) -> None:
