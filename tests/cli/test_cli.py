@@ -834,7 +834,7 @@ def test_show_prints_config_metrics_and_norms(runs: list[Path]) -> None:
     """`show` prints the run's settings, its best and last metrics, and γ and β of each norm layer."""
     ended = call("show", str(runs[1]))
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith(f"{runs[1]}\ntiny: BatchNorm, seed 0, completed\n\ndata: {")
+    assert ended.out.startswith(f"{runs[1]}\ntiny: BatchNorm, seed 0, completed\n\ndata: ")
     assert "label:" not in ended.out
     run = read_run(runs[1])
     table = cells(ended.out)
@@ -867,7 +867,7 @@ def test_one_bad_folder_costs_a_warning(runs: list[Path]) -> None:
     warning = f"warning: {runs[2]}: skipped: metrics.csv has rows of different lengths\n"
     ended = call("list", "runs")
     assert (ended.code, ended.err) == (0, warning)
-    assert [row[-1] for row in cells(ended.out)[1:]] == [runs[i].name for i in (0, 1, 3)]
+    assert [row[-1] for row in cells(ended.out)[2:]] == [runs[i].name for i in (0, 1, 3)]
     plotted = call("plot", "runs")
     assert (plotted.code, plotted.err) == (0, warning)
     assert plotted.out.startswith("runs/tiny/overview.png\nruns/tiny/train-loss.png\nruns/tiny/val-loss.png\n")

@@ -171,7 +171,7 @@ def test_how_a_claim_with_diverged_runs_is_told() -> None:
     )
     assert (to_plain(finding)["low"], to_plain(finding)["high"]) == (None, None)
     missing = "none: 4 of 6 have no value (diverged), which counts for the claim"
-    assert measured(finding) == f"val/loss: 0.56, n = 2; {missing}"
+    assert measured(finding) == f"validation loss at the best epoch: 0.56, n = 2; {missing}"
     five = judge(claim(**BAD, at_least=0.5), with_diverged([0.7] * 5, [0.3] * 5, 5))
     assert five.reasons[:2] == [
         "validation loss at the best epoch, mean: none of 5 seeds has a value",
@@ -331,7 +331,7 @@ def test_within_is_told_by_the_interval_that_decides() -> None:
     assert alone.summary is not None
     assert (alone.summary.low, alone.summary.high) == pytest.approx((low, high))
     assert "difference −0.415, 90 % CI −0.439 to −0.391, n = 4" in alone.reasons[0]
-    assert measured(alone) == f"val/loss: difference -0.415 ({low:.3g} to {high:.3g}, 90 %), n = 4"
+    assert measured(alone) == ("validation loss at the best epoch: difference −0.415 (−0.439 to −0.391, 90 %), n = 4")
     both = judge(versus(difference_within=0.45, difference_at_most=-0.2), runs)
     assert "95 % CI −0.448 to −0.382, 90 % CI −0.439 to −0.391, n = 4" in both.reasons[0]
     assert (both.verdict, both.confidence) == ("supported", 0.95)
