@@ -517,7 +517,7 @@ def test_interrupted_and_resumed(
     partial = (path / "metrics.csv").read_bytes()
     assert uninterrupted.startswith(partial)
     assert partial != uninterrupted
-    assert cells(call("list", "runs").out)[1][3] == "unfinished"
+    assert cells(call("list", "runs").out)[2][2] == "unfinished"
     assert cells(call("train", "slow.yaml", "--no-report", "--dry-run").out)[1][-1] == "begun"
 
     from bncompare.execution import inline
@@ -910,7 +910,7 @@ def test_a_result_of_other_types(runs: list[Path], best: str) -> None:
     (runs[0] / "result.json").write_text(f'{{"status": "completed", "steps": 6, "best": {best}}}')
     ended = call("list", "runs")
     assert ended.code == 0
-    assert len(cells(ended.out)) - 1 + ended.err.count("warning") == 4
+    assert len(cells(ended.out)) - 2 + ended.err.count("warning") == 4
     assert call("show", str(runs[0])).code in (0, 2)
 
 
