@@ -524,9 +524,9 @@ def test_interrupted_and_resumed(
 
     real, checkpoints = inline.train, []
 
-    def train(run: Any, dataset: Any, device: Any, checkpoint: bytes | None) -> Any:
+    def train(run: Any, dataset: Any, device: Any, checkpoint: bytes | None, stepped: Any) -> Any:
         checkpoints.append(checkpoint)
-        return real(run, dataset, device, checkpoint)
+        return real(run, dataset, device, checkpoint, stepped)
 
     monkeypatch.setattr(inline, "train", train)
     ended = call("train", "slow.yaml", "--no-report")
