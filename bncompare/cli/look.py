@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -247,15 +248,17 @@ def show(
         last = {f"{row.layer}/{row.quantity}": row.value for row in loaded[0].diagnostics}
         print_json({**run_json(loaded[0]), "config": loaded[0].config, "norms": norms, "diagnostics": last})
     else:
-        _print_run(loaded[0], parameters)
+        _print_run(runs.with_names(loaded)[0], parameters)
 
 
 def _print_run(run: "LoadedRun", parameters: dict[str, Any]) -> None:
-    """Where it is, its config, and its tables."""
+    """Where it is, what it is, the rest of its config, and its tables."""
     from bncompare import config, report
 
-    print(f"{printable(str(run.path))}\nstatus: {run.status}\n")
-    text = config.dump_yaml({key: value for key, value in run.config.items() if key != "claims"})
+    print(printable(str(run.path)))
+    print(printable(f"{run.experiment}: {run.variant}, seed {run.seed}, {run.status}") + "\n")
+    said = ("name", "variant", "seeds", "claims")
+    text = config.dump_yaml({key: value for key, value in run.config.items() if key not in said})
     print("\n".join(map(printable, text.split("\n"))))
     metrics = report.metrics_table(run)
     if metrics:
@@ -274,7 +277,12 @@ def runs_at(paths: list[Path], *, with_diagnostics: bool = False) -> "list[Loade
 
     if RUNS in paths and not (RUNS.is_dir() and any(RUNS.iterdir())):
         raise UserError(f"{RUNS}: nothing trained yet; `bncompare demo` trains a first experiment")
-    loaded, warnings = runs.read_runs(paths)
+    try:
+        loaded, warnings = runs.read_runs(paths)
+    except UserError as error:
+        meant = [str(RUNS / path) for path in paths if not os.path.exists(path) and os.path.isdir(RUNS / path)]
+        hint = f"; did you mean {' '.join(meant)}?" if meant else ""
+        raise UserError(*(f"{problem}{hint}" for problem in error.problems)) from None
     if with_diagnostics:
         warnings += [run.diagnostics_problem for run in loaded if run.diagnostics_problem]
     for warning in warnings:

@@ -52,7 +52,9 @@ def mistakes(
     else:
         for one in found:
             report.print_table(extras.mistakes_table(one))
-            print("\n".join([*map(printable, one.statements), ""]))
+            for statement in one.statements:
+                report.print_text(statement)
+            print()
     if not as_json or html or output:
         _draw(found, data_dir, output, html, sys.stderr if as_json else sys.stdout)
 

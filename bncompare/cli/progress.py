@@ -4,7 +4,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,11 @@ from bncompare.cli.streams import say
 from bncompare.errors import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import TaskID
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress, TaskID
     from rich.status import Status as Spinner
 
+    from bncompare.config import RunConfig
     from bncompare.execution import Evaluated, Event, Planned, Round
 
 SECONDS_BEFORE_WAITING = 1.0
@@ -71,9 +72,27 @@ class Waiting:
             self.end()
 
 
-def show_progress(events: "Iterable[Event | Round]", *, quiet: bool, waiting: Waiting | None = None) -> int:
+def shared_steps(planned: "Sequence[Planned]") -> "MutableSequence[int] | None":
+    """Where runs say how many steps they have taken, on a terminal, which shows it between their evaluations."""
+    from rich.console import Console
+
+    if not Console(stderr=True).is_terminal:
+        return None
+    from multiprocessing.sharedctypes import RawArray
+
+    steps: MutableSequence[int] = RawArray("q", len(planned))
+    return steps
+
+
+def show_progress(
+    events: "Iterable[Event | Round]",
+    *,
+    quiet: bool,
+    waiting: Waiting | None = None,
+    steps: "MutableSequence[int] | None" = None,
+) -> int:
     """Train by going through the events, and show them on stderr; returns how many runs failed."""
-    tally = _Tally([])
+    tally = _Tally([], steps)
     of_runs = _count_rounds(tally, waiting.before(events) if waiting else events, quiet)
     from rich.console import Console
 
@@ -103,8 +122,8 @@ def _count_rounds(tally: "_Tally", events: "Iterable[Event | Round]", quiet: boo
             continue
         tell_problems(item for item in event.planned if item.state != "unreadable")  # which fails, and says why
         finished, total = finished + sum(item.is_done for item in event.planned), total + len(event.planned)
-        if todo := [item for item in event.planned if not item.is_done]:
-            tally.begin(todo, is_last=event.is_last)
+        if not all(item.is_done for item in event.planned):
+            tally.begin(event.planned, is_last=event.is_last)
             tell_finished()
             finished = 0
             for line in event.undecided if not quiet else ():
@@ -122,7 +141,7 @@ def tell_problems(planned: "Iterable[Planned]") -> None:
 class _Tally:
     """How far the runs are, and how long the rest may take."""
 
-    def __init__(self, todo: "Sequence[Planned]") -> None:
+    def __init__(self, planned: "Sequence[Planned]", steps: "MutableSequence[int] | None" = None) -> None:
         self.total = self.ended = self.steps_left = 0
         self.is_last = True
         """whether there is no other round"""
@@ -132,10 +151,17 @@ class _Tally:
         self.started: float | None = None
         """when the first run began: what came before says nothing about the speed"""
         self._at: dict[Path, int] = {}
-        self.begin(todo)
+        self._steps = steps
+        """of the runs of this round that are not finished, in their order"""
+        self.begin(planned)
 
-    def begin(self, todo: "Sequence[Planned]", *, is_last: bool = True) -> None:
-        """Count the runs of a round, which are to be trained."""
+    def begin(self, planned: "Sequence[Planned]", *, is_last: bool = True) -> None:
+        """Count the runs of a round that are to be trained, or have lost files."""
+        todo = [item for item in planned if not item.is_done]
+        trained = [item for item in planned if item.state != "finished"]
+        self._numbers = {item.folder.path: i for i, item in enumerate(trained)}
+        if self._steps is not None:
+            self._steps[:] = [0] * len(self._steps)
         self.total += len(todo)
         self.steps_left += sum(item.run.total_steps for item in todo)
         self.is_last = is_last
@@ -159,6 +185,10 @@ class _Tally:
                 self.diverged += what.record.outcome.status == "diverged"
             if isinstance(what, execution.Failure):
                 self.failures.append(f"{_name(event)}: {what.message}")
+
+    def taken(self, path: "Path") -> int:
+        """Steps of a run, as far as it says."""
+        return self._steps[self._numbers[path]] if self._steps is not None and path in self._numbers else 0
 
     @property
     def ill(self) -> str:
@@ -192,29 +222,22 @@ def _plain(tally: _Tally, events: "Iterable[Event]", quiet: bool) -> None:
 
 
 def _live(console: "Console", tally: _Tally, events: "Iterable[Event]") -> None:
-    """A bar for each running run and one for all."""
-    from rich.progress import BarColumn, Progress, TextColumn
-    from rich.table import Column
-
-    columns = (
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=16),
-        TextColumn("{task.fields[count]}", markup=False, table_column=Column(no_wrap=True)),
-        TextColumn("{task.fields[status]}", markup=False, table_column=Column(no_wrap=True)),
-    )
+    """A bar for each running run, and one for all."""
     events = iter(events)
     first = list(itertools.islice(events, 1))  # until then what is waited for is shown
-    with Progress(*columns, console=console) as progress:
+    with _bars(console, tally) as progress:
         overall = progress.add_task("runs", total=tally.total, count=f"0/{tally.total}", status="")
         tasks: dict[Path, TaskID] = {}
         for event in itertools.chain(first, events):
             tally.add(event)
             run, path, what = event.planned.run, event.planned.folder.path, event.what
             if isinstance(what, execution.Started) and path not in tasks:
-                tasks[path] = progress.add_task(_name(event), total=run.total_steps, count="", status="")
+                tasks[path] = progress.add_task(
+                    _name(event), total=run.total_steps, count=_epochs(run, 0), status="", path=path, run=run
+                )
             if isinstance(what, execution.Evaluated):
-                count = f"epoch {what.record.epoch:.3g}/{run.total_steps / run.steps_per_epoch:.3g}"
-                progress.update(tasks[path], completed=what.record.step, count=count, status=_metrics(what, "train"))
+                step, status = what.record.step, _metrics(what, "train").removeprefix("training ")
+                progress.update(tasks[path], completed=step, count=_epochs(run, step), status=status)
             if event.is_end and path in tasks:
                 progress.remove_task(tasks.pop(path))
             is_told = event.is_end and tally.total <= MAX_RUNS_LISTED
@@ -223,6 +246,31 @@ def _live(console: "Console", tally: _Tally, events: "Iterable[Event]") -> None:
             status = ", ".join(filter(None, (tally.ill, tally.left)))
             count = f"{tally.ended}/{tally.total}"
             progress.update(overall, completed=tally.ended, total=tally.total, count=count, status=status)
+
+
+def _bars(console: "Console", tally: _Tally) -> "Progress":
+    """What is shown, several times a second: those of runs move with their steps, not with evaluations alone."""
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
+
+    class Bars(Progress):
+        def get_renderables(self) -> "Iterable[RenderableType]":
+            for task in self.tasks:
+                if "run" in task.fields and (step := tally.taken(task.fields["path"])) > task.completed:
+                    task.completed, task.fields["count"] = step, _epochs(task.fields["run"], step)
+            return super().get_renderables()
+
+    texts = [
+        TextColumn(text, markup=False, table_column=Column(no_wrap=True))
+        for text in ("{task.description}", "{task.fields[count]}", "{task.fields[status]}")
+    ]
+    return Bars(texts[0], BarColumn(bar_width=16), *texts[1:], console=console)
+
+
+def _epochs(run: "RunConfig", step: int) -> str:
+    """`epoch 0.4/10`, of the steps taken."""
+    total = f"{run.total_steps / run.steps_per_epoch:.1f}".removesuffix(".0")
+    return f"epoch {step / run.steps_per_epoch:.1f}/{total}"
 
 
 def _name(event: "Event") -> str:

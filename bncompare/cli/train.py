@@ -41,12 +41,12 @@ from bncompare.cli.options import (
     print_json,
     run_json,
 )
-from bncompare.cli.progress import Waiting, show_progress, tell_problems
+from bncompare.cli.progress import Waiting, shared_steps, show_progress, tell_problems
 from bncompare.cli.streams import say
 from bncompare.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, MutableSequence, Sequence
 
     from bncompare.comparison import Finding
     from bncompare.config import Experiment, RunConfig
@@ -126,8 +126,9 @@ def train_runs(
         _print_plan(rounds, as_json)
         return
     waiting = Waiting(quiet=as_json)
-    train_round = partial(execution.run_experiment, waiting=waiting, **options)
-    _train(rounds, train_round, waiting, as_json=as_json, is_part=is_part, no_report=no_report)
+    steps = shared_steps(rounds.plan)
+    train_round = partial(execution.run_experiment, waiting=waiting, steps=steps, **options)
+    _train(rounds, train_round, waiting, steps, as_json=as_json, is_part=is_part, no_report=no_report)
 
 
 @app.command(short_help="Twenty seconds that show what a norm does.")
@@ -168,6 +169,7 @@ def _train(
     rounds: "Rounds",
     train_round: "Callable[[Sequence[Planned]], Generator[Event, None, None]]",
     waiting: Waiting,
+    steps: "MutableSequence[int] | None",
     *,
     as_json: bool,
     is_part: bool,
@@ -179,7 +181,7 @@ def _train(
             with closing(rounds.train(train_round)) as events:
                 if not as_json:
                     tell_other_settings(rounds.plan)
-                failures = show_progress(events, quiet=as_json, waiting=waiting)
+                failures = show_progress(events, quiet=as_json, waiting=waiting, steps=steps)
         except SystemExit as interruption:
             finished = [item for item in rounds.planned if item.folder.has_result]
             if interruption.code == 128 + signal.SIGINT and finished and not as_json:
@@ -258,9 +260,11 @@ def papers(
     experiments = load_experiments(_papers(context, names, quick))
     store = runs.RunStore(folder)
     rounds = execution.Rounds(execution.plan_runs(_chosen(experiments, None), store))
-    train_round = partial(execution.run_experiment, data_dir=data_dir, num_processes=jobs)
+    waiting, steps = Waiting(quiet=as_json), shared_steps(rounds.plan)
+    options = {"data_dir": data_dir, "num_processes": jobs, "waiting": waiting, "steps": steps}
+    train_round = partial(execution.run_experiment, **options)
     with _interruptible():
-        failures = show_progress(rounds.train(train_round), quiet=as_json)
+        failures = show_progress(rounds.train(train_round), quiet=as_json, waiting=waiting, steps=steps)
     findings = _findings(rounds.planned)
     if as_json:
         plain = [{"experiment": name, **comparison.to_plain(f)} for name, judged in findings.items() for f in judged]

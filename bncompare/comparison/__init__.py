@@ -8,7 +8,7 @@ from bncompare.comparison.ask import Ask
 from bncompare.comparison.claims import Finding, claims_of, judge
 from bncompare.comparison.comparison import Comparison, Convergence, compare, compare_experiment
 from bncompare.comparison.grid import Candidate, Sensitivity
-from bncompare.comparison.measures import Measure, Missing, level
+from bncompare.comparison.measures import Measure, Missing, level, metric_at
 from bncompare.comparison.plain import to_plain
 from bncompare.comparison.statistics import Paired, Summary, compare_paired, sign_test_p, summarize
 from bncompare.comparison.stopping import Undecided, undecided
@@ -42,6 +42,7 @@ __all__ = [
     "joined",
     "judge",
     "level",
+    "metric_at",
     "sign_test_p",
     "summarize",
     "to_plain",

@@ -274,7 +274,7 @@ def level(metric: Metric, value: float) -> str:
 
 def _range(metric: Metric) -> tuple[float, float]:
     """Accuracies are fractions, losses not negative."""
-    low = 0.0 if metric.quantity in ("accuracy", "loss") else -math.inf
+    low = 0.0 if metric.is_accuracy or metric.quantity == "loss" else -math.inf
     return low, 1.0 if metric.is_accuracy else math.inf
 
 

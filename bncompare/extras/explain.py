@@ -16,6 +16,7 @@ from bncompare.norms import (
     ActivationNorm,
     BatchNorm,
     BatchNormFromScratch,
+    NoNorm,
     Norm,
     RunningNorm,
     WeightParametrization,
@@ -61,6 +62,8 @@ def explain_norm(
         "shape": list(shape),
     }
     report["options"] = norm.model_dump(exclude={"kind", "layers", "on_output", "placement"})
+    if isinstance(norm, NoNorm):
+        return report
     if backward and norm.formula != by_hand.STANDARD:
         kinds = ", ".join(kind for kind, other in NORMS.items() if other.formula == by_hand.STANDARD)
         raise UserError(f"--backward: is written out for {kinds}, not for {kind}")
@@ -111,16 +114,14 @@ def _train(
     return steps
 
 
-def _options(kind: str, shape: tuple[int, ...], options: dict[str, Any]) -> Norm:
+def _options(kind: str, shape: tuple[int, ...], options: dict[str, Any]) -> Norm | NoNorm:
     norm = NORMS[kind].model_validate({"kind": kind, **EXAMPLES.get(kind, {}), **options})
-    if not isinstance(norm, Norm):
-        raise UserError(f"{kind}: there is nothing to explain: {norm.formula}")
     if not 2 <= len(shape) <= 5 or min(shape) < 1 or math.prod(shape) > MAX_VALUES:
         raise UserError(
             f"--shape {','.join(map(str, shape))}: must be N,C or N,C,L or N,C,H,W or N,C,D,H,W with at most "
             f"{MAX_VALUES:,} values"
         )
-    problem = norm.problem(shape[1:], shape[0])
+    problem = norm.problem(shape[1:], shape[0]) if isinstance(norm, Norm) else None
     if problem:
         raise UserError(f"--shape {','.join(map(str, shape))}: {kind} norm {problem}")
     return norm

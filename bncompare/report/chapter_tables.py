@@ -191,7 +191,7 @@ def sensitivity_table(grid: Sensitivity) -> Table:
     numbers = set(columns) - {"norm", "without", ""}
     notes = [*grid.notes, *grid.warnings]
     heading = _heading(grid.measure, grid.by.unit)
-    table = Table(columns, [(heading, rows)], numbers, "Hyperparameters", notes)
+    table = Table(columns, [(heading, rows)], numbers, "Hyperparameters", notes, num_keys=1 + len(names))
     return _without_empty(table).without_empty("norm")
 
 

@@ -30,13 +30,14 @@ def _loss_and_test(metrics: Iterable[str]) -> tuple[str, str]:
 
 
 def runs_table(runs: Sequence[LoadedRun]) -> Table:
-    """A line per run."""
-    rows = []
+    """A line per run, below the folder of its experiment."""
+    groups: dict[str, list[list[str]]] = {}
     for run in runs:
         numbers = [f"{_length(run):.4g}", *(_shown(name, run.best(name)) for name in _loss_and_test(run.metrics))]
-        rows.append([run.experiment, run.variant, str(run.seed), run.status, *numbers, run.path.name])
-    columns = ["experiment", "variant", "seed", "status", "epochs", "best loss", "test", "folder"]
-    return Table.of(columns, rows, {"seed", "epochs", "best loss", "test"})
+        row = [run.variant, str(run.seed), run.status, *numbers, run.path.name]
+        groups.setdefault(str(run.path.parent), []).append(row)
+    columns = ["variant", "seed", "status", "epochs", "best loss", "test", "folder"]
+    return Table(columns, list(groups.items()), {"seed", "epochs", "best loss", "test"}, num_keys=2)
 
 
 def metrics_table(run: LoadedRun) -> Table | None:
@@ -61,7 +62,8 @@ def norm_parameters_table(norms: dict[str, dict[str, Any]]) -> Table:
                 head = " ".join(f"{value:.3f}" for value in flat[:MAX_VALUES_SHOWN])
                 more = " …" if flat.size > MAX_VALUES_SHOWN else ""
                 statistics = [f"{x:.4f}" for x in (flat.mean(), flat.min(), flat.max())]
-                rows.append([layer, symbol, str(flat.size), *statistics, head + more])
+                numbers = [text.replace("-", "−") for text in (*statistics, head)]
+                rows.append([layer, symbol, str(flat.size), *numbers[:-1], numbers[-1] + more])
     columns = ["layer", "", "size", "mean", "min", "max", "values (best weights)"]
     return Table.of(columns, rows, {"size", "mean", "min", "max"})
 
@@ -119,7 +121,7 @@ def measured_cell(finding: "Finding") -> str:
 
 
 def _measured(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+    return "–" if value is None else f"{value:.4g}".replace("-", "−")
 
 
 def _length(run: LoadedRun) -> float:

@@ -70,9 +70,16 @@ class Record:
 
 
 def train(
-    run: RunConfig, dataset: Dataset, device: torch.device, checkpoint: bytes | None = None
+    run: RunConfig,
+    dataset: Dataset,
+    device: torch.device,
+    checkpoint: bytes | None = None,
+    stepped: Callable[[int], object] | None = None,
 ) -> Iterator[Record]:
-    """Train a run, from its beginning or from a record's checkpoint, and yield its evaluations."""
+    """Train a run, from its beginning or from a record's checkpoint, and yield its evaluations.
+
+    `stepped` is told after every step how many have been taken.
+    """
     loop = Loop(run, dataset, device)
     if checkpoint is not None:
         loop.load_state_dict(load_state(checkpoint, run, loop.model, loop.optimizer, loop.scheduler, device))
@@ -80,6 +87,8 @@ def train(
         yield loop.evaluate_at_start()
     for step in range(loop.num_steps, run.total_steps):
         loop.take(step)
+        if stepped is not None:
+            stepped(loop.num_steps)
         if loop.is_evaluated(step):
             record = loop.evaluate(step)
             yield record

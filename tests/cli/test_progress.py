@@ -1,5 +1,6 @@
 """The estimate of the time left."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,6 +88,24 @@ def test_steps_of_yesterday_cost_nothing_today(planned: list[Planned], clock: Si
     clock.now += 4
     tally.add(at(planned[0], 9))
     assert tally.left == "about 8 s left"
+
+
+def test_bars_move_between_evaluations(
+    planned: list[Planned], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal what the runs say of their steps is seen between evaluations; elsewhere nobody asks."""
+    assert progress.shared_steps(planned) is None
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    steps = progress.shared_steps(planned)
+    assert steps is not None
+
+    def events() -> Iterator[Event]:
+        yield Event(planned[1], Started({}, False))
+        steps[1] = 3
+
+    assert progress.show_progress(planned, events(), quiet=False, steps=steps) == 0
+    assert "epoch 1.5/5" in capsys.readouterr().err
 
 
 def test_what_is_waited_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

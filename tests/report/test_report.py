@@ -1,6 +1,7 @@
 """The report: the whole text of each form, and names that try to be more than text."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import re
@@ -20,7 +21,8 @@ from bncompare.errors import printable
 from bncompare.report.again import experiment_config
 from bncompare.report.content import chapters
 from bncompare.report.markdown import escape, to_markdown
-from bncompare.report.terminal import print_report
+from bncompare.report.table import Table
+from bncompare.report.terminal import print_report, print_table
 from bncompare.runs.folder import RunStore
 from bncompare.runs.read import read_run, read_runs
 
@@ -302,26 +304,44 @@ def test_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert stripped(ended.out) == TERMINAL
 
 
-def test_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a terminal of 60 columns the tables are wider rather than cut: every number and name is there."""
+@pytest.mark.parametrize("width", [60, 80])
+def test_narrow_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every number and word is there, none is cut, and no line is longer than the terminal is wide."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("NO_COLOR", "1")
-    out = Terminal()
+    found, out = chapters(read_runs([EXAMPLE])[0]), Terminal()
     with contextlib.redirect_stdout(out):
-        print_report(chapters(read_runs([EXAMPLE])[0]))
+        print_report(found)
     text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
-    assert "…" not in text
-    for line in (
-        "3   +0.018   −0.017 to 0.052",
-        "0.16   no clear",
-        "0.81 to 0.91",
-    ):
-        assert line in text
+    assert max(map(len, text.splitlines())) <= width
+    for table in found[0].tables:
+        cells = [cell for _, rows in table.groups for row in rows for cell in row]
+        numbers = [i for i, name in enumerate(table.columns) if name in table.numbers]
+        assert table.is_detail or all(row[i] in text for _, rows in table.groups for row in rows for i in numbers)
+        assert table.is_detail or all(word in text for cell in [*table.columns, *cells] for word in cell.split())
+
+
+def test_a_table_without_room(capsys: pytest.CaptureFixture[str]) -> None:
+    """Headings fold first; columns that still do not fit follow below, beside those that tell the rows apart."""
+    columns = ["", "norm", "lr", "best accuracy", "worst accuracy"]
+    table = Table.of(columns, [["", "BatchNorm", "0.1", "97.2 ± 0.4", "96.0 ± 0.7"]], {*columns[2:]})
+    table = dataclasses.replace(table, num_keys=3).without_empty("")
+    shown = {}
+    for width in (60, 45, 30):
+        print_table(table, width)
+        shown[width] = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
+    values = ["97.2", "±", "0.4", "96.0", "±", "0.7"]
+    assert shown[60] == [["norm", "lr", "best", "accuracy", "worst", "accuracy"], ["BatchNorm", "0.1", *values]]
+    assert shown[45] == [["best", "worst"], ["norm", "lr", "accuracy", "accuracy"], ["BatchNorm", "0.1", *values]]
+    assert shown[30] == [
+        *([["best"], ["norm", "lr", "accuracy"], ["BatchNorm", "0.1", *values[:3]]]),
+        *([["worst"], ["norm", "lr", "accuracy"], ["BatchNorm", "0.1", *values[3:]]]),
+    ]
 
 
 def test_markdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
