@@ -4,7 +4,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,8 +28,8 @@ MAX_RUNS_LISTED = 24  # a line for each that ends; of more, a count
 class Waiting:
     """What is being waited for before the first event: at once on a terminal, elsewhere if it takes a second."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self, *, quiet: bool = False, patience: float = SECONDS_BEFORE_WAITING) -> None:
+        self.quiet, self.patience = quiet, patience
         self.status: Spinner | None = None
         self.timer: threading.Timer | None = None
         self.told: set[str] = set()
@@ -47,7 +47,7 @@ class Waiting:
             self.status = console.status(f"{what}…")
             self.status.start()
         else:
-            self.timer = threading.Timer(SECONDS_BEFORE_WAITING, say, [f"{what}…"])
+            self.timer = threading.Timer(self.patience, say, [f"{what}…"])
             self.timer.daemon = True
             self.timer.start()
 
@@ -78,7 +78,7 @@ def show_progress(
     finished = sum(item.is_done for item in planned)
     if finished and not quiet:
         say(f"{finished} of {len(planned)} runs are finished already")
-    tally = _Tally([item for item in planned if not item.is_done])
+    tally = Tally([item for item in planned if not item.is_done])
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
@@ -100,10 +100,11 @@ def tell_problems(planned: "Iterable[Planned]") -> None:
             say(f"warning: {problem}")
 
 
-class _Tally:
-    """How far the runs are, and how long the rest may take."""
+class Tally:
+    """How far the runs are, and how long the rest may take by a clock of seconds."""
 
-    def __init__(self, todo: "Sequence[Planned]") -> None:
+    def __init__(self, todo: "Sequence[Planned]", clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self.total = len(todo)
         self.ended = 0
         self.failures: list[str] = []
@@ -118,7 +119,7 @@ class _Tally:
         """Count an event."""
         path, run, what = event.planned.folder.path, event.planned.run, event.what
         if isinstance(what, execution.Started) and self.started is None:
-            self.started = time.monotonic()
+            self.started = self.clock()
         elif isinstance(what, execution.Evaluated):
             before = self._at.get(path)
             advance = what.record.step - (before or 0)
@@ -143,13 +144,13 @@ class _Tally:
     @property
     def left(self) -> str:
         """`about 3 min left`, if all runs go to their ends at the speed so far; nothing before that can be told."""
-        elapsed = time.monotonic() - (self.started or math.inf)
+        elapsed = self.clock() - (self.started or math.inf)
         if elapsed < SECONDS_BEFORE_ESTIMATE or not self.steps_done or self.ended == self.total:
             return ""
-        return f"about {_duration(elapsed * self.steps_left / self.steps_done)} left"
+        return f"about {duration(elapsed * self.steps_left / self.steps_done)} left"
 
 
-def _plain(tally: _Tally, events: "Iterable[Event]", quiet: bool) -> None:
+def _plain(tally: Tally, events: "Iterable[Event]", quiet: bool) -> None:
     """A line when a run ends, or every few seconds; what went wrong even when quiet."""
     printed = math.inf
     for event in events:
@@ -164,7 +165,7 @@ def _plain(tally: _Tally, events: "Iterable[Event]", quiet: bool) -> None:
             printed = time.monotonic()
 
 
-def _live(console: "Console", tally: _Tally, events: "Iterable[Event]") -> None:
+def _live(console: "Console", tally: Tally, events: "Iterable[Event]") -> None:
     """A bar for each running run and one for all."""
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
@@ -237,7 +238,7 @@ def _line(event: "Event") -> str:
     return f"{_name(event)}: {said}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`40 s`, `12 min`, `3.5 h`"""
     if seconds < 100:
         return f"{max(1, round(seconds))} s"

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from bncompare.cli import progress
-from bncompare.cli.progress import _Tally
+from bncompare.cli.progress import Tally, Waiting, duration
 from bncompare.config.expand import load_experiment
 from bncompare.execution.messages import Evaluated, Failure, Started
 from bncompare.execution.plan import Planned, plan_runs
@@ -30,11 +29,13 @@ def planned(tmp_path: Path) -> list[Planned]:
     return plan_runs(load_experiment(tmp_path / "tiny.yaml").runs, RunStore(tmp_path))
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now)
-    return clock
+class Clock:
+    """Seconds that a test lets pass."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def at(planned: Planned, step: int, outcome: Any = None) -> Event:
@@ -42,9 +43,10 @@ def at(planned: Planned, step: int, outcome: Any = None) -> Event:
     return Event(planned, Evaluated(SimpleNamespace(step=step, outcome=ended), None))  # type: ignore[arg-type]
 
 
-def test_time_left(planned: list[Planned], clock: SimpleNamespace) -> None:
+def test_time_left(planned: list[Planned]) -> None:
     """What is left takes as long a step as what is done, counted from when the first run began."""
-    tally = _Tally(planned)
+    clock = Clock()
+    tally = Tally(planned, clock)
     clock.now += 1000  # the processes warm up
     assert tally.left == ""
     tally.add(Event(planned[0], Started({}, False)))
@@ -64,9 +66,10 @@ def test_time_left(planned: list[Planned], clock: SimpleNamespace) -> None:
     assert (tally.left, tally.ill) == ("", "1 diverged, 1 failed")
 
 
-def test_steps_of_yesterday_cost_nothing_today(planned: list[Planned], clock: SimpleNamespace) -> None:
+def test_steps_of_yesterday_cost_nothing_today(planned: list[Planned]) -> None:
     """A run that goes on from a checkpoint brings its steps, but not their time."""
-    tally = _Tally(planned[:1])
+    clock = Clock()
+    tally = Tally(planned[:1], clock)
     tally.add(Event(planned[0], Started({}, True)))
     clock.now += 4
     tally.add(at(planned[0], 8))
@@ -76,22 +79,21 @@ def test_steps_of_yesterday_cost_nothing_today(planned: list[Planned], clock: Si
     assert tally.left == "about 8 s left"
 
 
-def test_what_is_waited_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
     """Where stderr is no terminal it is said once it has taken a while, each thing once, and not after an event."""
-    monkeypatch.setattr(progress, "SECONDS_BEFORE_WAITING", 0.01)
-    waiting = progress.Waiting()
+    waiting = Waiting(patience=0.01)
     for what in ("loading torch", "reading mnist", "reading mnist"):
         waiting(what)
         if waiting.timer is not None:
             waiting.timer.join()
     assert capsys.readouterr().err == "loading torch…\nreading mnist…\n"
-    monkeypatch.setattr(progress, "SECONDS_BEFORE_WAITING", 60)
+    waiting.patience = 60
     waiting("starting to train")
     timer = waiting.timer
     assert list(waiting.before([])) == []
     assert timer is not None
     timer.join()  # it was cancelled
-    progress.Waiting(quiet=True)("loading torch")
+    Waiting(quiet=True)("loading torch")
     assert capsys.readouterr().err == ""
 
 
@@ -100,4 +102,4 @@ def test_what_is_waited_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 )
 def test_durations(seconds: float, text: str) -> None:
     """In the unit that reads best."""
-    assert progress._duration(seconds) == text
+    assert duration(seconds) == text
