@@ -18,7 +18,7 @@ from bncompare.runs.experiments import (
     validates_on_test,
     with_names,
 )
-from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_output
+from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, unused, write_output
 from bncompare.runs.folder import RunFolder, RunStore
 from bncompare.runs.layout import State
 from bncompare.runs.predictions import Predictions, predictions_csv, read_predictions
@@ -59,6 +59,7 @@ __all__ = [
     "regular_file",
     "settings_of",
     "to_json",
+    "unused",
     "validates_on_test",
     "with_names",
     "write_output",
