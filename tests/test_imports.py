@@ -53,6 +53,17 @@ def test_no_module_hides_a_name(floor: str) -> None:
         assert not inspect.ismodule(getattr(face, name)), name
 
 
+def test_a_name_means_one_thing() -> None:
+    """No class is defined in two modules of the package, nor a function that others may import."""
+    homes: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            is_public = isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+            if isinstance(node, ast.ClassDef) or is_public:
+                homes.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
 def lines_of(path: Path) -> int:
     """How many lines a file has."""
     return len(path.read_text(encoding="utf-8").splitlines())

@@ -70,8 +70,8 @@ Executor = Annotated[
 ]
 
 
-@app.command(short_help="Train the experiments of config files.")
-def train(
+@app.command("train", short_help="Train the experiments of config files.")
+def train_experiments(
     configs: Configs,
     overrides: Overrides = None,
     seeds: Seeds = None,

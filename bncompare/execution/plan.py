@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bncompare.config import RunConfig
+from bncompare.config import RunConfig, count_parameters
 from bncompare.errors import UserError
 from bncompare.execution import memory
 from bncompare.runs import Condition, RunFolder, RunStore, State
@@ -28,9 +28,7 @@ class Planned:
 
     @property
     def num_parameters(self) -> int:
-        """Trainable numbers in the model, which torch counts."""
-        from bncompare.training import count_parameters
-
+        """Trainable numbers in the model."""
         return count_parameters(self.run)
 
 
