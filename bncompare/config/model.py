@@ -82,9 +82,7 @@ class DefaultInit(InitSection):
         bias.uniform_(-bound, bound, generator=random)
 
 
-Init = Annotated[
-    DefaultInit | GainInit | NormalInit, one_of("kind", DefaultInit, GainInit, NormalInit, short=True)
-]
+Init = Annotated[DefaultInit | GainInit | NormalInit, one_of("kind", DefaultInit, GainInit, NormalInit, short=True)]
 
 
 class ModelSection(Section):
