@@ -18,11 +18,12 @@ from bncompare.cli.options import (
     Paths,
     count,
     one_form,
+    output_option,
     print_json,
     run_json,
 )
 from bncompare.cli.streams import say
-from bncompare.errors import StorageError, UserError, printable
+from bncompare.errors import UserError, printable
 
 if TYPE_CHECKING:
     from bncompare.runs import LoadedRun
@@ -58,12 +59,10 @@ def plot(
     paths: Paths,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            help="folder for the figures [default: the experiment's own; the run's if PATH is one; this one if "
-            "PATHs are some]",
+        output_option(
+            "DIR",
+            "folder for the figures [default: the experiment's own; the run's if PATH is one; this one if PATHs are "
+            "some]",
         ),
     ] = None,
     format: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="file format")] = "png",
@@ -91,25 +90,17 @@ def plot(
         target = elsewhere or (paths[0] if chosen else experiment.folder)
         if everything:
             target /= experiment.slug
-        _make(target)
+        runs.make_folder(target)
         for figure in figures.experiment_figures(experiment.runs, metrics=metric, x=x, title=experiment.title):
             stem = figure.name if elsewhere is None else f"{experiment.name}-{figure.name}"
             # Experiments of one name from several folders stand side by side.
-            names = (f"{stem}{'' if number == 1 else f'-{number}'}.{format}" for number in itertools.count(1))
-            file = next(target / name for name in names if target / name not in taken)
+            file = runs.unused(target / stem, f".{format}", taken)
             taken.add(file)
             runs.write_output(file, figures.render(figure.figure, format))
             print(printable(str(file)))
     for newest, *others in groups:
         if others and not everything:
             say(f"{newest.folder}: the figures are of the newest, {newest.title}; --all draws {len(others)} more")
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be created: {error.strerror}") from None
 
 
 @app.command(short_help="Which variant is better, by how much, how sure.")
@@ -196,10 +187,7 @@ def export(
     paths: Paths,
     to: Annotated[Literal["csv", "tensorboard"], typer.Option("--to", help="what to write")] = "csv",
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", metavar="PATH", help="a file for CSV [default: stdout], a folder for TensorBoard"
-        ),
+        Path | None, output_option("PATH", "a file for CSV [default: stdout], a folder for TensorBoard")
     ] = None,
 ) -> None:
     """Write runs for other tools: a CSV row per run, evaluation and metric, or a TensorBoard run for each run."""

@@ -7,7 +7,7 @@ import typer
 
 from bncompare.cli.app import app
 from bncompare.cli.configs import OneConfig, load_experiments
-from bncompare.cli.options import AsJson, Overrides, print_json
+from bncompare.cli.options import AsJson, Overrides, output_option, print_json
 from bncompare.cli.streams import say
 from bncompare.errors import UserError
 
@@ -86,9 +86,7 @@ def graph(
     config: OneConfig,
     variant: Annotated[str | None, typer.Option(metavar="LABEL", help="one variant [default: all]")] = None,
     overrides: Overrides = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="draw one variant: .svg, .png or .dot")
-    ] = None,
+    output: Annotated[Path | None, output_option("FILE", "draw one variant: .svg, .png or .dot")] = None,
     as_json: AsJson = False,
 ) -> None:
     """The model: a table of its layers, and a drawing."""

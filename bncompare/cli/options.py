@@ -93,6 +93,11 @@ Executor = Annotated[
 ]
 
 
+def output_option(metavar: str, help: str) -> Any:
+    """`-o`: where a command writes what it makes."""
+    return typer.Option("-o", "--output", metavar=metavar, help=help)
+
+
 def one_form(markdown: bool, as_json: bool) -> None:
     """Refuse two forms of one output."""
     if markdown and as_json:

@@ -29,8 +29,8 @@ MAX_RUNS_LISTED = 24  # a line for each that ends; of more, a count
 class Waiting:
     """What is being waited for before the first event: at once on a terminal, elsewhere if it takes a second."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self, *, quiet: bool = False, patience: float = SECONDS_BEFORE_WAITING) -> None:
+        self.quiet, self.patience = quiet, patience
         self.status: Spinner | None = None
         self.timer: threading.Timer | None = None
         self.told: set[str] = set()
@@ -48,7 +48,7 @@ class Waiting:
             self.status = console.status(f"{what}…")
             self.status.start()
         else:
-            self.timer = threading.Timer(SECONDS_BEFORE_WAITING, say, [f"{what}…"])
+            self.timer = threading.Timer(self.patience, say, [f"{what}…"])
             self.timer.daemon = True
             self.timer.start()
 
@@ -92,7 +92,7 @@ def show_progress(
     steps: "MutableSequence[int] | None" = None,
 ) -> int:
     """Train by going through the events, and show them on stderr; returns how many runs failed."""
-    tally = _Tally([], steps)
+    tally = Tally([], steps=steps)
     of_runs = _count_rounds(tally, waiting.before(events) if waiting else events, quiet)
     from rich.console import Console
 
@@ -108,7 +108,7 @@ def show_progress(
     return len(tally.failures)
 
 
-def _count_rounds(tally: "_Tally", events: "Iterable[Event | Round]", quiet: bool) -> "Iterator[Event]":
+def _count_rounds(tally: "Tally", events: "Iterable[Event | Round]", quiet: bool) -> "Iterator[Event]":
     """The events of runs. Of rounds it is said what was finished before, and why another one begins."""
     finished = total = 0
 
@@ -138,10 +138,16 @@ def tell_problems(planned: "Iterable[Planned]") -> None:
             say(f"warning: {problem}")
 
 
-class _Tally:
-    """How far the runs are, and how long the rest may take."""
+class Tally:
+    """How far the runs are, and how long the rest may take by a clock of seconds."""
 
-    def __init__(self, planned: "Sequence[Planned]", steps: "MutableSequence[int] | None" = None) -> None:
+    def __init__(
+        self,
+        planned: "Sequence[Planned]",
+        clock: Callable[[], float] = time.monotonic,
+        steps: "MutableSequence[int] | None" = None,
+    ) -> None:
+        self.clock = clock
         self.total = self.ended = self.steps_left = 0
         self.is_last = True
         """whether there is no other round"""
@@ -170,7 +176,7 @@ class _Tally:
         """Count an event."""
         path, run, what = event.planned.folder.path, event.planned.run, event.what
         if isinstance(what, execution.Started) and self.started is None:
-            self.started = time.monotonic()
+            self.started = self.clock()
         elif isinstance(what, execution.Evaluated):
             before = self._at.get(path)
             advance = what.record.step - (before or 0)
@@ -199,14 +205,14 @@ class _Tally:
     @property
     def left(self) -> str:
         """`about 3 min left`, if all runs go to their ends at the speed so far; nothing before that can be told."""
-        elapsed = time.monotonic() - (self.started or math.inf)
+        elapsed = self.clock() - (self.started or math.inf)
         if elapsed < SECONDS_BEFORE_ESTIMATE or not self.steps_done or self.ended == self.total:
             return ""
         where = "" if self.is_last else " of this round"
-        return f"about {_duration(elapsed * self.steps_left / self.steps_done)} left{where}"
+        return f"about {duration(elapsed * self.steps_left / self.steps_done)} left{where}"
 
 
-def _plain(tally: _Tally, events: "Iterable[Event]", quiet: bool) -> None:
+def _plain(tally: Tally, events: "Iterable[Event]", quiet: bool) -> None:
     """A line when a run ends, or every few seconds; what went wrong even when quiet."""
     printed = math.inf
     for event in events:
@@ -221,7 +227,7 @@ def _plain(tally: _Tally, events: "Iterable[Event]", quiet: bool) -> None:
             printed = time.monotonic()
 
 
-def _live(console: "Console", tally: _Tally, events: "Iterable[Event]") -> None:
+def _live(console: "Console", tally: Tally, events: "Iterable[Event]") -> None:
     """A bar for each running run, and one for all."""
     events = iter(events)
     first = list(itertools.islice(events, 1))  # until then what is waited for is shown
@@ -248,7 +254,7 @@ def _live(console: "Console", tally: _Tally, events: "Iterable[Event]") -> None:
             progress.update(overall, completed=tally.ended, total=tally.total, count=count, status=status)
 
 
-def _bars(console: "Console", tally: _Tally) -> "Progress":
+def _bars(console: "Console", tally: Tally) -> "Progress":
     """What is shown, several times a second: those of runs move with their steps, not with evaluations alone."""
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
@@ -313,7 +319,7 @@ def _line(event: "Event") -> str:
     return f"{_name(event)}: {said}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`40 s`, `12 min`, `3.5 h`"""
     if seconds < 100:
         return f"{max(1, round(seconds))} s"

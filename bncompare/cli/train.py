@@ -56,8 +56,8 @@ if TYPE_CHECKING:
 QUICK = ("tutorial-regression", "one-at-a-time")  # the published results that --quick trains
 
 
-@app.command(short_help="Train the experiments of config files.")
-def train(
+@app.command("train", short_help="Train the experiments of config files.")
+def train_experiments(
     configs: Configs,
     overrides: Overrides = None,
     seeds: Seeds = None,

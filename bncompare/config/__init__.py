@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 from bncompare.lazy import lazily
 
 if TYPE_CHECKING:
-    from bncompare.config.architecture import KERNEL_SIZE, POOL_SIZE, Layer, layers
+    from bncompare.config.architecture import (
+        ACTIVATIONS,
+        KERNEL_SIZE,
+        POOL_SIZE,
+        Layer,
+        Part,
+        count_parameters,
+        layers,
+    )
     from bncompare.config.checks import MAX_TABLE_BYTES
     from bncompare.config.choosing import one_of_each_norm, tuning_options
     from bncompare.config.claims import DIAGNOSTIC, At, Claim, NamedMeasure
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     from bncompare.config.yaml import MAX_BYTES, dump_yaml, parse_alike_yaml, selector_text
 
 __all__ = [
+    "ACTIVATIONS",
     "DIAGNOSTIC",
     "KERNEL_SIZE",
     "MAX_BYTES",
@@ -51,11 +60,13 @@ __all__ = [
     "LeNet",
     "Metric",
     "NamedMeasure",
+    "Part",
     "RandomRegression",
     "RunConfig",
     "Sign",
     "Status",
     "Until",
+    "count_parameters",
     "decisive",
     "did_you_mean",
     "dump_yaml",
@@ -92,7 +103,7 @@ __getattr__ = lazily(
     data="MNIST DataSection Digits Images RandomRegression",
     expand="Experiment load_experiment",
     keys="flatten lookup made_label selects setting_label without",
-    architecture="KERNEL_SIZE POOL_SIZE Layer layers",
+    architecture="ACTIVATIONS KERNEL_SIZE POOL_SIZE Layer Part count_parameters layers",
     quantities="measured plan",
     metrics="Metric Sign rounded",
     model="LeNet",

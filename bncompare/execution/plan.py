@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from bncompare.config import RunConfig, Until
+from bncompare.config import RunConfig, Until, count_parameters
 from bncompare.errors import UserError
 from bncompare.execution import memory
 from bncompare.runs import Condition, LoadedRun, RunFolder, RunStore, State, read_run
@@ -38,9 +38,7 @@ class Planned:
 
     @property
     def num_parameters(self) -> int:
-        """Trainable numbers in the model, which torch counts."""
-        from bncompare.training import count_parameters
-
+        """Trainable numbers in the model."""
         return count_parameters(self.run)
 
 

@@ -26,6 +26,10 @@ class LayerNorm(AffineNorm):
         """All but the examples."""
         return tuple(range(1, len(shape)))
 
+    def num_parameters(self, shape: Shape) -> int:
+        """Of each unit, not of each channel."""
+        return math.prod(shape) * (self.has_scale + self.has_shift)
+
     def build(self, shape: Shape) -> "nn.Module":
         """torch.nn.LayerNorm over all of `shape`."""
         from torch import nn
@@ -65,6 +69,10 @@ class RMSNorm(ActivationNorm):
         y: Array = x / ((x**2).mean(self.axes_of(x.shape), keepdims=True) + self.eps) ** 0.5
         return y
 
+    def num_parameters(self, shape: Shape) -> int:
+        """Of each unit, not of each channel."""
+        return math.prod(shape) * (self.has_scale + self.has_shift)
+
     def build(self, shape: Shape) -> "nn.Module":
         """torch.nn.RMSNorm over all of `shape`."""
         from torch import nn
@@ -92,12 +100,16 @@ class InstanceNorm(AffineNorm):
             return None
         return "has one value per channel, so its output would be constant; use layers: conv (lenet), or another kind"
 
+    def module_name(self, shape: Shape) -> str:
+        """By the number of positions' axes."""
+        return f"InstanceNorm{len(shape) - 1}d"
+
     def build(self, shape: Shape) -> "nn.Module":
         """torch.nn.InstanceNorm1d, 2d or 3d."""
         from torch import nn
 
-        module = {2: nn.InstanceNorm1d, 3: nn.InstanceNorm2d, 4: nn.InstanceNorm3d}[len(shape)]
-        return module(shape[0], self.eps, affine=self.affine)
+        module: nn.Module = getattr(nn, self.module_name(shape))(shape[0], self.eps, affine=self.affine)
+        return module
 
 
 class GroupNorm(AffineNorm):
@@ -196,8 +208,12 @@ class LocalResponseNorm(ActivationNorm):
         y: Array = x / (self.k + self.alpha * mean) ** self.beta
         return y
 
+    def module_name(self, shape: Shape) -> str:
+        """One for every shape."""
+        return "LocalResponseNormNd"
+
     def build(self, shape: Shape) -> "nn.Module":
         """torch.nn.LocalResponseNorm, for dense layers too."""
-        from bncompare.norms.modules import LocalResponseNorm
+        from bncompare.norms.modules import LocalResponseNormNd
 
-        return LocalResponseNorm(self.size, self.alpha, self.beta, self.k)
+        return LocalResponseNormNd(self.size, self.alpha, self.beta, self.k)

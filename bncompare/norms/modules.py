@@ -5,13 +5,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bncompare.norms.base import RunningNorm
-from bncompare.norms.from_scratch import BatchNorm
+from bncompare.norms.from_scratch import BatchNormNd
 from bncompare.randomness import StepRandomness
 
 
-class ChosenBatchNorm(BatchNorm):
-    """A relative of batch normalization: parameters, statistics and their tracking as in `BatchNorm`; the formula is
-    that of the kind of norm, which holds the options. It takes the same shapes, (N, C) to (N, C, D, H, W)."""
+class ChosenBatchNorm(BatchNormNd):
+    """A relative of batch normalization: shapes, parameters, statistics and their tracking as in `BatchNormNd`; the
+    formula is that of the kind of norm, which holds the options."""
 
     def __init__(self, num_features: int, norm: RunningNorm) -> None:
         super().__init__(num_features, **norm.options)
@@ -32,7 +32,7 @@ class RandomBatchNorm(StepRandomness, ChosenBatchNorm):
     """One that draws random numbers in training."""
 
 
-class LocalResponseNorm(nn.LocalResponseNorm):
+class LocalResponseNormNd(nn.LocalResponseNorm):
     """torch.nn's local response normalization (Krizhevsky et al. 2012), which also takes (N, C)."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -42,9 +42,9 @@ class LocalResponseNorm(nn.LocalResponseNorm):
         return F.local_response_norm(input.unsqueeze(2), self.size, self.alpha, self.beta, self.k).squeeze(2)
 
 
-AnyBatchNorm = BatchNorm | _BatchNorm
+AnyBatchNorm = BatchNormNd | _BatchNorm
 
 
 def batch_norms(model: nn.Module) -> list[AnyBatchNorm]:
     """The modules of the batch family, in the order data goes through them."""
-    return [module for module in model.modules() if isinstance(module, BatchNorm | _BatchNorm)]
+    return [module for module in model.modules() if isinstance(module, BatchNormNd | _BatchNorm)]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from bncompare.norms.base import WeightParametrization
+from bncompare.norms.base import Shape, WeightParametrization
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,6 +19,10 @@ class WeightNorm(WeightParametrization):
 
     kind: Literal["weight"]
     """the norm"""
+
+    def num_parameters(self, shape: Shape) -> int:
+        """The length g of each unit's weights, beside their direction V."""
+        return shape[0]
 
     def parametrize(self, layer: "nn.Module") -> None:
         """torch.nn.utils.parametrizations.weight_norm."""

@@ -19,7 +19,7 @@ from bncompare.runs.experiments import (
     validates_on_test,
     with_names,
 )
-from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_output
+from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, unused, write_output
 from bncompare.runs.folder import RunFolder, RunStore
 from bncompare.runs.layout import State
 from bncompare.runs.looks import Addition, additions, follows_looks
@@ -65,6 +65,7 @@ __all__ = [
     "settings_of",
     "to_json",
     "tuning_seeds",
+    "unused",
     "validates_on_test",
     "with_names",
     "write_output",

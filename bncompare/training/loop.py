@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bncompare.config import EarlyStopping, Metric, RunConfig, Status, plan
+from bncompare.config import RunConfig, Status, plan
 from bncompare.probes import Reading, Subject
 from bncompare.randomness import StepRandomness
 from bncompare.training.data import Dataset, Split, epoch_rows, probe_batch
@@ -25,11 +25,10 @@ from bncompare.training.evaluate import (
     validate_otherwise,
 )
 from bncompare.training.model import build_model
+from bncompare.training.monitors import Best, Patience, Weights
 from bncompare.training.optimizer import build_optimizer
 from bncompare.training.snapshot import load_state
 from bncompare.training.statistics import evaluation_statistics, in_evaluation
-
-Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -139,8 +138,8 @@ class Loop:
         self.largest_loss = math.inf
         """that has not diverged; known after the first batch"""
         self.has_diverged = False
-        self.best = _Best(run)
-        self.patience = _Patience(run.training.early_stopping) if run.training.early_stopping else None
+        self.best = Best(run)
+        self.patience = Patience(run.training.early_stopping) if run.training.early_stopping else None
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes in training, between two steps."""
@@ -336,57 +335,3 @@ class Loop:
 
 def _random_layers(model: nn.Module) -> dict[str, StepRandomness]:
     return {name: layer for name, layer in model.named_modules() if isinstance(layer, StepRandomness)}
-
-
-class _Best:
-    """The best evaluation so far, by the monitored metric, and a copy of its weights."""
-
-    def __init__(self, run: RunConfig) -> None:
-        assert run.training.monitor is not None, "resolved with the config"
-        self.monitor = run.training.monitor
-        self.metrics: dict[str, float] | None = None
-        self.weights: Weights | None = None
-
-    def update(self, epoch: float, step: int, metrics: dict[str, float], model: nn.Module) -> None:
-        """Keep this evaluation if it is better than all before."""
-        value = metrics[self.monitor]
-        if self.metrics is not None:
-            before = self.metrics[self.monitor]
-            if not (value > before if Metric(self.monitor).higher_is_better else value < before):
-                return
-        self.metrics = {"epoch": epoch, "step": step, **metrics}
-        # state_dict() alone is an alias of the weights that training goes on to change.
-        self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"metrics": self.metrics, "weights": self.weights}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.metrics, self.weights = state["metrics"], state["weights"]
-
-
-class _Patience:
-    """Early stopping: evaluations in a row that did not improve on the reference by more than min_delta."""
-
-    def __init__(self, choice: EarlyStopping) -> None:
-        self.choice = choice
-        self.reference: float | None = None
-        self.without_improvement = 0
-
-    def update(self, metrics: dict[str, float]) -> bool:
-        """Count an evaluation; True if training should stop."""
-        assert self.choice.monitor is not None, "resolved with the config"
-        value = metrics[self.choice.monitor]
-        sign = 1 if Metric(self.choice.monitor).higher_is_better else -1
-        if self.reference is None or sign * (value - self.reference) > self.choice.min_delta:
-            self.reference = value
-            self.without_improvement = 0
-        else:
-            self.without_improvement += 1
-        return self.without_improvement >= self.choice.patience
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"reference": self.reference, "without_improvement": self.without_improvement}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.reference, self.without_improvement = state["reference"], state["without_improvement"]
