@@ -261,8 +261,9 @@ def papers(
     store = runs.RunStore(folder)
     rounds = execution.Rounds(execution.plan_runs(_chosen(experiments, None), store))
     waiting, steps = Waiting(quiet=as_json), shared_steps(rounds.plan)
-    options = {"data_dir": data_dir, "num_processes": jobs, "waiting": waiting, "steps": steps}
-    train_round = partial(execution.run_experiment, **options)
+    train_round = partial(
+        execution.run_experiment, data_dir=data_dir, num_processes=jobs, waiting=waiting, steps=steps
+    )
     with _interruptible():
         failures = show_progress(rounds.train(train_round), quiet=as_json, waiting=waiting, steps=steps)
     findings = _findings(rounds.planned)

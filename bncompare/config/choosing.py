@@ -12,7 +12,7 @@ from bncompare.config.keys import SHORTHANDS, KeyPath, Problem
 from bncompare.config.problems import describe
 from bncompare.config.run import RunConfig
 from bncompare.config.seeds import parse_seeds, seeds_of
-from bncompare.config.tuning import SomeSeeds, Tune, points, written_seeds
+from bncompare.config.tuning import SomeSeeds, Tune, sobol_points, written_seeds
 from bncompare.config.yaml import Document, parse_yaml
 from bncompare.errors import UserError, printable
 from bncompare.options import Section
@@ -123,7 +123,7 @@ def _points(document: Document, tune: Tune) -> list[Point]:
             if f"{other}.".startswith(f"{key}."):
                 raise UserError(f"{place}: tune.over.{key}: holds {other}, which is set as well")
     try:
-        return [_point(over, tune, shares) for shares in points(tune.over, tune.trials)]
+        return [_point(over, tune, shares) for shares in sobol_points(tune.over, tune.trials)]
     except UserError as error:
         raise UserError(f"{document.place(('tune', 'trials'))}: tune.trials: {error}") from None
 

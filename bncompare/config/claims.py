@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from bncompare.config.metrics import MonitorName
-from bncompare.config.ranges import listed
+from bncompare.config.ranges import seeds_in
 from bncompare.options import Count, Positive, Section, must_be
 
 
@@ -86,7 +86,7 @@ class Side(NamedTuple):
 
 
 def _listed(value: Any) -> Any:
-    return listed(value) if isinstance(value, str) else value
+    return seeds_in(value) if isinstance(value, str) else value
 
 
 ClaimSeeds = Annotated[

@@ -6,7 +6,7 @@ from collections.abc import Collection
 MAX_SEEDS = 10_000
 
 
-def listed(text: str) -> list[int]:
+def seeds_in(text: str) -> list[int]:
     """The seeds that ranges and numbers name, in their order. Raises ValueError with what is wrong."""
     seeds: list[int] = []
     for part in text.split(","):

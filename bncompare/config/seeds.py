@@ -83,6 +83,6 @@ def parse_seeds(text: str, option: str = "--seeds") -> list[int] | int:
     if re.fullmatch(r"[0-9]{1,5}", text):
         return int(text)
     try:
-        return listed(text)
+        return seeds_in(text)
     except ValueError as error:
         raise UserError(f"{option} {text}: {error}") from None

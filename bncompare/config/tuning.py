@@ -81,7 +81,7 @@ class Tune(Section):
     """the fresh seeds on which the chosen are trained and judged: a number of them, or a list"""
 
 
-def points(over: Mapping[str, Values], trials: int) -> Iterator[dict[str, float]]:
+def sobol_points(over: Mapping[str, Values], trials: int) -> Iterator[dict[str, float]]:
     """The shares, by key, at which so many different combinations of values lie; raises UserError if there are fewer.
 
     Sobol' points, digitally shifted (each coordinate is XORed with one number): more even than independent ones, and
