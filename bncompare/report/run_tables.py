@@ -116,7 +116,7 @@ def measured_cell(finding: "Finding") -> str:
     measured, summary, claim = "no value", finding.summary, finding.claim
     if summary is not None:
         interval = f" ({summary.low:.3g} to {summary.high:.3g})" if summary.has_interval else ""
-        kind = "" if claim.versus is None else "difference "
+        kind = "" if claim.versus is None else f"{claim.statistic} "
         metric = claim.metric.removeprefix("diagnostics/")
         measured = f"{metric}: {kind}{summary.mean:.3g}{interval}, n = {summary.n}"
         measured += f", seeds {', '.join(seed_ranges(claim.seeds))}" if claim.seeds else ""
