@@ -91,6 +91,8 @@ class Finding:
     """the settings, by dotted key, that the claim was stated for, where its runs were trained with others"""
     exploratory: str = ""
     """after which of its runs the claim was stated; empty where all held it when they began"""
+    measured: str = "no value"
+    """the number that decides it, with its interval, for people"""
 
     @property
     def outcome(self) -> str:
@@ -160,13 +162,16 @@ def _judged(claim: Claim, runs: Sequence[LoadedRun], is_sequential: bool) -> Fin
     summary = summarize(values) if values else None
     if len(outcomes) < 2:
         reason = f"{what.mean(summary.mean)} with one seed, which has no CI" if summary else NO_VALUE
-        return Finding(claim, "inconclusive", [*missing, reason], what.told(summary), missing)
+        reasons = [*missing, reason]
+        return Finding(claim, "inconclusive", reasons, what.told(summary), missing, measured=what.measured(summary))
     verdict, reasons, summary, is_preliminary = _decide(claim, what, outcomes, sides)
     if verdict == "supported" and not all(side.speaks_for_it for side in sides if side.missing):
         verdict = "inconclusive"
     is_preliminary = is_preliminary and verdict != "inconclusive"
-    reasons += missing
-    return Finding(claim, verdict, reasons, what.told(summary), missing, is_sequential, is_preliminary)
+    finding = Finding(
+        claim, verdict, [*reasons, *missing], what.told(summary), missing, is_sequential, is_preliminary
+    )
+    return replace(finding, measured=what.measured(summary))
 
 
 def _problem_of(key: str, chosen: Sequence[LoadedRun], before: Sequence[str]) -> str | None:
@@ -216,6 +221,15 @@ class _What:
     def mean(self, value: float, half: float = math.nan) -> str:
         """What it is, and how much."""
         return f"{self} {self.shown(value, half)}"
+
+    def measured(self, summary: Summary | None) -> str:
+        """The same in a cell of a table, with the interval where there is one."""
+        if summary is None:
+            return "no value"
+        kept, half = self.clipped(summary), (summary.high - summary.low) / 2
+        kind = f"{self.claim.statistic} " if self.is_difference else ""
+        interval = f" ({self.interval(kept.low, kept.high, half)})" if kept.has_interval else ""
+        return f"{self.measure.words}: {kind}{self.shown(summary.mean, half)}{interval}, n = {summary.n}"
 
     def interval(self, low: float, high: float, half: float) -> str:
         """Its ends, without the unit."""

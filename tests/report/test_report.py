@@ -680,8 +680,8 @@ def test_other_settings_in_one_folder(dates: Sequence[str], newest: int, earlier
     (chapter,) = chapters(read_runs([runs])[0])
     assert chapter.title == f"x (training.epochs={newest})"
     assert chapter.warnings == [
-        f"also in {runs}/x, trained earlier: x (training.epochs={earlier}), 8 runs: 1 of 1 claims supported (preliminary: 4 seeds); "
-        "BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds) (--all)"
+        f"also in {runs}/x, trained earlier: x (training.epochs={earlier}), 8 runs: 1 of 1 claims supported "
+        "(preliminary: 4 seeds); BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds) (--all)"
     ]
     found = chapters(read_runs([runs])[0], everything=True)
     assert [chapter.title for chapter in found] == [f"x (training.epochs={epochs})" for epochs in (newest, earlier)]
