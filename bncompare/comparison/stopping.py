@@ -20,20 +20,20 @@ class Undecided:
 
 
 def undecided(found: ExperimentRuns) -> list[Undecided]:
-    """The pairs of the first measure of an experiment without a verdict, and its inconclusive claims.
+    """The pairs of an experiment without a verdict by its main measure, and its inconclusive claims.
 
     They are judged as a report and `check` judge them, so more seeds may be asked for after every look only where
     the experiment `is_sequential`. Left out is a claim that selects no run,
     and so has no variant, or is for seeds of its own.
     """
     comparison = compare_experiment(found, Ask())
-    first = comparison.measures[0]
+    main = comparison.main
     open_ = [
         Undecided(
-            f"{pair.a} against {pair.b}, {first.measure.words}",
+            f"{pair.a} against {pair.b}, {main.measure.words}",
             frozenset(comparison.labels[name] for name in (pair.a, pair.b)),
         )
-        for pair in first.pairs
+        for pair in main.pairs
         if not pair.is_told
     ]
     for claim in claims_of(found.runs):

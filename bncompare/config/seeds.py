@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 from pydantic_core import PydanticCustomError
 
-from bncompare.config.ranges import MAX_SEEDS, listed, seed_ranges
+from bncompare.config.ranges import MAX_SEEDS, seed_ranges, seeds_in
 from bncompare.config.yaml import leading_zero
 from bncompare.errors import UserError
 from bncompare.options import Section, must_be
@@ -27,7 +27,7 @@ class Until(Section):
     """Seeds 0, 1, … until every claim and every main comparison is decided, by what holds at every look."""
 
     until: Literal["decided"]
-    """`decided`: every claim and every comparison of two variants by the first metric"""
+    """`decided`: every claim, and every pair of variants by the metric of the answer (the test's, if there is one)"""
     at_least: Several = 4
     """the seeds before the first look"""
     at_most: Several = 40

@@ -30,9 +30,8 @@ class Answer:
 
 
 def answer_of(chapter: "Chapter") -> Answer:
-    """The answer of one experiment, by its first metric of the test set, else the first it is about."""
-    measures = chapter.comparison.measures
-    found = next((measure for measure in measures if measure.metric.split == "test"), measures[0])
+    """The answer of one experiment, by its main measure."""
+    found = chapter.comparison.main
     base = baseline(chapter.experiment.runs, [result.variant for result in found.variants])
     claims = [
         # Of a claim that was stated for other settings the first reason says so.

@@ -24,7 +24,7 @@ from bncompare.config.data import MNIST
 from bncompare.config.expand import Experiment, load_experiment
 from bncompare.config.keys import flatten, lookup, selects
 from bncompare.config.model import LeNet
-from bncompare.config.ranges import listed
+from bncompare.config.ranges import seeds_in
 from bncompare.config.run import RunConfig
 from bncompare.config.schedulers import ReduceOnPlateau
 from bncompare.config.seeds import Listed, Until, design_of, parse_seeds
@@ -289,7 +289,7 @@ def test_the_seeds_of_a_design_are_read_back(seeds: list[int]) -> None:
     """What is written in ranges is what was asked for."""
     design = design_of(seeds)
     assert isinstance(design, Listed)
-    assert listed(design.seeds) == sorted(seeds)
+    assert seeds_in(design.seeds) == sorted(seeds)
 
 
 # ---------------------------------------------------------------- overrides

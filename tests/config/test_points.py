@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bncompare.config import Experiment, load_experiment, tuning_options
-from bncompare.config.tuning import Values, points
+from bncompare.config.tuning import Values, sobol_points
 from bncompare.errors import UserError
 
 LR, NORM = "training.optimizer.lr", "model.norm"
@@ -54,7 +54,7 @@ def test_every_norm_is_tried_at_the_same_points(tmp_path: Path) -> None:
 def test_points_do_not_depend_on_the_version_of_a_library() -> None:
     """Sobol' points are a table of numbers, and the shift is ours."""
     over = {LR: Values("log", (1e-4, 3.0)), "training.batch_size": Values("log", (8, 64))}
-    found = [[over[key].at(share) for key, share in point.items()] for point in points(over, 4)]
+    found = [[over[key].at(share) for key, share in point.items()] for point in sobol_points(over, 4)]
     assert found == FIRST_POINTS
 
 
@@ -65,7 +65,7 @@ FIRST_POINTS = [[0.000139, 9], [0.0241, 26], [0.318, 15], [0.00183, 43]]
 def test_points_are_spread_evenly(trials: int) -> None:
     """Of 2ᵐ points one lies in each of 2ᵐ parts of each range."""
     over = {LR: Values("log", (1e-4, 3.0)), "b": Values("linear", (0.0, 1.0)), "c": Values("linear", (0.0, 1.0))}
-    found = list(points(over, trials))
+    found = list(sobol_points(over, trials))
     for key in over:
         assert sorted(int(point[key] * trials) for point in found) == list(range(trials))
 
