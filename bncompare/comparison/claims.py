@@ -59,7 +59,7 @@ from bncompare.comparison.statistics import (
 )
 from bncompare.comparison.tuning import evidence
 from bncompare.config import Claim, Metric, Status, lookup, seed_ranges, selector_text, selects
-from bncompare.runs import LoadedRun, experiments
+from bncompare.runs import LoadedRun, follows_looks
 
 NO_VALUE = "no seed has a value on every side"
 
@@ -117,7 +117,7 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     runs = [run for run in evidence(runs) if claim.is_about(run.seed)]
     selectors = (claim.variant, claim.versus or claim.variant)
     speaking = [run for run in runs if any(selects(selector, run.config) for selector in selectors)]
-    is_sequential = any(found.is_sequential for found in experiments(runs))
+    is_sequential = follows_looks(runs)
     finding, overridden, trained = _judged(claim, runs, is_sequential), {}, {}
     if seen := {run.seed for run in speaking if claim.decisive not in {held.decisive for held in run.claims}}:
         seeds = f"seed{'s' * (len(seen) > 1)} {', '.join(seed_ranges(seen))}"

@@ -56,6 +56,11 @@ class Comparison:
     tuning: Tuning | None = None
     """how they were chosen, if on seeds that judge nothing"""
 
+    @property
+    def main(self) -> MeasureComparison:
+        """What the answer is about: the first measure of the test set, else the first there is."""
+        return next((measure for measure in self.measures if measure.metric.split == "test"), self.measures[0])
+
 
 def compare(
     runs: Sequence[LoadedRun],
