@@ -18,7 +18,7 @@ LR, MOMENTUM, NORM = "training.optimizer.lr", "training.optimizer.momentum", "mo
 
 
 def tuned(of: Mapping[str, Sequence[float | str]], *more: tuple[str, float]) -> list[LoadedRun]:
-    """Of each norm the validation losses of its trials, with seeds 0 and 1; the best has the seeds 2 and 3 as well."""
+    """Of each norm the validation losses of its trials, with seeds 0 and 1; the best also with 2 and 3."""
     runs = []
     for norm, losses in of.items():
         best = min(value for value in losses if not isinstance(value, str))
