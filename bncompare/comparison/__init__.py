@@ -12,11 +12,10 @@ from bncompare.comparison.measures import Measure, Missing, level, metric_at
 from bncompare.comparison.plain import to_plain
 from bncompare.comparison.statistics import Paired, Summary, compare_paired, sign_test_p, summarize
 from bncompare.comparison.stopping import Undecided, undecided
-from bncompare.comparison.tuning import NOT_JUDGED, Tuning, TuningCurve, chosen_in, evidence, trials_of
+from bncompare.comparison.tuning import Tuning, TuningCurve, chosen_in, evidence, trials_of
 from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary, joined, verdict_lines
 
 __all__ = [
-    "NOT_JUDGED",
     "Ask",
     "Candidate",
     "Comparison",

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bncompare.comparison import NOT_JUDGED, evidence
 from bncompare.config import flatten, seed_ranges, setting_words
 from bncompare.options import option_name
 from bncompare.report.table import as_yaml
@@ -119,7 +118,9 @@ def warnings_of(found: ExperimentRuns, comparison: "Comparison") -> list[str]:
     for status, meaning in meanings.items():
         if status in by_status:
             warnings.append(f"{_counted(by_status[status], runs)} {status}: {meaning}")
-    judging = evidence(runs) or runs
+    judging, tuning = runs, comparison.tuning
+    if tuning is not None and tuning.judge_seeds:
+        judging = [run for run in runs if run.seed in tuning.judge_seeds and run.variant in comparison.variants]
     seeds = {variant: {run.seed for run in judging if run.variant == variant} for variant in labels_of(judging)}
     everywhere = set.union(*seeds.values())
     lacking = [
@@ -145,9 +146,7 @@ def warnings_of(found: ExperimentRuns, comparison: "Comparison") -> list[str]:
             warnings.append(
                 f"runs were made with different {key}: {some(values)}; small differences may come from it"
             )
-    if comparison.tuning and not comparison.tuning.judge_seeds:
-        warnings.append(NOT_JUDGED)
-    if comparison.tuning and not comparison.tuning.is_equal:
+    if tuning is not None and not tuning.is_equal:
         warnings.append("norms were not tried equally often: the one with more trials has the better chance")
     if comparison.sensitivity:
         warnings += comparison.sensitivity.warnings
