@@ -66,7 +66,7 @@ from bncompare.comparison.statistics import (
     summarize,
 )
 from bncompare.config import Claim, lookup, seed_ranges, selector_text, selects
-from bncompare.runs import LoadedRun, experiments
+from bncompare.runs import LoadedRun, follows_looks
 
 NO_VALUE = "no seed has a value on every side"
 
@@ -122,7 +122,7 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     """Hold a claim against the runs of its experiment, by the rules at the top of this module."""
     runs = [run for run in runs if claim.is_about(run.seed)]
     speaking = [run for run in runs if any(selects(side.selector, run.config) for side in claim.sides)]
-    is_sequential = any(found.is_sequential for found in experiments(runs))
+    is_sequential = follows_looks(runs)
     finding, overridden, trained = _judged(claim, runs, is_sequential), {}, {}
     if seen := {run.seed for run in speaking if claim.decisive not in {held.decisive for held in run.claims}}:
         seeds = f"seed{'s' * (len(seen) > 1)} {', '.join(seed_ranges(seen))}"

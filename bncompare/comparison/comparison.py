@@ -53,6 +53,11 @@ class Comparison:
     labels: dict[str, str]
     """the machine names of the variants, and of the norms of a grid, by the names that people use"""
 
+    @property
+    def main(self) -> MeasureComparison:
+        """What the answer is about: the first measure of the test set, else the first there is."""
+        return next((measure for measure in self.measures if measure.metric.split == "test"), self.measures[0])
+
 
 def compare(
     runs: Sequence[LoadedRun],

@@ -98,7 +98,7 @@ class Measure:
         """With an interval in the range of what is possible."""
         low, high = self.range
         low, high = (low - high, high - low) if of_differences else (low, high)
-        if not summary.has_spread:
+        if not (summary.has_spread and summary.has_interval):
             return summary
         return replace(summary, low=max(low, summary.low), high=min(high, summary.high))
 

@@ -20,24 +20,25 @@ class Undecided:
 
 
 def undecided(found: ExperimentRuns) -> list[Undecided]:
-    """The pairs of the first measure of an experiment without a verdict, and its inconclusive claims.
+    """The pairs of an experiment without a verdict by its main measure, and its inconclusive claims.
 
     They are judged as a report and `check` judge them, so more seeds may be asked for after every look only where
-    the experiment `is_sequential`. A claim that selects no run has no variant, and is left out.
+    the experiment `is_sequential`. Left out is a claim that selects no run,
+    and so has no variant, or is for seeds of its own.
     """
     comparison = compare_experiment(found, Ask())
-    first = comparison.measures[0]
+    main = comparison.main
     open_ = [
         Undecided(
-            f"{pair.a} against {pair.b}, {first.measure.words}",
+            f"{pair.a} against {pair.b}, {main.measure.words}",
             frozenset(comparison.labels[name] for name in (pair.a, pair.b)),
         )
-        for pair in first.pairs
+        for pair in main.pairs
         if not pair.is_told
     ]
     for claim in claims_of(found.runs):
         sides = claim.sides
         variants = frozenset(run.label for run in found.runs for side in sides if selects(side.selector, run.config))
-        if variants and judge(claim, found.runs).verdict == "inconclusive":
+        if claim.seeds is None and variants and judge(claim, found.runs).verdict == "inconclusive":
             open_.append(Undecided(claim.statement, variants))
     return open_

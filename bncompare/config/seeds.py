@@ -27,7 +27,7 @@ class Until(Section):
     """Seeds 0, 1, … until every claim and every main comparison is decided, by what holds at every look."""
 
     until: Literal["decided"]
-    """`decided`: every claim and every comparison of two variants by the first metric"""
+    """`decided`: every claim, and every pair of variants by the metric of the answer (the test's, if there is one)"""
     at_least: Several = 4
     """the seeds before the first look"""
     at_most: Several = 40

@@ -20,7 +20,7 @@ from bncompare.runs import ExperimentRuns, LoadedRun, Predictions, baseline, rea
 
 ALPHA = 0.05
 MAX_NAME = 14  # characters of a variant that fit below an image
-FEW_SEEDS = 5  # with fewer a verdict is preliminary
+FEW_SEEDS = 6  # with fewer a verdict is preliminary
 CLOTHES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 

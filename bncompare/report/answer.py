@@ -30,9 +30,8 @@ class Answer:
 
 
 def answer_of(chapter: "Chapter") -> Answer:
-    """The answer of one experiment, by its first metric of the test set, else the first it is about."""
-    measures = chapter.comparison.measures
-    found = next((measure for measure in measures if measure.metric.split == "test"), measures[0])
+    """The answer of one experiment, by its main measure."""
+    found = chapter.comparison.main
     base = baseline(chapter.experiment.runs, [result.variant for result in found.variants])
     claims = [
         # Of a claim that was stated for other settings the first reason says so.
@@ -69,7 +68,7 @@ def _table(title: str, found: MeasureComparison) -> Table:
     notes = [f"{found.title}{percent}, {'higher' if found.higher_is_better else 'lower'} is better"]
     if pairs:
         base = f"from {bases.pop()}" if len(bases) == 1 else "at equal settings"
-        notes.append(f"difference {base}{points}, with its 95 % CI")
+        notes.append(f"difference {base}{points}, with its 95 % CI{', valid at every look' * found.is_sequential}")
     table = Table(columns, [("", rows)], {"seeds", "mean ± sd", "difference"}, title, notes)
     return table.without_empty("no value").without_empty("difference")
 
@@ -103,7 +102,9 @@ def _gap(metric: Metric, pair: Pair) -> tuple[str, str]:
         return "", ""
     gap = pair.paired.difference
     half = (gap.high - gap.low) / 2
-    interval = f"{metric.shown(gap.low, half=half)} to {metric.shown(gap.high, half=half)}" if gap.n > 1 else ""
+    interval = (
+        f"{metric.shown(gap.low, half=half)} to {metric.shown(gap.high, half=half)}" if gap.has_interval else ""
+    )
     return metric.shown(gap.mean, "+", half), interval
 
 

@@ -21,7 +21,7 @@ from bncompare.runs.experiments import (
 from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_output
 from bncompare.runs.folder import RunFolder, RunStore
 from bncompare.runs.layout import State
-from bncompare.runs.looks import Addition, additions
+from bncompare.runs.looks import Addition, additions, follows_looks
 from bncompare.runs.predictions import Predictions, predictions_csv, read_predictions
 from bncompare.runs.read import LoadedRun, available_metrics, read_run, read_runs
 from bncompare.runs.rows import Runs, csv_lines, load_runs
@@ -51,6 +51,7 @@ __all__ = [
     "compared_keys",
     "csv_lines",
     "experiments",
+    "follows_looks",
     "load_runs",
     "make_folder",
     "newest_first",

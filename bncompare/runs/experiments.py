@@ -20,7 +20,7 @@ from bncompare.config import (
     without,
 )
 from bncompare.errors import UserError
-from bncompare.runs.looks import Addition, additions, began
+from bncompare.runs.looks import Addition, additions, began, follows_looks
 from bncompare.runs.read import LoadedRun, available_metrics
 
 
@@ -65,7 +65,7 @@ class ExperimentRuns:
     @property
     def is_sequential(self) -> bool:
         """Whether seeds were added after a look at others, so that only what holds at every look may be said."""
-        return any("until" in (run.config.get("design") or {}) for run in self.runs)
+        return follows_looks(self.runs)
 
     @property
     def columns(self) -> list[str]:

@@ -165,15 +165,15 @@ class RunFolder:
             raise StorageError(*condition.problems)
         checkpoint = condition.checkpoint
         if condition.state == "begun":
-            self._claim_as_before()
+            self._begun_as_before()
         self.tables = checkpoint.tables if checkpoint else Tables(self.config.metrics_header)
         return checkpoint
 
-    def _claim_as_before(self) -> None:
-        """What is claimed of a run that goes on is what was claimed when it began."""
+    def _begun_as_before(self) -> None:
+        """Of a run that goes on, what was claimed of it, and of which seeds, when it began."""
         with contextlib.suppress(OSError, ValueError, UserError):
             began = RunConfig.model_validate(read_config(self.path))
-            self.config = self.config.model_copy(update={"claims": began.claims})
+            self.config = self.config.model_copy(update={"claims": began.claims, "design": began.design})
 
     def _keep_checkpoint_before(self) -> None:
         newest, before = (self.path / name for name in CHECKPOINTS)

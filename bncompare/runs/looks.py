@@ -32,6 +32,8 @@ def additions(runs: Sequence[LoadedRun]) -> list[Addition]:
     for run in runs:
         design = json.dumps(run.config.get("design"), sort_keys=True, default=str)
         designs.setdefault(design, []).append(run)
+    if len(designs) == 1:  # most often, and no file is to be read
+        return []
     found, before = list[Addition](), list[LoadedRun]()
     for group in sorted(designs.values(), key=lambda group: min(map(began, group))):
         seeds = _seeds(group) - _seeds(before)
@@ -39,6 +41,11 @@ def additions(runs: Sequence[LoadedRun]) -> list[Addition]:
             found.append(Addition(sorted(seeds), sorted(_seeds(before))))
         before += group
     return found
+
+
+def follows_looks(runs: Sequence[LoadedRun]) -> bool:
+    """Whether seeds were added after a look at others, by hand or until all is decided."""
+    return bool(additions(runs)) or any("until" in (run.config.get("design") or {}) for run in runs)
 
 
 def began(run: LoadedRun) -> float:

@@ -1058,7 +1058,8 @@ def test_papers(presets: Path) -> None:
 
     again = call("papers", "paper", presets=presets)
     assert (again.code, again.err) == (0, "6 of 6 runs are finished already\n")
-    header, one, two = cells(again.out)
+    header, one, two, count = cells(again.out)
+    assert count == ["2 claims judged together, uncorrected for their number"]
     assert header == ["experiment", "claim", "published", "measured (95 % CI)", "verdict"]
     interval = f"({first['low']:.3g} to {first['high']:.3g}), n = 3"
     assert one[2:] == ["*.5* against .6", f"train/loss: {first['mean']:.3g} {interval}", "supported"]

@@ -70,8 +70,8 @@ def test_time_left_of_a_round(planned: list[Planned], clock: SimpleNamespace) ->
     tally.begin(planned[:1], is_last=False)
     tally.add(Event(planned[0], Started({}, False)))
     clock.now += 10
-    tally.add(at(planned[0], 5))
-    assert tally.left == "about 10 s left of this round"
+    tally.add(at(planned[0], 2))
+    assert tally.left == "about 40 s left of this round"  # 8 steps at 5 s
     tally.add(at(planned[0], 10, outcome="completed"))
     tally.begin(planned[1:3], is_last=True)
     assert (tally.ended, tally.total, tally.left) == (1, 3, "about 20 s left")

@@ -210,7 +210,7 @@ def test_index(tmp_path: Path) -> None:
     ]
     for told in (
         "2 experiments",
-        "1 of 1 claims supported; BatchNorm is ahead of no norm by 0.415",
+        "1 of 1 claims supported (preliminary: 4 seeds); BatchNorm is ahead of no norm by 0.415",
         "8 runs, 2026-11-26",
     ):
         assert told in page.text

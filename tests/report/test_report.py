@@ -161,9 +161,10 @@ first evaluation there
 mean validation loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
 
 claims:
-  SUPPORTED: batch is lower
+  SUPPORTED (preliminary: 4 seeds): batch is lower
     validation loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382, n = 4; exact sign-flip p = 0.12
     claimed at most −0.2: supported
+  1 claim judged
 
 validation loss at the best epoch:
   BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds)
@@ -190,9 +191,11 @@ activation relu; lr 0.1; batch size full; epochs 2; validation 200; 4 seeds (0-3
 - BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds; 95 % CI 0.382 to 0.448; n = 4, sign-flip p = \
 0.12, the least that 4 seeds can give)
 
-- **supported**: batch is lower
+- **supported (preliminary: 4 seeds)**: batch is lower
   - validation loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382, n = 4; exact sign-flip p = 0.12
   - claimed at most −0.2: supported
+
+1 claim judged
 
 **Variants**
 
@@ -339,8 +342,8 @@ def test_json(tmp_path: Path) -> None:
     (experiment,) = json.loads(ended.out)["experiments"]
     assert (ended.code, ended.err) == (0, "")
     assert list(experiment) == [
-        *("name", "title", "folder", "question", "setup", "verdicts", "warnings", "claims", "comparison"),
-        *("environment", "command", "config"),
+        *("name", "title", "folder", "question", "setup", "verdicts", "chosen", "notes", "warnings"),
+        *("claims", "comparison", "environment", "command", "config"),
     ]
     assert experiment["verdicts"] == [
         {
@@ -677,7 +680,7 @@ def test_other_settings_in_one_folder(dates: Sequence[str], newest: int, earlier
     (chapter,) = chapters(read_runs([runs])[0])
     assert chapter.title == f"x (training.epochs={newest})"
     assert chapter.warnings == [
-        f"also in {runs}/x, trained earlier: x (training.epochs={earlier}), 8 runs: 1 of 1 claims supported; "
+        f"also in {runs}/x, trained earlier: x (training.epochs={earlier}), 8 runs: 1 of 1 claims supported (preliminary: 4 seeds); "
         "BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds) (--all)"
     ]
     found = chapters(read_runs([runs])[0], everything=True)
