@@ -59,11 +59,11 @@ def of_first_epoch(
     """The metrics of training of the first epoch, had nothing been learned in it; the model stays as it is."""
     model, rows = copy.deepcopy(model), epoch_rows(run, split, 0)
     sums, examples = Sums(run.data.is_classification, rows.device), 0
-    for step, of_batch in enumerate(rows.split(run.batch_size)[: run.total_steps]):
+    for step in range(min(run.steps_per_epoch, run.total_steps)):
         for name, layer in model.named_modules():
             if isinstance(layer, StepRandomness):
                 layer.reseed(run.seed, name, step, rows.device)
-        inputs, targets = split.batch(of_batch)
+        inputs, targets = split.batch(rows[step * run.batch_size : (step + 1) * run.batch_size])
         outputs = model(inputs)
         sums.add(loss_fn(outputs, targets) * len(targets), outputs, targets)
         examples += len(targets)
