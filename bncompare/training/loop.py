@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from bncompare.config import RunConfig, Status, plan
 from bncompare.probes import Reading, Subject
 from bncompare.randomness import StepRandomness
-from bncompare.training.best import Best, Patience, Weights
 from bncompare.training.data import Dataset, Split, epoch_rows, probe_batch
 from bncompare.training.evaluate import (
     Sums,
