@@ -11,6 +11,7 @@ from bncompare.comparison import Sensitivity, Tuning, TuningCurve
 from bncompare.config import Metric
 from bncompare.figures.choice import norm_looks
 from bncompare.figures.looks import Look
+from bncompare.figures.settings import norms_left_out
 from bncompare.figures.style import (
     MAX_NAMED,
     WIDTH,
@@ -21,7 +22,6 @@ from bncompare.figures.style import (
     file_name,
     styled,
 )
-from bncompare.figures.sweeps import norms_left_out
 from bncompare.runs import LoadedRun
 
 
