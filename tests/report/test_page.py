@@ -120,7 +120,7 @@ def test_several_experiments(tmp_path: Path) -> None:
     assert page.tags.count("article") == 2
     assert [value for tag, _, value in page.attributes if tag == "a"] == ["#experiment-1", "#experiment-2"]
     example = next(chapter for chapter in chapters(read_runs([runs])[0]) if chapter.experiment.name == "example")
-    assert example.headline.startswith("2 of 2 claims not supported; ")
+    assert example.headline.startswith("2 of 2 claims not supported (preliminary: 3 seeds); ")
     assert example.headline in page.text
 
 
