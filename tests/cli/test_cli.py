@@ -1075,7 +1075,7 @@ def test_papers(presets: Path) -> None:
     half = (first["high"] - first["low"]) / 2
     mean, low, high = (rounded(first[name], half) for name in ("mean", "low", "high"))
     measured = f"training loss at the last epoch: {mean} ({low} to {high}), n = 3"
-    assert one[2:] == ["*.5* against .6", measured, "supported"]
+    assert one[2:] == ["*.5* against .6", measured, "supported (preliminary: 3 seeds)"]
     assert two[2].startswith("training loss at the last epoch: difference ")
 
     lines = call("papers", "--markdown", presets=presets).out.splitlines()
