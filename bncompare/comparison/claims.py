@@ -55,7 +55,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bncompare.comparison.bounds import Bound, Judgement, hits_interval, interval_name, judge_all, mean_interval
-from bncompare.comparison.measures import Measure, Missing, measure_named
+from bncompare.comparison.measures import Measure, Missing
+from bncompare.comparison.named import measure_named
 from bncompare.comparison.statistics import (
     MAX_EXACT_SEEDS,
     ROUNDING,

@@ -9,16 +9,8 @@ import numpy as np
 from bncompare.comparison.ask import Ask
 from bncompare.comparison.claims import claims_of
 from bncompare.comparison.grid import Sensitivity, pairs_in, pairs_of, sensitivity_of
-from bncompare.comparison.measures import (
-    Measure,
-    area,
-    finite_values,
-    metric_at,
-    shared_epochs,
-    spread,
-    spread_window,
-    time_to,
-)
+from bncompare.comparison.measures import Measure, area, metric_at, spread, time_to
+from bncompare.comparison.named import finite_values, shared_epochs, spread_window
 from bncompare.comparison.verdicts import MeasureComparison, compare_by
 from bncompare.config import Metric
 from bncompare.errors import UserError

@@ -195,10 +195,8 @@ class RunConfig(Section):
 
     def is_measured(self, step: int) -> bool:
         """Whether diagnostics are measured after this many steps, likewise."""
-        if step == 0:
-            return self.training.evaluate_at_start
         between = (self.training.eval_every or self.steps_per_epoch) * self.diagnostics.every
-        return step % between == 0 or step == self.total_steps
+        return self.is_evaluated(step) and (step % between == 0 or step == self.total_steps)
 
     def to_yaml(self) -> str:
         """The text of config.yaml."""

@@ -1,10 +1,9 @@
 """One run: a loop that yields a record at every evaluation. It opens no file, prints nothing, knows no folder."""
 
-import copy
 import io
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bncompare.config import EarlyStopping, Metric, RunConfig, Status, plan
+from bncompare.config import RunConfig, Status, plan
 from bncompare.probes import Reading, Subject
 from bncompare.randomness import StepRandomness
+from bncompare.training.best import Best, Patience, Weights
 from bncompare.training.data import Dataset, Split, epoch_rows, probe_batch
 from bncompare.training.evaluate import (
     Sums,
@@ -22,14 +22,13 @@ from bncompare.training.evaluate import (
     evaluate,
     evaluation_chunk,
     loss_function,
+    of_first_epoch,
     validate_otherwise,
 )
 from bncompare.training.model import build_model
 from bncompare.training.optimizer import build_optimizer
 from bncompare.training.snapshot import load_state
 from bncompare.training.statistics import evaluation_statistics, in_evaluation
-
-Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,9 @@ class Loop:
         validation = dataset.validation and dataset.validation.to(device)
         self.dataset = replace(dataset, train=dataset.train.to(device), validation=validation)
         self.model = build_model(run, device)
-        self.random_layers = _random_layers(self.model)
+        self.random_layers = {
+            n: layer for n, layer in self.model.named_modules() if isinstance(layer, StepRandomness)
+        }
         self.optimizer = build_optimizer(run, self.model)
         schedule = run.training.scheduler
         self.scheduler = schedule.build(self.optimizer, run.training.epochs or run.total_steps)
@@ -130,8 +131,8 @@ class Loop:
         self.largest_loss = math.inf
         """that has not diverged; known after the first batch"""
         self.has_diverged = False
-        self.best = _Best(run)
-        self.patience = _Patience(run.training.early_stopping) if run.training.early_stopping else None
+        self.best = Best(run)
+        self.patience = Patience(run.training.early_stopping) if run.training.early_stopping else None
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes in training, between two steps."""
@@ -169,7 +170,8 @@ class Loop:
         if self.examples == 0:
             self.started = time.perf_counter()
         inputs, targets = self._batch(step)
-        self._reseed(self.random_layers, step)
+        for name, layer in self.random_layers.items():
+            layer.reseed(self.run.seed, name, step, self.device)
         outputs = self.model(inputs)
         loss = self.loss_fn(outputs, targets)
         self.sums.add(loss.detach() * len(targets), outputs.detach(), targets)
@@ -194,10 +196,6 @@ class Loop:
             self.rows = epoch_rows(self.run, self.dataset.train, epoch)
         start = position * self.run.batch_size
         return self.dataset.train.batch(self.rows[start : start + self.run.batch_size])
-
-    def _reseed(self, layers: Mapping[str, StepRandomness], step: int) -> None:
-        for name, layer in layers.items():
-            layer.reseed(self.run.seed, name, step, self.device)
 
     def _descend(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
@@ -240,27 +238,13 @@ class Loop:
         """Evaluate the initial model. What follows never knows: neither the best evaluation, nor early stopping or a
         schedule, nor what counts as diverged."""
         started = time.perf_counter()
-        metrics = self._first_epoch()
+        metrics = of_first_epoch(self.run, self.model, self.dataset.train, self.loss_fn)
         if self.dataset.validation:
             with evaluation_statistics(self.model, self.dataset.train, eval_stats(self.run)):
                 metrics |= self._evaluate(self.dataset.validation, "val")
         self.lr = metrics["lr"] = self.optimizer.param_groups[0]["lr"]
         readings = self._measure(-1, is_last=False)
         return Record(0.0, 0, metrics, readings, time.perf_counter() - started, 0.0, self.snapshot, None)
-
-    @torch.no_grad()
-    def _first_epoch(self) -> dict[str, float]:
-        """The metrics of training of the first epoch, had nothing been learned in it: by a copy of the model."""
-        model, num_steps = copy.deepcopy(self.model), min(self.run.steps_per_epoch, self.run.total_steps)
-        layers, examples = _random_layers(model), 0
-        sums = Sums(self.run.data.is_classification, self.device)
-        for step in range(num_steps):
-            inputs, targets = self._batch(step)
-            self._reseed(layers, step)
-            outputs = model(inputs)
-            sums.add(self.loss_fn(outputs, targets) * len(targets), outputs, targets)
-            examples += len(targets)
-        return sums.means("train", examples)
 
     def _evaluate(self, split: Split, prefix: str, predicted: list[Tensor] | None = None) -> dict[str, float]:
         chunk = evaluation_chunk(self.run, eval_stats(self.run))
@@ -323,61 +307,3 @@ class Loop:
         if not predicted:
             return metrics, None
         return metrics, torch.stack([test.targets[test.rows], torch.cat(predicted)], 1).cpu()
-
-
-def _random_layers(model: nn.Module) -> dict[str, StepRandomness]:
-    return {name: layer for name, layer in model.named_modules() if isinstance(layer, StepRandomness)}
-
-
-class _Best:
-    """The best evaluation so far, by the monitored metric, and a copy of its weights."""
-
-    def __init__(self, run: RunConfig) -> None:
-        assert run.training.monitor is not None, "resolved with the config"
-        self.monitor = run.training.monitor
-        self.metrics: dict[str, float] | None = None
-        self.weights: Weights | None = None
-
-    def update(self, epoch: float, step: int, metrics: dict[str, float], model: nn.Module) -> None:
-        """Keep this evaluation if it is better than all before."""
-        value = metrics[self.monitor]
-        if self.metrics is not None:
-            before = self.metrics[self.monitor]
-            if not (value > before if Metric(self.monitor).higher_is_better else value < before):
-                return
-        self.metrics = {"epoch": epoch, "step": step, **metrics}
-        # state_dict() alone is an alias of the weights that training goes on to change.
-        self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"metrics": self.metrics, "weights": self.weights}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.metrics, self.weights = state["metrics"], state["weights"]
-
-
-class _Patience:
-    """Early stopping: evaluations in a row that did not improve on the reference by more than min_delta."""
-
-    def __init__(self, choice: EarlyStopping) -> None:
-        self.choice = choice
-        self.reference: float | None = None
-        self.without_improvement = 0
-
-    def update(self, metrics: dict[str, float]) -> bool:
-        """Count an evaluation; True if training should stop."""
-        assert self.choice.monitor is not None, "resolved with the config"
-        value = metrics[self.choice.monitor]
-        sign = 1 if Metric(self.choice.monitor).higher_is_better else -1
-        if self.reference is None or sign * (value - self.reference) > self.choice.min_delta:
-            self.reference = value
-            self.without_improvement = 0
-        else:
-            self.without_improvement += 1
-        return self.without_improvement >= self.choice.patience
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"reference": self.reference, "without_improvement": self.without_improvement}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.reference, self.without_improvement = state["reference"], state["without_improvement"]

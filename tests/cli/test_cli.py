@@ -1068,17 +1068,21 @@ def test_papers(presets: Path) -> None:
     header, one, two, count = cells(again.out)
     assert count == ["2 claims judged together, uncorrected for their number"]
     assert header == ["experiment", "claim", "published", "measured (95 % CI)", "verdict"]
-    interval = f"({first['low']:.3g} to {first['high']:.3g}), n = 3"
-    assert one[2:] == ["*.5* against .6", f"train/loss: {first['mean']:.3g} {interval}", "supported (preliminary: 3 seeds)"]
-    assert two[2].startswith("train/loss: difference ")
+    half = (first["high"] - first["low"]) / 2
+    mean, low, high = (rounded(first[name], half) for name in ("mean", "low", "high"))
+    measured = f"training loss at the last epoch: {mean} ({low} to {high}), n = 3"
+    assert one[2:] == ["*.5* against .6", measured, "supported (preliminary: 3 seeds)"]
+    assert two[2].startswith("training loss at the last epoch: difference ")
 
     lines = call("papers", "--markdown", presets=presets).out.splitlines()
     assert lines[:2] == [
         "| experiment | claim | published | measured (95 % CI) | verdict |",
         "| --- | --- | --- | --- | --- |",
     ]
-    assert lines[2].startswith("| paper | Both learn something \\| or not | \\*.5\\* against .6 | train/loss: ")
-    assert lines[3].startswith("|  | BatchNorm is far better |  | train/loss: difference ")
+    assert lines[2].startswith(
+        "| paper | Both learn something \\| or not | \\*.5\\* against .6 | training loss at the last epoch: "
+    )
+    assert lines[3].startswith("|  | BatchNorm is far better |  | training loss at the last epoch: difference ")
 
 
 def test_papers_quick(presets: Path) -> None:
