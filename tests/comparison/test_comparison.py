@@ -233,7 +233,7 @@ def test_undecided() -> None:
     runs = looked_at(variants(**columns))
     (found,) = experiments([dataclasses.replace(run, config=run.config | {"claims": claims}) for run in runs])
     assert undecided(found) == [
-        Undecided("LayerNorm against BatchNorm, validation loss at the best epoch", frozenset({"layer", "batch"})),
+        Undecided("LayerNorm against BatchNorm, test accuracy (best weights)", frozenset({"layer", "batch"})),
         Undecided("open", frozenset({"layer"})),
     ]
 
