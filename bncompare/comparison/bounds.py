@@ -54,7 +54,7 @@ class Bound:
 
     def claimed(self, judgement: Judgement, more: str) -> str:
         """The reason of a finding that is about it."""
-        words = self.name.removeprefix("difference_").replace("_", " ")
+        words = self.name.removeprefix("difference_").removeprefix("ratio_").replace("_", " ")
         return f"claimed {words} {self.shown(self.value)}: {judgement}{more}"
 
     def judge(self, low: float, high: float) -> Judgement:

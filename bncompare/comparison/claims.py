@@ -11,6 +11,12 @@ The rules:
   as it rests on normal values alone.
 - Where seeds were added after others had been looked at (`until: decided`, or by hand), the intervals are confidence
   sequences (`sequences.py`), a 95 % CI, valid at every look, of a mean as of a proportion; without a sign-flip test.
+- `ratio_at_least` and `ratio_at_most` are about the geometric mean of the ratios variant / versus: the logarithms of
+  the values are compared, by the same rules, and the interval is exp of that of their mean difference. A value that
+  is not above 0 has no ratio, and leaves the claim inconclusive.
+- With `than` what is bounded is the difference of the differences of two pairs, or the ratio of their ratios, seed by
+  seed, over the seeds that all four variants have.
+- A run that never reached what `epochs to …` names is worse than any time, as one that diverged.
 - `diverged` of one variant is a proportion, and its interval the exact one (Clopper & Pearson 1934): of six runs that
   all diverged, 54 % to 100 %.
 - Where every run without a value diverged and so speaks for the claim (that its variant is bad, or worse than the
@@ -38,6 +44,7 @@ seeds hold none of them in .8⁶ = 26 % of experiments, and a bound between the 
 supported in 27 %, though false.
 """
 
+import dataclasses
 import itertools
 import json
 import math
@@ -48,7 +55,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bncompare.comparison.bounds import Bound, Judgement, hits_interval, interval_name, judge_all, mean_interval
-from bncompare.comparison.measures import Measure, metric_at
+from bncompare.comparison.measures import Measure, Missing, measure_named
 from bncompare.comparison.statistics import (
     MAX_EXACT_SEEDS,
     ROUNDING,
@@ -58,7 +65,7 @@ from bncompare.comparison.statistics import (
     summarize,
 )
 from bncompare.comparison.tuning import evidence
-from bncompare.config import Claim, Metric, Status, lookup, seed_ranges, selector_text, selects
+from bncompare.config import Claim, lookup, seed_ranges, selector_text, selects
 from bncompare.runs import LoadedRun, follows_looks
 
 NO_VALUE = "no seed has a value on every side"
@@ -85,6 +92,8 @@ class Finding:
     """the settings, by dotted key, that the claim was stated for, where its runs were trained with others"""
     exploratory: str = ""
     """after which of its runs the claim was stated; empty where all held it when they began"""
+    measured: str = "no value"
+    """the number that decides it, with its interval, for people"""
 
     @property
     def outcome(self) -> str:
@@ -115,8 +124,7 @@ def judge(claim: Claim, runs: Sequence[LoadedRun]) -> Finding:
     Where settings were chosen on some seeds, the others of the chosen variants judge it.
     """
     runs = [run for run in evidence(runs) if claim.is_about(run.seed)]
-    selectors = (claim.variant, claim.versus or claim.variant)
-    speaking = [run for run in runs if any(selects(selector, run.config) for selector in selectors)]
+    speaking = [run for run in runs if any(selects(side.selector, run.config) for side in claim.sides)]
     is_sequential = follows_looks(runs)
     finding, overridden, trained = _judged(claim, runs, is_sequential), {}, {}
     if seen := {run.seed for run in speaking if claim.decisive not in {held.decisive for held in run.claims}}:
@@ -139,52 +147,77 @@ def _text(value: Any) -> str:
 def _judged(claim: Claim, runs: Sequence[LoadedRun], is_sequential: bool) -> Finding:
     if claim.problem:
         return Finding(claim, "inconclusive", [claim.problem])
-    measure = metric_at(Metric(claim.metric), claim.at)
-    sides = []
-    for key, selector in {"variant": claim.variant, "versus": claim.versus}.items():
-        if selector is not None:
-            chosen = [run for run in runs if selects(selector, run.config)]
-            if problem := _problem_of(claim, key, chosen):
-                return Finding(claim, "inconclusive", [f"{selector_text(selector)} {problem}"])
-            sides.append(_side(claim, measure, chosen, is_claimed_bad=_is_claimed_bad(claim, key, measure)))
+    measure = measure_named(claim.measure, claim.at, runs)
+    if measure is None:
+        return Finding(claim, "inconclusive", [f"{claim.metric}: the runs have too few evaluations"])
+    sides, labels = list[_Side](), list[str]()
+    for key, selector, sign in claim.sides:
+        chosen = [run for run in runs if selects(selector, run.config)]
+        if problem := _problem_of(key, chosen, labels):
+            return Finding(claim, "inconclusive", [f"{selector_text(selector)} {problem}"])
+        labels.append(chosen[0].variant)
+        sides.append(_side(claim, measure, chosen, is_claimed_bad=_is_claimed_bad(claim, sign, measure)))
     missing = [side.missing for side in sides if side.missing]
-    outcomes = _by_seed([side.values for side in sides])
+    if claim.is_ratio and (without := _without_logarithm(dict(zip(labels, sides, strict=True)))):
+        return Finding(claim, "inconclusive", [*missing, f"{measure.words}: not above 0 in {without}: no ratio"])
+    what = _What(measure, claim, is_sequential)
+    outcomes = what.by_seed([side.values for side in sides])
     values = [outcome for outcome in outcomes if math.isfinite(outcome)]
     summary = summarize(values) if values else None
-    what = _What(measure, is_difference=claim.versus is not None, is_sequential=is_sequential)
     if len(outcomes) < 2:
         reason = f"{what.mean(summary.mean)} with one seed, which has no CI" if summary else NO_VALUE
-        return Finding(claim, "inconclusive", [*missing, reason], summary, missing)
+        reasons = [*missing, reason]
+        return Finding(claim, "inconclusive", reasons, what.told(summary), missing, measured=what.measured(summary))
     verdict, reasons, summary, is_preliminary = _decide(claim, what, outcomes, sides)
     if verdict == "supported" and not all(side.speaks_for_it for side in sides if side.missing):
         verdict = "inconclusive"
     is_preliminary = is_preliminary and verdict != "inconclusive"
-    return Finding(claim, verdict, [*reasons, *missing], summary, missing, is_sequential, is_preliminary)
+    finding = Finding(
+        claim, verdict, [*reasons, *missing], what.told(summary), missing, is_sequential, is_preliminary
+    )
+    return replace(finding, measured=what.measured(summary))
 
 
-def _problem_of(claim: Claim, key: str, chosen: Sequence[LoadedRun]) -> str | None:
-    """Why the runs that a selector chose are not those of one variant, and of another one than the claim's."""
+def _problem_of(key: str, chosen: Sequence[LoadedRun], before: Sequence[str]) -> str | None:
+    """Why the runs that a selector chose are not those of one variant, and of another one than those before."""
     labels = list(dict.fromkeys(run.variant for run in chosen))
-    if key == "versus" and chosen and all(selects(claim.variant, run.config) for run in chosen):
-        return "is the variant itself"
     if len(labels) > 1:
         return f"selects {len(labels)} variants: {', '.join(labels)}"
+    if labels and labels[0] in before:
+        return "is the variant itself" if key == "versus" else "is one of the first pair"
     return None if labels else "selects no run"
 
 
 @dataclass(frozen=True)
 class _What:
-    """What a claim is about, in words."""
+    """The number of each seed that a claim is about, and its words; of a ratio it is the logarithm."""
 
     measure: Measure
-    is_difference: bool
+    claim: Claim
     is_sequential: bool
 
+    @property
+    def is_difference(self) -> bool:
+        """Whether it is of two variants or four."""
+        return self.claim.versus is not None
+
+    def by_seed(self, sides: Sequence[dict[int, float]]) -> list[float]:
+        """Of each seed that all sides have; NaN if both of a pair diverged."""
+        gap = _log_ratio if self.claim.is_ratio else difference
+        found = []
+        for seed in sorted(set.intersection(*map(set, sides))):
+            values = [side[seed] for side in sides]
+            numbers = [gap(*values[i : i + 2]) for i in range(0, len(values), 2)] if len(values) > 1 else values
+            found.append(difference(*numbers) if len(numbers) > 1 else numbers[0])
+        return found
+
     def __str__(self) -> str:
-        return f"{self.measure.words}, {'difference' if self.is_difference else 'mean'}"
+        return f"{self.measure.words}, {self.claim.statistic}"
 
     def shown(self, value: float, half: float = math.nan) -> str:
         """A number with its unit."""
+        if self.claim.is_ratio:
+            return f"×{_exp(value):.3g}"
         if self.is_difference:
             return self.measure.difference(value, half, "+")
         return f"{self.measure.shown(value, half)} {self.measure.unit}".strip()
@@ -193,15 +226,64 @@ class _What:
         """What it is, and how much."""
         return f"{self} {self.shown(value, half)}"
 
-    def bounds(self, claim: Claim) -> list[Bound]:
-        """Those of a claim, which are said in the same unit."""
+    def measured(self, summary: Summary | None) -> str:
+        """The same in a cell of a table, with the interval where there is one."""
+        if summary is None:
+            return "no value"
+        kept, half = self.clipped(summary), (summary.high - summary.low) / 2
+        kind = f"{self.claim.statistic} " if self.is_difference else ""
+        interval = f" ({self.interval(kept.low, kept.high, half)})" if kept.has_interval else ""
+        return f"{self.measure.words}: {kind}{self.shown(summary.mean, half)}{interval}, n = {summary.n}"
+
+    def interval(self, low: float, high: float, half: float) -> str:
+        """Its ends, without the unit."""
+        if self.claim.is_ratio:
+            return f"{self.shown(low)} to {self.shown(high)}"
+        return f"{self.measure.shown(low, half)} to {self.measure.shown(high, half)}"
+
+    def clipped(self, summary: Summary) -> Summary:
+        """With an interval in the range of what is possible."""
+        is_wider = self.claim.is_ratio or self.claim.than is not None
+        return summary if is_wider else self.measure.clipped(summary, of_differences=self.is_difference)
+
+    def told(self, summary: Summary | None) -> Summary | None:
+        """Of ratios the geometric mean, and what the interval of the logarithms is of it."""
+        if summary is None or not self.claim.is_ratio:
+            return summary
+        if not summary.has_interval:
+            summary = replace(summary, low=math.nan, high=math.nan)
+        logs = dataclasses.asdict(summary)
+        return Summary(**logs | {name: _exp(log) for name, log in logs.items() if name != "n"})
+
+    def bounds(self) -> list[Bound]:
+        """Those of the claim, which are said in the same unit."""
+        if self.claim.is_ratio:
+            logs = {name: math.log(value) for name, value in self.claim.bounds.items()}
+            return [Bound(*item, self.shown, self.is_sequential) for item in logs.items()]
 
         def shown(value: float) -> str:
             scale = 100 if self.measure.unit == "%" else 1
             unit = self.measure.unit_of_differences if self.is_difference else self.measure.unit
             return f"{scale * value:.4g} {unit}".replace("-", "−").strip()
 
-        return [Bound(*item, shown, self.is_sequential) for item in claim.bounds.items()]
+        return [Bound(*item, shown, self.is_sequential) for item in self.claim.bounds.items()]
+
+
+def _without_logarithm(sides: "dict[str, _Side]") -> str | None:
+    """The first run whose value is 0 or below."""
+    found = ((label, seed, value) for label, side in sides.items() for seed, value in side.values.items())
+    return next((f"{label} seed {seed}" for label, seed, value in found if -math.inf < value <= 0), None)
+
+
+def _log_ratio(a: float, b: float) -> float:
+    """log(a / b); as `difference`, where they are equal, or one of them is at the bad end."""
+    gap = difference(a, b)
+    return gap if gap == 0 or not math.isfinite(gap) else math.log(a) - math.log(b)
+
+
+def _exp(value: float) -> float:
+    """Of an interval of few seeds as well, beyond which no float is."""
+    return math.exp(min(value, 700.0)) if not math.isnan(value) else value
 
 
 @dataclass(frozen=True)
@@ -227,24 +309,18 @@ def _side(claim: Claim, measure: Measure, runs: Sequence[LoadedRun], *, is_claim
     }
     if not without:
         return _Side(values, "", False)
-    statuses = sorted({outcome.status for outcome in without})
-    counts = statuses == [Status.DIVERGED] and is_claimed_bad
-    missing = f"{runs[0].variant}: {len(without)} of {len(outcomes)} have no value ({', '.join(statuses)})"
+    reasons = {o.missing if o.missing is Missing.NEVER_REACHED else o.status for o in without}
+    counts = reasons <= {Missing.DIVERGED, Missing.NEVER_REACHED} and is_claimed_bad
+    missing = f"{runs[0].variant}: {len(without)} of {len(outcomes)} have no value ({', '.join(sorted(reasons))})"
     return _Side(values, missing + (", which counts for the claim" if counts else ""), counts)
 
 
-def _by_seed(sides: Sequence[dict[int, float]]) -> list[float]:
-    """The value, or the difference of both sides, of each seed that has one on every side; NaN if both diverged."""
-    seeds = sorted(set.intersection(*(set(side) for side in sides)))
-    return [difference(*(side[seed] for side in sides)) if len(sides) == 2 else sides[0][seed] for seed in seeds]
-
-
-def _is_claimed_bad(claim: Claim, side: str, measure: Measure) -> bool:
-    """Whether every bound says that the variant of this side is bad, or worse than the other."""
+def _is_claimed_bad(claim: Claim, sign: int, measure: Measure) -> bool:
+    """Whether every bound says that the variant whose values have this sign is bad, or worse than the other."""
     if claim.diagnostic is not None or any(bound.is_within for bound in _bounds(claim)):
         return False
     says_variant_is_bad = {bound.is_upper == measure.higher_is_better for bound in _bounds(claim)}
-    return says_variant_is_bad == {side == "variant"}
+    return says_variant_is_bad == {sign > 0}
 
 
 def _bounds(claim: Claim) -> list[Bound]:
@@ -270,7 +346,7 @@ def _decide(claim: Claim, what: _What, outcomes: Sequence[float], sides: Sequenc
     has_interval = bool(values) and (_is_proportion(claim) or summarize(values).has_spread)
     if len(values) < len(outcomes) or not has_interval:
         size = max((abs(x) for side in sides for x in side.values.values() if math.isfinite(x)), default=0.0)
-        by_sign_test = _by_sign_test(claim, what, outcomes, rounding=ROUNDING * size)
+        by_sign_test = _by_sign_test(claim, what, outcomes, rounding=ROUNDING * (1.0 if claim.is_ratio else size))
         speaks = any(side.speaks_for_it for side in sides)
         if speaks or by_sign_test.verdict == "not supported" or not has_interval:
             return by_sign_test
@@ -279,8 +355,8 @@ def _decide(claim: Claim, what: _What, outcomes: Sequence[float], sides: Sequenc
 
 def _by_interval(claim: Claim, what: _What, values: Sequence[float]) -> _Judged:
     """Where the interval of the mean, or that of a proportion, lies beside each bound."""
-    summary, is_sequential, measure = summarize(values), what.is_sequential, what.measure
-    bounds, is_preliminary = what.bounds(claim), False
+    summary, is_sequential = summarize(values), what.is_sequential
+    bounds, is_preliminary = what.bounds(), False
     if _is_proportion(claim):
         hits = [value > 0 for value in values]
         low, high = hits_interval(hits, is_sequential=is_sequential)
@@ -290,10 +366,8 @@ def _by_interval(claim: Claim, what: _What, values: Sequence[float]) -> _Judged:
         verdict, reasons = judge_all(bounds, lambda bound: bound.judge_mean(values))
         is_preliminary = not is_sequential and not all(bound.has_exact_test(values) for bound in bounds)
     half, summary = (high - low) / 2, replace(summary, low=low, high=high)
-    kept = measure.clipped(summary, of_differences=what.is_difference)
-    interval = (
-        f"{measure.shown(kept.low, half)} to {measure.shown(kept.high, half)}" if kept.has_interval else "not yet"
-    )
+    kept = what.clipped(summary)
+    interval = what.interval(kept.low, kept.high, half) if kept.has_interval else "not yet"
     first = f"{what.mean(summary.mean, half)}, {interval_name(is_sequential)} {interval}, n = {summary.n}"
     if claim.versus is not None and not is_sequential:
         p, exact = sign_flip_p(values, np.random.default_rng(0)), "exact " if summary.n <= MAX_EXACT_SEEDS else ""
@@ -307,7 +381,7 @@ def _by_sign_test(claim: Claim, what: _What, outcomes: Sequence[float], *, round
     Outcomes no further than `rounding` from a bound are on it.
     """
     n, values = len(outcomes), [outcome for outcome in outcomes if math.isfinite(outcome)]
-    verdict, reasons = judge_all(what.bounds(claim), lambda bound: bound.count(outcomes, rounding))
+    verdict, reasons = judge_all(what.bounds(), lambda bound: bound.count(outcomes, rounding))
     if not values:
         return _Judged(verdict, [f"{what}: none of {n} seeds has a value", *reasons], None, False)
     summary = replace(summarize(values), low=math.nan, high=math.nan)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from bncompare.comparison.statistics import Summary
-from bncompare.config import DIAGNOSTIC, At, Metric, Sign, Status, rounded
+from bncompare.config import DIAGNOSTIC, At, Metric, NamedMeasure, Sign, Status, rounded
 from bncompare.runs import LoadedRun
 
 
@@ -145,6 +145,44 @@ def metric_at(metric: Metric, at: Literal["best", "last", "mean"] | At) -> Measu
     place = {"mean": "over all evaluations"}.get(at, f"at {at}") if isinstance(at, str) else _words(metric, at)
     words = f"{metric.words} {_words(metric, at)}"
     return Measure(f"{name} {place}", words, metric, "value", value, _range(metric), "%" * metric.is_accuracy)
+
+
+def measure_named(
+    named: NamedMeasure, at: Literal["best", "last", "mean"] | At, runs: Sequence[LoadedRun]
+) -> Measure | None:
+    """What a claim names. The epochs of an area, and the evaluations of a spread, are those of `compare`, of all runs
+    of the experiment; None where these are too short for it."""
+    metric = Metric(named.metric)
+    if named.kind == "time":
+        return time_to(metric, named.threshold, named.unit)
+    if named.kind == "area":
+        ends = shared_epochs(runs, metric)
+        return area(metric, *ends) if ends else None
+    if named.kind == "spread":
+        window = spread_window(runs)
+        return spread(metric, window) if window else None
+    return metric_at(metric, at)
+
+
+def finite_values(run: LoadedRun, metric: Metric) -> list[float]:
+    """Of a metric in training, one an evaluation; without that at the start, which says nothing of training."""
+    rows = zip(run.metrics["step"], run.metrics.get(metric.name, []), strict=False)
+    return [value for step, value in rows if step > 0 and math.isfinite(value)]
+
+
+def shared_epochs(runs: Sequence[LoadedRun], metric: Metric) -> tuple[float, float] | None:
+    """The first and the last epoch that all runs with a value have; None if these are not two."""
+    ended = [run.metrics["epoch"] for run in runs if run.status.has_value and finite_values(run, metric)]
+    first, last = max((of[0] for of in ended), default=0.0), min((of[-1] for of in ended), default=0.0)
+    return (first, last) if first < last else None
+
+
+def spread_window(runs: Sequence[LoadedRun], most: int = 5) -> int | None:
+    """The evaluations to take a spread over: `most`, but no more than the second half of the shortest run; None if
+    that is fewer than 2."""
+    lengths = [len(run.metrics["step"]) for run in runs if run.status.has_value]
+    window = min([most, *(length // 2 for length in lengths)])
+    return window if lengths and window >= 2 else None
 
 
 def _has_diverged(run: LoadedRun) -> float | None:

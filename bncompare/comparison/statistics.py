@@ -71,7 +71,7 @@ class Paired:
     sign_flip_p: float
     """two-sided p of no difference; see `sign_flip_p`"""
     smallest_p: float
-    """the least sign-flip p that so many seeds can give; see `smallest_flip_p`"""
+    """the least sign-flip p that n seeds can give: 2/2ⁿ"""
     probability_better: float
     """share of the seeds in which a is better than b; ties count half"""
 
@@ -98,7 +98,7 @@ def compare_paired(
         effect_size(summary),
         t_test_p(summary),
         sign_flip_p(differences, random),
-        smallest_flip_p(differences),
+        min(1.0, 2.0 ** (1 - summary.n)),
         probability_better(better, differences.count(0.0), summary.n),
     )
 
@@ -155,7 +155,7 @@ def sign_flip_p(differences: Sequence[float], random: np.random.Generator | None
 
 def smallest_flip_p(differences: Sequence[float]) -> float:
     """The least p that the sign-flip test of so many differences other than 0 can give, 2/2ⁿ."""
-    return min(1.0, 2.0 ** (1 - np.count_nonzero(differences)))
+    return min(1.0, 2.0 ** (1 - int(np.count_nonzero(differences))))
 
 
 def _signed_sums(values: Sequence[float]) -> np.ndarray:

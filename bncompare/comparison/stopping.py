@@ -37,8 +37,8 @@ def undecided(found: ExperimentRuns) -> list[Undecided]:
         if not pair.is_told
     ]
     for claim in claims_of(found.runs):
-        selectors = [selector for selector in (claim.variant, claim.versus) if selector is not None]
-        variants = frozenset(run.label for run in found.runs for by in selectors if selects(by, run.config))
+        sides = claim.sides
+        variants = frozenset(run.label for run in found.runs for side in sides if selects(side.selector, run.config))
         if claim.seeds is None and variants and judge(claim, found.runs).verdict == "inconclusive":
             open_.append(Undecided(claim.statement, variants))
     return open_

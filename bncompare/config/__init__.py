@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bncompare.config.architecture import KERNEL_SIZE, POOL_SIZE, Layer, layers
     from bncompare.config.checks import MAX_TABLE_BYTES
     from bncompare.config.choosing import one_of_each_norm, tuning_options
-    from bncompare.config.claims import DIAGNOSTIC, At, Claim
+    from bncompare.config.claims import DIAGNOSTIC, At, Claim, NamedMeasure
     from bncompare.config.data import MNIST, DataSection, Digits, Images, RandomRegression
     from bncompare.config.expand import Experiment, load_experiment
     from bncompare.config.keys import flatten, lookup, made_label, selects, setting_label, without
@@ -50,6 +50,7 @@ __all__ = [
     "Layer",
     "LeNet",
     "Metric",
+    "NamedMeasure",
     "RandomRegression",
     "RunConfig",
     "Sign",
@@ -87,7 +88,7 @@ __getattr__ = lazily(
     __name__,
     checks="MAX_TABLE_BYTES",
     choosing="one_of_each_norm tuning_options",
-    claims="DIAGNOSTIC At Claim",
+    claims="DIAGNOSTIC At Claim NamedMeasure",
     data="MNIST DataSection Digits Images RandomRegression",
     expand="Experiment load_experiment",
     keys="flatten lookup made_label selects setting_label without",

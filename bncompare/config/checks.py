@@ -129,8 +129,8 @@ def _check_diagnostics(run: RunConfig, planned: list[Layer], known: Plan) -> lis
 
 def _check_tables(run: RunConfig, planned: list[Layer], known: Plan) -> list[Problem]:
     """A run whose tables would be too large to be read would never be finished."""
-    evaluations = -(-run.total_steps // (run.training.eval_every or run.steps_per_epoch))
-    measurements = evaluations // run.diagnostics.every + 1
+    evaluations = run.num_evaluations
+    measurements = evaluations // run.diagnostics.every + 1 + run.training.evaluate_at_start
     sizes = [len(f"{layer},{quantity},".encode()) + 3 * NUMBER_BYTES for layer, quantity in measured(run, known)]
     chosen = known.chosen if run.diagnostics.norm_parameters else ()
     normalized = [layer for layer in planned if layer.norm and layer.name in chosen]

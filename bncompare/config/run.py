@@ -31,11 +31,14 @@ _NOT_DECISIVE = (
     *("name", "variant", "design", "tuning_seeds", "claims"),
     *("data.dir", "training.device", "training.checkpoint_every"),
 )
+# Keys that came later, with what all runs did before: those have the digests that they had.
+_LATER = {"training.evaluate_at_start": False}
 
 
 def decisive(config: dict[str, Any]) -> dict[str, Any]:
     """Of a resolved config, which may be of a run from elsewhere, all that decides the numbers, by dotted key."""
-    return without(flatten(config), _NOT_DECISIVE)
+    flat = without(flatten(config), _NOT_DECISIVE)
+    return {key: value for key, value in flat.items() if key not in _LATER or value != _LATER[key]}
 
 
 def _left_out(*keys: str) -> dict[str, Any]:
@@ -184,12 +187,22 @@ class RunConfig(Section):
         assert self.training.epochs is not None
         return self.training.epochs * self.steps_per_epoch
 
+    @property
+    def num_evaluations(self) -> int:
+        """If the run goes on to its end, that at the start counted."""
+        between = self.training.eval_every or self.steps_per_epoch
+        return -(-self.total_steps // between) + self.training.evaluate_at_start
+
     def is_evaluated(self, step: int) -> bool:
         """Whether there is an evaluation after this many steps, if the run goes on so far; the end always has one."""
+        if step == 0:
+            return self.training.evaluate_at_start
         return step % (self.training.eval_every or self.steps_per_epoch) == 0 or step == self.total_steps
 
     def is_measured(self, step: int) -> bool:
         """Whether diagnostics are measured after this many steps, likewise."""
+        if step == 0:
+            return self.training.evaluate_at_start
         between = (self.training.eval_every or self.steps_per_epoch) * self.diagnostics.every
         return step % between == 0 or step == self.total_steps
 

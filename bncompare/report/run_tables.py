@@ -113,14 +113,9 @@ def claims_table(findings: "Mapping[str, Sequence[Finding]]", *, names_once: boo
 
 def measured_cell(finding: "Finding") -> str:
     """The number that a claim is held against."""
-    measured, summary, claim = "no value", finding.summary, finding.claim
-    if summary is not None:
-        interval = f" ({summary.low:.3g} to {summary.high:.3g})" if summary.has_interval else ""
-        kind = "" if claim.versus is None else "difference "
-        metric = claim.metric.removeprefix("diagnostics/")
-        measured = f"{metric}: {kind}{summary.mean:.3g}{interval}, n = {summary.n}"
-        measured += f", seeds {', '.join(seed_ranges(claim.seeds))}" if claim.seeds else ""
-    return "; ".join([measured, *finding.missing])
+    seeds = finding.claim.seeds if finding.summary else None
+    judged_by = f", seeds {', '.join(seed_ranges(seeds))}" if seeds else ""
+    return "; ".join([finding.measured + judged_by, *finding.missing])
 
 
 def _measured(value: float | None) -> str:

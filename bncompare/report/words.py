@@ -18,15 +18,15 @@ MAX_NAMED = 6  # variants or seeds in a warning or question; more are counted
 HOW_TO_READ = (
     "Variants are compared seed by seed: runs that share a seed share the data split, the batch order and the "
     "initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), gives "
-    "p < 0.05 (for one pair that is where the 95 % CI of the difference leaves out 0), and the sign-flip test, which "
-    "assumes no normal distribution, does not contradict it by p > 0.10. “No clear difference” does not mean that "
-    "there is none. A verdict is preliminary with fewer than six seeds, as with n the sign-flip p cannot be below "
-    "2/2ⁿ, and among several pairs where that p, corrected as well, is above 0.05. Intervals are about other seeds, "
-    "not about other data sets; where seeds were added after others had been looked at, they are such as hold at every "
-    "look. Runs that diverged are in no mean: they count as worse than any value, and a sign test over the seeds "
-    "decides. The correction counts the pairs that so many seeds could decide (Tarone); a sign test of too few has no "
-    "corrected p. The effect size is the mean of the differences over their standard deviation; P(better) is the share "
-    "of seeds on which the first is better, ties as half."
+    "p < 0.05 (for one pair that is where the 95 % CI of the difference leaves out 0), and the sign-flip test, "
+    "which assumes no normal distribution, does not contradict it by p > 0.10. “No clear difference” does not mean "
+    "that there is none. A verdict is preliminary with fewer than six seeds, as with n the sign-flip p cannot be "
+    "below 2/2ⁿ, and among several pairs where that p, corrected as well, is above 0.05. Intervals are about other "
+    "seeds, not about other data sets; where seeds were added after others had been looked at, they are such as "
+    "hold at every look. Runs that diverged are in no mean: they count as worse than any value, and a sign test "
+    "over the seeds decides. The correction counts the pairs that so many seeds could decide (Tarone); a sign test "
+    "of too few has no corrected p. The effect size is the mean of the differences over their standard deviation; "
+    "P(better) is the share of seeds on which the first is better, ties as half."
 )
 
 

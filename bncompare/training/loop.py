@@ -1,9 +1,10 @@
 """One run: a loop that yields a record at every evaluation. It opens no file, prints nothing, knows no folder."""
 
+import copy
 import io
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -54,7 +55,8 @@ class Record:
     step: int
     """optimizer steps so far"""
     metrics: dict[str, float]
-    """`train/…` averaged over the examples since the last evaluation, `val/…`, and `lr` of the last step"""
+    """`train/…` averaged over the examples since the last evaluation, `val/…`, and `lr` of the last step; at the
+    start those of the first epoch, had nothing been learned in it, and `lr` of the first step"""
     diagnostics: list[Reading]
     """what the `diagnostics` section asks for"""
     seconds: float
@@ -74,6 +76,8 @@ def train(
     loop = Loop(run, dataset, device)
     if checkpoint is not None:
         loop.load_state_dict(load_state(checkpoint, run, loop.model, loop.optimizer, loop.scheduler, device))
+    elif run.is_evaluated(0):
+        yield loop.evaluate_at_start()
     for step in range(loop.num_steps, run.total_steps):
         loop.take(step)
         if loop.is_evaluated(step):
@@ -109,9 +113,7 @@ class Loop:
         validation = dataset.validation and dataset.validation.to(device)
         self.dataset = replace(dataset, train=dataset.train.to(device), validation=validation)
         self.model = build_model(run, device)
-        self.random_layers = {
-            n: layer for n, layer in self.model.named_modules() if isinstance(layer, StepRandomness)
-        }
+        self.random_layers = _random_layers(self.model)
         self.optimizer = build_optimizer(run, self.model)
         schedule = run.training.scheduler
         self.scheduler = schedule.build(self.optimizer, run.training.epochs or run.total_steps)
@@ -167,8 +169,7 @@ class Loop:
         if self.examples == 0:
             self.started = time.perf_counter()
         inputs, targets = self._batch(step)
-        for name, layer in self.random_layers.items():
-            layer.reseed(self.run.seed, name, step, self.device)
+        self._reseed(self.random_layers, step)
         outputs = self.model(inputs)
         loss = self.loss_fn(outputs, targets)
         self.sums.add(loss.detach() * len(targets), outputs.detach(), targets)
@@ -193,6 +194,10 @@ class Loop:
             self.rows = epoch_rows(self.run, self.dataset.train, epoch)
         start = position * self.run.batch_size
         return self.dataset.train.batch(self.rows[start : start + self.run.batch_size])
+
+    def _reseed(self, layers: Mapping[str, StepRandomness], step: int) -> None:
+        for name, layer in layers.items():
+            layer.reseed(self.run.seed, name, step, self.device)
 
     def _descend(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
@@ -230,6 +235,32 @@ class Loop:
         self.sums.reset()
         self.examples = 0
         return Record(epoch, step + 1, metrics, readings, seconds, speed, self.snapshot, outcome)
+
+    def evaluate_at_start(self) -> Record:
+        """Evaluate the initial model. What follows never knows: neither the best evaluation, nor early stopping or a
+        schedule, nor what counts as diverged."""
+        started = time.perf_counter()
+        metrics = self._first_epoch()
+        if self.dataset.validation:
+            with evaluation_statistics(self.model, self.dataset.train, eval_stats(self.run)):
+                metrics |= self._evaluate(self.dataset.validation, "val")
+        self.lr = metrics["lr"] = self.optimizer.param_groups[0]["lr"]
+        readings = self._measure(-1, is_last=False)
+        return Record(0.0, 0, metrics, readings, time.perf_counter() - started, 0.0, self.snapshot, None)
+
+    @torch.no_grad()
+    def _first_epoch(self) -> dict[str, float]:
+        """The metrics of training of the first epoch, had nothing been learned in it: by a copy of the model."""
+        model, num_steps = copy.deepcopy(self.model), min(self.run.steps_per_epoch, self.run.total_steps)
+        layers, examples = _random_layers(model), 0
+        sums = Sums(self.run.data.is_classification, self.device)
+        for step in range(num_steps):
+            inputs, targets = self._batch(step)
+            self._reseed(layers, step)
+            outputs = model(inputs)
+            sums.add(self.loss_fn(outputs, targets) * len(targets), outputs, targets)
+            examples += len(targets)
+        return sums.means("train", examples)
 
     def _evaluate(self, split: Split, prefix: str, predicted: list[Tensor] | None = None) -> dict[str, float]:
         chunk = evaluation_chunk(self.run, eval_stats(self.run))
@@ -292,6 +323,10 @@ class Loop:
         if not predicted:
             return metrics, None
         return metrics, torch.stack([test.targets[test.rows], torch.cat(predicted)], 1).cpu()
+
+
+def _random_layers(model: nn.Module) -> dict[str, StepRandomness]:
+    return {name: layer for name, layer in model.named_modules() if isinstance(layer, StepRandomness)}
 
 
 class _Best:

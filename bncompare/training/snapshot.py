@@ -56,8 +56,9 @@ def load_state(
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"its checkpoint cannot be loaded: {reason}; {ADVICE}") from None
     problem = next(_differences(state, _expected(run, model, optimizer, scheduler), "state"), None)
-    if problem is None and not (type(state["step"]) is int and 0 < state["step"] < run.total_steps):
-        problem = f"state.step must be a whole number from 1 to {run.total_steps - 1}"
+    first = 0 if run.is_evaluated(0) else 1
+    if problem is None and not (type(state["step"]) is int and first <= state["step"] < run.total_steps):
+        problem = f"state.step must be a whole number from {first} to {run.total_steps - 1}"
     if problem is not None:
         raise UserError(f"its checkpoint is not one of this run: {problem}; {ADVICE}")
     return dict(state)

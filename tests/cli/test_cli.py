@@ -498,7 +498,10 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_interrupted_and_resumed(
     uninterrupted: bytes, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
 ) -> None:
-    """A signal ends training with 130 or 143; the same command goes on, to the bytes of an unbroken run."""
+    """A signal ends training with 130 or 143; the same command goes on, to the bytes of an unbroken run.
+
+    It keeps the time at which it began, and says when it ended.
+    """
     often = "from bncompare import cli; from bncompare.execution import inline; "
     often += "inline.SECONDS_BETWEEN_CHECKPOINTS = 0.1; cli.main()"
     process = subprocess.Popen([sys.executable, "-c", often, "train", "slow.yaml"], stderr=subprocess.PIPE, text=True)
@@ -517,6 +520,8 @@ def test_interrupted_and_resumed(
     partial = (path / "metrics.csv").read_bytes()
     assert uninterrupted.startswith(partial)
     assert partial != uninterrupted
+    began = strict((path / "environment.json").read_text())
+    assert "ended" not in began
     assert cells(call("list", "runs").out)[1][3] == "unfinished"
     assert cells(call("train", "slow.yaml", "--no-report", "--dry-run").out)[1][-1] == "begun"
 
@@ -533,6 +538,8 @@ def test_interrupted_and_resumed(
     assert ended.code == 0
     assert checkpoints[0] is not None, "it went on, and did not start over"
     assert (path / "metrics.csv").read_bytes() == uninterrupted
+    environment = strict((path / "environment.json").read_text())
+    assert environment["started"] == began["started"] <= environment["ended"]
 
 
 def test_an_interrupted_sweep_says_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,7 +172,7 @@ def test_how_a_claim_with_diverged_runs_is_told() -> None:
     )
     assert (to_plain(finding)["low"], to_plain(finding)["high"]) == (None, None)
     missing = "none: 4 of 6 have no value (diverged), which counts for the claim"
-    assert measured(finding) == f"val/loss: 0.56, n = 2; {missing}"
+    assert measured(finding) == f"validation loss at the best epoch: 0.56, n = 2; {missing}"
     five = judge(claim(**BAD, at_least=0.5), with_diverged([0.7] * 5, [0.3] * 5, 5))
     assert five.reasons[:2] == [
         "validation loss at the best epoch, mean: none of 5 seeds has a value",
@@ -333,7 +333,8 @@ def test_within_is_told_by_the_interval_that_decides() -> None:
         assert finding.summary is not None
         assert (finding.summary.low, finding.summary.high) == pytest.approx((low, high))
         assert "difference −0.415, 95 % CI −0.448 to −0.382, n = 4" in finding.reasons[0]
-        assert measured(finding) == f"val/loss: difference -0.415 ({low:.3g} to {high:.3g}), n = 4"
+        cell = "validation loss at the best epoch: difference −0.415 (−0.448 to −0.382), n = 4"
+        assert measured(finding) == cell
     within_90 = -stats.t.interval(0.9, 3, -0.415, stats.sem([-0.42, -0.39, -0.44, -0.41]))[0] + 0.001
     assert judge(versus(difference_within=within_90), runs).verdict == "inconclusive"
 

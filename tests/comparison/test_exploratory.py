@@ -62,8 +62,9 @@ def test_a_claim_stated_after_a_run_began_is_exploratory(
     finding, held = judge(stated, runs(HELD, *lacking)), judge(stated, runs(HELD | changed))
     assert (finding.exploratory, held.exploratory) == (exploratory, "")
     assert (finding.verdict, finding.reasons, finding.summary) == (held.verdict, held.reasons, held.summary)
-    mark = " (exploratory)" if exploratory else ""
-    assert finding.outcome == f"{held.verdict}{mark}"
+    preliminary = held.outcome.removeprefix(held.verdict).strip(" ()")
+    marks = ", ".join(filter(None, ["exploratory" if exploratory else "", preliminary]))
+    assert finding.outcome == f"{held.verdict} ({marks})"
     assert finding.evidence[:1] == ([f"exploratory: {exploratory}"] if exploratory else held.evidence[:1])
     assert to_plain(finding)["exploratory"] == (exploratory or None)
     table = claims_table({"x": [finding, finding]})
@@ -100,7 +101,7 @@ def test_each_claim_is_judged_once() -> None:
 
 CONFIG = """\
 name: tiny
-seeds: 3
+seeds: 6
 data: {name: random_regression, samples: 32, features: 3, validation: 8}
 model: {name: mlp, hidden: [4]}
 training: {epochs: 1, batch_size: 8, device: cpu, optimizer: {name: adam, lr: 0.01}}
@@ -108,7 +109,7 @@ compare: {model.norm: [none, batch]}
 claims:
 - {statement: It learns, metric: val/loss, variant: {model.norm: batch}, at_most: 100}
 """
-ADDED = "seed 3 was added after 0-2 had been reported"
+ADDED = "seed 6 was added after 0-5 had been reported"
 LATER = "- {statement: It learns well, metric: val/loss, variant: {model.norm: batch}, at_most: 90}\n"
 
 
@@ -133,11 +134,11 @@ def test_a_claim_of_an_edited_config(folder: Path) -> None:
     assert '"badge supported">supported (exploratory)</span>' in Path("runs/tiny/report.html").read_text()
     assert "It learns well" not in kit.call("check", "runs").out
 
-    out = kit.call(*train, "--no-report", "--seeds", "4").out
+    out = kit.call(*train, "--no-report", "--seeds", "7").out
     assert "claim supported: It learns\nclaim supported (exploratory): It learns well\n" in out
     assert configs == {path: path.read_bytes() for path in configs}
     assert f"\nnote: {ADDED}\n" in out
-    why = "stated after the runs of seeds 0-2 began"
+    why = "stated after the runs of seeds 0-5 began"
     out = kit.call("check", "runs").out
     assert f"  SUPPORTED (exploratory): It learns well\n    exploratory: {why}\n" in out
     assert out.startswith(f"runs/tiny:\nnote: {ADDED}\n")
@@ -160,7 +161,7 @@ def test_papers_mark_what_was_stated_later(folder: Path) -> None:
     (presets / "papers/tiny.yaml").write_text(CONFIG.split("- {")[0] + LATER)
     claims = json.loads(kit.call("papers", "--json", presets=presets).out)["claims"]
     assert [(claim["statement"], claim["exploratory"]) for claim in claims] == [
-        ("It learns well", "stated after the runs of seeds 0-2 began"),
+        ("It learns well", "stated after the runs of seeds 0-5 began"),
         ("It learns", None),
     ]
 
@@ -187,7 +188,7 @@ def test_what_was_chosen_on_the_command_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("seeds", "message"),
     [
-        ("6-11", "none of them is trained; the seeds are 0-2"),
+        ("7-9", "none of them is trained; the seeds are 0-5"),
         ("2-0", "must be seeds such as 6-11, 0,3,7 or [0, 3, 7], not '2-0'"),
         ("3", "must be seeds such as 6-11, 0,3,7 or [0, 3, 7], not 3"),
     ],

@@ -120,7 +120,7 @@ def test_several_experiments(tmp_path: Path) -> None:
     assert page.tags.count("article") == 2
     assert [value for tag, _, value in page.attributes if tag == "a"] == ["#experiment-1", "#experiment-2"]
     example = next(chapter for chapter in chapters(read_runs([runs])[0]) if chapter.experiment.name == "example")
-    assert example.headline.startswith("2 of 2 claims not supported; ")
+    assert example.headline.startswith("2 of 2 claims not supported (preliminary: 3 seeds); ")
     assert example.headline in page.text
 
 
@@ -210,7 +210,7 @@ def test_index(tmp_path: Path) -> None:
     ]
     for told in (
         "2 experiments",
-        "1 of 1 claims supported; BatchNorm is ahead of no norm by 0.415",
+        "1 of 1 claims supported (preliminary: 4 seeds); BatchNorm is ahead of no norm by 0.415",
         "8 runs, 2026-11-26",
     ):
         assert told in page.text

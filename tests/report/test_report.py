@@ -162,9 +162,10 @@ first evaluation there
 mean validation loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
 
 claims:
-  SUPPORTED: batch is lower
+  SUPPORTED (preliminary: 4 seeds): batch is lower
     validation loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382, n = 4; exact sign-flip p = 0.12
     claimed at most −0.2: supported
+  1 claim judged
 
 validation loss at the best epoch:
   BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds)
@@ -191,9 +192,11 @@ activation relu; lr 0.1; batch size full; epochs 2; validation 200; 4 seeds (0-3
 - BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds; 95 % CI 0.382 to 0.448; n = 4, sign-flip p = \
 0.12, the least that 4 seeds can give)
 
-- **supported**: batch is lower
+- **supported (preliminary: 4 seeds)**: batch is lower
   - validation loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382, n = 4; exact sign-flip p = 0.12
   - claimed at most −0.2: supported
+
+1 claim judged
 
 **Variants**
 
@@ -280,14 +283,17 @@ the first evaluation there
 <details><summary>How to read this</summary>
 
 Variants are compared seed by seed: runs that share a seed share the data split, the batch order and the \
-initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), gives p \
-&#60; 0.05; for one pair that is where the 95 % CI of the difference leaves out 0. “No clear difference” does \
-not mean that there is none; verdicts of fewer than five seeds are preliminary. The sign-flip p assumes no \
-normal distribution; with n seeds it cannot be below 2/2ⁿ. Runs that diverged are in no mean: they count as \
-worse than any value, and a sign test over the seeds decides. The correction counts the pairs that so many \
-seeds could decide (Tarone); a sign test of too few has no corrected p. The effect size is the mean of the \
-differences over their standard deviation; P(better) is the share of seeds on which the first is better, ties \
-as half.
+initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), \
+gives p &#60; 0.05 (for one pair that is where the 95 % CI of the difference leaves out 0), and the \
+sign-flip test, which assumes no normal distribution, does not contradict it by p &#62; 0.10. “No clear \
+difference” does not mean that there is none. A verdict is preliminary with fewer than six seeds, as with n \
+the sign-flip p cannot be below 2/2ⁿ, and among several pairs where that p, corrected as well, is above \
+0.05. Intervals are about other seeds, not about other data sets; where seeds were added after others had \
+been looked at, they are such as hold at every look. Runs that diverged are in no mean: they count as worse \
+than any value, and a sign test over the seeds decides. The correction counts the pairs that so many seeds \
+could decide (Tarone); a sign test of too few has no corrected p. The effect size is the mean of the \
+differences over their standard deviation; P(better) is the share of seeds on which the first is better, \
+ties as half.
 
 </details>
 """
@@ -340,8 +346,8 @@ def test_json(tmp_path: Path) -> None:
     (experiment,) = json.loads(ended.out)["experiments"]
     assert (ended.code, ended.err) == (0, "")
     assert list(experiment) == [
-        *("name", "title", "folder", "question", "setup", "verdicts", "warnings", "claims", "comparison"),
-        *("environment", "command", "config"),
+        *("name", "title", "folder", "question", "setup", "verdicts", "chosen", "notes", "warnings"),
+        *("claims", "comparison", "environment", "command", "config"),
     ]
     assert experiment["verdicts"] == [
         {
@@ -678,8 +684,8 @@ def test_other_settings_in_one_folder(dates: Sequence[str], newest: int, earlier
     (chapter,) = chapters(read_runs([runs])[0])
     assert chapter.title == f"x (training.epochs={newest})"
     assert chapter.warnings == [
-        f"also in {runs}/x, trained earlier: x (training.epochs={earlier}), 8 runs: 1 of 1 claims supported; "
-        "BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds) (--all)"
+        f"also in {runs}/x, trained earlier: x (training.epochs={earlier}), 8 runs: 1 of 1 claims supported "
+        "(preliminary: 4 seeds); BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds) (--all)"
     ]
     found = chapters(read_runs([runs])[0], everything=True)
     assert [chapter.title for chapter in found] == [f"x (training.epochs={epochs})" for epochs in (newest, earlier)]
