@@ -205,9 +205,8 @@ class RunConfig(Section):
         return self.is_evaluated(step) and (step % between == 0 or step == self.total_steps)
 
     def to_yaml(self) -> str:
-        """The text of config.yaml; most experiments have no seeds that choose, and say nothing of them."""
-        left_out = None if self.tuning_seeds else {"tuning_seeds"}
-        return dump_yaml(_name_first(self.model_dump(exclude=left_out)))
+        """The text of config.yaml."""
+        return dump_yaml(_name_first(self.model_dump()))
 
 
 def _name_first(data: Any) -> Any:
