@@ -637,7 +637,6 @@ def test_digest_changes(expand: Expand, override: str) -> None:
     digest = expand.run(IMAGES, override).digest
     assert len(digest) == 8
     assert digest != expand.run(IMAGES).digest
-    assert len(experiments([loaded(today), loaded(before)])) == 1
 
 
 MANY_KEYS = [
