@@ -9,13 +9,13 @@ with E < 1/α, and p is 1/E; of several looks the intersection of the intervals 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln, xlog1py, xlogy
 
-from bncompare.comparison.statistics import smallest_n
+from bncompare.comparison.statistics import Summary, smallest_n
 
 ALPHA = 0.05
 VALID = "valid at every look"
@@ -95,6 +95,14 @@ def t_sequence(values: Sequence[float], alpha: float = ALPHA) -> Looks:
     n, means, sds = n[has_spread], means[has_spread], sds[has_spread]
     half = t_half_width(n, sds, alpha)
     return _together(means - half, means + half, t_log_evidence(n, means / sds * np.sqrt(n)))
+
+
+def at_every_look(summary: Summary, values: Sequence[float], is_sequential: bool) -> Summary:
+    """With the interval that holds at every look, if that is asked for and there is a spread."""
+    if not (is_sequential and summary.has_spread):
+        return summary
+    looks = t_sequence(values)
+    return replace(summary, low=looks.low, high=looks.high)
 
 
 # ---------------------------------------------------------------- a share

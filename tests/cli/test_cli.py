@@ -1069,7 +1069,11 @@ def test_papers(presets: Path) -> None:
     assert count == ["2 claims judged together, uncorrected for their number"]
     assert header == ["experiment", "claim", "published", "measured (95 % CI)", "verdict"]
     interval = f"({first['low']:.3g} to {first['high']:.3g}), n = 3"
-    assert one[2:] == ["*.5* against .6", f"train/loss: {first['mean']:.3g} {interval}", "supported"]
+    assert one[2:] == [
+        "*.5* against .6",
+        f"train/loss: {first['mean']:.3g} {interval}",
+        "supported (preliminary: 3 seeds)",
+    ]
     assert two[2].startswith("train/loss: difference ")
 
     lines = call("papers", "--markdown", presets=presets).out.splitlines()

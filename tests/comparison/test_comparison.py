@@ -13,12 +13,13 @@ from kit import loaded_run, looked_at, variants
 from bncompare.comparison.claims import judge
 from bncompare.comparison.comparison import compare
 from bncompare.comparison.deciding import decided, deciding_test
+from bncompare.comparison.lines import verdict_lines
 from bncompare.comparison.measures import metric_at
 from bncompare.comparison.plain import to_plain
 from bncompare.comparison.sequences import sign_sequence, t_sequence
 from bncompare.comparison.statistics import seeds_needed
 from bncompare.comparison.stopping import Undecided, undecided
-from bncompare.comparison.verdicts import compare_by, verdict_lines
+from bncompare.comparison.verdicts import compare_by
 from bncompare.config import rounded
 from bncompare.config.claims import Claim
 from bncompare.config.metrics import Metric
