@@ -841,7 +841,7 @@ def test_show_prints_config_metrics_and_norms(runs: list[Path]) -> None:
     """`show` prints the run's settings, its best and last metrics, and γ and β of each norm layer."""
     ended = call("show", str(runs[1]))
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith(f"{runs[1]}\ntiny: BatchNorm, seed 0, completed\n\ndata: ")
+    assert ended.out.startswith(f"{runs[1]}\ntiny: BatchNorm, seed 0, completed\n\ndesign: {{seeds: 0-1}}\ndata: ")
     assert "label:" not in ended.out
     run = read_run(runs[1])
     table = cells(ended.out)
