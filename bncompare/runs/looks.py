@@ -36,9 +36,11 @@ def additions(runs: Sequence[LoadedRun]) -> list[Addition]:
         return []
     found, before = list[Addition](), list[LoadedRun]()
     for group in sorted(designs.values(), key=lambda group: min(map(began, group))):
-        seeds = _seeds(group) - _seeds(before)
-        if before and seeds and min(map(began, group)) >= max(map(_ended, before)):
-            found.append(Addition(sorted(seeds), sorted(_seeds(before))))
+        start = min(map(began, group))
+        there = [run for run in before if began(run) <= start]  # a variant of theirs may have been added since
+        seeds = _seeds(group) - _seeds(there)
+        if there and seeds and start >= max(map(_ended, there)):
+            found.append(Addition(sorted(seeds), sorted(_seeds(there))))
         before += group
     return found
 

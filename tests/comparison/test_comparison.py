@@ -24,6 +24,7 @@ from bncompare.config import rounded
 from bncompare.config.claims import Claim
 from bncompare.config.metrics import Metric
 from bncompare.errors import UserError
+from bncompare.report.chapter_tables import pairs_table
 from bncompare.runs.documents import Result
 from bncompare.runs.experiments import compared_keys, experiments
 from bncompare.runs.read import LoadedRun
@@ -201,6 +202,18 @@ def test_seeds_until_decided(n: int, verdict: str, sentence: str) -> None:
     looks = t_sequence(list(pair.differences.values()))
     difference = pair.paired.difference
     assert (difference.low, difference.high) == pytest.approx((looks.low, looks.high), nan_ok=True)
+
+
+def test_what_holds_for_one_number_of_seeds_is_not_told_of_several_looks() -> None:
+    """No p of a t-test or of a sign-flip test, in no form."""
+    compared = compare(looked_at(variants(none=NONE, batch=BATCH)))
+    (pair,) = compared.measures[0].pairs
+    paired = to_plain(pair)["paired"]
+    assert all(math.isnan(paired[name]) for name in ("t_test_p", "sign_flip_p", "smallest_p"))
+    table = pairs_table("", compared.measures)
+    assert "sign-flip p" not in table.columns
+    assert not any("sign-flip" in note for note in table.notes)
+    assert "sign-flip p" in pairs_table("", compare(variants(none=NONE, batch=BATCH)).measures).columns
 
 
 def test_seeds_until_decided_with_diverged_runs() -> None:

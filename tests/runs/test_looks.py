@@ -74,6 +74,13 @@ def test_another_variant_adds_no_seed(tmp_path: Path) -> None:
     assert additions(there) == []
 
 
+def test_another_variant_hides_no_added_seed(tmp_path: Path) -> None:
+    """One that is added with the first design, after seeds were added to that, does not make these asked for
+    together with the first."""
+    there = [at(tmp_path, FIRST, 0, 0, 1), at(tmp_path, SECOND, 2, 5, 6), at(tmp_path, FIRST, 0, 9, 10, "batch")]
+    assert list(map(str, additions(there))) == ["seed 2 was added after 0 had been reported"]
+
+
 def folder_of(root: Path, claims: str) -> RunFolder:
     (root / "tiny.yaml").write_text(f"{TINY}claims: [{claims}]\n")
     return RunStore(root / "runs").run(load_experiment(root / "tiny.yaml", seeds="2").runs[0])
