@@ -65,7 +65,7 @@ def print_plan(rounds: "Rounds", as_json: bool) -> None:
     finished = sum(item.state == "finished" for item in planned)
     number = count(len(planned), "run")
     if rounds.is_open and any(course.until for course in rounds.courses.values()):
-        number = f"at least {number}, at most {rounds.at_most} until all is decided"
+        number = f"at least {number}, at most {rounds.at_most} until it is decided"
     elif rounds.is_open:
         number = f"{number}, {rounds.at_most} with those of the chosen settings"
     for budget in filter(None, (course.budget for course in rounds.courses.values())):

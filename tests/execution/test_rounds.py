@@ -1,4 +1,4 @@
-"""Rounds of seeds until all is decided: which runs follow from which results, whatever came between."""
+"""Rounds of seeds until it is decided: which runs follow from which results, whatever came between."""
 
 import itertools
 import math
@@ -256,7 +256,7 @@ def test_what_train_says(tmp_path: Path) -> None:
     (tmp_path / "until.yaml").write_text(UNTIL)
     one, two = (["train", tmp_path / "until.yaml", "--runs", tmp_path / folder, "--no-report"] for folder in "ab")
     plan = call(*one, "--dry-run")
-    assert plan.out.splitlines()[-1] == "at least 4 runs, at most 8 until all is decided: 4 to train, 0 finished"
+    assert plan.out.splitlines()[-1] == "at least 4 runs, at most 8 until it is decided: 4 to train, 0 finished"
     first = call(*one, "--jobs", "1")
     assert first.code == 0
     told = [line for line in first.err.splitlines() if line.startswith("tiny: ")]
