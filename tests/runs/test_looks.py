@@ -96,9 +96,9 @@ def test_seeds_that_were_asked_for_and_left_out(runs: Any, absent: list[int], tm
     there = [at(tmp_path, *run) for run in runs]
     assert [seed for absence in absences(there) for seed in absence.seeds] == absent
     notes = [note for found in experiments(there) for note in found.notes if "asked for" in note]
-    assert [note.partition(" have no run; ")[0] for note in notes] == ["seeds 1, 3 were asked for as well and"] * bool(
-        absent
-    )
+    assert [note.partition(" have no run; ")[0] for note in notes] == [
+        "seeds 1, 3 were asked for as well and"
+    ] * bool(absent)
 
 
 def test_the_seeds_that_choose_are_not_asked_for_where_others_judge(tmp_path: Path) -> None:
