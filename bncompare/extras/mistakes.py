@@ -210,7 +210,7 @@ def _compared(
         _disputed({seed.seed: images for seed, images in zip(seeds, of, strict=True)}, pairs)
         for of in ([seed.only_a for seed in seeds], [seed.only_b for seed in seeds])
     )
-    confusions, anytime_p = (confusion[0], confusion[1]), looks and looks.p
+    confusions, anytime_p = (confusion[0], confusion[1]), looks.p if looks else None
     return Mistakes(experiment, a, b, seeds, names, confusions, paired, anytime_p, only_a, only_b, classes)
 
 

@@ -148,11 +148,8 @@ def pairs_table(title: str, measures: Sequence[MeasureComparison]) -> Table:
     if least:
         floors = ", ".join(f"{p:.2g} with {n} seeds" for n, p in sorted(least.items()))
         notes.append(f"sign-flip p: the least that there can be is {floors}")
-    return (
-        Table(columns, groups, set(columns) - {"difference", "better"}, title, notes)
-        .without_empty("Holm p")
-        .without_empty("sign-flip p")
-    )
+    table = Table(columns, groups, set(columns) - {"difference", "better"}, title, notes)
+    return table.without_empty("Holm p").without_empty("sign-flip p")
 
 
 def _p_note(measures: Sequence[MeasureComparison]) -> str:

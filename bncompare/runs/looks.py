@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from bncompare.config import seed_ranges, seeds_in
 from bncompare.runs.read import LoadedRun
@@ -66,7 +67,7 @@ def absences(runs: Sequence[LoadedRun]) -> list[Absence]:
     """The seeds that fixed designs lack; of seeds until it is decided none is asked for before it is needed."""
     asked = set[int]()
     for run in runs:
-        design = run.config.get("design")
+        design: Any = run.config.get("design")
         with suppress(TypeError, KeyError, ValueError, AttributeError):  # of another version
             asked |= set(seeds_in(design["seeds"])) - set(run.config.get("tuning_seeds", []))
     absent = asked - _seeds(runs)
