@@ -63,9 +63,11 @@ def print_plan(rounds: "Rounds", as_json: bool) -> None:
         return
     report.print_table(report.plan_table(rows))
     finished = sum(item.state == "finished" for item in planned)
-    number, at_most = count(len(planned), "run"), ""
-    if rounds.is_open:
-        number, at_most = f"at least {number}", f", at most {rounds.at_most} until it is decided"
+    number = count(len(planned), "run")
+    if rounds.is_open and any(course.until for course in rounds.courses.values()):
+        number = f"at least {number}, at most {rounds.at_most} until it is decided"
+    elif rounds.is_open:
+        number = f"{number}, {rounds.at_most} with those of the chosen settings"
     for budget in filter(None, (course.budget for course in rounds.courses.values())):
         print(budget)
-    print(f"{number}{at_most}: {len(planned) - finished} to train, {finished} finished")
+    print(f"{number}: {len(planned) - finished} to train, {finished} finished")

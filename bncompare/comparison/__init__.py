@@ -11,6 +11,7 @@ from bncompare.comparison.grid import Candidate, Sensitivity
 from bncompare.comparison.lines import joined, verdict_lines
 from bncompare.comparison.measures import Measure, Missing, level, metric_at
 from bncompare.comparison.plain import to_plain
+from bncompare.comparison.sequences import t_sequence
 from bncompare.comparison.statistics import Paired, Summary, compare_paired, sign_test_p, summarize
 from bncompare.comparison.stopping import Undecided, undecided
 from bncompare.comparison.tuning import Tuning, TuningCurve, chosen_in, evidence, trials_of
@@ -45,6 +46,7 @@ __all__ = [
     "metric_at",
     "sign_test_p",
     "summarize",
+    "t_sequence",
     "to_plain",
     "trials_of",
     "undecided",

@@ -67,7 +67,8 @@ class Paired:
     effect_size: float
     """mean / sd of the differences, Cohen's d_z (Cohen 1988, ch. 2.3); ±inf without spread, NaN for n = 1"""
     t_test_p: float
-    """two-sided p of the paired t-test, below 0.05 just where the 95 % interval leaves out 0; see `t_test_p`"""
+    """two-sided p of the paired t-test, below 0.05 just where the 95 % interval leaves out 0; see `t_test_p`. This
+    and the next two hold for one number of seeds, and are NaN where there were several looks"""
     sign_flip_p: float
     """two-sided p of no difference; see `sign_flip_p`"""
     smallest_p: float

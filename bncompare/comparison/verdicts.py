@@ -121,6 +121,8 @@ class Pair:
         a, b = zip(*(self.outcomes[seed] for seed in self.differences), strict=True)
         higher, random = self.measure.higher_is_better, np.random.default_rng(0)
         paired = compare_paired(a, b, higher_is_better=higher, random=random)
+        if self.is_sequential:  # these hold for one number of seeds, chosen before
+            paired = replace(paired, t_test_p=math.nan, sign_flip_p=math.nan, smallest_p=math.nan)
         difference = at_every_look(paired.difference, list(self.differences.values()), self.is_sequential)
         return replace(paired, difference=self.measure.clipped(difference, of_differences=True))
 

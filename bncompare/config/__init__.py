@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bncompare.config.names import norm_name, setting_words, variant_name
     from bncompare.config.problems import keys_called
     from bncompare.config.quantities import measured, plan
-    from bncompare.config.ranges import seed_ranges
+    from bncompare.config.ranges import seed_ranges, seeds_in
     from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
     from bncompare.config.schema import json_schema
     from bncompare.config.seeds import Until
@@ -85,6 +85,7 @@ __all__ = [
     "plan",
     "rounded",
     "seed_ranges",
+    "seeds_in",
     "selector_text",
     "selects",
     "setting_label",
@@ -109,7 +110,7 @@ __getattr__ = lazily(
     model="LeNet",
     names="norm_name setting_words variant_name",
     problems="keys_called",
-    ranges="seed_ranges",
+    ranges="seed_ranges seeds_in",
     run="NAME ExperimentFile RunConfig decisive is_label",
     schema="json_schema",
     seeds="Until",

@@ -158,7 +158,7 @@ def _chapter(
         question or question_of(comparison),
         setup_of(of.runs, comparison),
         _verdicts(comparison),
-        [*_chosen(ask, of, comparison), *map(str, judging.additions)],
+        [*_chosen(ask, of, comparison), *judging.notes],
         [*differences, *warnings_of(found, comparison)],
         [judge(claim, of.runs) for claim in claims_of(of.runs, stated)],
         [table for table in tables if table.groups],

@@ -1,4 +1,4 @@
-"""Rounds of seeds until all is decided: which runs follow from which results, whatever came between."""
+"""Rounds of seeds until it is decided: which runs follow from which results, whatever came between."""
 
 import itertools
 import math
