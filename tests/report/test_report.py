@@ -290,8 +290,8 @@ gives p &#60; 0.05 (for one pair that is where the 95 % CI of the difference lea
 sign-flip test, which assumes no normal distribution, does not contradict it by p &#62; 0.10. “No clear \
 difference” does not mean that there is none. A verdict is preliminary with fewer than six seeds, as with n \
 the sign-flip p cannot be below 2/2ⁿ, and among several pairs where that p, corrected as well, is above \
-0.05. Intervals are about other seeds, not about other data sets; where seeds were added after others had \
-been looked at, they are such as hold at every look. Runs that diverged are in no mean: they count as worse \
+0.05. Intervals are about other seeds, not about other data sets; where seeds were added after a look at \
+others, they hold at every look. Runs that diverged are in no mean: they count as worse \
 than any value, and a sign test over the seeds decides. The correction counts the pairs that so many seeds \
 could decide (Tarone); a sign test of too few has no corrected p. The effect size is the mean of the \
 differences over their standard deviation; P(better) is the share of seeds on which the first is better, \
