@@ -65,7 +65,7 @@ def print_plan(rounds: "Rounds", as_json: bool) -> None:
     finished = sum(item.state == "finished" for item in planned)
     number, at_most = count(len(planned), "run"), ""
     if rounds.is_open:
-        number, at_most = f"at least {number}", f", at most {rounds.at_most} until all is decided"
+        number, at_most = f"at least {number}", f", at most {rounds.at_most} until it is decided"
     for budget in filter(None, (course.budget for course in rounds.courses.values())):
         print(budget)
     print(f"{number}{at_most}: {len(planned) - finished} to train, {finished} finished")

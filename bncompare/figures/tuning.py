@@ -27,7 +27,7 @@ from bncompare.runs import LoadedRun
 
 @styled
 def tuning_curves(tuning: Tuning, grid: Sensitivity, runs: Sequence[LoadedRun], *, title: str) -> NamedFigure:
-    """What each norm may expect of so many trials, with the middle half of the draws as a band; dots are all trials.
+    """What each norm may expect of so many trials, with the middle half of the draws as a band.
 
     A curve begins where every draw holds a trial with a value. Where trials diverged, a band goes to the edge.
     """

@@ -818,7 +818,7 @@ def test_a_long_problem_is_cut_in_its_middle(train: Command) -> None:
     assert_refused(ended)
     (line,) = ended.errors
     assert len(line) == 300
-    assert_lines([line], (f"config.yaml:15: {key[:100]}…claims, compare",))
+    assert_lines([line], (f"config.yaml:15: {key[:100]}…claims, compare, tune, judge_seeds",))
 
 
 @pytest.mark.parametrize(
