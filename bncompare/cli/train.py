@@ -45,11 +45,11 @@ from bncompare.cli.streams import say
 from bncompare.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, MutableSequence, Sequence
+    from collections.abc import Sequence
 
     from bncompare.comparison import Finding
     from bncompare.config import RunConfig
-    from bncompare.execution import Event, Planned, Rounds
+    from bncompare.execution import Planned, Rounds
     from bncompare.runs import RunStore
 
 QUICK = ("tutorial-regression", "one-at-a-time")  # the published results that --quick trains
@@ -124,10 +124,26 @@ def train_runs(
     if dry_run:
         print_plan(rounds, as_json)
         return
-    waiting = Waiting(quiet=as_json)
-    steps = shared_steps(rounds.plan)
-    train_round = partial(execution.run_experiment, waiting=waiting, steps=steps, **options)
-    _train(rounds, train_round, waiting, steps, as_json=as_json, is_part=is_part, no_report=no_report)
+    with _interruptible():
+        try:
+            if not as_json:
+                tell_other_settings(rounds.plan)
+            failures = _train(rounds, quiet=as_json, **options)
+        except SystemExit as interruption:
+            finished = [item for item in rounds.planned if item.folder.has_result]
+            if interruption.code == 128 + signal.SIGINT and finished and not as_json:
+                print_answers(finished, judge_claims=False, with_report=False)
+            raise
+    # All is kept: a signal may end what draws, whose C code would swallow an exception.
+    if as_json:
+        until = [course.to_plain() for course in rounds.courses.values() if course.until]
+        print_json({"runs": [run_json(run) for run in read_planned(rounds.planned)], "until_decided": until})
+    else:
+        outcomes = {folder: course.outcome for folder, course in rounds.courses.items()}
+        with_report = not (is_part or no_report)
+        print_answers(rounds.planned, judge_claims=not is_part, with_report=with_report, outcomes=outcomes)
+    if failures:
+        raise typer.Exit(1)
 
 
 @app.command(short_help="Twenty seconds that show what a norm does.")
@@ -152,38 +168,14 @@ def _warm_up(chosen: "Sequence[RunConfig]", store: "RunStore", *, fresh: bool = 
         execution.start_forkserver(unfinished)
 
 
-def _train(
-    rounds: "Rounds",
-    train_round: "Callable[[Sequence[Planned]], Generator[Event, None, None]]",
-    waiting: Waiting,
-    steps: "MutableSequence[int] | None",
-    *,
-    as_json: bool,
-    is_part: bool,
-    no_report: bool,
-) -> None:
-    """Train round after round, and end with the answer, or with what there is of it."""
-    with _interruptible():
-        try:
-            with closing(rounds.train(train_round)) as events:
-                if not as_json:
-                    tell_other_settings(rounds.plan)
-                failures = show_progress(events, quiet=as_json, waiting=waiting, steps=steps)
-        except SystemExit as interruption:
-            finished = [item for item in rounds.planned if item.folder.has_result]
-            if interruption.code == 128 + signal.SIGINT and finished and not as_json:
-                print_answers(finished, judge_claims=False, with_report=False)
-            raise
-    # All is kept: a signal may end what draws, whose C code would swallow an exception.
-    if as_json:
-        until = [course.to_plain() for course in rounds.courses.values() if course.until]
-        print_json({"runs": [run_json(run) for run in read_planned(rounds.planned)], "until_decided": until})
-    else:
-        outcomes = {folder: course.outcome for folder, course in rounds.courses.items()}
-        with_report = not (is_part or no_report)
-        print_answers(rounds.planned, judge_claims=not is_part, with_report=with_report, outcomes=outcomes)
-    if failures:
-        raise typer.Exit(1)
+def _train(rounds: "Rounds", *, quiet: bool, **options: Any) -> int:
+    """Train round after round, the options being those of `run_experiment`; returns how many runs failed."""
+    from bncompare import execution
+
+    waiting, steps = Waiting(quiet=quiet), shared_steps(rounds.plan)
+    train_round = partial(execution.run_experiment, waiting=waiting, steps=steps, **options)
+    with closing(rounds.train(train_round)) as events:
+        return show_progress(events, quiet=quiet, waiting=waiting, steps=steps)
 
 
 @app.command(short_help="Retrain finished runs and compare the bytes.")
@@ -247,12 +239,8 @@ def papers(
     experiments = load_experiments(_papers(context, names, quick))
     store = runs.RunStore(folder)
     rounds = execution.Rounds(execution.plan_runs(chosen_runs(experiments, None), store))
-    waiting, steps = Waiting(quiet=as_json), shared_steps(rounds.plan)
-    train_round = partial(
-        execution.run_experiment, data_dir=data_dir, num_processes=jobs, waiting=waiting, steps=steps
-    )
     with _interruptible():
-        failures = show_progress(rounds.train(train_round), quiet=as_json, waiting=waiting, steps=steps)
+        failures = _train(rounds, quiet=as_json, data_dir=data_dir, num_processes=jobs)
     findings = _findings(rounds.planned)
     if as_json:
         plain = [{"experiment": name, **comparison.to_plain(f)} for name, judged in findings.items() for f in judged]

@@ -216,22 +216,23 @@ def proportion_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float
 
 
 MAX_SEEDS_NEEDED = 10_000
+POWER = 0.8
 
 
-def seeds_needed(distance: float, sd: float, power: float = 0.8, alpha: float = 0.05) -> int | None:
+def seeds_needed(distance: float, sd: float, alpha: float = 0.05) -> int | None:
     """Seeds with which a two-sided t-test tells a mean from a threshold at `distance`, at a standard deviation `sd`.
 
-    The smallest n whose noncentral t distribution has the power asked for (Cohen 1988, ch. 2); None above 10,000.
+    The smallest n whose noncentral t distribution has the power `POWER` (Cohen 1988, ch. 2); None above 10,000.
     """
-    return smallest_n(lambda n: t_test_power(n, abs(distance) / sd, alpha) >= power)
+    return smallest_n(lambda n: t_test_power(n, abs(distance) / sd, alpha) >= POWER)
 
 
-def seeds_needed_within(mean: float, sd: float, bound: float, power: float = 0.8, alpha: float = 0.025) -> int | None:
-    """Seeds with which two one-sided t-tests at `alpha` show that a mean is within ± `bound`, if it is `mean`.
+def seeds_needed_within(mean: float, sd: float, bound: float) -> int | None:
+    """Seeds with which two one-sided t-tests at .025 show that a mean is within ± `bound`, if it is `mean`.
 
-    The smallest n of the power asked for; None above 10,000.
+    The smallest n of the power `POWER`; None above 10,000.
     """
-    return smallest_n(lambda n: equivalence_power(n, mean / sd, bound / sd, alpha) >= power)
+    return smallest_n(lambda n: equivalence_power(n, mean / sd, bound / sd) >= POWER)
 
 
 def smallest_n(is_enough: Callable[[int], bool], above: int = 1) -> int | None:

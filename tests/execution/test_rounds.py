@@ -46,7 +46,7 @@ def write(item: Planned, loss: float | None) -> None:
         folder.fail({"status": "failed", "error": "made up"})
         return
     metrics = dict.fromkeys(run.metric_names, loss) | {"lr": 0.1}
-    folder.append(1.0, run.total_steps, metrics, 0.1, 10.0)
+    folder.tables.append(1.0, run.total_steps, metrics, 0.1, 10.0)
     values = None if math.isnan(loss) else metrics | {"epoch": 1.0, "step": run.total_steps, "test/loss": loss}
     status = "completed" if values else "diverged"
     folder.finish({"status": status, "steps": run.total_steps, "best": values, "last": values}, None, None)

@@ -161,7 +161,7 @@ def crafted(folder: Path, answers: dict[str, Sequence[str]]) -> Path:
             best = {"epoch": 1.0, "step": 60, "val/accuracy": right, "test/accuracy": right}
             store = RunStore(folder).run(run)
             store.begin({})
-            store.append(1.0, 60, dict.fromkeys([*run.metric_names, "lr"], 0.5), 1.0, 1.0)
+            store.tables.append(1.0, 60, dict.fromkeys([*run.metric_names, "lr"], 0.5), 1.0, 1.0)
             rows = predictions_csv(zip(map(int, CLASSES), map(int, given), strict=True))
             store.finish({"status": "completed", "steps": 60, "best": best, "last": best}, b"", b"", rows)
     return folder

@@ -60,8 +60,8 @@ def write(
         run_folder.begin(environment or {"versions": {"python": "3.11.7", "torch": "2.9.0"}, "device": "cpu"})
         loss = 3.0 if value is None else value
         names = [*run.metric_names, "lr"]
-        run_folder.append(1.0, 1, dict.fromkeys(names, 2 * loss), 0.5, 1.0)
-        run_folder.append(2.0, 2, dict.fromkeys(names, float("nan") if value is None else loss), 0.5, 1.0)
+        run_folder.tables.append(1.0, 1, dict.fromkeys(names, 2 * loss), 0.5, 1.0)
+        run_folder.tables.append(2.0, 2, dict.fromkeys(names, float("nan") if value is None else loss), 0.5, 1.0)
         end = {"epoch": 2.0, "step": 2, "train/loss": loss, "val/loss": loss, "test/loss": loss + 0.01}
         status = "completed" if value is not None else "diverged"
         result = {"status": status, "steps": 2, "best": end, "last": end}
