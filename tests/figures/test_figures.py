@@ -13,6 +13,7 @@ from bncompare.errors import UserError, printable
 from bncompare.figures import colour_mapped, experiment_figures, render
 from bncompare.figures.diagnostics import diagnostic_figures
 from bncompare.figures.looks import HUES
+from bncompare.figures.settings import hyperparameter_words
 from bncompare.figures.style import MAX_ROWS
 from bncompare.runs import LoadedRun
 
@@ -256,3 +257,16 @@ def test_same_data_same_bytes(format: str) -> None:
     first = files()
     assert first == files()
     assert all(content.startswith(MAGIC[format]) for content in first)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("training.optimizer.lr", "learning rate"),
+        ("training.batch_size", "batch size"),
+        ("model.activation", "activation"),
+    ],
+)
+def test_hyperparameters_have_words(key: str, words: str) -> None:
+    """No axis is called by a config's key."""
+    assert hyperparameter_words(key) == words
