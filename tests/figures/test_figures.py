@@ -146,7 +146,7 @@ def test_sensitivity_and_heat_map() -> None:
     none, batch = ([y for _, y in line] for line in data(lines.figure.axes[0], "mean"))
     assert none == pytest.approx([2.01, 1.01])
     assert batch == pytest.approx([1.91, 0.91, 1.91])
-    assert texts(cells.figure.axes[0]) == ["2.01", "1.01", "✕ 3/3", "1.91", "0.91", "1.91"]
+    assert texts(cells.figure.axes[0]) == ["2.01", "1.01", "✕ 3/3", "1.91", "0.910", "1.91"]
     chosen = "chosen on the validation set: no norm, lr 0.1, BatchNorm, lr 0.1; 3 runs diverged"
     caption = f"Validation loss of no norm, BatchNorm by learning rate; {chosen}"
     assert (lines.caption, cells.caption) == (f"{caption}.", f"{caption}; as a heat map.")
