@@ -11,9 +11,10 @@ from bncompare.comparison import Candidate, Missing, Sensitivity, VariantSummary
 from bncompare.config import setting_words
 from bncompare.figures.looks import Look
 from bncompare.figures.style import wrapped
+from bncompare.options import option_name
 
 ALL_VARIANTS = "all variants"  # where the norm is none of the settings that differ
-WORDS = {"lr": "learning rate", "batch_size": "batch size"}
+WORDS = {"lr": "learning rate"}
 
 Value = float | str
 Cells = dict[str, dict[Value, Candidate]]
@@ -41,8 +42,9 @@ def norms_left_out(table: Sensitivity, looks: dict[str, Look]) -> str:
 
 
 def hyperparameter_words(key: str) -> str:
-    """`learning rate` of `training.optimizer.lr`."""
-    return WORDS.get(short_key(key), short_key(key))
+    """`learning rate` of `training.optimizer.lr`, `activation` of `model.activation`."""
+    name = option_name(key)
+    return WORDS.get(name, name)
 
 
 def short_key(key: str) -> str:

@@ -109,7 +109,8 @@ def conditions_table(grid: Sensitivity, measure: MeasureComparison) -> Table:
     notes = ["mean (95 % CI), and what the validation set chose"]
     columns = ["norm", *grid.conditions]
     heading = _heading(measure.title, measure.measure.unit)
-    return Table(columns, [(heading, rows)], set(columns[1:]), f"Norms by {grid.within}", notes)
+    title = f"Norms by {option_name(grid.within or '')}"
+    return Table(columns, [(heading, rows)], set(columns[1:]), title, notes)
 
 
 def _condition_cell(grid: Sensitivity, candidate: Candidate, measure: Measure, result: VariantSummary) -> str:

@@ -116,3 +116,18 @@ def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     table = capsys.readouterr().out.split("test accuracy")[0]
     assert max(map(len, table.splitlines())) <= 80
     assert len({row[0] for row in answer.table.groups[0][1]}) == 3
+
+
+def test_a_label_of_the_config_stays() -> None:
+    """In a sweep of variants that the config names, the sentence and the verdicts call them so."""
+    runs = [
+        loaded_run(f"{name} at {lr}", seed, (9.0, loss + 0.01 * seed + lr / 100), settings=settings)
+        for name, norm, loss in (("plain", "none", 0.5), ("normed", "batch", 0.1))
+        for lr in (0.2, 0.1)
+        for settings in [{"model.norm": norm, "training.optimizer.lr": lr}]
+        for seed in range(3)
+    ]
+    (chapter,) = chapters(runs)
+    for words in (answer_of(chapter).sentence, chapter.verdicts[0][1][0][0]):
+        assert "normed at 0.1" in words
+        assert "plain at 0.1" in words

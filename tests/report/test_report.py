@@ -654,7 +654,7 @@ def test_within_a_condition(tmp_path: Path) -> None:
     )
     table = chapter.tables[0]
     assert (table.title, table.columns) == (
-        "Norms by training.batch_size",
+        "Norms by batch size",
         ["norm", "batch size 8", "full"],
     )
     assert table.groups == [
