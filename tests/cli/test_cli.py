@@ -314,7 +314,7 @@ def test_train_reports_progress_on_stderr(trained: tuple[Path, Ended], runs: lis
     expected = []
     for path in runs:
         run = read_run(path)
-        training, validation = (f"{run.metrics[name][-1]:.3g}" for name in ("train/loss", "val/loss"))
+        training, validation = (f"{run.metrics[name][-1]:#.3g}" for name in ("train/loss", "val/loss"))
         losses = f"training loss {training}, validation loss {validation}"
         expected.append(f"tiny {NAMES[run.label]} seed {run.seed}: completed, T s, epoch 2, {losses}")
     lines = re.sub(r", [0-9.]+ s,", ", T s,", re.sub(r" \(about .* left\)", "", trained[1].err)).splitlines()
@@ -823,7 +823,7 @@ def test_list_is_a_line_per_run(runs: list[Path]) -> None:
     expected = []
     for path in (runs[0], runs[2], runs[1], runs[3]):
         run = read_run(path)
-        numbers = [f"{value(run, 'best', name):.3g}" for name in ("val/loss", "test/loss")]
+        numbers = [f"{value(run, 'best', name):#.3g}" for name in ("val/loss", "test/loss")]
         expected.append([NAMES[run.label], str(run.seed), "completed", "2", *numbers, path.name])
     assert rows == expected
 

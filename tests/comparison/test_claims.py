@@ -161,7 +161,7 @@ def test_how_a_claim_with_diverged_runs_is_told() -> None:
     """All seeds are counted; the mean of those with a value stands beside them, without its interval."""
     runs = with_diverged([0.7] * 4 + [0.72, 0.4], [0.3] * 6, 4)
     assert judge(claim(**BAD, at_least=0.3), runs).reasons == [
-        "validation loss at the best epoch, mean 0.56 over the 2 of 6 seeds that have a value",
+        "validation loss at the best epoch, mean 0.560 over the 2 of 6 seeds that have a value",
         "claimed at least 0.3: supported; 6 of 6 seeds are, 95 % CI of that share 0.54 to 1",
         "none: 4 of 6 have no value (diverged), which counts for the claim",
     ]
@@ -229,7 +229,7 @@ def test_too_little_to_say() -> None:
     one = judge(versus(difference_at_most=0.0), [CLEAR[0], CLEAR[4]])
     assert (one.verdict, one.reasons) == (
         "inconclusive",
-        ["validation loss at the best epoch, difference −0.42 with one seed, which has no CI"],
+        ["validation loss at the best epoch, difference −0.420 with one seed, which has no CI"],
     )
     apart = judge(versus(difference_at_most=0.0), [*CLEAR[:2], *CLEAR[6:]])
     assert apart.reasons == ["no seed has a value on every side"]
@@ -519,7 +519,7 @@ def write(folder: Path, values: dict[str, list[float]], difference: float) -> No
         value = values[config.variant.label][config.seed]
         folder_of = RunStore(folder / "runs").run(config)
         folder_of.begin({})
-        folder_of.append(1.0, 1, {"train/loss": value, "lr": 0.1}, 0.1, 1.0)
+        folder_of.tables.append(1.0, 1, {"train/loss": value, "lr": 0.1}, 0.1, 1.0)
         best = {"epoch": 1.0, "step": 1, "train/loss": value}
         folder_of.finish({"status": "completed", "steps": 1, "best": best, "last": best}, None, b"")
 

@@ -95,7 +95,7 @@ def test_worse_names_the_winner_first() -> None:
         (  # the same difference with every seed, but for rounding, is no spread to judge by
             *(NONE, [x - 0.25 for x in NONE], "better"),
             "BatchNorm is better than no norm with 6 of 6 seeds "
-            "(BatchNorm − no norm is −0.25 with each; n = 6, exact sign test p = 0.031)",
+            "(BatchNorm − no norm is −0.250 with each; n = 6, exact sign test p = 0.031)",
         ),
         (
             *([0.5] * 4, [0.25] * 4, "undecided"),
@@ -104,7 +104,7 @@ def test_worse_names_the_winner_first() -> None:
         ),
         (
             *([0.7], [0.3], "not judged"),
-            "BatchNorm and no norm share one seed: no CI, so no verdict (BatchNorm − no norm is −0.4 with it)",
+            "BatchNorm and no norm share one seed: no CI, so no verdict (BatchNorm − no norm is −0.400 with it)",
         ),
         (  # good survivors do not win
             *(NONE, ["diverged", "diverged", "diverged", *BATCH[3:]], "undecided"),

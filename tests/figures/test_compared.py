@@ -83,7 +83,7 @@ def test_pairs_of_several_baselines() -> None:
 def test_pairs_without_a_value() -> None:
     """Seeds in which a run diverged are counted."""
     axes = differences({"a": dict.fromkeys(range(4), 0.0), "b": {0: 1.0, 1: 1.0, 2: None, 3: None}})
-    assert texts(axes)[-1] == "mean +1\nn = 2\n2 without a value"
+    assert texts(axes)[-1] == "mean +1.00\nn = 2\n2 without a value"
 
 
 def test_many_seeds_are_not_labelled() -> None:
@@ -195,7 +195,7 @@ def test_heat_map_has_the_means_in_its_cells() -> None:
     cells = np.ma.filled(image.get_array(), np.nan)
     assert np.array_equal(cells, [[3.0, 1.5], [np.nan, 0.25]], equal_nan=True)
     found = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
-    assert found == {(0, 1): "1.5", (0, 0): "3", (1, 1): "0.25\n✕ 2/3", (1, 0): "✕ 3/3"}
+    assert found == {(0, 1): "1.50", (0, 0): "3.00", (1, 1): "0.250\n✕ 2/3", (1, 0): "✕ 3/3"}
     assert (names(axes, "x"), names(axes)) == (["0.01", "0.1"], ["no norm", "BatchNorm"])
     assert note(figure) == (
         "validation loss at the best epoch: mean over seeds; ✕: diverged, not in the mean; "
@@ -206,7 +206,7 @@ def test_heat_map_has_the_means_in_its_cells() -> None:
     assert {tuple(at) for at in frames} == {(1, 0), (1, 1)}
 
 
-@pytest.mark.parametrize(("metric", "text"), [("val/loss", "0.5"), ("val/accuracy", "50.0")])
+@pytest.mark.parametrize(("metric", "text"), [("val/loss", "0.500"), ("val/accuracy", "50.0")])
 def test_brighter_is_better(metric: str, text: str) -> None:
     """The best cell is the brightest, whether high or low is good; each text is legible on its cell."""
     values = [0.1, 0.5, 0.9]

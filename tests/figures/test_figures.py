@@ -116,7 +116,7 @@ def test_curves(x: Any, at: list[float]) -> None:
     assert none == [(at[0], 3), (at[1], 2), (at[2], pytest.approx(0.985))]
     assert batch[-1] == (at[2], pytest.approx(0.35))
     assert (figure.figure.get_suptitle().strip(), axes.get_xlabel()) == ("a title", x)
-    ends = f"no norm ends at 0.985 ({x} {at[2]}); BatchNorm ends at 0.35 ({x} {at[2]})"
+    ends = f"no norm ends at 0.985 ({x} {at[2]}); BatchNorm ends at 0.350 ({x} {at[2]})"
     assert figure.caption == f"Validation loss over {x}s, mean over seeds: {ends}."
     backward = data(drawn(two_variants()[::-1], x=x)["val-loss"].figure.axes[0], "mean")
     assert np.asarray(backward) == pytest.approx(np.asarray([batch, none]))
@@ -205,7 +205,7 @@ def test_captions_of_many_variants_are_short() -> None:
     """More than four variants are not gone through one by one, and rows end at thirty."""
     made = drawn([run(f"v{i:02}", s, [2.0, 1.0 + 0.01 * i, 0.5]) for i in range(40) for s in range(3)])
     assert made["val-loss"].caption == (
-        "Validation loss over epochs, mean over seeds: of 8 variants v00 ends lowest, at 0.5; v00 highest, at 0.5."
+        "Validation loss over epochs, mean over seeds: of 8 variants v00 ends lowest, at 0.500; v00 highest, at 0.500."
     )
     assert all(len(figure.caption) < 600 for figure in made.values())
     assert len(names(made[DIFFERENCES].figure.axes[0])) == MAX_ROWS

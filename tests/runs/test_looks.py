@@ -119,7 +119,7 @@ def test_a_run_that_goes_on_keeps_what_was_claimed(tmp_path: Path) -> None:
     claim = "{statement: s, metric: val/loss, variant: {model.norm: batch}, at_most: %s}"
     run = folder_of(tmp_path, claim % 2)
     run.begin({})
-    run.append(1.0, 3, {"train/loss": 0.5, "val/loss": 0.5, "lr": 0.1}, 0.5, 100.0)
+    run.tables.append(1.0, 3, {"train/loss": 0.5, "val/loss": 0.5, "lr": 0.1}, 0.5, 100.0)
     run.save(b"snapshot")
     for fresh, bound in ((False, 2), (True, 1)):
         again = folder_of(tmp_path, claim % 1)

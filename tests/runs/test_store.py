@@ -48,7 +48,7 @@ def write_run(run: RunFolder, status: str | None = "completed", evaluations: int
     """What training leaves: two evaluations, a checkpoint and, with a status, a result."""
     run.begin({"versions": {}})
     for i in range(1, evaluations + 1):
-        run.append(float(i), 3 * i, VALUES, 0.5, 100.0)
+        run.tables.append(float(i), 3 * i, VALUES, 0.5, 100.0)
     run.save(b"snapshot")
     if status:
         best = {"epoch": 1.0, "step": 3, **VALUES, "test/loss": 0.125}
@@ -109,7 +109,7 @@ def test_the_content_is_on_disk_before_the_name(monkeypatch: pytest.MonkeyPatch,
     run.begin({})
     assert calls == ["replace", "replace", "fsync folder"]  # nothing yet that the same command would not write again
     calls.clear()
-    run.append(1.0, 3, VALUES, 0.5, 100.0)
+    run.tables.append(1.0, 3, VALUES, 0.5, 100.0)
     run.save(b"snapshot")
     before = timing = environment = ["replace"]
     metrics = checkpoint = ["fsync file", "replace"]
@@ -224,7 +224,7 @@ def test_state(run: RunFolder) -> None:
     run.begin({})
     assert not (run.path / "result.json").exists()  # while a run trains there is none of an earlier attempt
     for step, status in ((3, "diverged"), (6, "completed")):
-        run.append(step / 3, step, VALUES, 0.5, 100.0)
+        run.tables.append(step / 3, step, VALUES, 0.5, 100.0)
         run.finish({"status": status, "steps": step}, None, b"snapshot")
         assert run.examine().state == "finished"
     run.clear()
@@ -252,15 +252,15 @@ def test_resume_gives_back_what_was_saved(tmp_path: Path, configs: list[RunConfi
     snapshot = bytes(range(256)) * 40
     first = RunStore(tmp_path).run(configs[0])
     first.begin({"machine": "m"})
-    first.append(1.0, 3, VALUES, 0.5, 100.0)
+    first.tables.append(1.0, 3, VALUES, 0.5, 100.0)
     first.save(snapshot)
-    first.append(2.0, 6, VALUES, 0.5, 100.0)  # evaluated after the checkpoint: lost
+    first.tables.append(2.0, 6, VALUES, 0.5, 100.0)  # evaluated after the checkpoint: lost
     second = RunStore(tmp_path).run(configs[0])
     checkpoint = second.resume()
     assert checkpoint is not None
     assert (checkpoint.snapshot, checkpoint.made_on, checkpoint.is_final) == (snapshot, {"machine": "m"}, False)
     assert [len(lines) for lines in second.tables.lines.values()] == [1, 1, 0]
-    second.append(2.0, 6, VALUES, 0.5, 100.0)
+    second.tables.append(2.0, 6, VALUES, 0.5, 100.0)
     assert second.tables == first.tables
 
 
@@ -325,7 +325,7 @@ def test_metrics_are_written_exactly(run: RunFolder) -> None:
     """A float read back from metrics.csv is the float that was measured, NaN and infinity included."""
     values = [0.1 + 0.2, 1e-300, math.inf, -math.inf, 5e-324]
     for i, value in enumerate(values):
-        run.append(i / 3, i, {"train/loss": value, "val/loss": math.nan, "lr": 0.1}, 0.0, 0.0)
+        run.tables.append(i / 3, i, {"train/loss": value, "val/loss": math.nan, "lr": 0.1}, 0.0, 0.0)
     metrics = run.tables.columns()
     assert metrics["train/loss"] == values
     assert all(math.isnan(value) for value in metrics["val/loss"])
