@@ -1,11 +1,14 @@
 """The torch side of the norms that torch.nn has not."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bncompare.norms.base import RunningNorm
-from bncompare.norms.from_scratch import BatchNorm
+from bncompare.norms.from_scratch import BatchNorm, per_channel
+from bncompare.norms.pointwise import PointwiseNorm
+from bncompare.norms.weight import WeightStandardization
 from bncompare.randomness import StepRandomness
 
 
@@ -32,6 +35,34 @@ class RandomBatchNorm(StepRandomness, ChosenBatchNorm):
     """One that draws random numbers in training."""
 
 
+class ChannelLayerNorm(nn.LayerNorm):
+    """Layer normalization over C at each position of (N, C, …)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """torch.nn's normalizes the last axes."""
+        return super().forward(input.movedim(1, -1)).movedim(-1, 1)
+
+
+class FilterResponseNorm(nn.Module):
+    """γ·x/√(ν² + |ε|) + β, then the thresholded linear unit max(·, τ), of (N, C, …); ε is learned where `learn_eps`."""
+
+    def __init__(self, num_features: int, eps: float, affine: bool, tlu: bool, learn_eps: bool) -> None:
+        super().__init__()
+        self.eps = nn.Parameter(torch.full((num_features,), eps)) if learn_eps else eps
+        self.weight = nn.Parameter(torch.ones(num_features)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None
+        self.threshold = nn.Parameter(torch.zeros(num_features)) if tlu else None  # τ
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Each example and channel by itself."""
+        mean_square = x.square().mean(tuple(range(2, x.dim())), keepdim=True) if x.dim() > 2 else x.square()
+        eps = self.eps if isinstance(self.eps, float) else per_channel(self.eps.abs(), x)
+        y = x * (mean_square + eps).rsqrt()
+        if self.weight is not None and self.bias is not None:
+            y = y * per_channel(self.weight, y) + per_channel(self.bias, y)
+        return y if self.threshold is None else torch.maximum(y, per_channel(self.threshold, y))
+
+
 class LocalResponseNorm(nn.LocalResponseNorm):
     """torch.nn's local response normalization (Krizhevsky et al. 2012), which also takes (N, C)."""
 
@@ -48,3 +79,49 @@ AnyBatchNorm = BatchNorm | _BatchNorm
 def batch_norms(model: nn.Module) -> list[AnyBatchNorm]:
     """The modules of the batch family, in the order data goes through them."""
     return [module for module in model.modules() if isinstance(module, BatchNorm | _BatchNorm)]
+
+
+class Pointwise(nn.Module):
+    """y = γ·f(x) + β of (N, C, …); f is that of the kind of norm, which holds the options."""
+
+    def __init__(self, num_features: int, norm: PointwiseNorm) -> None:
+        super().__init__()
+        self.norm = norm
+        self.learned = norm.initial(num_features)
+        """the numbers that f has, and what they start from"""
+        for name, value in self.learned.items():
+            self.register_parameter(name, nn.Parameter(torch.tensor(value)))
+        self.weight = nn.Parameter(torch.ones(num_features)) if norm.has_scale else None
+        self.bias = nn.Parameter(torch.zeros(num_features)) if norm.has_shift else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Each element by itself."""
+        y = self.norm.function(x, **{name: self.get_parameter(name) for name in self.learned})
+        if self.weight is not None:
+            y = y * per_channel(self.weight, y)
+        return y if self.bias is None else y + per_channel(self.bias, y)
+
+    def _get_name(self) -> str:
+        """What torch prints, in place of the class."""
+        return type(self.norm).__name__
+
+
+class StandardizedWeight(nn.Module):
+    """A weight, (out, in) or (out, in, height, width), with mean 0 and variance 1 of the incoming weights of a unit."""
+
+    def __init__(self, layer: nn.Module, norm: WeightStandardization) -> None:
+        super().__init__()
+        self.norm = norm
+        weight = layer.get_parameter("weight")
+        self.gain = nn.Parameter(torch.ones(len(weight))) if norm.scaled else None
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The weight that the layer has."""
+        incoming = weight.flatten(1)
+        fan_in = incoming.shape[1]
+        centred = incoming - incoming.mean(1, keepdim=True)
+        var = centred.square().mean(1, keepdim=True)
+        scale = (var * (fan_in if self.norm.scaled else 1) + self.norm.eps).rsqrt()
+        if self.gain is not None:
+            scale = scale * self.gain.unsqueeze(1)
+        return (centred * scale).view_as(weight)
