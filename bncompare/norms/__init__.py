@@ -7,7 +7,7 @@ read `from_scratch.py`, where batch normalization is written out. Importing this
 from typing import TYPE_CHECKING
 
 from bncompare.lazy import lazily
-from bncompare.norms import activation, base, batch, pointwise, weight
+from bncompare.norms import activation, base, batch, pointwise, weight, whitening
 from bncompare.norms.activation import GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from bncompare.norms.base import (
     NORMS,
@@ -64,7 +64,7 @@ __all__ = [
     "register_norm",
 ]
 
-for _module in (base, batch, activation, pointwise, weight):
+for _module in (base, batch, activation, pointwise, whitening, weight):
     for _norm in [value for value in vars(_module).values() if is_kind(value, _module.__name__)]:
         register_norm(_norm)
 

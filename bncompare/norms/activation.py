@@ -209,7 +209,7 @@ class FilterResponseNorm(AffineNorm):
     tlu: bool = True
     """whether max(·, τ) follows, with a learned threshold τ"""
     learn_eps: bool = False
-    """learn eps for each channel, as the paper has it for channels of one value, from 1e-4"""
+    """learn eps for each channel, as the paper does where a channel has one value, and starts it from 1e-4"""
 
     def axes_of(self, shape: Shape) -> Shape:
         """The positions."""
