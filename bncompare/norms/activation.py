@@ -219,7 +219,9 @@ class FilterResponseNorm(AffineNorm):
         """Of one value there is nothing left but its sign."""
         if math.prod(shape[1:]) > 1 or self.learn_eps:
             return None
-        return "has one value per channel, of which it would keep the sign; use learn_eps: true, or layers: conv (lenet)"
+        return (
+            "has one value per channel, of which it would keep the sign; use learn_eps: true, or layers: conv (lenet)"
+        )
 
     def statistics(self, x: Array) -> dict[str, Array]:
         """The mean square of each channel, (N, C)."""

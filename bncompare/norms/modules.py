@@ -5,9 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bncompare.norms.base import RunningNorm
+from bncompare.norms.base import RunningNorm, Shape
 from bncompare.norms.from_scratch import BatchNorm, per_channel
 from bncompare.norms.pointwise import PointwiseNorm
+from bncompare.norms.switchable import SwitchableNorm as SwitchableKind
 from bncompare.norms.weight import WeightStandardization
 from bncompare.randomness import StepRandomness
 
@@ -125,3 +126,54 @@ class StandardizedWeight(nn.Module):
         if self.gain is not None:
             scale = scale * self.gain.unsqueeze(1)
         return (centred * scale).view_as(weight)
+
+
+class SwitchableNorm(nn.Module):
+    """A learned mixture of the statistics of instance, layer and batch normalization of (N, C, …)."""
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, shape: Shape, norm: SwitchableKind) -> None:
+        super().__init__()
+        self.norm = norm
+        self.mixed = norm.mixed(len(shape) + 1)
+        self.weight = nn.Parameter(torch.ones(shape[0])) if norm.has_scale else None
+        self.bias = nn.Parameter(torch.zeros(shape[0])) if norm.has_shift else None
+        self.mean_logits = nn.Parameter(torch.ones(len(self.mixed)))
+        self.var_logits = nn.Parameter(torch.ones(len(self.mixed)))
+        self.register_buffer("running_mean", torch.zeros(shape[0]))
+        self.register_buffer("running_var", torch.ones(shape[0]))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize with the mixtures."""
+        mean, var = x.new_zeros(()), x.new_zeros(())
+        weights = zip(self.mean_logits.softmax(0), self.var_logits.softmax(0), strict=True)
+        for (name, axes), (mean_weight, var_weight) in zip(self.mixed.items(), weights, strict=True):
+            one_mean, one_var = self._statistics(x, axes, is_batch=name == "batch")
+            mean, var = mean + mean_weight * one_mean, var + var_weight * one_var
+        y = (x - mean) * (var + self.norm.eps).rsqrt()
+        if self.weight is None or self.bias is None:
+            return y
+        return y * per_channel(self.weight, y) + per_channel(self.bias, y)
+
+    def _statistics(self, x: Tensor, axes: tuple[int, ...], *, is_batch: bool) -> tuple[Tensor, Tensor]:
+        if is_batch and not self.training:
+            return per_channel(self.running_mean, x), per_channel(self.running_var, x)
+        mean = x.mean(axes, keepdim=True)
+        var = (x - mean).square().mean(axes, keepdim=True)
+        if is_batch:
+            self._track(mean.detach().flatten(), var.detach().flatten(), x.numel() // x.shape[1])
+        return mean, var
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, var: Tensor, num_values: int) -> None:
+        if num_values == 1:
+            raise ValueError("expected more than 1 value per channel when training")
+        self.num_batches_tracked += 1
+        momentum = self.norm.momentum
+        weight = self.num_batches_tracked.to(mean.dtype).reciprocal() if momentum is None else momentum
+        self.running_mean.lerp_(mean, weight)
+        self.running_var.lerp_(var * (num_values / (num_values - 1)), weight)
