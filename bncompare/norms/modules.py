@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bncompare.norms.base import RunningNorm, Shape
-from bncompare.norms.from_scratch import BatchNorm, per_channel
+from bncompare.norms.from_scratch import BatchNorm, per_channel, scaled_and_shifted
 from bncompare.norms.pointwise import PointwiseNorm
 from bncompare.norms.switchable import SwitchableNorm as SwitchableKind
 from bncompare.norms.weight import WeightStandardization
@@ -45,7 +45,7 @@ class ChannelLayerNorm(nn.LayerNorm):
 
 
 class FilterResponseNorm(nn.Module):
-    """γ·x/√(ν² + |ε|) + β, then the thresholded linear unit max(·, τ), of (N, C, …); ε is learned where `learn_eps`."""
+    """γ·x/√(ν² + |ε|) + β, then the thresholded linear unit max(·, τ), of (N, C, …)."""
 
     def __init__(self, num_features: int, eps: float, affine: bool, tlu: bool, learn_eps: bool) -> None:
         super().__init__()
@@ -58,9 +58,7 @@ class FilterResponseNorm(nn.Module):
         """Each example and channel by itself."""
         mean_square = x.square().mean(tuple(range(2, x.dim())), keepdim=True) if x.dim() > 2 else x.square()
         eps = self.eps if isinstance(self.eps, float) else per_channel(self.eps.abs(), x)
-        y = x * (mean_square + eps).rsqrt()
-        if self.weight is not None and self.bias is not None:
-            y = y * per_channel(self.weight, y) + per_channel(self.bias, y)
+        y = scaled_and_shifted(x * (mean_square + eps).rsqrt(), self.weight, self.bias)
         return y if self.threshold is None else torch.maximum(y, per_channel(self.threshold, y))
 
 
@@ -98,9 +96,7 @@ class Pointwise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Each element by itself."""
         y = self.norm.function(x, **{name: self.get_parameter(name) for name in self.learned})
-        if self.weight is not None:
-            y = y * per_channel(self.weight, y)
-        return y if self.bias is None else y + per_channel(self.bias, y)
+        return scaled_and_shifted(y, self.weight, self.bias)
 
     def _get_name(self) -> str:
         """What torch prints, in place of the class."""
@@ -108,7 +104,7 @@ class Pointwise(nn.Module):
 
 
 class StandardizedWeight(nn.Module):
-    """A weight, (out, in) or (out, in, height, width), with mean 0 and variance 1 of the incoming weights of a unit."""
+    """A weight, (out, in, …), whose incoming weights of a unit have mean 0 and variance 1, or 1/fan_in and a gain."""
 
     def __init__(self, layer: nn.Module, norm: WeightStandardization) -> None:
         super().__init__()
@@ -154,10 +150,7 @@ class SwitchableNorm(nn.Module):
         for (name, axes), (mean_weight, var_weight) in zip(self.mixed.items(), weights, strict=True):
             one_mean, one_var = self._statistics(x, axes, is_batch=name == "batch")
             mean, var = mean + mean_weight * one_mean, var + var_weight * one_var
-        y = (x - mean) * (var + self.norm.eps).rsqrt()
-        if self.weight is None or self.bias is None:
-            return y
-        return y * per_channel(self.weight, y) + per_channel(self.bias, y)
+        return scaled_and_shifted((x - mean) * (var + self.norm.eps).rsqrt(), self.weight, self.bias)
 
     def _statistics(self, x: Tensor, axes: tuple[int, ...], *, is_batch: bool) -> tuple[Tensor, Tensor]:
         if is_batch and not self.training:

@@ -125,8 +125,8 @@ class DyISRU(PointwiseNorm):
     """Dynamic inverse square root unit (Stollenwerk 2025): RMSNorm with one learned number, b, in the place of what
     the other C − 1 channels contribute to the mean square.
 
-    The paper trains none, so that b starts at C − 1, which that is for channels of variance 1, is our choice. A b that
-    becomes negative makes the run diverge.
+    The paper trains none: that b starts at C − 1, which it stands for where channels have variance 1, is our choice.
+    A b that becomes negative makes the run diverge.
     """
 
     title: ClassVar = "DyISRU"

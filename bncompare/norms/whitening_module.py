@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bncompare.norms.from_scratch import per_channel
+from bncompare.norms.from_scratch import scaled_and_shifted
 from bncompare.norms.whitening import WhiteningNorm
 
 
@@ -35,9 +35,7 @@ class Whitening(nn.Module):
         else:
             mean, whitening = self.running_mean, self.running_whitening
         y = (whitening @ (channels - mean.unsqueeze(1))).view_as(x.transpose(0, 1)).transpose(0, 1)
-        if self.weight is None or self.bias is None:
-            return y
-        return y * per_channel(self.weight, y) + per_channel(self.bias, y)
+        return scaled_and_shifted(y, self.weight, self.bias)
 
     def _whitening(self, centred: Tensor) -> Tensor:
         """Of centred channels, (C, m), the matrix (C, C) that whitens each group."""
