@@ -148,4 +148,5 @@ class DyISRU(PointwiseNorm):
 
     def function(self, x: "Tensor", **learned: "Tensor") -> "Tensor":
         """√C·x/√(b + x²)."""
-        return x.shape[1] ** 0.5 * x * (learned["b"] + x.square()).rsqrt()
+        y: Tensor = x.shape[1] ** 0.5 * x * (learned["b"] + x.square()).rsqrt()
+        return y

@@ -83,7 +83,7 @@ class ZCAWhitening(WhiteningNorm):
         """U·Λ^(−1/2)·Uᵀ."""
         from bncompare.norms.whitening_module import InverseSquareRoot
 
-        root: Tensor = InverseSquareRoot.apply(covariance)  # type: ignore[no-untyped-call]
+        root: Tensor = InverseSquareRoot.apply(covariance)
         return root
 
 

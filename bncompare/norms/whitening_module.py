@@ -45,7 +45,8 @@ class Whitening(nn.Module):
         for part in centred.tensor_split(self.norm.num_groups(len(centred))):
             identity = torch.eye(len(part), dtype=part.dtype, device=part.device)
             roots.append(self.norm.inverse_square_root(part @ part.T / part.shape[1] + self.norm.eps * identity))
-        return torch.block_diag(*roots)
+        blocks: Tensor = torch.block_diag(*roots)  # type: ignore[no-untyped-call]
+        return blocks
 
     @torch.no_grad()
     def _track(self, mean: Tensor, whitening: Tensor) -> None:
@@ -72,12 +73,14 @@ class InverseSquareRoot(torch.autograd.Function):
     def forward(ctx: Any, matrix: Tensor) -> Tensor:
         values, vectors = torch.linalg.eigh(matrix)
         ctx.save_for_backward(values, vectors)
-        return (vectors * values.rsqrt()) @ vectors.T
+        root: Tensor = (vectors * values.rsqrt()) @ vectors.T
+        return root
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         values, vectors = ctx.saved_tensors
         roots = values.sqrt()
         factors = -1 / (roots * roots.unsqueeze(1) * (roots + roots.unsqueeze(1)))
-        gradient = (gradients[0] + gradients[0].T) / 2
-        return vectors @ (factors * (vectors.T @ gradient @ vectors)) @ vectors.T
+        symmetric = (gradients[0] + gradients[0].T) / 2
+        gradient: Tensor = vectors @ (factors * (vectors.T @ symmetric @ vectors)) @ vectors.T
+        return gradient
