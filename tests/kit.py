@@ -1,6 +1,7 @@
 """What tests of several packages begin from: the repository, runs of a config, the command line."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import math
@@ -140,6 +141,12 @@ def variants(**of: Sequence[float | str]) -> list[LoadedRun]:
         for name, values in of.items()
         for seed, value in enumerate(values)
     ]
+
+
+def looked_at(runs: Sequence[LoadedRun]) -> list[LoadedRun]:
+    """The same runs, of a design of seeds until it is decided."""
+    design = {"until": "decided"}
+    return [dataclasses.replace(run, config=run.config | {"design": design}) for run in runs]
 
 
 TIMED = ("timing.csv", "environment.json", "checkpoint.pt")  # which hold times

@@ -14,9 +14,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "bncompare"
 
 # From the ground up. A package imports from those before it, and past no face.
-FLOORS = ["errors", "lazy", "options", "randomness", "norms", "probes", "config", "runs", "training"]
+FLOORS = ["errors", "lazy", "options", "derive", "randomness", "norms", "probes", "config", "runs", "training"]
 FLOORS += ["comparison", "figures", "report", "execution", "extras", "cli"]
-MAX_SPINE = 2930  # lines; 2,200 is the goal
+MAX_SPINE = 2_900
 TORCH_FREE = ["norms", "probes", "config", "runs", "comparison", "figures", "report", "execution", "extras", "cli"]
 
 
@@ -51,6 +51,17 @@ def test_no_module_hides_a_name(floor: str) -> None:
     for name in set(face.__all__) & {path.stem for path in (PACKAGE / floor).glob("*.py")}:
         importlib.import_module(f"bncompare.{floor}.{name}")
         assert not inspect.ismodule(getattr(face, name)), name
+
+
+def test_a_name_means_one_thing() -> None:
+    """No class is defined in two modules of the package, nor a function that others may import."""
+    homes: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            is_public = isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+            if isinstance(node, ast.ClassDef) or is_public:
+                homes.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
 
 
 def lines_of(path: Path) -> int:

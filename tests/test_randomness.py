@@ -6,7 +6,8 @@ import itertools
 import torch
 from kit import run_of
 
-from bncompare.randomness import derive, generator
+from bncompare.derive import derive
+from bncompare.randomness import generator
 from bncompare.training import build_model
 
 

@@ -1,9 +1,10 @@
 """What training leaves behind: the answer on stdout, and a picture, a page and an index in the folder of runs."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bncompare.cli.options import count
@@ -11,6 +12,7 @@ from bncompare.cli.streams import say
 from bncompare.errors import UserError, printable
 
 if TYPE_CHECKING:
+    from bncompare.config import Claim
     from bncompare.execution import Planned
     from bncompare.report import Chapter
     from bncompare.runs import LoadedRun
@@ -18,8 +20,17 @@ if TYPE_CHECKING:
 OVERVIEW, PAGE, INDEX = "overview.png", "report.html", "index.html"
 
 
-def print_answers(planned: "Sequence[Planned]", *, judge_claims: bool, with_report: bool) -> None:
-    """Of each experiment the answer, where it is, and what to type next; with a report, that is written first."""
+def print_answers(
+    planned: "Sequence[Planned]",
+    *,
+    judge_claims: bool,
+    with_report: bool,
+    outcomes: Mapping[Path, Sequence[str]] = MappingProxyType({}),
+) -> None:
+    """Of each experiment the answer, where it is, and what to type next; with a report, that is written first.
+
+    `outcomes` says of a folder what was decided after how many seeds.
+    """
     from bncompare import report
 
     roots: dict[Path, bool] = {}
@@ -27,15 +38,18 @@ def print_answers(planned: "Sequence[Planned]", *, judge_claims: bool, with_repo
         loaded = read_planned(members)
         if not loaded:
             continue
-        chapters = report.chapters(loaded)
+        claims = members[0].run.claims
+        chapters = report.chapters(loaded, stated=claims)
         for chapter in chapters:
             report.print_answer(report.answer_of(chapter), judge_claims=judge_claims)
+        for line in outcomes.get(folder, ()):
+            print(printable(line))
         place = printable(str(folder))
         print(f"{count(len(loaded), 'run')} in {place}")
         if with_report:
             sys.stdout.flush()  # what there is to say, before the pictures are drawn
             is_new = any(not item.is_done for item in members)
-            for path in _leave(folder, chapters, loaded, is_new=is_new):
+            for path in _leave(folder, chapters, loaded, claims, is_new=is_new):
                 print(printable(str(path)))
             print(f"next: bncompare report {place}")
             roots[folder.parent] = roots.get(folder.parent, False) or is_new
@@ -61,12 +75,10 @@ def tell_other_settings(planned: "Sequence[Planned]") -> None:
 
 def read_planned(planned: "Sequence[Planned]") -> "list[LoadedRun]":
     """The runs of a plan after training; what cannot be read has failed, and said so."""
-    from bncompare import runs
-
     loaded = []
     for item in planned:
         with suppress(OSError, ValueError, UserError):
-            loaded.append(runs.read_run(item.folder.path))
+            loaded.append(item.load())
     return loaded
 
 
@@ -84,7 +96,12 @@ def _settings(decisive: dict[str, object]) -> str:
 
 
 def _leave(
-    folder: Path, chapters: "Sequence[Chapter]", loaded: "Sequence[LoadedRun]", *, is_new: bool
+    folder: Path,
+    chapters: "Sequence[Chapter]",
+    loaded: "Sequence[LoadedRun]",
+    claims: "Sequence[Claim]",
+    *,
+    is_new: bool,
 ) -> Iterator[Path]:
     """The picture, and the page of all runs in the folder; as they are where nothing was trained."""
     from bncompare import figures, report, runs
@@ -98,7 +115,8 @@ def _leave(
     if is_new or not page.exists():
         there, _ = runs.read_runs([folder])
         same = {run.path for run in there} == {run.path for run in loaded}
-        runs.write_output(page, report.to_html(chapters if same else report.chapters(there)).encode())
+        shown = chapters if same else report.chapters(there, stated=claims)
+        runs.write_output(page, report.to_html(shown).encode())
     yield page
 
 

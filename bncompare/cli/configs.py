@@ -68,19 +68,15 @@ OneConfig = Annotated[Path, _config("a YAML file, or a preset by name (bncompare
 def load_experiments(
     configs: list[Path],
     overrides: list[str] | None = None,
-    seeds: str | None = None,
-    device: str | None = None,
-    smoke: bool = False,
+    **options: Any,
 ) -> "list[Experiment]":
-    """Every config, or every problem of every config."""
+    """Every config, or every problem of every config; the options are those of `load_experiment`."""
     from bncompare import config
 
     experiments, problems, names = [], list[str](), dict[str, Path]()
     for path in configs:
         try:
-            experiment = config.load_experiment(
-                path, overrides=overrides or [], seeds=seeds, device=device, smoke=smoke
-            )
+            experiment = config.load_experiment(path, overrides=overrides or [], **options)
             if experiment.name in names:
                 raise UserError(f"{path}: name: {experiment.name!r} is also that of {names[experiment.name]}")
             names[experiment.name] = path

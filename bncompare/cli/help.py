@@ -20,6 +20,10 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "bncompare train fashion-lenet --smoke",
             "bncompare train my.yaml --set training.optimizer.lr=0.1 --seeds 0-4",
         ),
+        "tune": (
+            "bncompare tune fashion-lenet --over training.optimizer.lr=log:1e-4:3 --trials 8",
+            "bncompare tune my.yaml --dry-run",
+        ),
         "papers": ("bncompare papers --quick", "bncompare papers ioffe-2015-fig1 --markdown"),
         "init": ("bncompare init mnist-mlp > my.yaml", "bncompare init --schema > schema.json"),
     },

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,11 +18,12 @@ from bncompare.cli.options import (
     Paths,
     count,
     one_form,
+    output_option,
     print_json,
     run_json,
 )
 from bncompare.cli.streams import say
-from bncompare.errors import StorageError, UserError, printable
+from bncompare.errors import UserError, printable
 
 if TYPE_CHECKING:
     from bncompare.runs import LoadedRun
@@ -57,12 +59,10 @@ def plot(
     paths: Paths,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            help="folder for the figures [default: the experiment's own; the run's if PATH is one; this one if "
-            "PATHs are some]",
+        output_option(
+            "DIR",
+            "folder for the figures [default: the experiment's own; the run's if PATH is one; this one if PATHs are "
+            "some]",
         ),
     ] = None,
     format: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="file format")] = "png",
@@ -90,25 +90,17 @@ def plot(
         target = elsewhere or (paths[0] if chosen else experiment.folder)
         if everything:
             target /= experiment.slug
-        _make(target)
+        runs.make_folder(target)
         for figure in figures.experiment_figures(experiment.runs, metrics=metric, x=x, title=experiment.title):
             stem = figure.name if elsewhere is None else f"{experiment.name}-{figure.name}"
             # Experiments of one name from several folders stand side by side.
-            names = (f"{stem}{'' if number == 1 else f'-{number}'}.{format}" for number in itertools.count(1))
-            file = next(target / name for name in names if target / name not in taken)
+            file = runs.unused(target / stem, f".{format}", taken)
             taken.add(file)
             runs.write_output(file, figures.render(figure.figure, format))
             print(printable(str(file)))
     for newest, *others in groups:
         if others and not everything:
             say(f"{newest.folder}: the figures are of the newest, {newest.title}; --all draws {len(others)} more")
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be created: {error.strerror}") from None
 
 
 @app.command(short_help="Which variant is better, by how much, how sure.")
@@ -171,9 +163,10 @@ def check(
     """Hold the claims of experiments against their runs; exit code 3 if one is not supported."""
     from bncompare import comparison, report, runs
 
+    experiments = runs.experiments(runs_at(paths, with_diagnostics=True))
     findings = {
         found.place: [comparison.judge(claim, found.runs) for claim in comparison.claims_of(found.runs)]
-        for found in runs.experiments(runs_at(paths, with_diagnostics=True))
+        for found in experiments
     }
     if not any(findings.values()):
         raise UserError(f"{', '.join(map(str, paths))}: the experiments there make no claims")
@@ -182,8 +175,8 @@ def check(
             {place: [comparison.to_plain(finding) for finding in judged] for place, judged in findings.items()}
         )
     else:
-        for place, judged in findings.items():
-            report.print_findings(place, judged)
+        for found in experiments:
+            report.print_findings(found.place, findings[found.place], list(map(str, found.additions)))
     verdicts = {finding.verdict for judged in findings.values() for finding in judged}
     if "not supported" in verdicts or (strict and "inconclusive" in verdicts):
         raise typer.Exit(3)
@@ -194,10 +187,7 @@ def export(
     paths: Paths,
     to: Annotated[Literal["csv", "tensorboard"], typer.Option("--to", help="what to write")] = "csv",
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", metavar="PATH", help="a file for CSV [default: stdout], a folder for TensorBoard"
-        ),
+        Path | None, output_option("PATH", "a file for CSV [default: stdout], a folder for TensorBoard")
     ] = None,
 ) -> None:
     """Write runs for other tools: a CSV row per run, evaluation and metric, or a TensorBoard run for each run."""
@@ -246,15 +236,17 @@ def show(
         last = {f"{row.layer}/{row.quantity}": row.value for row in loaded[0].diagnostics}
         print_json({**run_json(loaded[0]), "config": loaded[0].config, "norms": norms, "diagnostics": last})
     else:
-        _print_run(loaded[0], parameters)
+        _print_run(runs.with_names(loaded)[0], parameters)
 
 
 def _print_run(run: "LoadedRun", parameters: dict[str, Any]) -> None:
-    """Where it is, its config, and its tables."""
+    """Where it is, what it is, the rest of its config, and its tables."""
     from bncompare import config, report
 
-    print(f"{printable(str(run.path))}\nstatus: {run.status}\n")
-    text = config.dump_yaml({key: value for key, value in run.config.items() if key != "claims"})
+    print(printable(str(run.path)))
+    print(printable(f"{run.experiment}: {run.variant}, seed {run.seed}, {run.status}") + "\n")
+    said = ("name", "variant", "seeds", "claims")
+    text = config.dump_yaml({key: value for key, value in run.config.items() if key not in said})
     print("\n".join(map(printable, text.split("\n"))))
     metrics = report.metrics_table(run)
     if metrics:
@@ -273,7 +265,12 @@ def runs_at(paths: list[Path], *, with_diagnostics: bool = False) -> "list[Loade
 
     if RUNS in paths and not (RUNS.is_dir() and any(RUNS.iterdir())):
         raise UserError(f"{RUNS}: nothing trained yet; `bncompare demo` trains a first experiment")
-    loaded, warnings = runs.read_runs(paths)
+    try:
+        loaded, warnings = runs.read_runs(paths)
+    except UserError as error:
+        meant = [str(RUNS / path) for path in paths if not os.path.exists(path) and os.path.isdir(RUNS / path)]
+        hint = f"; did you mean {' '.join(meant)}?" if meant else ""
+        raise UserError(*(f"{problem}{hint}" for problem in error.problems)) from None
     if with_diagnostics:
         warnings += [run.diagnostics_problem for run in loaded if run.diagnostics_problem]
     for warning in warnings:

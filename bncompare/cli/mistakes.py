@@ -1,6 +1,5 @@
 """mistakes: the test images that one variant gets wrong and another right."""
 
-import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -9,7 +8,7 @@ import typer
 
 from bncompare.cli.app import app
 from bncompare.cli.look import runs_at
-from bncompare.cli.options import AsJson, DataFolder, Paths, print_json
+from bncompare.cli.options import AsJson, DataFolder, Paths, output_option, print_json
 from bncompare.cli.streams import say
 from bncompare.errors import UserError, printable
 
@@ -29,12 +28,7 @@ def mistakes(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            help="folder for mistakes.png [default: the experiment's own; with --json none]",
-        ),
+        output_option("DIR", "folder for mistakes.png [default: the experiment's own; with --json none]"),
     ] = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="write one self-contained page with the images")
@@ -52,7 +46,9 @@ def mistakes(
     else:
         for one in found:
             report.print_table(extras.mistakes_table(one))
-            print("\n".join([*map(printable, one.statements), ""]))
+            for statement in one.statements:
+                report.print_text(statement)
+            print()
     if not as_json or html or output:
         _draw(found, data_dir, output, html, sys.stderr if as_json else sys.stdout)
 
@@ -86,8 +82,7 @@ def _draw(found: "list[Mistakes]", data_dir: Path | None, output: Path | None, h
     files: dict[Path, bytes] = {}
     for one, images, why in with_images:
         folder, stem = (output, f"{one.experiment.name}-mistakes") if output else (one.experiment.folder, "mistakes")
-        names = (f"{stem}{'' if number == 1 else f'-{number}'}.png" for number in itertools.count(1))
-        file = next(folder / name for name in names if folder / name not in files)
+        file = runs.unused(folder / stem, ".png", files)
         files[file] = figures.render(extras.draw_mistakes(one, images, why), "png")
     if html is not None:
         files[html] = extras.mistakes_html(with_images).encode()

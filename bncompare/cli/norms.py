@@ -7,7 +7,7 @@ import typer
 
 from bncompare.cli.app import app
 from bncompare.cli.configs import OneConfig, load_experiments
-from bncompare.cli.options import AsJson, Overrides, print_json
+from bncompare.cli.options import AsJson, Overrides, output_option, print_json
 from bncompare.cli.streams import say
 from bncompare.errors import UserError
 
@@ -86,15 +86,13 @@ def graph(
     config: OneConfig,
     variant: Annotated[str | None, typer.Option(metavar="LABEL", help="one variant [default: all]")] = None,
     overrides: Overrides = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="draw one variant: .svg, .png or .dot")
-    ] = None,
+    output: Annotated[Path | None, output_option("FILE", "draw one variant: .svg, .png or .dot")] = None,
     as_json: AsJson = False,
 ) -> None:
     """The model: a table of its layers, and a drawing."""
     from bncompare import extras, report
 
-    (experiment,) = load_experiments([config], overrides or [], None, None, False)
+    (experiment,) = load_experiments([config], overrides)
     variants = {run.variant.label: run for run in reversed(experiment.runs)}
     if variant is not None and variant not in variants:
         raise UserError(f"--variant {variant}: valid: {', '.join(reversed(variants))}")

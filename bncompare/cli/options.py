@@ -1,7 +1,7 @@
 """Options that commands share, and how they print."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -48,6 +48,54 @@ DataFolder = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="DIR", help="where MNIST and Fashion-MNIST are, or are downloaded to"),
 ]
+
+# Of what trains.
+Seeds = Annotated[
+    str | None, typer.Option(metavar="SEEDS", help="0-4, 0,3,7 or a number of seeds, instead of the config's")
+]
+UntilDecided = Annotated[
+    bool,
+    typer.Option("--until-decided", help="seeds 0, 1, … until every claim and main comparison is decided"),
+]
+MaxSeeds = Annotated[int | None, typer.Option(metavar="N", help="the most seeds until it is decided [default: 40]")]
+JudgeSeeds = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SEEDS",
+        help="fresh seeds, likewise: what the others choose in a grid of norms is trained and judged on these",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan and train nothing")]
+Selection = Annotated[
+    str | None, typer.Option(metavar="I/N", help="only part I of N of the plan, as in the jobs of an array")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="of the Ray cluster: auto or HOST:PORT [default: one started here]"),
+]
+AllowInexact = Annotated[
+    bool,
+    typer.Option("--allow-inexact", help="go on from checkpoints of other versions or another kind of CPU"),
+]
+KeepCheckpoints = Annotated[
+    bool, typer.Option("--keep-checkpoints", help="of finished runs, so that more epochs go on from them")
+]
+NoReport = Annotated[
+    bool,
+    typer.Option("--no-report", help="write no overview.png and report.html, as with --json and --select"),
+]
+SmokeTest = Annotated[bool, typer.Option("--smoke", help="shrink to seconds, with made-up images: for CI")]
+Device = Annotated[
+    str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, instead of the config's")
+]
+Executor = Annotated[
+    Literal["local", "ray"], typer.Option(help="where to train: on this machine, or as tasks of a Ray cluster")
+]
+
+
+def output_option(metavar: str, help: str) -> Any:
+    """`-o`: where a command writes what it makes."""
+    return typer.Option("-o", "--output", metavar=metavar, help=help)
 
 
 def one_form(markdown: bool, as_json: bool) -> None:

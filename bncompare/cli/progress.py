@@ -4,7 +4,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,12 @@ from bncompare.cli.streams import say
 from bncompare.errors import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import TaskID
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress, TaskID
     from rich.status import Status as Spinner
 
-    from bncompare.execution import Evaluated, Event, Planned
+    from bncompare.config import RunConfig
+    from bncompare.execution import Evaluated, Event, Planned, Round
 
 SECONDS_BEFORE_WAITING = 1.0
 SECONDS_BETWEEN_LINES = 10.0
@@ -28,8 +29,8 @@ MAX_RUNS_LISTED = 24  # a line for each that ends; of more, a count
 class Waiting:
     """What is being waited for before the first event: at once on a terminal, elsewhere if it takes a second."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self, *, quiet: bool = False, patience: float = SECONDS_BEFORE_WAITING) -> None:
+        self.quiet, self.patience = quiet, patience
         self.status: Spinner | None = None
         self.timer: threading.Timer | None = None
         self.told: set[str] = set()
@@ -47,7 +48,7 @@ class Waiting:
             self.status = console.status(f"{what}…")
             self.status.start()
         else:
-            self.timer = threading.Timer(SECONDS_BEFORE_WAITING, say, [f"{what}…"])
+            self.timer = threading.Timer(self.patience, say, [f"{what}…"])
             self.timer.daemon = True
             self.timer.start()
 
@@ -59,38 +60,75 @@ class Waiting:
             self.timer.cancel()
         self.status = self.timer = None
 
-    def before(self, events: "Iterable[Event]") -> "Iterator[Event]":
-        """The events, of which the first ends the waiting."""
+    def before(self, events: "Iterable[Event | Round]") -> "Iterator[Event | Round]":
+        """The events, of which the first of a run ends the waiting for good."""
         try:
             for event in events:
-                self.end()
+                if not isinstance(event, execution.Round):
+                    self.end()
+                    self.quiet = True
                 yield event
         finally:
             self.end()
 
 
+def shared_steps(planned: "Sequence[Planned]") -> "MutableSequence[int] | None":
+    """Where runs say how many steps they have taken, on a terminal, which shows it between their evaluations."""
+    from rich.console import Console
+
+    if not Console(stderr=True).is_terminal:
+        return None
+    from multiprocessing.sharedctypes import RawArray
+
+    steps: MutableSequence[int] = RawArray("q", len(planned))
+    return steps
+
+
 def show_progress(
-    planned: "Sequence[Planned]", events: "Iterable[Event]", *, quiet: bool, waiting: Waiting | None = None
+    events: "Iterable[Event | Round]",
+    *,
+    quiet: bool,
+    waiting: Waiting | None = None,
+    steps: "MutableSequence[int] | None" = None,
 ) -> int:
     """Train by going through the events, and show them on stderr; returns how many runs failed."""
-    events = waiting.before(events) if waiting else events
-    tell_problems(item for item in planned if item.state != "unreadable")  # which fails, and says why
-    finished = sum(item.is_done for item in planned)
-    if finished and not quiet:
-        say(f"{finished} of {len(planned)} runs are finished already")
-    tally = _Tally([item for item in planned if not item.is_done])
+    tally = Tally([], steps=steps)
+    of_runs = _count_rounds(tally, waiting.before(events) if waiting else events, quiet)
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
     if quiet or not console.is_terminal:
-        _plain(tally, events, quiet)
+        _plain(tally, of_runs, quiet)
     else:
-        _live(console, tally, events)
+        _live(console, tally, of_runs)
     if len(tally.failures) > 1 or (tally.failures and tally.total > 1):
         say(f"{len(tally.failures)} of {tally.total} runs failed:")
         for failure in tally.failures:
             say(f"  {failure}")
     return len(tally.failures)
+
+
+def _count_rounds(tally: "Tally", events: "Iterable[Event | Round]", quiet: bool) -> "Iterator[Event]":
+    """The events of runs. Of rounds it is said what was finished before, and why another one begins."""
+    finished = total = 0
+
+    def tell_finished() -> None:
+        if finished and not quiet:
+            say(f"{finished} of {total} runs are finished already")
+
+    for event in events:
+        if not isinstance(event, execution.Round):
+            yield event
+            continue
+        tell_problems(item for item in event.planned if item.state != "unreadable")  # which fails, and says why
+        finished, total = finished + sum(item.is_done for item in event.planned), total + len(event.planned)
+        if not all(item.is_done for item in event.planned):
+            tally.begin(event.planned, is_last=event.is_last)
+            tell_finished()
+            finished = 0
+            for line in event.undecided if not quiet else ():
+                say(line)
+    tell_finished()
 
 
 def tell_problems(planned: "Iterable[Planned]") -> None:
@@ -100,25 +138,45 @@ def tell_problems(planned: "Iterable[Planned]") -> None:
             say(f"warning: {problem}")
 
 
-class _Tally:
-    """How far the runs are, and how long the rest may take."""
+class Tally:
+    """How far the runs are, and how long the rest may take by a clock of seconds."""
 
-    def __init__(self, todo: "Sequence[Planned]") -> None:
-        self.total = len(todo)
-        self.ended = 0
+    def __init__(
+        self,
+        planned: "Sequence[Planned]",
+        clock: Callable[[], float] = time.monotonic,
+        steps: "MutableSequence[int] | None" = None,
+    ) -> None:
+        self.clock = clock
+        self.total = self.ended = self.steps_left = 0
+        self.is_last = True
+        """whether there is no other round"""
         self.failures: list[str] = []
         self.diverged = 0
-        self.steps_left = sum(item.run.total_steps for item in todo)
         self.steps_done = 0
         self.started: float | None = None
         """when the first run began: what came before says nothing about the speed"""
         self._at: dict[Path, int] = {}
+        self._steps = steps
+        """of the runs of this round that are not finished, in their order"""
+        self.begin(planned)
+
+    def begin(self, planned: "Sequence[Planned]", *, is_last: bool = True) -> None:
+        """Count the runs of a round that are to be trained, or have lost files."""
+        todo = [item for item in planned if not item.is_done]
+        trained = [item for item in planned if item.state != "finished"]
+        self._numbers = {item.folder.path: i for i, item in enumerate(trained)}
+        if self._steps is not None:
+            self._steps[:] = [0] * len(self._steps)
+        self.total += len(todo)
+        self.steps_left += sum(item.run.total_steps for item in todo)
+        self.is_last = is_last
 
     def add(self, event: "Event") -> None:
         """Count an event."""
         path, run, what = event.planned.folder.path, event.planned.run, event.what
         if isinstance(what, execution.Started) and self.started is None:
-            self.started = time.monotonic()
+            self.started = self.clock()
         elif isinstance(what, execution.Evaluated):
             before = self._at.get(path)
             advance = what.record.step - (before or 0)
@@ -134,6 +192,10 @@ class _Tally:
             if isinstance(what, execution.Failure):
                 self.failures.append(f"{_name(event)}: {what.message}")
 
+    def taken(self, path: "Path") -> int:
+        """Steps of a run, as far as it says."""
+        return self._steps[self._numbers[path]] if self._steps is not None and path in self._numbers else 0
+
     @property
     def ill(self) -> str:
         """`2 diverged, 1 failed`; nothing if all is well."""
@@ -143,13 +205,14 @@ class _Tally:
     @property
     def left(self) -> str:
         """`about 3 min left`, if all runs go to their ends at the speed so far; nothing before that can be told."""
-        elapsed = time.monotonic() - (self.started or math.inf)
+        elapsed = self.clock() - (self.started or math.inf)
         if elapsed < SECONDS_BEFORE_ESTIMATE or not self.steps_done or self.ended == self.total:
             return ""
-        return f"about {_duration(elapsed * self.steps_left / self.steps_done)} left"
+        where = "" if self.is_last else " of this round"
+        return f"about {duration(elapsed * self.steps_left / self.steps_done)} left{where}"
 
 
-def _plain(tally: _Tally, events: "Iterable[Event]", quiet: bool) -> None:
+def _plain(tally: Tally, events: "Iterable[Event]", quiet: bool) -> None:
     """A line when a run ends, or every few seconds; what went wrong even when quiet."""
     printed = math.inf
     for event in events:
@@ -164,37 +227,56 @@ def _plain(tally: _Tally, events: "Iterable[Event]", quiet: bool) -> None:
             printed = time.monotonic()
 
 
-def _live(console: "Console", tally: _Tally, events: "Iterable[Event]") -> None:
-    """A bar for each running run and one for all."""
-    from rich.progress import BarColumn, Progress, TextColumn
-    from rich.table import Column
-
-    columns = (
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=16),
-        TextColumn("{task.fields[count]}", markup=False, table_column=Column(no_wrap=True)),
-        TextColumn("{task.fields[status]}", markup=False, table_column=Column(no_wrap=True)),
-    )
+def _live(console: "Console", tally: Tally, events: "Iterable[Event]") -> None:
+    """A bar for each running run, and one for all."""
     events = iter(events)
     first = list(itertools.islice(events, 1))  # until then what is waited for is shown
-    with Progress(*columns, console=console) as progress:
+    with _bars(console, tally) as progress:
         overall = progress.add_task("runs", total=tally.total, count=f"0/{tally.total}", status="")
         tasks: dict[Path, TaskID] = {}
         for event in itertools.chain(first, events):
             tally.add(event)
             run, path, what = event.planned.run, event.planned.folder.path, event.what
             if isinstance(what, execution.Started) and path not in tasks:
-                tasks[path] = progress.add_task(_name(event), total=run.total_steps, count="", status="")
+                tasks[path] = progress.add_task(
+                    _name(event), total=run.total_steps, count=_epochs(run, 0), status="", path=path, run=run
+                )
             if isinstance(what, execution.Evaluated):
-                count = f"epoch {what.record.epoch:.3g}/{run.total_steps / run.steps_per_epoch:.3g}"
-                progress.update(tasks[path], completed=what.record.step, count=count, status=_metrics(what, "train"))
+                step, status = what.record.step, _metrics(what, "train").removeprefix("training ")
+                progress.update(tasks[path], completed=step, count=_epochs(run, step), status=status)
             if event.is_end and path in tasks:
                 progress.remove_task(tasks.pop(path))
             is_told = event.is_end and tally.total <= MAX_RUNS_LISTED
             if is_told or isinstance(what, execution.Restart | execution.Failure) or what == "waiting":
                 console.print(printable(_line(event)), markup=False)
             status = ", ".join(filter(None, (tally.ill, tally.left)))
-            progress.update(overall, completed=tally.ended, count=f"{tally.ended}/{tally.total}", status=status)
+            count = f"{tally.ended}/{tally.total}"
+            progress.update(overall, completed=tally.ended, total=tally.total, count=count, status=status)
+
+
+def _bars(console: "Console", tally: Tally) -> "Progress":
+    """What is shown, several times a second: those of runs move with their steps, not with evaluations alone."""
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
+
+    class Bars(Progress):
+        def get_renderables(self) -> "Iterable[RenderableType]":
+            for task in self.tasks:
+                if "run" in task.fields and (step := tally.taken(task.fields["path"])) > task.completed:
+                    task.completed, task.fields["count"] = step, _epochs(task.fields["run"], step)
+            return super().get_renderables()
+
+    texts = [
+        TextColumn(text, markup=False, table_column=Column(no_wrap=True))
+        for text in ("{task.description}", "{task.fields[count]}", "{task.fields[status]}")
+    ]
+    return Bars(texts[0], BarColumn(bar_width=16), *texts[1:], console=console)
+
+
+def _epochs(run: "RunConfig", step: int) -> str:
+    """`epoch 0.4/10`, of the steps taken."""
+    total = f"{run.total_steps / run.steps_per_epoch:.1f}".removesuffix(".0")
+    return f"epoch {step / run.steps_per_epoch:.1f}/{total}"
 
 
 def _name(event: "Event") -> str:
@@ -237,7 +319,7 @@ def _line(event: "Event") -> str:
     return f"{_name(event)}: {said}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`40 s`, `12 min`, `3.5 h`"""
     if seconds < 100:
         return f"{max(1, round(seconds))} s"

@@ -4,8 +4,10 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -14,73 +16,60 @@ from bncompare.cli.app import app
 from bncompare.cli.configs import Configs, load_experiments, preset_called, shipped_configs
 from bncompare.cli.look import runs_at
 from bncompare.cli.options import (
+    Address,
+    AllowInexact,
     AsJson,
     DataFolder,
+    Device,
+    DryRun,
+    Executor,
     Jobs,
+    JudgeSeeds,
+    KeepCheckpoints,
     Markdown,
+    MaxSeeds,
+    NoReport,
     Overrides,
     RunPaths,
     RunsFolder,
+    Seeds,
+    Selection,
+    SmokeTest,
+    UntilDecided,
     count,
     one_form,
     print_json,
     run_json,
 )
-from bncompare.cli.progress import Waiting, show_progress, tell_problems
+from bncompare.cli.progress import Waiting, shared_steps, show_progress, tell_problems
 from bncompare.cli.streams import say
 from bncompare.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, MutableSequence, Sequence
 
     from bncompare.comparison import Finding
-    from bncompare.config import RunConfig
-    from bncompare.execution import Event, Planned
+    from bncompare.config import Experiment, RunConfig
+    from bncompare.execution import Event, Planned, Rounds
     from bncompare.runs import RunStore
 
 QUICK = ("tutorial-regression", "one-at-a-time")  # the published results that --quick trains
 
-Seeds = Annotated[
-    str | None, typer.Option(metavar="SEEDS", help="0-4, 0,3,7 or a number of seeds, instead of the config's")
-]
-Selection = Annotated[
-    str | None, typer.Option(metavar="I/N", help="only part I of N of the plan, as in the jobs of an array")
-]
-Address = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="of the Ray cluster: auto or HOST:PORT [default: one started here]"),
-]
-AllowInexact = Annotated[
-    bool,
-    typer.Option("--allow-inexact", help="go on from checkpoints of other versions or another kind of CPU"),
-]
-KeepCheckpoints = Annotated[
-    bool, typer.Option("--keep-checkpoints", help="of finished runs, so that more epochs go on from them")
-]
-NoReport = Annotated[
-    bool,
-    typer.Option("--no-report", help="write no overview.png and report.html, as with --json and --select"),
-]
-SmokeTest = Annotated[bool, typer.Option("--smoke", help="shrink to seconds, with made-up images: for CI")]
-Device = Annotated[
-    str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, instead of the config's")
-]
-Executor = Annotated[
-    Literal["local", "ray"], typer.Option(help="where to train: on this machine, or as tasks of a Ray cluster")
-]
 
-
-@app.command(short_help="Train the experiments of config files.")
-def train(
+@app.command("train", short_help="Train the experiments of config files.")
+def train_experiments(
     configs: Configs,
     overrides: Overrides = None,
     seeds: Seeds = None,
+    until_decided: UntilDecided = False,
+    max_seeds: MaxSeeds = None,
+    judge_seeds: JudgeSeeds = None,
     jobs: Jobs = None,
     device: Device = None,
     folder: RunsFolder = Path("runs"),
     data_dir: DataFolder = None,
     smoke: SmokeTest = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and train nothing")] = False,
+    dry_run: DryRun = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="train again what is finished already")] = False,
     select: Selection = None,
     executor: Executor = "local",
@@ -91,32 +80,55 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train every variant of the experiments on every seed; go on where an earlier call left off."""
-    from bncompare import execution, runs
+    from bncompare import config
 
     if address is not None and executor != "ray":
         raise UserError("--address: is that of a Ray cluster; add --executor ray")
     cluster = (address or "local") if executor == "ray" else None
-    store = runs.RunStore(folder)
-    experiments = load_experiments(configs, overrides, seeds, device, smoke)
-    chosen = [run for experiment in experiments for run in experiment.runs][_selection(select)]
-    if jobs != 1 and executor == "local" and not dry_run:
-        _warm_up(chosen, store, fresh=fresh)
-    waiting = Waiting(quiet=as_json)
-    planned = execution.plan_runs(chosen, store, fresh=fresh, elsewhere=cluster is not None)
-    if dry_run:
-        tell_problems(planned)
-        _print_plan(planned, as_json)
-        return
-    events = execution.run_experiment(
-        planned,
-        data_dir=data_dir,
+    tuning = config.tuning_options([], None, judge_seeds)
+    options = {"seeds": seeds, "until_decided": until_decided, "max_seeds": max_seeds, "device": device}
+    experiments = load_experiments(configs, overrides, smoke=smoke, tuning=tuning, **options)
+    train_runs(
+        _chosen(experiments, select),
+        folder,
+        fresh=fresh,
+        dry_run=dry_run,
+        is_part=select is not None,
+        no_report=no_report,
+        as_json=as_json,
         num_processes=jobs,
-        allow_inexact=allow_inexact,
+        data_dir=data_dir,
         cluster=cluster,
+        allow_inexact=allow_inexact,
         keep_checkpoints=keep_checkpoints,
-        waiting=waiting,
     )
-    _train(planned, events, waiting, as_json=as_json, is_part=select is not None, no_report=no_report)
+
+
+def train_runs(
+    chosen: "Sequence[RunConfig]",
+    folder: Path,
+    *,
+    fresh: bool = False,
+    dry_run: bool = False,
+    is_part: bool = False,
+    no_report: bool = False,
+    as_json: bool = False,
+    **options: Any,
+) -> None:
+    """Train these runs, or say what that would be; the options are those of `run_experiment`."""
+    from bncompare import execution, runs
+
+    store, cluster = runs.RunStore(folder), options.get("cluster")
+    if options["num_processes"] != 1 and cluster is None and not dry_run:
+        _warm_up(chosen, store, fresh=fresh)
+    rounds = execution.Rounds(execution.plan_runs(chosen, store, fresh=fresh, elsewhere=cluster is not None))
+    if dry_run:
+        _print_plan(rounds, as_json)
+        return
+    waiting = Waiting(quiet=as_json)
+    steps = shared_steps(rounds.plan)
+    train_round = partial(execution.run_experiment, waiting=waiting, steps=steps, **options)
+    _train(rounds, train_round, waiting, steps, as_json=as_json, is_part=is_part, no_report=no_report)
 
 
 @app.command(short_help="Twenty seconds that show what a norm does.")
@@ -126,53 +138,63 @@ def demo(
     jobs: Jobs = None,
 ) -> None:
     """Train the preset `demo`, in which the norm decides: real digits, no download; `train` for your own."""
-    from bncompare import execution, runs
-
     (experiment,) = load_experiments([shipped_configs(context)["demo"]])
-    store = runs.RunStore(folder)
-    if jobs != 1:
-        _warm_up(experiment.runs, store)
-    planned = execution.plan_runs(experiment.runs, store)
-    waiting = Waiting()
-    events = execution.run_experiment(planned, data_dir=None, num_processes=jobs, waiting=waiting)
-    _train(planned, events, waiting, as_json=False, is_part=False, no_report=False)
+    train_runs(experiment.runs, folder, num_processes=jobs, data_dir=None)
+
+
+def _chosen(experiments: "Sequence[Experiment]", select: str | None) -> "list[RunConfig]":
+    """The runs of the experiments, or the part that is asked for; raises UserError."""
+    from bncompare import execution
+
+    part = _selection(select)
+    if select is not None and any(execution.until_of(experiment.runs) for experiment in experiments):
+        raise UserError(f"--select {select}: there is no plan to take a part of until it is decided; give --seeds N")
+    if select is not None and any(experiment.runs[0].tuning_seeds for experiment in experiments):
+        raise UserError(f"--select {select}: there is no plan to take a part of until settings are chosen")
+    return [run for experiment in experiments for run in experiment.runs][part]
 
 
 def _warm_up(chosen: "Sequence[RunConfig]", store: "RunStore", *, fresh: bool = False) -> None:
-    """Let the server of processes import torch while we do, if several runs are to be trained."""
-    from bncompare import execution
+    """Let the server of processes import torch while we do, if several runs are to be trained for sure."""
+    from bncompare import config, execution
 
-    unfinished = [run for run in chosen if fresh or not store.run(run).has_result]
+    sure = [run for run in chosen if not isinstance(run.design, config.Until) or run.seed < run.design.at_least]
+    sure = [run for run in sure if not run.tuning_seeds or run.seed in run.tuning_seeds]
+    unfinished = [run for run in sure if fresh or not store.run(run).has_result]
     if len(unfinished) > 1:
         execution.start_forkserver(unfinished)
 
 
 def _train(
-    planned: "list[Planned]",
-    events: "Generator[Event, None, None]",
+    rounds: "Rounds",
+    train_round: "Callable[[Sequence[Planned]], Generator[Event, None, None]]",
     waiting: Waiting,
+    steps: "MutableSequence[int] | None",
     *,
     as_json: bool,
     is_part: bool,
     no_report: bool,
 ) -> None:
-    """Go through the events of the training, and end with the answer, or with what there is of it."""
+    """Train round after round, and end with the answer, or with what there is of it."""
     with _interruptible():
         try:
-            with closing(events):
+            with closing(rounds.train(train_round)) as events:
                 if not as_json:
-                    tell_other_settings(planned)
-                failures = show_progress(planned, events, quiet=as_json, waiting=waiting)
+                    tell_other_settings(rounds.plan)
+                failures = show_progress(events, quiet=as_json, waiting=waiting, steps=steps)
         except SystemExit as interruption:
-            finished = [item for item in planned if item.folder.has_result]
+            finished = [item for item in rounds.planned if item.folder.has_result]
             if interruption.code == 128 + signal.SIGINT and finished and not as_json:
                 print_answers(finished, judge_claims=False, with_report=False)
             raise
     # All is kept: a signal may end what draws, whose C code would swallow an exception.
     if as_json:
-        print_json({"runs": [run_json(run) for run in read_planned(planned)]})
+        until = [course.to_plain() for course in rounds.courses.values() if course.until]
+        print_json({"runs": [run_json(run) for run in read_planned(rounds.planned)], "until_decided": until})
     else:
-        print_answers(planned, judge_claims=not is_part, with_report=not (is_part or no_report))
+        outcomes = {folder: course.outcome for folder, course in rounds.courses.items()}
+        with_report = not (is_part or no_report)
+        print_answers(rounds.planned, judge_claims=not is_part, with_report=with_report, outcomes=outcomes)
     if failures:
         raise typer.Exit(1)
 
@@ -202,7 +224,9 @@ def verify(
                 chosen,
                 data_dir=data_dir,
                 num_processes=jobs,
-                show=lambda planned, events: show_progress(planned, events, quiet=as_json),
+                show=lambda planned, events: show_progress(
+                    chain([execution.Round(list(planned), [], is_last=True)], events), quiet=as_json
+                ),
             )
         )
     rows = [item.to_plain() for item in verified]
@@ -234,13 +258,15 @@ def papers(
 
     one_form(markdown, as_json)
     experiments = load_experiments(_papers(context, names, quick))
-    planned = execution.plan_runs(
-        [run for experiment in experiments for run in experiment.runs], runs.RunStore(folder)
+    store = runs.RunStore(folder)
+    rounds = execution.Rounds(execution.plan_runs(_chosen(experiments, None), store))
+    waiting, steps = Waiting(quiet=as_json), shared_steps(rounds.plan)
+    train_round = partial(
+        execution.run_experiment, data_dir=data_dir, num_processes=jobs, waiting=waiting, steps=steps
     )
     with _interruptible():
-        events = execution.run_experiment(planned, data_dir=data_dir, num_processes=jobs)
-        failures = show_progress(planned, events, quiet=as_json)
-    findings = _findings(planned)
+        failures = show_progress(rounds.train(train_round), quiet=as_json, waiting=waiting, steps=steps)
+    findings = _findings(rounds.planned)
     if as_json:
         plain = [{"experiment": name, **comparison.to_plain(f)} for name, judged in findings.items() for f in judged]
         print_json({"claims": plain})
@@ -289,7 +315,13 @@ def _interruptible(advice: str = "; the same command goes on from the last check
             signal.signal(number, handler)
 
 
-def _print_plan(planned: "list[Planned]", as_json: bool) -> None:
+def _print_plan(rounds: "Rounds", as_json: bool) -> None:
+    """What would be trained now; until it is decided, that is the rounds up to the first that is not finished."""
+    for round_ in rounds:
+        if any(item.state != "finished" for item in round_.planned):
+            break
+    planned = rounds.planned
+    tell_problems(planned)
     rows = [
         {
             "experiment": item.run.name,
@@ -305,11 +337,16 @@ def _print_plan(planned: "list[Planned]", as_json: bool) -> None:
     from bncompare import report
 
     if as_json:
-        print_json({"runs": rows})
+        print_json({"runs": rows, "at_most": rounds.at_most})
         return
     report.print_table(report.plan_table(rows))
     finished = sum(item.state == "finished" for item in planned)
-    print(f"{count(len(planned), 'run')}: {len(planned) - finished} to train, {finished} finished")
+    number, at_most = count(len(planned), "run"), ""
+    if rounds.is_open:
+        number, at_most = f"at least {number}", f", at most {rounds.at_most} until all is decided"
+    for budget in filter(None, (course.budget for course in rounds.courses.values())):
+        print(budget)
+    print(f"{number}{at_most}: {len(planned) - finished} to train, {finished} finished")
 
 
 def _findings(planned: "list[Planned]") -> "dict[str, list[Finding]]":
@@ -319,6 +356,7 @@ def _findings(planned: "list[Planned]") -> "dict[str, list[Finding]]":
 
     found = {}
     for members in by_folder(planned).values():
-        runs = read_planned(members)
-        found[members[0].run.name] = [comparison.judge(claim, with_names(runs)) for claim in members[0].run.claims]
+        runs = with_names(read_planned(members))
+        claims = comparison.claims_of(runs, members[0].run.claims)
+        found[members[0].run.name] = [comparison.judge(claim, runs) for claim in claims]
     return found

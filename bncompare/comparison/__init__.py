@@ -8,9 +8,11 @@ from bncompare.comparison.ask import Ask
 from bncompare.comparison.claims import Finding, claims_of, judge
 from bncompare.comparison.comparison import Comparison, Convergence, compare, compare_experiment
 from bncompare.comparison.grid import Candidate, Sensitivity
-from bncompare.comparison.measures import Measure, Missing, level
+from bncompare.comparison.measures import Measure, Missing, level, metric_at
 from bncompare.comparison.plain import to_plain
 from bncompare.comparison.statistics import Paired, Summary, compare_paired, sign_test_p, summarize
+from bncompare.comparison.stopping import Undecided, undecided
+from bncompare.comparison.tuning import Tuning, TuningCurve, chosen_in, evidence, trials_of
 from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary, joined, verdict_lines
 
 __all__ = [
@@ -26,16 +28,24 @@ __all__ = [
     "Paired",
     "Sensitivity",
     "Summary",
+    "Tuning",
+    "TuningCurve",
+    "Undecided",
     "VariantSummary",
+    "chosen_in",
     "claims_of",
     "compare",
     "compare_experiment",
     "compare_paired",
+    "evidence",
     "joined",
     "judge",
     "level",
+    "metric_at",
     "sign_test_p",
     "summarize",
     "to_plain",
+    "trials_of",
+    "undecided",
     "verdict_lines",
 ]

@@ -30,6 +30,12 @@ class Ask:
     within: str | None = None
     """a hyperparameter of the grid, by dotted key, at each value of which the norms are compared by themselves"""
 
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What does not follow from the runs, by name."""
+        given = {"metrics": self.metrics, "at": self.at, "versus": self.versus, "threshold": self.threshold}
+        return {name: value for name, value in (given | {"within": self.within}).items() if value is not None}
+
     def __post_init__(self) -> None:
         problems = [*_problems_of_at(self.at), *_problems_of_threshold(self.threshold)]
         if isinstance(self.window, bool) or not isinstance(self.window, Integral) or self.window < 2:

@@ -5,13 +5,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
+from bncompare.comparison.deciding import ALPHA, CONTRADICTION
+from bncompare.comparison.sequences import (
+    VALID,
+    seeds_needed_at_every_look,
+    share_interval,
+    share_sequence,
+    t_sequence,
+)
 from bncompare.comparison.statistics import (
     MAX_SEEDS_NEEDED,
     Summary,
+    difference,
     proportion_interval,
     seeds_needed,
     seeds_needed_within,
+    sign_flip_p,
+    smallest_flip_p,
     smallest_n,
+    summarize,
 )
 
 Judgement = Literal["supported", "not supported", "inconclusive"]
@@ -25,6 +39,8 @@ class Bound:
     value: float
     shown: Callable[[float], str] = field(default="{:g}".format, compare=False)
     """a difference or value for people"""
+    is_sequential: bool = False
+    """whether it is judged by intervals that hold at every look"""
 
     @property
     def is_within(self) -> bool:
@@ -36,14 +52,9 @@ class Bound:
         """Whether values below it are claimed."""
         return self.name.endswith("at_most")
 
-    @property
-    def confidence(self) -> float:
-        """Of the interval that decides: of `within` that of two one-sided tests."""
-        return 0.90 if self.is_within else 0.95
-
     def claimed(self, judgement: Judgement, more: str) -> str:
         """The reason of a finding that is about it."""
-        words = self.name.removeprefix("difference_").replace("_", " ")
+        words = self.name.removeprefix("difference_").removeprefix("ratio_").replace("_", " ")
         return f"claimed {words} {self.shown(self.value)}: {judgement}{more}"
 
     def judge(self, low: float, high: float) -> Judgement:
@@ -57,26 +68,64 @@ class Bound:
             low, high, bound = -high, -low, -bound
         return "supported" if low >= bound else "not supported" if high < bound else "inconclusive"
 
-    def seeds_for_mean(self, summary: Summary) -> str:
+    def judge_mean(self, values: Sequence[float]) -> tuple[Judgement, str]:
+        """By the interval of the mean of values, and what else is to be said.
+
+        What the t-test says the sign-flip test about the same bound must not contradict.
+        """
+        judgement = self.judge(*mean_interval(values, is_sequential=self.is_sequential))
+        if judgement == "inconclusive":
+            return judgement, self._seeds_for_mean(summarize(values))
+        if not self.is_sequential and self.has_exact_test(values):
+            p = max(sign_flip_p(gaps, np.random.default_rng(0)) for gaps in self._gaps(values, judgement))
+            if p > CONTRADICTION:
+                return (
+                    "inconclusive",
+                    f"; the CI says {judgement}, which the sign-flip p of the bound, {p:.2g}, contradicts",
+                )
+        return judgement, ""
+
+    def has_exact_test(self, values: Sequence[float]) -> bool:
+        """Whether the sign-flip p about the bound could be small enough with so many values."""
+        return all(smallest_flip_p(gaps) <= ALPHA for gaps in self._gaps(values, "supported"))
+
+    def _gaps(self, values: Sequence[float], judgement: Judgement) -> list[list[float]]:
+        """How far the values are from what the judgement parts their mean from."""
+        places = [self.value]
+        if self.is_within:
+            mean = summarize(values).mean
+            places = [-self.value, self.value] if judgement == "supported" else [math.copysign(self.value, mean)]
+        return [[difference(value, place) for value in values] for place in places]
+
+    def _seeds_for_mean(self, summary: Summary) -> str:
         """How many would decide it."""
         mean, sd = summary.mean, summary.sd
-        if not self.is_within:
-            needed = seeds_needed(mean - self.value, sd)
-        elif abs(mean) < self.value:
+        distance = mean - self.value if not self.is_within else abs(mean) - self.value
+        if self.is_sequential:
+            needed = seeds_needed_at_every_look(distance, sd)
+        elif self.is_within and distance < 0:
             needed = seeds_needed_within(mean, sd, self.value)
         else:
-            needed = seeds_needed(abs(mean) - self.value, sd, alpha=0.10)
+            needed = seeds_needed(distance, sd)
         return _would_decide(
             needed and max(needed, summary.n + 1), f"the spread stays ({self.shown(float(f'{sd:.2g}'))})"
         )
 
-    def seeds_for_share(self, share: float, n: int, confidence: float) -> str:
-        """How many, more than n, would decide it by the exact interval of a share."""
+    def judge_share(self, hits: Sequence[bool]) -> tuple[Judgement, str]:
+        """By the interval of a proportion."""
+        judgement = self.judge(*hits_interval(hits, is_sequential=self.is_sequential))
+        if judgement != "inconclusive":
+            return judgement, ""
+        share, n = sum(hits) / len(hits), len(hits)
 
         def is_decided(more: int) -> bool:
-            return self.judge(*proportion_interval(round(share * more), more, confidence)) != "inconclusive"
+            k = round(share * more)
+            if self.is_sequential:
+                low, high = share_interval(np.array([k]), np.array([more]))
+                return self.judge(low[0], high[0]) != "inconclusive"
+            return self.judge(*proportion_interval(k, more)) != "inconclusive"
 
-        return _would_decide(smallest_n(is_decided, above=n), "the proportion stays")
+        return judgement, _would_decide(smallest_n(is_decided, above=n), "the proportion stays")
 
     def count(self, outcomes: Sequence[float], rounding: float) -> tuple[Judgement, str]:
         """By the share of the seeds that are on the claimed side, which is held against ½; and that share in words.
@@ -87,15 +136,12 @@ class Bound:
         k, n = on_side.count(True), len(on_side) - on_side.count(None)
         if n == 0:
             return "inconclusive", "; no seed is on either side of it"
-        low, high = proportion_interval(k, n, self.confidence)
+        hits = [is_met for is_met in on_side if is_met is not None]
+        low, high = hits_interval(hits, is_sequential=self.is_sequential)
         left_out = f" ({len(on_side) - n} on neither side)" if n < len(on_side) else ""
-        level = percent(self.confidence)
-        words = f"; {k} of {n} seeds are{left_out}, {level} CI of that share {low:.2g} to {high:.2g}"
-        half = Bound("at_least", 0.5)
-        judgement = half.judge(low, high)
-        if judgement == "inconclusive":
-            words += half.seeds_for_share(k / n, n, self.confidence)
-        return judgement, words
+        interval = f"{interval_name(self.is_sequential)} of that share {low:.2g} to {high:.2g}"
+        judgement, more = Bound("at_least", 0.5, is_sequential=self.is_sequential).judge_share(hits)
+        return judgement, f"; {k} of {n} seeds are{left_out}, {interval}{more}"
 
     def _is_met_by(self, outcome: float, rounding: float) -> bool | None:
         """Whether an outcome is on the claimed side; None on the bound, and where both runs diverged."""
@@ -117,9 +163,23 @@ def judge_all(
     return "supported" if judgements == {"supported"} else "inconclusive", reasons
 
 
-def percent(confidence: float) -> str:
-    """Such as `95 %`."""
-    return f"{100 * confidence:.0f} %"
+def mean_interval(values: Sequence[float], *, is_sequential: bool) -> tuple[float, float]:
+    """The 95 % interval of a mean: Student's, or the confidence sequence's; NaN where there is none."""
+    found = t_sequence(values) if is_sequential else summarize(values)
+    return found.low, found.high
+
+
+def hits_interval(hits: Sequence[bool], *, is_sequential: bool) -> tuple[float, float]:
+    """The 95 % interval of a proportion: the exact one, or the confidence sequence's."""
+    if not is_sequential:
+        return proportion_interval(sum(hits), len(hits))
+    looks = share_sequence(hits)
+    return looks.low, looks.high
+
+
+def interval_name(is_sequential: bool) -> str:
+    """What these are called."""
+    return f"95 % CI, {VALID}," if is_sequential else "95 % CI"
 
 
 def _would_decide(needed: int | None, condition: str) -> str:

@@ -1,6 +1,5 @@
 """The comparison: what the runs of an experiment say about its variants, as numbers and in plain words."""
 
-import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,10 +10,12 @@ from bncompare.comparison.ask import Ask
 from bncompare.comparison.claims import claims_of
 from bncompare.comparison.grid import Sensitivity, pairs_in, pairs_of, sensitivity_of
 from bncompare.comparison.measures import Measure, area, metric_at, spread, time_to
+from bncompare.comparison.named import finite_values, shared_epochs, spread_window
+from bncompare.comparison.tuning import Tuning, trials_of, tuning_of
 from bncompare.comparison.verdicts import MeasureComparison, compare_by
 from bncompare.config import Metric
 from bncompare.errors import UserError
-from bncompare.runs import ExperimentRuns, LoadedRun, experiments, validates_on_test
+from bncompare.runs import ExperimentRuns, LoadedRun, experiments, tuning_seeds, validates_on_test
 
 LOSSES, TESTS = ("val/loss", "train/loss"), ("test/accuracy", "test/loss")  # of which the first there is counts
 ENDS: tuple[Literal["best", "last"], ...] = ("best", "last")
@@ -52,6 +53,13 @@ class Comparison:
     sensitivity: Sensitivity | None
     labels: dict[str, str]
     """the machine names of the variants, and of the norms of a grid, by the names that people use"""
+    tuning: Tuning | None = None
+    """how they were chosen, if on seeds that judge nothing"""
+
+    @property
+    def main(self) -> MeasureComparison:
+        """What the answer is about: the first measure of the test set, else the first there is."""
+        return next((measure for measure in self.measures if measure.metric.split == "test"), self.measures[0])
 
 
 def compare(
@@ -96,7 +104,8 @@ def compare(
 def compare_experiment(found: ExperimentRuns, ask: Ask) -> Comparison:
     """`compare` for runs that are known to be of one experiment."""
     measures = _measures(found, ask)
-    sensitivity = None if found.against else sensitivity_of(found, measures[0], ask.within)
+    trials = replace(found, runs=trials_of(found.runs))
+    sensitivity = None if found.against else sensitivity_of(trials, measures[0], ask.within)
     variants = list(dict.fromkeys(run.variant for run in found.runs))
     chosen = [candidate.variant for candidate in sensitivity.candidates if candidate.is_chosen] if sensitivity else []
     if chosen:
@@ -110,20 +119,28 @@ def compare_experiment(found: ExperimentRuns, ask: Ask) -> Comparison:
     else:
         pairs = pairs_of(variants, found.runs, ask.versus)
     compared = replace(found, runs=[run for run in found.runs if run.variant in variants])
+    is_judged = False
+    if not found.against and (chose := tuning_seeds(found.runs)):
+        fresh = [run for run in compared.runs if run.seed not in chose]
+        is_judged = bool(fresh)
+        # Without one there are numbers, and no verdict.
+        compared, pairs = (replace(found, runs=fresh), pairs) if fresh else (compared, [])
 
     def by(measure: Measure) -> MeasureComparison:
-        chosen_on = bool(chosen) and measure.metric.split == "val"
-        return replace(compare_by(measure, compared.runs, pairs), chosen_on=chosen_on)
+        chosen_on = bool(chosen) and not is_judged and measure.metric.split == "val"
+        found_by = compare_by(measure, compared.runs, pairs, is_sequential=found.is_sequential)
+        return replace(found_by, chosen_on=chosen_on)
 
     return Comparison(
         found.name,
         variants,
         [by(measure) for measure in measures],
-        [compare_by(measure, compared.runs, []) for measure in _finals(found)],
+        [compare_by(measure, compared.runs, [], is_sequential=found.is_sequential) for measure in _finals(found)],
         _convergence(compared, by, ask.metrics or [measure.metric.name for measure in measures], ask.threshold),
         _stability(compared, by, ask.window),
         sensitivity,
         {run.variant: run.label for run in found.runs} | (sensitivity.labels if sensitivity else {}),
+        tuning_of(found.runs, sensitivity),
     )
 
 
@@ -148,8 +165,9 @@ def _measures(found: ExperimentRuns, ask: Ask) -> list[Measure]:
         return [metric_at(found.metric(name), default) for name in dict.fromkeys(names)]
     test = _first(TESTS, available)
     tests = [metric_at(found.metric(test), default)] if test else []
-    claims = [claim for claim in claims_of(found.runs) if claim.metric in available]
-    measures = [metric_at(found.metric(claim.metric), ask.at or claim.at) for claim in claims]
+    claims = [claim for claim in claims_of(found.runs) if claim.measure.metric in available]
+    places = [ask.at or (claim.at if claim.measure.kind == "value" else default) for claim in claims]
+    measures = [metric_at(found.metric(claim.measure.metric), at) for claim, at in zip(claims, places, strict=True)]
     if not measures:
         measures = [metric_at(found.metric(_first(LOSSES, available) or LOSSES[-1]), default)]
     if not any(measure.metric.split == "test" for measure in measures):
@@ -179,14 +197,17 @@ def _convergence(
     threshold: float | None,
 ) -> Convergence | None:
     name = _first((*metrics, *LOSSES), found.columns)
-    ended = [run for run in found.runs if run.status.has_value and _finite_values(run, name or "")]
-    if name is None or not ended:
+    if name is None:
         return None
     metric, leader = found.metric(name), None
+    ended = [run for run in found.runs if run.status.has_value and finite_values(run, metric)]
+    if not ended:
+        return None
+    if threshold is None:
+        threshold = _claimed_threshold(found, name)
     if threshold is None:
         leader, threshold = _half_way(metric, ended)
-    first = max(run.metrics["epoch"][0] for run in ended)
-    last = min(run.metrics["epoch"][-1] for run in ended)
+    ends = shared_epochs(found.runs, metric)
     return Convergence(
         metric,
         threshold,
@@ -194,8 +215,14 @@ def _convergence(
         by(time_to(metric, threshold, "epoch")),
         by(time_to(metric, threshold, "step")),
         by(time_to(metric, threshold, "second")),
-        by(area(metric, first, last)) if first < last else None,
+        by(area(metric, *ends)) if ends else None,
     )
+
+
+def _claimed_threshold(found: ExperimentRuns, metric: str) -> float | None:
+    """That of the first claim about the time to reach one."""
+    named = [claim.measure for claim in claims_of(found.runs)]
+    return next((of.threshold for of in named if of.kind == "time" and of.metric == metric), None)
 
 
 def _half_way(metric: Metric, ended: Sequence[LoadedRun]) -> tuple[str, float]:
@@ -207,24 +234,15 @@ def _half_way(metric: Metric, ended: Sequence[LoadedRun]) -> tuple[str, float]:
     best = max if metric.higher_is_better else min
     values: dict[str, list[list[float]]] = {}
     for run in ended:
-        values.setdefault(run.variant, []).append(_finite_values(run, metric.name))
+        values.setdefault(run.variant, []).append(finite_values(run, metric))
     reached = {variant: float(np.mean([best(of) for of in seeds])) for variant, seeds in values.items()}
     leader = best(reached, key=lambda variant: reached[variant])
     first = float(np.mean([of[0] for of in values[leader]]))
     return leader, (first + reached[leader]) / 2
 
 
-def _finite_values(run: LoadedRun, metric: str) -> list[float]:
-    return [value for value in run.metrics.get(metric, []) if math.isfinite(value)]
-
-
 def _stability(
     found: ExperimentRuns, by: Callable[[Measure], MeasureComparison], window: int
 ) -> MeasureComparison | None:
-    """Over the last `window` evaluations, but no more than the second half of the shortest run; of 2 at least."""
-    name = _first(("val/accuracy", *LOSSES), found.columns)
-    lengths = [len(run.metrics["step"]) for run in found.runs if run.status.has_value]
-    window = min([window, *(length // 2 for length in lengths)])
-    if name is None or not lengths or window < 2:
-        return None
-    return by(spread(found.metric(name), window))
+    name, over = _first(("val/accuracy", *LOSSES), found.columns), spread_window(found.runs, window)
+    return by(spread(found.metric(name), over)) if name and over else None

@@ -102,7 +102,10 @@ def sensitivity_of(found: ExperimentRuns, measure: Measure, within: str | None =
     is_fair = several and why_not is None
     if is_fair:
         measure = metric_at(_monitored(found), "best")
-    results = {result.variant: result for result in compare_by(measure, found.runs, []).variants}
+    results = {
+        result.variant: result
+        for result in compare_by(measure, found.runs, [], is_sequential=found.is_sequential).variants
+    }
     chosen: dict[str, Edges] = {}
     notes = []
     for (norm, condition), members in grid.groups(within).items() if is_fair else ():

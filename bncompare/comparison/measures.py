@@ -98,7 +98,7 @@ class Measure:
         """With an interval in the range of what is possible."""
         low, high = self.range
         low, high = (low - high, high - low) if of_differences else (low, high)
-        if not summary.has_spread:
+        if not (summary.has_spread and summary.has_interval):
             return summary
         return replace(summary, low=max(low, summary.low), high=min(high, summary.high))
 
@@ -236,7 +236,7 @@ def level(metric: Metric, value: float) -> str:
 
 def _range(metric: Metric) -> tuple[float, float]:
     """Accuracies are fractions, losses not negative."""
-    low = 0.0 if metric.quantity in ("accuracy", "loss") else -math.inf
+    low = 0.0 if metric.is_accuracy or metric.quantity == "loss" else -math.inf
     return low, 1.0 if metric.is_accuracy else math.inf
 
 

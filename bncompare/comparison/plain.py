@@ -8,13 +8,16 @@ from typing import Any
 from bncompare.comparison.claims import Finding
 from bncompare.comparison.comparison import Comparison, Convergence
 from bncompare.comparison.grid import Candidate, Sensitivity
+from bncompare.comparison.tuning import Tuning, TuningCurve
 from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary
 from bncompare.config import Metric
 
 # What a document holds of these; of other dataclasses the fields.
 _NAMES: dict[type, tuple[str, ...]] = {
-    Comparison: ("experiment", "variants", "measures", "finals", "convergence", "stability", "sensitivity"),
+    Comparison: ("experiment", "variants", "measures", "finals", "convergence", "stability", "sensitivity", "tuning"),
     Sensitivity: ("keys", "measure", "metric", "candidates", "is_fair", "notes", "warnings", "within"),
+    Tuning: ("measure", "metric", "seeds", "judge_seeds", "curves"),
+    TuningCurve: ("norm", "values", "expected", "band"),
     MeasureComparison: ("name", "metric", "higher_is_better", "variants", "pairs", "chosen_on"),
     Pair: (
         *("a", "b", "n", "differences", "paired", "probability_better", "decided_by", "p", "holm_p"),
@@ -29,6 +32,7 @@ _LABELLED: dict[type, tuple[str, ...]] = {
     VariantSummary: ("variant",),
     Pair: ("a", "b"),
     Candidate: ("variant", "norm"),
+    TuningCurve: ("norm",),
 }
 """what in these is a name, in place of which a document has the label"""
 
@@ -64,7 +68,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "statement": finding.claim.statement,
         "metric": finding.claim.metric,
         "published": finding.claim.published,
-        "is_difference": finding.claim.versus is not None,
+        "is_difference": finding.claim.versus is not None and not finding.claim.is_ratio,
+        "statistic": finding.claim.statistic,
         "verdict": finding.verdict,
         "reasons": finding.reasons,
         "missing": finding.missing,
@@ -72,6 +77,10 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "mean": summary.mean if summary else None,
         "low": summary.low if summary and has_interval else None,
         "high": summary.high if summary and has_interval else None,
-        "confidence": finding.confidence,
+        "confidence": 0.95,
+        "is_preliminary": finding.is_preliminary,
+        "is_sequential": finding.is_sequential,
         "overridden": finding.overridden,
+        "exploratory": finding.exploratory or None,
+        "seeds": finding.claim.seeds,
     }

@@ -27,6 +27,11 @@ class Summary:
     max: float
 
     @property
+    def has_interval(self) -> bool:
+        """Whether so few values have one."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    @property
     def has_spread(self) -> bool:
         """Whether the values differ by more than rounding; without, no t-test or t-interval says anything."""
         return self.sd > 1e-9 * abs(self.mean)
@@ -148,6 +153,11 @@ def sign_flip_p(differences: Sequence[float], random: np.random.Generator | None
     return (extreme + 1) / (DRAWN_PATTERNS + 1)
 
 
+def smallest_flip_p(differences: Sequence[float]) -> float:
+    """The least p that the sign-flip test of so many differences other than 0 can give, 2/2ⁿ."""
+    return min(1.0, 2.0 ** (1 - int(np.count_nonzero(differences))))
+
+
 def _signed_sums(values: Sequence[float]) -> np.ndarray:
     """The sums of k values over all their signs, shape (2ᵏ,)."""
     sums = np.zeros(1)
@@ -196,14 +206,6 @@ def tarone_holm(p_values: Sequence[float], least: Sequence[float], alpha: float 
     return adjusted
 
 
-def t_interval(summary: Summary, confidence: float) -> tuple[float, float]:
-    """The t-interval of a mean at another confidence; (NaN, NaN) for n = 1."""
-    if summary.n == 1:
-        return math.nan, math.nan
-    half = _half_width(summary.n, summary.sd, confidence)
-    return summary.mean - half, summary.mean + half
-
-
 def proportion_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """The exact interval of a proportion of which k of n were seen (Clopper & Pearson 1934)."""
     tail = (1 - confidence) / 2
@@ -223,7 +225,7 @@ def seeds_needed(distance: float, sd: float, power: float = 0.8, alpha: float = 
     return smallest_n(lambda n: t_test_power(n, abs(distance) / sd, alpha) >= power)
 
 
-def seeds_needed_within(mean: float, sd: float, bound: float, power: float = 0.8, alpha: float = 0.05) -> int | None:
+def seeds_needed_within(mean: float, sd: float, bound: float, power: float = 0.8, alpha: float = 0.025) -> int | None:
     """Seeds with which two one-sided t-tests at `alpha` show that a mean is within ± `bound`, if it is `mean`.
 
     The smallest n of the power asked for; None above 10,000.
@@ -250,7 +252,7 @@ def t_test_power(n: int, effect: float, alpha: float = 0.05) -> float:
     return 1 - below
 
 
-def equivalence_power(n: int, effect: float, bound: float, alpha: float = 0.05) -> float:
+def equivalence_power(n: int, effect: float, bound: float, alpha: float = 0.025) -> float:
     """Power of two one-sided t-tests of n values for a mean within ± `bound`, in units of the standard deviation.
 
     P(|mean| ≤ bound − t(n−1, 1 − alpha)·s/√n), over 200 quantiles of s, whose square is χ²(n−1)/(n−1).

@@ -3,10 +3,13 @@
 The rules of a verdict, for a pair of variants and a measure:
 
 - Variants are compared seed by seed. A variant is *better* where the paired t-test, corrected for the number of pairs
-  shown (Holm), gives p < 0.05; for a single pair that is where the 95 % CI of the mean difference, Student's, leaves
-  out 0. Else there is *no clear difference*, which is not a proof that there is none.
-- With fewer than five seeds a verdict is *preliminary*: the t-test rests on normal differences, which so few cannot
-  show.
+  shown (Holm), gives p < 0.05 (for a single pair that is where the 95 % CI of the mean difference, Student's, leaves
+  out 0), and the exact sign-flip test, which assumes no normal distribution, does not contradict it: by a p > 0.10.
+  Else there is *no clear difference*, which is not a proof that there is none.
+- The verdict of a t-test is *preliminary* where it rests on normal differences alone, as that may be wrong far more
+  often than in 5 %. So it is with fewer than 6 seeds, as the sign-flip p cannot be below 2/2ⁿ, and among several
+  pairs where the sign-flip p, corrected for them likewise, is above 0.05 (it can be less from 7 seeds of three pairs,
+  8 of six, 10 of sixteen). Seeds with no difference at all do not count.
 - Where a run diverged, or never reached a threshold, there is no mean to compare: it counts as worse than any value,
   and the exact sign test over the seeds decides in place of the t-test. It cannot decide with fewer than six seeds.
   It also decides where all differences are the same number, as whole epochs may be: that is no spread to judge by.
@@ -15,11 +18,16 @@ The rules of a verdict, for a pair of variants and a measure:
   are too few for so many pairs, and how many would do.
 - A run that failed or is not finished says nothing; the others decide, and its absence is said.
 - One seed has no interval, so there is no verdict.
-- The exact sign-flip p, which assumes no normal distribution, stands beside it with the least that so many seeds can
-  give; Holm's correction is not on it, because with few seeds no correction could leave it below 0.05.
+- Where seeds were added after others had been looked at (`until: decided`, or by hand), a p that holds for one number
+  of seeds says little. Then the t confidence sequence decides in place of the t-test, and the sign e-process in place
+  of the sign test (`sequences.py`): the interval shown is the 95 % CI, valid at every look, and p is anytime-valid,
+  on which Holm's correction is as valid as on any other.
+- The sign-flip p that is shown is not corrected; with it stands the least that so many seeds can give.
+- Intervals and p are about other seeds of the same experiment, not about other data sets or models.
 - Measures are not corrected for one another: each answers a question of its own.
 """
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -31,17 +39,19 @@ import numpy as np
 
 from bncompare.comparison.deciding import (
     ALPHA,
+    Decision,
     Outcomes,
     SeedTest,
     corrected,
+    decided,
     deciding_test,
     differences_of,
     shared_outcomes,
     wins_and_losses,
 )
 from bncompare.comparison.measures import Measure, Missing, SeedOutcome
+from bncompare.comparison.sequences import VALID, seeds_needed_at_every_look, t_sequence
 from bncompare.comparison.statistics import (
-    Adjusted,
     Paired,
     Summary,
     compare_paired,
@@ -55,7 +65,6 @@ from bncompare.runs import LoadedRun
 
 MAX_SENTENCES = 6  # of pairs, one by one
 SIGNS: tuple[Sign, Sign] = ("", "+")
-MIN_SEEDS = 5  # with fewer a verdict is preliminary
 
 Verdict = Literal["better", "worse", "undecided", "not judged"]
 
@@ -88,12 +97,12 @@ class Pair:
     b: str
     outcomes: Outcomes
     """with the seeds that have one of both"""
-    test: SeedTest | None
-    """None with fewer than two seeds"""
-    adjusted: Adjusted | None
-    """what the correction for the pairs of this measure leaves of its p"""
+    decision: Decision | None
+    """of its test among those of the other pairs of this measure; None with fewer than two seeds"""
     among: list[SeedTest]
     """the tests of all these pairs"""
+    is_sequential: bool = False
+    """whether it is judged by what holds at every look"""
 
     @property
     def n(self) -> int:
@@ -113,7 +122,8 @@ class Pair:
         a, b = zip(*(self.outcomes[seed] for seed in self.differences), strict=True)
         higher, random = self.measure.higher_is_better, np.random.default_rng(0)
         paired = compare_paired(a, b, higher_is_better=higher, random=random)
-        return replace(paired, difference=self.measure.clipped(paired.difference, of_differences=True))
+        difference = at_every_look(paired.difference, list(self.differences.values()), self.is_sequential)
+        return replace(paired, difference=self.measure.clipped(difference, of_differences=True))
 
     @property
     def probability_better(self) -> float | None:
@@ -122,8 +132,13 @@ class Pair:
         return probability_better(wins, self.n - wins - losses, self.n) if self.n else None
 
     @property
-    def decided_by(self) -> Literal["t-test", "sign test"] | None:
-        """None with fewer than two seeds."""
+    def test(self) -> SeedTest | None:
+        """The one that decides; None with fewer than two seeds."""
+        return self.decision.test if self.decision else None
+
+    @property
+    def decided_by(self) -> str | None:
+        """The kind of its test."""
         return self.test.kind if self.test else None
 
     @property
@@ -134,16 +149,16 @@ class Pair:
     @property
     def holm_p(self) -> float | None:
         """That p, corrected for the pairs that so many seeds could decide; None if it is none of them."""
-        return self.adjusted.p if self.adjusted and self.adjusted.could_decide else None
+        return self.decision.adjusted.p if self.decision and self.decision.adjusted.could_decide else None
 
     @property
     def verdict(self) -> Verdict:
         """Of a against b."""
-        if self.test is None or self.adjusted is None:
+        if self.decision is None:
             return "not judged"
-        if self.adjusted.p >= ALPHA:
+        if not self.decision.is_made:
             return "undecided"
-        return "better" if self.test.is_ahead else "worse"
+        return "better" if self.decision.test.is_ahead else "worse"
 
     @property
     def is_told(self) -> bool:
@@ -153,24 +168,26 @@ class Pair:
     @property
     def is_preliminary(self) -> bool:
         """Whether one is better by too few seeds to rely on it."""
-        return self.is_told and self.n < MIN_SEEDS
+        return self.decision is not None and self.decision.is_preliminary
 
     @cached_property
     def seeds_needed(self) -> int | None:
         """With which the test would decide; None where the verdict stands or no number would do.
 
-        A t-test for a difference of the observed size and spread, with power 0.8; a sign test if the share of the
-        seeds on each side stays.
+        A t-test for a difference of the observed size and spread, with power 0.8; others if these stay, as the share
+        of the seeds on each side.
         """
-        if self.verdict != "undecided" or self.test is None or self.adjusted is None:
+        if self.verdict != "undecided" or self.decision is None:
             return None
-        if self.test.kind == "t-test" and self.paired:
+        test, alpha = self.decision.test, ALPHA / max(1, self.decision.adjusted.family)
+        if test.is_of_means and self.paired:
             gap = self.paired.difference
-            needed = seeds_needed(gap.mean, gap.sd, alpha=ALPHA / self.adjusted.family)
+            find = seeds_needed_at_every_look if self.is_sequential else seeds_needed
+            needed = find(gap.mean, gap.sd, alpha=alpha)
             return needed and max(needed, self.n + 1)
-        if self.test.wins == self.test.losses:
+        if test.wins == test.losses:
             return None
-        place = self.among.index(self.test)
+        place = self.among.index(test)
         return smallest_n(lambda n: corrected(self.among, n)[place].p < ALPHA, above=self.n)
 
     # ------------------------------------------------ in words
@@ -203,14 +220,15 @@ class Pair:
         if self.test.wins == self.test.losses == 0 and not self.differences:
             return f"{a} and {b} cannot be compared: both {self.measure.at_bad_end} with all {n} seeds", ""
         by, seen, evidence, more = (
-            self._measured(self.paired) if self.paired and self.test.kind == "t-test" else self._counted(self.test)
+            self._measured(self.paired) if self.paired and self.test.is_of_means else self._counted(self.test)
         )
         if len(self.among) > 1 and self.holm_p is not None:
             evidence += f", Holm p = {self.holm_p:.2g} of {len(self.among)} pairs"
         if self.is_told:
             winner, loser = (a, b) if self.verdict == "better" else (b, a)
             if self.is_preliminary:
-                return f"{winner} is ahead of {loser} {by} (preliminary: {n} seeds)", evidence
+                pairs = f" for {len(self.among)} pairs" if len(self.among) > 1 else ""
+                return f"{winner} is ahead of {loser} {by} (preliminary: {n} seeds{pairs})", evidence
             return f"{winner} is {self.measure.better} than {loser} {by}", evidence
         among = f" among {len(self.among)} pairs" if self.test.p < ALPHA else ""
         return f"no clear difference between {a} and {b}{among}: {seen}", evidence + more
@@ -229,7 +247,8 @@ class Pair:
         if len(self.among) > 1 and self.holm_p is None:
             more = f"; {self.n} seeds are too few for {len(self.among)} pairs{more}"
         share = f"{wins} of {self.n} seeds"
-        return f"with {share}", f"{share} to {losses}", f"{why}; n = {self.n}, exact sign test p = {test.p:.2g}", more
+        name = f"anytime-valid p of a {test.kind} =" if self.is_sequential else "exact sign test p ="
+        return f"with {share}", f"{share} to {losses}", f"{why}; n = {self.n}, {name} {test.p:.2g}", more
 
     def _measured(self, paired: Paired) -> tuple[str, str, str, str]:
         """Of a t-test: by how much one is better, and the difference; the numbers; what would decide."""
@@ -239,12 +258,22 @@ class Pair:
         half = (high - low) / 2
         low_text, high_text = self.measure.shown(low, half), self.measure.shown(high, half)
         by, seen = (self.measure.difference(sign * gap.mean, half, a_sign) for a_sign in SIGNS)
-        p = paired.sign_flip_p
-        floor = f", the least that {self.n} seeds can give" if p == paired.smallest_p > ALPHA else ""
         needed = self.seeds_needed
         more = "" if needed is None else f"; about {needed} seeds would be needed"
-        evidence = f"95 % CI {low_text} to {high_text}; n = {self.n}, sign-flip p = {p:.2g}{floor}"
+        interval = f"{low_text} to {high_text}" if gap.has_interval else "not yet"
+        if self.is_sequential:
+            evidence = f"95 % CI, {VALID}: {interval}; n = {self.n}, anytime-valid p = {self.p:.2g}"
+        else:
+            evidence = f"95 % CI {interval}; n = {self.n}, {self._sign_flip(paired)}"
         return f"by {by}", f"{self.a} − {self.b} is {seen}", evidence, more
+
+    def _sign_flip(self, paired: Paired) -> str:
+        """Its p, and what that does to the t-test's."""
+        text = f"sign-flip p = {paired.sign_flip_p:.2g}"
+        if self.decision and self.decision.is_contradicted:
+            return f"{text} contradicts that of the t-test, {self.p:.2g}"
+        least = paired.sign_flip_p == paired.smallest_p > ALPHA
+        return f"{text}, the least that {self.n} seeds can give" if least else text
 
     @property
     def _first_gap(self) -> str:
@@ -261,6 +290,8 @@ class MeasureComparison:
     pairs: list[Pair]
     chosen_on: bool = False
     """whether it is of the validation set on which the hyperparameters were chosen, and so too good"""
+    is_sequential: bool = False
+    """whether its intervals and p are those that hold at every look"""
 
     @property
     def name(self) -> str:
@@ -284,42 +315,65 @@ class MeasureComparison:
         return f"{words} (the hyperparameters were chosen on it)" if self.chosen_on else words
 
 
-def compare_by(measure: Measure, runs: Sequence[LoadedRun], pairs: Sequence[tuple[str, str]]) -> MeasureComparison:
-    """Summaries of a measure for every variant among the runs, and the pairs (a, b) of them."""
+def compare_by(
+    measure: Measure, runs: Sequence[LoadedRun], pairs: Sequence[tuple[str, str]], *, is_sequential: bool = False
+) -> MeasureComparison:
+    """Summaries of a measure for every variant among the runs, and the pairs (a, b) of them.
+
+    By what holds at every look where the experiment is sequential.
+    """
     by_variant: dict[str, list[LoadedRun]] = {}
     for run in runs:
         by_variant.setdefault(run.variant, []).append(run)
+    for name in itertools.chain.from_iterable(pairs):  # of which there may be no run yet
+        by_variant.setdefault(name, [])
     outcomes = {variant: measure.outcomes(members) for variant, members in by_variant.items()}
     shared = [shared_outcomes(outcomes[a], outcomes[b]) for a, b in pairs]
+    higher = measure.higher_is_better
     tests = [
-        deciding_test(both, higher_is_better=measure.higher_is_better) if len(both) >= 2 else None for both in shared
+        deciding_test(both, higher_is_better=higher, is_sequential=is_sequential) if len(both) >= 2 else None
+        for both in shared
     ]
     among = [test for test in tests if test]
-    adjusted = iter(corrected(among))
+    decisions = iter(decided(among))
     judged = [
-        Pair(measure, a, b, both, test, next(adjusted) if test else None, among)
+        Pair(measure, a, b, both, next(decisions) if test else None, among, is_sequential)
         for (a, b), both, test in zip(pairs, shared, tests, strict=True)
     ]
-    return MeasureComparison(measure, [_summary(measure, name, of) for name, of in outcomes.items()], judged)
+    summaries = [_summary(measure, name, of, is_sequential) for name, of in outcomes.items()]
+    return MeasureComparison(measure, summaries, judged, is_sequential=is_sequential)
 
 
-def _summary(measure: Measure, variant: str, outcomes: dict[int, SeedOutcome]) -> VariantSummary:
+def _summary(measure: Measure, variant: str, outcomes: dict[int, SeedOutcome], is_sequential: bool) -> VariantSummary:
     values = {seed: of.value for seed, of in outcomes.items() if of.value is not None and of.is_finite}
     missing = Counter(of.missing for of in outcomes.values() if of.missing)
-    summary = measure.clipped(summarize(list(values.values()))) if values else None
+    summary = None
+    if values:
+        in_order = [values[seed] for seed in sorted(values)]
+        summary = measure.clipped(at_every_look(summarize(list(values.values())), in_order, is_sequential))
     return VariantSummary(variant, len(outcomes), values, summary, dict(missing))
+
+
+def at_every_look(summary: Summary, values: Sequence[float], is_sequential: bool) -> Summary:
+    """With the interval that holds at every look, if that is asked for and there is a spread."""
+    if not (is_sequential and summary.has_spread):
+        return summary
+    looks = t_sequence(values)
+    return replace(summary, low=looks.low, high=looks.high)
 
 
 def joined(statement: str, evidence: str) -> str:
     """One sentence, with the evidence in its brackets."""
     if not evidence:
         return statement
-    return f"{statement[:-1]}; {evidence})" if statement.endswith(" seeds)") else f"{statement} ({evidence})"
+    return f"{statement[:-1]}; {evidence})" if "(preliminary: " in statement else f"{statement} ({evidence})"
 
 
 def verdict_lines(comparison: MeasureComparison) -> list[tuple[str, str]]:
     """Statement and evidence of each pair; of more than six pairs a line for each kind of verdict."""
     pairs = comparison.pairs
+    if not pairs and len(comparison.variants) > 1:
+        return [("nothing is judged yet: no run has a seed that did not choose", "")]
     if not pairs:
         return [("there is a single variant, and nothing to compare it with", "")]
     if len(pairs) <= MAX_SENTENCES:
@@ -330,9 +384,9 @@ def verdict_lines(comparison: MeasureComparison) -> list[tuple[str, str]]:
         of_base = [pair for pair in pairs if pair.b == base]
         for verdict, is_preliminary, words in (
             ("better", False, f"{better} than {base}"),
-            ("better", True, f"Ahead of {base} (preliminary: fewer than {MIN_SEEDS} seeds)"),
+            ("better", True, f"Ahead of {base} (preliminary: too few seeds for {len(pairs)} pairs)"),
             ("worse", False, f"{worse} than {base}"),
-            ("worse", True, f"Behind {base} (preliminary: fewer than {MIN_SEEDS} seeds)"),
+            ("worse", True, f"Behind {base} (preliminary: too few seeds for {len(pairs)} pairs)"),
             ("undecided", False, f"No clear difference from {base}"),
             ("not judged", False, f"Not to be compared with {base}"),
         ):

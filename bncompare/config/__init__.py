@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING
 from bncompare.lazy import lazily
 
 if TYPE_CHECKING:
-    from bncompare.config.architecture import KERNEL_SIZE, POOL_SIZE, Layer, layers
+    from bncompare.config.architecture import (
+        ACTIVATIONS,
+        KERNEL_SIZE,
+        POOL_SIZE,
+        Layer,
+        Part,
+        count_parameters,
+        layers,
+    )
     from bncompare.config.checks import MAX_TABLE_BYTES
-    from bncompare.config.claims import DIAGNOSTIC, At, Claim
+    from bncompare.config.choosing import one_of_each_norm, tuning_options
+    from bncompare.config.claims import DIAGNOSTIC, At, Claim, NamedMeasure
     from bncompare.config.data import MNIST, DataSection, Digits, Images, RandomRegression
     from bncompare.config.expand import Experiment, load_experiment
     from bncompare.config.keys import flatten, lookup, made_label, selects, setting_label, without
@@ -21,14 +30,17 @@ if TYPE_CHECKING:
     from bncompare.config.names import norm_name, setting_words, variant_name
     from bncompare.config.problems import keys_called
     from bncompare.config.quantities import measured, plan
+    from bncompare.config.ranges import seed_ranges
     from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
     from bncompare.config.schema import json_schema
+    from bncompare.config.seeds import Until
     from bncompare.config.status import Status
     from bncompare.config.suggestions import did_you_mean, suggestion
     from bncompare.config.training import EarlyStopping
     from bncompare.config.yaml import MAX_BYTES, dump_yaml, parse_alike_yaml, selector_text
 
 __all__ = [
+    "ACTIVATIONS",
     "DIAGNOSTIC",
     "KERNEL_SIZE",
     "MAX_BYTES",
@@ -47,10 +59,14 @@ __all__ = [
     "Layer",
     "LeNet",
     "Metric",
+    "NamedMeasure",
+    "Part",
     "RandomRegression",
     "RunConfig",
     "Sign",
     "Status",
+    "Until",
+    "count_parameters",
     "decisive",
     "did_you_mean",
     "dump_yaml",
@@ -64,14 +80,17 @@ __all__ = [
     "made_label",
     "measured",
     "norm_name",
+    "one_of_each_norm",
     "parse_alike_yaml",
     "plan",
     "rounded",
+    "seed_ranges",
     "selector_text",
     "selects",
     "setting_label",
     "setting_words",
     "suggestion",
+    "tuning_options",
     "variant_name",
     "without",
 ]
@@ -79,18 +98,21 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     checks="MAX_TABLE_BYTES",
-    claims="DIAGNOSTIC At Claim",
+    choosing="one_of_each_norm tuning_options",
+    claims="DIAGNOSTIC At Claim NamedMeasure",
     data="MNIST DataSection Digits Images RandomRegression",
     expand="Experiment load_experiment",
     keys="flatten lookup made_label selects setting_label without",
-    architecture="KERNEL_SIZE POOL_SIZE Layer layers",
+    architecture="ACTIVATIONS KERNEL_SIZE POOL_SIZE Layer Part count_parameters layers",
     quantities="measured plan",
     metrics="Metric Sign rounded",
     model="LeNet",
     names="norm_name setting_words variant_name",
     problems="keys_called",
+    ranges="seed_ranges",
     run="NAME ExperimentFile RunConfig decisive is_label",
     schema="json_schema",
+    seeds="Until",
     status="Status",
     suggestions="did_you_mean suggestion",
     training="EarlyStopping",

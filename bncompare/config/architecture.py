@@ -1,5 +1,7 @@
 """The layers of a model, worked out from the config alone: names, sizes, where a norm goes."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +11,19 @@ from bncompare.norms import ActivationNorm, NoNorm, Norm, Shape
 
 KERNEL_SIZE = 5  # of LeNet's convolutions
 POOL_SIZE = 2
+
+Part = Literal["conv", "linear", "norm", "activation", "dropout", "pool"]
+
+# The classes of torch.nn.
+ACTIVATIONS: Mapping[str, str] = {
+    "relu": "ReLU",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "leaky_relu": "LeakyReLU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "identity": "Identity",
+}
 
 
 @dataclass(frozen=True)
@@ -21,6 +36,8 @@ class Layer:
     out_features: int
     bias: bool
     norm: Norm | None
+    parts: tuple[Part, ...]
+    """in the order data goes through them, the convolution or matrix first"""
     dropout: float
     padding: int = 0
     size: int = 1
@@ -42,6 +59,21 @@ class Layer:
         """The output layer has no activation."""
         return self.name == "output"
 
+    def num_parameters(self, part: Part) -> int:
+        """Numbers that a part of it learns; those of a norm of its weight are the weight's."""
+        of_norm = self.norm.num_parameters(self.shape) if self.norm else 0
+        if part == "norm":
+            return of_norm
+        if part != self.parts[0]:
+            return 0
+        return self.num_weights + self.out_features * self.bias + of_norm * ("norm" not in self.parts)
+
+    def num_trained(self, part: Part, trainable: str) -> int:
+        """How many of them `training.trainable` trains."""
+        if trainable == "random":  # as many entries of the weight as the norm has γ and β
+            return min(self.num_parameters("norm"), self.num_weights) if part == self.parts[0] else 0
+        return 0 if trainable == ("all_but_norm" if part == "norm" else "norm") else self.num_parameters(part)
+
 
 def layers(run: RunConfig) -> list[Layer]:
     """The layers from input to output."""
@@ -58,7 +90,7 @@ def layers(run: RunConfig) -> list[Layer]:
             features, size = channels, size // POOL_SIZE
         features, widths, group = features * size * size, [120, 84], "dense"
     else:
-        features, widths, group = _flat(run.data.input_shape), model.hidden, "hidden"
+        features, widths, group = math.prod(run.data.input_shape), model.hidden, "hidden"
     for i, width in enumerate(widths):
         dropout = 0.0
         if model.name == "mlp" and (model.dropout.layers == "all" or i == len(widths) - 1):
@@ -66,6 +98,12 @@ def layers(run: RunConfig) -> list[Layer]:
         planned.append(_layer(model, f"{group}.{i}", "dense", features, width, dropout=dropout))
         features = width
     return [*planned, _layer(model, "output", "dense", features, run.data.num_outputs)]
+
+
+def count_parameters(run: RunConfig) -> int:
+    """Trainable numbers in the model."""
+    trainable = run.training.trainable
+    return sum(layer.num_trained(part, trainable) for layer in layers(run) for part in layer.parts)
 
 
 def _layer(
@@ -80,10 +118,27 @@ def _layer(
     size: int = 1,
 ) -> Layer:
     norm = None if isinstance(model.norm, NoNorm) or not _wants_norm(model.norm, name, kind) else model.norm
-    dropout_first = model.name == "mlp" and dropout > 0 and model.dropout.placement == "before_norm"
-    norm_follows = isinstance(norm, ActivationNorm) and (norm.placement == "before" or name == "output")
-    bias = model.bias == "always" or not (norm and norm.has_shift and norm_follows and not dropout_first)
-    return Layer(name, kind, in_features, out_features, bias, norm, dropout, padding, size)
+    parts = _parts(model, name, kind, norm, dropout)
+    bias = model.bias == "always" or not (norm and norm.has_shift and parts[1:2] == ("norm",))
+    return Layer(name, kind, in_features, out_features, bias, norm, parts, dropout, padding, size)
+
+
+def _parts(model: Model, name: str, kind: str, norm: Norm | None, dropout: float) -> tuple[Part, ...]:
+    """What a layer is made of, in order."""
+    is_output, has_norm = name == "output", isinstance(norm, ActivationNorm)
+    norm_first = isinstance(norm, ActivationNorm) and (norm.placement == "before" or is_output)
+    dropout_first = model.name == "mlp" and model.dropout.placement == "before_norm"
+    places: list[tuple[Part, bool]] = [
+        ("conv", kind == "conv"),
+        ("linear", kind == "dense"),
+        ("dropout", dropout > 0 and dropout_first),
+        ("norm", norm_first),
+        ("activation", not is_output),
+        ("norm", has_norm and not norm_first),
+        ("dropout", dropout > 0 and not dropout_first),
+        ("pool", kind == "conv"),
+    ]
+    return tuple(part for part, is_there in places if is_there)
 
 
 def _wants_norm(norm: Norm, name: str, kind: str) -> bool:
@@ -92,10 +147,3 @@ def _wants_norm(norm: Norm, name: str, kind: str) -> bool:
     if isinstance(norm.layers, list):
         return name in norm.layers
     return norm.layers in ("all", kind)
-
-
-def _flat(shape: tuple[int, ...]) -> int:
-    product = 1
-    for length in shape:
-        product *= length
-    return product

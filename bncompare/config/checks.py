@@ -8,6 +8,7 @@ from bncompare.config.architecture import POOL_SIZE, Layer, layers
 from bncompare.config.keys import KeyPath, Problem
 from bncompare.config.quantities import measured, plan
 from bncompare.config.run import RunConfig
+from bncompare.config.seeds import Until
 from bncompare.norms import BatchFamily, NoNorm, Norm
 from bncompare.probes import Plan, repeated
 
@@ -49,7 +50,11 @@ def _check_sides(run: RunConfig) -> list[Problem]:
 
 
 def _check_seeds(run: RunConfig) -> list[Problem]:
-    twice = next((seed for seed, number in Counter(run.seeds).items() if number > 1), None)
+    seeds = run.seeds
+    if isinstance(seeds, Until):
+        message = f"{seeds.at_most} is less than at_least, {seeds.at_least}"
+        return [(("seeds", "at_most"), message)] if seeds.at_most < seeds.at_least else []
+    twice = next((seed for seed, number in Counter(seeds).items() if number > 1), None)
     return [] if twice is None else [(("seeds",), f"{twice} is there twice")]
 
 
@@ -124,8 +129,8 @@ def _check_diagnostics(run: RunConfig, planned: list[Layer], known: Plan) -> lis
 
 def _check_tables(run: RunConfig, planned: list[Layer], known: Plan) -> list[Problem]:
     """A run whose tables would be too large to be read would never be finished."""
-    evaluations = -(-run.total_steps // (run.training.eval_every or run.steps_per_epoch))
-    measurements = evaluations // run.diagnostics.every + 1
+    evaluations = run.num_evaluations
+    measurements = evaluations // run.diagnostics.every + 1 + run.training.evaluate_at_start
     sizes = [len(f"{layer},{quantity},".encode()) + 3 * NUMBER_BYTES for layer, quantity in measured(run, known)]
     chosen = known.chosen if run.diagnostics.norm_parameters else ()
     normalized = [layer for layer in planned if layer.norm and layer.name in chosen]

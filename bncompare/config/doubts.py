@@ -8,7 +8,7 @@ from bncompare.config.schedulers import not_used_up
 def doubts(run: RunConfig) -> list[Problem]:
     """What a run without problems asks for and will not get."""
     training, optimizer, wanted = run.training, run.training.optimizer, run.diagnostics
-    evaluations = -(-run.total_steps // (training.eval_every or run.steps_per_epoch))
+    evaluations = run.num_evaluations - training.evaluate_at_start  # which no schedule counts
     found: list[Problem] = [*_of_schedule(run, evaluations), *_of_norm(run)]
     if training.eval_every is not None and training.eval_every > run.total_steps:
         message = f"{training.eval_every} is after the end, step {run.total_steps}: the end alone is evaluated"

@@ -1,10 +1,8 @@
 """From a config file to the runs it asks for: overrides, variants, seeds."""
 
-import itertools
 import json
-import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,33 +10,29 @@ from typing import Any
 from pydantic import ValidationError
 
 from bncompare.config.checks import MAX_RUNS, check_run, is_fundamental
-from bncompare.config.claim_checks import check_claims, unjudgeable
+from bncompare.config.choosing import check_choice, choosing
+from bncompare.config.claim_checks import check_claims, of_no_seed, unjudgeable
 from bncompare.config.doubts import doubts
-from bncompare.config.keys import MAX_LABEL_LENGTH, SHORTHANDS, KeyPath, dotted, key_path, made_label, without
-from bncompare.config.problems import describe, explained, keys_called, line, shown
-from bncompare.config.run import LABEL_RULE, RunConfig, Variant, is_label, looks_of_label
-from bncompare.config.smoke import shrink
-from bncompare.config.suggestions import did_you_mean
-from bncompare.config.yaml import Document, leading_zero, load_yaml, parse_yaml
+from bncompare.config.drafts import Draft, drafts_of
+from bncompare.config.keys import SHORTHANDS, KeyPath, key_path, without
+from bncompare.config.problems import describe, explained, line
+from bncompare.config.run import RunConfig, Variant
+from bncompare.config.seeds import design_of, parse_seeds, seeds_of
+from bncompare.config.smoke import SMOKE_SEEDS, shrink
+from bncompare.config.yaml import Document, load_yaml, parse_yaml
 from bncompare.errors import UserError
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A config file, expanded: every variant with every seed, in the order they are trained."""
+    """A config file, expanded: every variant with every seed, in the order they are trained.
+
+    Where the runs have tuning seeds, of the other seeds only the variants are trained that those choose.
+    """
 
     name: str
     runs: list[RunConfig]
     warnings: list[str]
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """A variant before validation: its label and the keys it sets."""
-
-    label: str
-    settings: dict[str, Document]
-    place: str
 
 
 def load_experiment(
@@ -46,17 +40,23 @@ def load_experiment(
     *,
     overrides: Sequence[str] = (),
     seeds: str | None = None,
+    until_decided: bool = False,
+    max_seeds: int | None = None,
     device: str | None = None,
+    tuning: Mapping[str, Document] | None = None,
     smoke: bool = False,
 ) -> Experiment:
     """Read, override, expand and check a config; raises UserError with everything that is wrong.
 
-    `overrides` are `KEY=VALUE` as given to --set, `seeds` and `device` the texts given to --seeds and --device.
+    `overrides` are `KEY=VALUE` as given to --set, `tuning` what is said of the choice of settings, by dotted key,
+    `seeds`, `device` and the others what is given to the options of their names.
     """
-    document, override_keys = _read(path, overrides, seeds, device)
+    document, override_keys = _read(path, overrides, device, tuning or {})
+    document = _with_seeds(document, seeds, until_decided=until_decided, max_seeds=max_seeds)
+    choice = choosing(document, smoke=smoke)
     compare = document.subtree(("compare",)) if document.data.get("compare") is not None else None
-    drafts = _drafts(compare) if compare else [_Draft("", {}, str(path))]
-    shared = document.without("compare")
+    drafts = drafts_of(compare, choice.points) if compare else [Draft("", {}, str(path))]
+    shared = choice.shared
     _check_overrides(shared, overrides, override_keys, drafts)
     found = _validate(shared, drafts)
     variants, problems, warnings = found.variants, found.problems, found.warnings
@@ -64,15 +64,19 @@ def load_experiment(
         problems += [line(document, *problem) for problem in check_claims(variants[0].claims)]
     # The config.yaml of one run has the claims of all.
     if found.is_known and len(variants) == len(drafts) and "variant" not in document.data:
-        lacking = unjudgeable(variants)
-        if overrides:  # a changed experiment may leave a claim without its variant, metric or evaluation
+        problems += [line(document, *problem) for problem in check_choice(choice, variants)]
+        judged = choice.judged(variants)
+        lacking = unjudgeable(judged) + (of_no_seed(judged[0]) if seeds is None else [])
+        if overrides or tuning:  # a changed experiment may leave a claim without its variant, metric or evaluation
             warnings += [f"{line(document, *problem)}; this claim cannot be judged" for problem in lacking]
             variants = _without_claims(variants, {index for (_, index, *_), _ in lacking})
         else:
             problems += [line(document, *problem) for problem in lacking]
         problems += _twins(variants, drafts)
-    if not problems and len(variants) * len(variants[0].seeds) > MAX_RUNS:
-        problems.append(f"{path}: {len(variants) * len(variants[0].seeds):,} runs; at most {MAX_RUNS:,}")
+    if not problems:
+        parts = [variants] if choice.judge_seeds is None else [variants, choice.judged(variants)]
+        number = sum(len(part) * len(seeds_of(part[0].seeds)) for part in parts)
+        problems += [f"{path}: {number:,} runs; at most {MAX_RUNS:,}"] * (number > MAX_RUNS)
     if problems:
         raise UserError(*sorted(dict.fromkeys(problems), key=_line_number))  # what variants share is said once
 
@@ -83,12 +87,17 @@ def load_experiment(
         )
     if overrides and variants[0].claims:
         variants = _beside_the_file(path, variants)
-    runs = _of_each_seed(shrink(variants) if smoke else variants)
+    variants = shrink(variants) if smoke else variants
+    if fresh := choice.fresh(seeds_of(variants[0].seeds))[: SMOKE_SEEDS if smoke else None]:
+        tuning_seeds = seeds_of(variants[0].seeds)
+        update = {"tuning_seeds": tuning_seeds, "seeds": [*tuning_seeds, *fresh]}
+        variants = [config.model_copy(update=update) for config in variants]
+    runs = _of_each_seed(variants)
     return Experiment(runs[0].name, runs, list(dict.fromkeys(warnings)))  # likewise
 
 
 def _read(
-    path: Path, overrides: Sequence[str], seeds: str | None, device: str | None
+    path: Path, overrides: Sequence[str], device: str | None, tuning: Mapping[str, Document]
 ) -> tuple[Document, list[KeyPath]]:
     """A config file with what the command line sets, and the keys of `overrides`."""
     document, keys = load_yaml(path), list[KeyPath]()
@@ -96,12 +105,35 @@ def _read(
         key, value = _override(text)
         document = document.assign(key_path(key), value, SHORTHANDS)
         keys.append(key_path(key))
-    if seeds is not None:
-        document = document.assign(("seeds",), Document(parse_seeds(seeds), f"--seeds {seeds}"), SHORTHANDS)
+    for name, value in tuning.items():
+        if name == "judge_seeds" and document.data.get("tune") is not None:
+            name = "tune.judge_seeds"
+        document = document.assign(key_path(name), value, SHORTHANDS)
     if device is not None:
         place = f"--device {_one_line(device)}"
         document = document.assign(("training", "device"), Document(device, place), SHORTHANDS)
     return document, keys
+
+
+def _with_seeds(document: Document, seeds: str | None, *, until_decided: bool, max_seeds: int | None) -> Document:
+    """A config with the seeds that the command line asks for, if it does: these are another design."""
+    if seeds is not None and until_decided:
+        raise UserError("--seeds and --until-decided: one or the other; --max-seeds N sets the most")
+    if seeds is not None:
+        written = Document(parse_seeds(seeds), f"--seeds {seeds}")
+        at: KeyPath = ("tune", "seeds") if document.data.get("tune") is not None else ("seeds",)
+        document = document.without("design").assign(at, written, SHORTHANDS)
+    if until_decided:
+        place = "--until-decided"
+        written = Document({"until": "decided"}, place, {"until": Document("decided", place)})
+        of_file = document.data.get("seeds")
+        document = document if isinstance(of_file, dict) else document.assign(("seeds",), written, SHORTHANDS)
+        document = document.without("design")
+    if max_seeds is not None:
+        if not isinstance(document.data.get("seeds"), dict):
+            raise UserError(f"--max-seeds {max_seeds}: is the most of seeds until decided; add --until-decided")
+        document = document.assign(("seeds", "at_most"), Document(max_seeds, f"--max-seeds {max_seeds}"), SHORTHANDS)
+    return document
 
 
 @dataclass
@@ -115,7 +147,7 @@ class _Found:
     """whether their layers, batches and lengths are known"""
 
 
-def _validate(shared: Document, drafts: list[_Draft]) -> _Found:
+def _validate(shared: Document, drafts: list[Draft]) -> _Found:
     """Each variant by itself: read, checked, resolved."""
     found, sections = _Found(), _Sections(shared)
     for index, draft in enumerate(drafts):
@@ -139,11 +171,10 @@ def _validate(shared: Document, drafts: list[_Draft]) -> _Found:
 
 def _of_each_seed(variants: list[RunConfig]) -> list[RunConfig]:
     """The runs in the order they are trained: all variants with one seed, then with the next."""
+    first = variants[0]  # whose seeds are those of all
+    update = {"design": first.design or design_of(first.seeds)}
     return [
-        config.model_copy(update={"seeds": [seed]})
-        for seed in dict.fromkeys(seed for config in variants for seed in config.seeds)
-        for config in variants
-        if seed in config.seeds
+        config.model_copy(update={**update, "seeds": [seed]}) for seed in seeds_of(first.seeds) for config in variants
     ]
 
 
@@ -187,28 +218,6 @@ def _line_number(problem: str) -> int:
     return int(match[1]) if match else 0
 
 
-def parse_seeds(text: str) -> list[int] | int:
-    """`0-4`, `0,3,7-9`, or a number of seeds; raises UserError."""
-    for number in re.findall("[0-9]+", text):
-        if ambiguous := leading_zero(number):
-            raise UserError(f"--seeds {_one_line(text)}: {ambiguous}")
-    if text == "0":
-        raise UserError("--seeds 0: is a number of seeds, and none; the seed 0 alone is 0-0")
-    if re.fullmatch(r"[0-9]{1,5}", text):
-        return int(text)
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", part.strip())
-        if not match:
-            raise UserError(f"--seeds {text}: must be a range (0-4), a list (0,3,7-9) or a number of seeds (5)")
-        first = int(match[1])
-        last = int(match[2]) if match[2] else first
-        if last < first or last - first >= MAX_RUNS:
-            raise UserError(f"--seeds {text}: {part.strip()} is not a range of 1 to {MAX_RUNS} seeds")
-        seeds += range(first, last + 1)
-    return seeds
-
-
 def _one_line(text: str) -> str:
     return text if text.isprintable() else repr(text)
 
@@ -224,7 +233,7 @@ def _override(text: str) -> tuple[str, Document]:
     return key, parse_yaml(value, f"--set {_one_line(text)}", line_numbers=False)
 
 
-def _check_overrides(shared: Document, overrides: Sequence[str], keys: list[KeyPath], drafts: list[_Draft]) -> None:
+def _check_overrides(shared: Document, overrides: Sequence[str], keys: list[KeyPath], drafts: list[Draft]) -> None:
     """An override that every variant overrides again would do nothing, unless its value is none at all."""
     for text, key in zip(overrides, keys, strict=True):
         for setting in drafts[0].settings:
@@ -245,82 +254,7 @@ def _problems_at(document: Document, key: KeyPath) -> list[str]:
     return []
 
 
-OWN_LABELS = "give the variants labels of their own: compare: [{label: …}, …]"
-
-
-def _drafts(compare: Document) -> list[_Draft]:
-    """The variants a `compare` section asks for."""
-    data = compare.data
-    if isinstance(data, dict) and data:
-        drafts = list(_grid(compare))
-    elif isinstance(data, list) and data:
-        drafts = list(_named(compare))
-    else:
-        raise UserError(
-            f"{compare.where}: compare: must be a mapping of keys to lists of values, or a list of variants "
-            f"with a label each, not {shown(data)}"
-        )
-    labels: dict[str, _Draft] = {}
-    for draft in drafts:
-        first = labels.setdefault(looks_of_label(draft.label), draft)
-        if first is not draft:
-            alike = f"; it looks like {first.label!r}" if first.label != draft.label else ""
-            hint = f"; {OWN_LABELS}" if isinstance(data, dict) and len(draft.label) == MAX_LABEL_LENGTH else ""
-            raise UserError(f"{draft.place}: compare: two variants are called {shown(draft.label)}{alike}{hint}")
-    return drafts
-
-
-_NOT_COMPARED = ("name", "seeds", "compare", "claims", "variant")
-
-
-def _check_key(key: Any, place: str, at: KeyPath) -> None:
-    first = str(key).split(".")[0]
-    if first in _NOT_COMPARED or first not in RunConfig.model_fields:
-        sections = [name for name in RunConfig.model_fields if name not in _NOT_COMPARED]
-        hint = did_you_mean(first, sections)
-        meant = [there for there in keys_called(str(key).split(".")[-1]) if there.split(".")[0] in sections]
-        hint = hint or (f"; did you mean {' or '.join(meant)}?" if meant else "")
-        where = dotted(("compare", *at))
-        raise UserError(f"{place}: {where}: cannot be compared; valid keys start with {', '.join(sections)}{hint}")
-
-
-def _grid(compare: Document) -> Iterator[_Draft]:
-    for key, values in compare.data.items():
-        place = compare.place((key,))
-        _check_key(key, place, (key,))
-        if not isinstance(values, list) or not values:
-            where = dotted(("compare", key))
-            raise UserError(f"{place}: {where}: must be a list of values to compare, not {shown(values)}")
-    if math.prod(len(values) for values in compare.data.values()) > MAX_RUNS:
-        raise UserError(f"{compare.where}: compare: more than {MAX_RUNS:,} variants")
-    for indices in itertools.product(*(range(len(values)) for values in compare.data.values())):
-        settings = {key: compare.subtree((key, i)) for key, i in zip(compare.data, indices, strict=True)}
-        label = made_label({key: value.data for key, value in settings.items()})
-        if not is_label(label):
-            raise UserError(f"{compare.where}: compare: {shown(label)} is no label ({LABEL_RULE}); {OWN_LABELS}")
-        yield _Draft(label, settings, compare.where)
-
-
-def _named(compare: Document) -> Iterator[_Draft]:
-    for i, variant in enumerate(compare.data):
-        place = compare.place((i,))
-        if not isinstance(variant, dict):
-            raise UserError(f"{place}: compare[{i}]: must be a mapping with a label, not {shown(variant)}")
-        label = variant.get("label")
-        if "label" not in variant:
-            hint = did_you_mean("label", variant)
-            raise UserError(f"{place}: compare[{i}].label: missing: a variant needs a label{hint}")
-        if not isinstance(label, str) or not is_label(label):
-            raise UserError(f"{place}: compare[{i}].label: must be {LABEL_RULE}, not {shown(label)}")
-        settings = {}
-        for key in variant:
-            if key != "label":
-                _check_key(key, compare.place((i, key)), (i, key))
-                settings[key] = compare.subtree((i, key))
-        yield _Draft(label, settings, place)
-
-
-def _resolve(config: RunConfig, draft: _Draft, index: int) -> RunConfig:
+def _resolve(config: RunConfig, draft: Draft, index: int) -> RunConfig:
     """Write out what was left open: the monitored metrics, the variant's name."""
     training = config.training
     stopping = training.early_stopping
@@ -367,7 +301,7 @@ def _beside_the_file(path: Path, variants: list[RunConfig]) -> list[RunConfig]:
     return found
 
 
-def _twins(variants: list[RunConfig], drafts: list[_Draft]) -> list[str]:
+def _twins(variants: list[RunConfig], drafts: list[Draft]) -> list[str]:
     seen: dict[str, str] = {}
     problems = []
     for config, draft in zip(variants, drafts, strict=True):

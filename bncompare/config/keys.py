@@ -48,9 +48,11 @@ def selects(selector: dict[str, Any], resolved: dict[str, Any]) -> bool:
 
 
 def key_path(key: str) -> KeyPath:
-    """`model.norm` as a path; below `compare` the dots belong to the key."""
-    first, _, rest = key.partition(".")
-    return (first, rest) if first == "compare" and rest else tuple(key.split("."))
+    """`model.norm` as a path; below `compare` and `tune.over` the dots belong to the key."""
+    for section in ("compare", "tune.over"):
+        if key.startswith(f"{section}."):
+            return (*section.split("."), key.removeprefix(f"{section}."))
+    return tuple(key.split("."))
 
 
 def setting_label(key: str, value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 MonitorName = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
 Sign = Literal["", "+"]
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
+PLACES = {"model": "", "*": " (mean of the layers)"}  # of a diagnostic, beside the layers
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Metric:
     @property
     def is_accuracy(self) -> bool:
         """Whether it is a fraction, which people read in percent."""
-        return self.quantity == "accuracy"
+        return self.quantity == "accuracy" or self.quantity.startswith("model/val/accuracy ")
 
     @property
     def higher_is_better(self) -> bool:
@@ -45,9 +46,12 @@ class Metric:
 
     @property
     def words(self) -> str:
-        """`validation loss`, `learning rate`."""
+        """`validation loss`, `learning rate`, `gradient norm in hidden.0`."""
         if self.name == "lr":
             return "learning rate"
+        if self.split == "diagnostics":
+            layer, _, quantity = self.quantity.partition("/")
+            return quantity.replace("val/", "validation ") + PLACES.get(layer, f" in {layer}")
         return f"{SPLITS.get(self.split, self.split)} {self.quantity}".strip()
 
     @property

@@ -20,7 +20,7 @@ Scale = Annotated[float, Field(gt=0, le=MAX_SCALE)]
 AnyNorm = Annotated[NoNorm | Norm, OneOf("kind", NORMS, short=True)]
 
 
-class Init(Section):
+class InitSection(Section):
     """What every initialization has. All is drawn in place."""
 
     def draw_weight(self, weight: "Tensor", random: "Generator") -> None:
@@ -32,7 +32,7 @@ class Init(Section):
         bias.zero_()
 
 
-class GainInit(Init):
+class GainInit(InitSection):
     """Glorot or He initialization of the weights; biases start at 0."""
 
     kind: Literal["xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"]
@@ -51,7 +51,7 @@ class GainInit(Init):
             draw(weight, nonlinearity="relu", generator=random).mul_(self.gain)
 
 
-class NormalInit(Init):
+class NormalInit(InitSection):
     """Gaussian weights with mean 0; biases start at 0."""
 
     kind: Literal["normal"]
@@ -64,7 +64,7 @@ class NormalInit(Init):
         weight.normal_(0, self.std, generator=random)
 
 
-class DefaultInit(Init):
+class DefaultInit(InitSection):
     """What torch.nn.Linear and Conv2d do: weights and biases uniform in ±1/√fan_in."""
 
     kind: Literal["torch_default"]
@@ -82,9 +82,7 @@ class DefaultInit(Init):
         bias.uniform_(-bound, bound, generator=random)
 
 
-AnyInit = Annotated[
-    DefaultInit | GainInit | NormalInit, one_of("kind", DefaultInit, GainInit, NormalInit, short=True)
-]
+Init = Annotated[DefaultInit | GainInit | NormalInit, one_of("kind", DefaultInit, GainInit, NormalInit, short=True)]
 
 
 class ModelSection(Section):
@@ -94,7 +92,7 @@ class ModelSection(Section):
     """nonlinearity after each hidden layer"""
     norm: AnyNorm = NoNorm(kind="none")
     """a kind, or a mapping with `kind` and its options"""
-    init: AnyInit = DefaultInit(kind="torch_default")
+    init: Init = DefaultInit(kind="torch_default")
     """initial weights: a kind, or a mapping with `kind` and its options"""
     bias: Literal["auto", "always"] = "auto"
     """`auto` leaves out a layer's bias where a norm with its own β follows directly"""

@@ -15,6 +15,7 @@ from bncompare.config.suggestions import called, did_you_mean, suggestion
 from bncompare.config.yaml import Document
 from bncompare.options import OneOf, Section
 
+WRITTEN = ("variant", "design", "tuning_seeds")  # by bncompare, into the config.yaml of a run
 MAX_SHOWN = 60  # characters of a bad value
 
 _WANTED = {
@@ -98,7 +99,7 @@ def _unknown_key(path: KeyPath, model: type[BaseModel], data: Any) -> str:
     section, key = _section(path, model, data), path[-1]
     valid = [*(ExperimentFile if len(path) == 1 else section).model_fields]
     if len(path) == 1:
-        valid.remove("variant")
+        valid = [name for name in valid if name not in WRITTEN]
     hint = did_you_mean(key, valid)
     elsewhere = [] if called(key, valid) else keys_called(key, nearly=not hint)
     elsewhere = [there for there in elsewhere if there != dotted(path)]  # which an alternative has
@@ -121,7 +122,7 @@ def keys_called(word: Any, *, nearly: bool = False) -> list[str]:
 def _keys(model: type[BaseModel], before: str = "") -> Iterator[str]:
     """Every dotted key of a section and of all that may be in it."""
     for name, field in model.model_fields.items():
-        if name not in ("variant", "claims"):  # which nobody sets by its key
+        if name not in (*WRITTEN, "claims"):  # which nobody sets by its key
             yield before + name
             for section in _sections(field, None):
                 yield from _keys(section, f"{before}{name}.")

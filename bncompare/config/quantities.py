@@ -2,6 +2,7 @@
 
 from bncompare.config.architecture import layers
 from bncompare.config.run import RunConfig
+from bncompare.config.seeds import seeds_of
 from bncompare.probes import Plan
 
 
@@ -9,7 +10,7 @@ def plan(run: RunConfig) -> Plan:
     """What of a run its probes have to know."""
     planned, data, chosen = layers(run), run.data, run.diagnostics.layers
     return Plan(
-        seed=run.seeds[0],
+        seed=seeds_of(run.seeds)[0],
         layers=planned,
         chosen=[layer.name for layer in planned] if chosen == "all" else chosen,
         activation=run.model.activation,

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from bncompare.config.claims import Claim
@@ -19,18 +19,26 @@ from bncompare.config.diagnostics import Diagnostics
 from bncompare.config.keys import MAX_LABEL_LENGTH, flatten, without
 from bncompare.config.model import Model
 from bncompare.config.names import variant_name
+from bncompare.config.seeds import Design, Seeds, seeds_of
 from bncompare.config.training import Training
+from bncompare.config.tuning import SomeSeeds, Tune
 from bncompare.config.yaml import dump_yaml
 from bncompare.errors import printable
-from bncompare.options import Count, Section, must_be
+from bncompare.options import Count, Section
 
 # What a run is called, claimed of it, and where and how it is trained, which changes none of its numbers.
-_NOT_DECISIVE = ("name", "variant", "claims", "data.dir", "training.device", "training.checkpoint_every")
+_NOT_DECISIVE = (
+    *("name", "variant", "design", "tuning_seeds", "claims"),
+    *("data.dir", "training.device", "training.checkpoint_every"),
+)
+# Keys that came later, with what all runs did before: those have the digests that they had.
+_LATER = {"training.evaluate_at_start": False}
 
 
 def decisive(config: dict[str, Any]) -> dict[str, Any]:
     """Of a resolved config, which may be of a run from elsewhere, all that decides the numbers, by dotted key."""
-    return without(flatten(config), _NOT_DECISIVE)
+    flat = without(flatten(config), _NOT_DECISIVE)
+    return {key: value for key, value in flat.items() if key not in _LATER or value != _LATER[key]}
 
 
 def _left_out(*keys: str) -> dict[str, Any]:
@@ -74,19 +82,6 @@ class Variant(Section):
     """what the config file has, by dotted key, where `--set` changed what its claims were stated for"""
 
 
-def _seeds(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000:
-        return list(range(value))
-    return value
-
-
-Seeds = Annotated[
-    list[Annotated[int, Field(ge=0, lt=2**63)]],
-    Field(min_length=1, max_length=10_000),
-    must_be("a number of seeds from 1 to 10000, or a list of whole numbers such as [0, 1, 7]"),
-    BeforeValidator(_seeds, json_schema_input_type=int | list[int]),
-]
-
 # A folder with a leading dot is hidden, from people and from the commands that look for runs; one with a leading
 # hyphen is an option to other commands.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
@@ -106,8 +101,10 @@ class RunConfig(Section):
     """the experiment; its folder under runs/"""
     variant: Variant = Variant(label="run")
     """which variant this is; in a run folder's config.yaml only"""
+    design: Design | None = None
+    """how the seeds of the experiment were chosen as this run began; in a run folder's config.yaml only"""
     seeds: Seeds = [0]
-    """a number n for the seeds 0…n-1, or a list"""
+    """a number n for the seeds 0…n-1, a list, or as many as it takes: `{until: decided}`"""
     data: Data
     """the dataset"""
     model: Model
@@ -118,11 +115,13 @@ class RunConfig(Section):
     """what to measure beside the metrics"""
     claims: list[Claim] = []
     """what the experiment is expected to show"""
+    tuning_seeds: list[Count] = []
+    """the seeds on which settings are chosen, so that no verdict rests on them; in a run folder's config.yaml only"""
 
     @property
     def seed(self) -> int:
         """The seed of this run."""
-        (seed,) = self.seeds
+        (seed,) = seeds_of(self.seeds)
         return seed
 
     @property
@@ -188,18 +187,27 @@ class RunConfig(Section):
         assert self.training.epochs is not None
         return self.training.epochs * self.steps_per_epoch
 
+    @property
+    def num_evaluations(self) -> int:
+        """If the run goes on to its end, that at the start counted."""
+        between = self.training.eval_every or self.steps_per_epoch
+        return -(-self.total_steps // between) + self.training.evaluate_at_start
+
     def is_evaluated(self, step: int) -> bool:
         """Whether there is an evaluation after this many steps, if the run goes on so far; the end always has one."""
+        if step == 0:
+            return self.training.evaluate_at_start
         return step % (self.training.eval_every or self.steps_per_epoch) == 0 or step == self.total_steps
 
     def is_measured(self, step: int) -> bool:
         """Whether diagnostics are measured after this many steps, likewise."""
         between = (self.training.eval_every or self.steps_per_epoch) * self.diagnostics.every
-        return step % between == 0 or step == self.total_steps
+        return self.is_evaluated(step) and (step % between == 0 or step == self.total_steps)
 
     def to_yaml(self) -> str:
-        """The text of config.yaml."""
-        return dump_yaml(_name_first(self.model_dump()))
+        """The text of config.yaml; most experiments have no seeds that choose, and say nothing of them."""
+        left_out = None if self.tuning_seeds else {"tuning_seeds"}
+        return dump_yaml(_name_first(self.model_dump(exclude=left_out)))
 
 
 def _name_first(data: Any) -> Any:
@@ -218,3 +226,8 @@ class ExperimentFile(RunConfig):
     compare: dict[str, list[Any]] | list[dict[str, Any]] | None = None
     """a mapping of keys to lists of values (all combinations), or a list of variants, each a mapping with a
     `label` and the keys it sets"""
+    tune: Tune | None = None
+    """the best of each norm at equal budget: tried at the same points, chosen on validation, judged on fresh seeds"""
+    judge_seeds: SomeSeeds | None = None
+    """of a grid of norms and hyperparameters: the fresh seeds, a number or a list, on which the setting that
+    validation chose for each norm is trained again and judged"""

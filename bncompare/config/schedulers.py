@@ -21,7 +21,7 @@ def not_used_up(patience: int, evaluations: int) -> str:
     return f"{patience} is not used up before the end: there {are} {evaluations} evaluation{s}"
 
 
-class Schedule(Section):
+class SchedulerSection(Section):
     """What every learning-rate schedule has."""
 
     @property
@@ -29,7 +29,7 @@ class Schedule(Section):
         """The metric that it follows from evaluation to evaluation; None: it goes by epochs (or steps)."""
         return None
 
-    def watching(self, metric: str) -> "Schedule":
+    def watching(self, metric: str) -> "SchedulerSection":
         """The same, with this metric where it follows one and leaves open which."""
         return self
 
@@ -46,7 +46,7 @@ class Schedule(Section):
         raise NotImplementedError
 
 
-class ConstantLR(Schedule):
+class ConstantLR(SchedulerSection):
     """The learning rate stays as it is."""
 
     name: Literal["none"]
@@ -57,7 +57,7 @@ class ConstantLR(Schedule):
         return None
 
 
-class StepLR(Schedule):
+class StepLR(SchedulerSection):
     """lr × gamma every `step_size` epochs (steps, where `training.steps` is given)."""
 
     name: Literal["step"]
@@ -79,7 +79,7 @@ class StepLR(Schedule):
         return StepLR(optimizer, self.step_size, self.gamma)
 
 
-class MultiStepLR(Schedule):
+class MultiStepLR(SchedulerSection):
     """lr × gamma at each milestone."""
 
     name: Literal["multistep"]
@@ -106,7 +106,7 @@ class MultiStepLR(Schedule):
         return MultiStepLR(optimizer, self.milestones, self.gamma)
 
 
-class ExponentialLR(Schedule):
+class ExponentialLR(SchedulerSection):
     """lr × gamma every epoch (or step)."""
 
     name: Literal["exponential"]
@@ -121,7 +121,7 @@ class ExponentialLR(Schedule):
         return ExponentialLR(optimizer, self.gamma)
 
 
-class CosineLR(Schedule):
+class CosineLR(SchedulerSection):
     """From lr to `eta_min` along half a cosine over the whole run."""
 
     name: Literal["cosine"]
@@ -141,7 +141,7 @@ class CosineLR(Schedule):
         return CosineAnnealingLR(optimizer, length, self.eta_min)
 
 
-class ReduceOnPlateau(Schedule):
+class ReduceOnPlateau(SchedulerSection):
     """lr × factor when the monitored metric has not improved for `patience` evaluations."""
 
     name: Literal["reduce_on_plateau"]
@@ -162,7 +162,7 @@ class ReduceOnPlateau(Schedule):
         """`monitor`, which is resolved with the config."""
         return self.monitor
 
-    def watching(self, metric: str) -> Schedule:
+    def watching(self, metric: str) -> SchedulerSection:
         """`monitor` goes first."""
         return self.model_copy(update={"monitor": self.monitor or metric})
 
@@ -183,6 +183,6 @@ class ReduceOnPlateau(Schedule):
 
 
 Scheduler = Annotated[
-    Schedule,
+    SchedulerSection,
     one_of("name", ConstantLR, StepLR, MultiStepLR, ExponentialLR, CosineLR, ReduceOnPlateau, short=True),
 ]

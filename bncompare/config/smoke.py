@@ -3,6 +3,7 @@
 from typing import Any
 
 from bncompare.config.run import RunConfig
+from bncompare.config.seeds import seeds_of
 
 SMOKE_EXAMPLES = 512
 SMOKE_BATCHES = 16  # an epoch
@@ -51,7 +52,7 @@ def _shrink(config: RunConfig, num_train: int) -> RunConfig:
     return config.model_copy(
         update={
             "name": f"{config.name[:74]}-smoke",
-            "seeds": config.seeds[:SMOKE_SEEDS],
+            "seeds": list(seeds_of(config.seeds)[:SMOKE_SEEDS]),
             "data": data,
             "training": training.model_copy(update=update),
             "diagnostics": config.diagnostics.model_copy(update=measured),

@@ -31,6 +31,9 @@ class Training(Section):
     """optimizer steps; or give epochs"""
     eval_every: PositiveInt | None = None
     """steps between evaluations; null = at the end of each epoch. The end of the run is always evaluated"""
+    evaluate_at_start: bool = False
+    """an evaluation before the first step as well, at step and epoch 0. Its `train/…` are those of the first epoch,
+    had nothing been learned in it. It is never the best, and neither early stopping nor a schedule counts it"""
     batch_size: Annotated[Literal["full"] | PositiveInt, must_be("a number of examples, or full")] = 64
     """examples in a batch, or `full`"""
     sampler: Sampler = ShuffledSampler(name="shuffled")

@@ -1,7 +1,8 @@
 """Many runs, done: in goes a plan, out come events, with the run folders written on the way.
 
-Begin with `sweep.py`; `inline.py`, `processes.py` and `ray.py` are the places where a run may train, all with the
-same bytes. Names are looked up when they are asked for, so that `start_forkserver` can come before torch is imported.
+Begin with `sweep.py`; `rounds.py` goes through it as often as it takes to decide. `inline.py`, `processes.py` and
+`ray.py` are the places where a run may train, all with the same bytes. Names are looked up when they are asked for,
+so that `start_forkserver` can come before torch is imported.
 """
 
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from bncompare.execution.messages import Evaluated, Failure, Restart, Started
     from bncompare.execution.plan import Planned, plan_runs
     from bncompare.execution.quiet import silence_libraries
+    from bncompare.execution.rounds import Round, Rounds, until_of
     from bncompare.execution.sweep import Event, run_experiment
     from bncompare.execution.verify import choose, verify_runs
 
@@ -22,12 +24,15 @@ __all__ = [
     "Failure",
     "Planned",
     "Restart",
+    "Round",
+    "Rounds",
     "Started",
     "choose",
     "plan_runs",
     "run_experiment",
     "silence_libraries",
     "start_forkserver",
+    "until_of",
     "verify_runs",
 ]
 
@@ -37,6 +42,7 @@ __getattr__ = lazily(
     messages="Evaluated Failure Restart Started",
     plan="Planned plan_runs",
     quiet="silence_libraries",
+    rounds="Round Rounds until_of",
     sweep="Event run_experiment",
     verify="choose verify_runs",
 )

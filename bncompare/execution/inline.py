@@ -1,8 +1,10 @@
 """Train runs one after the other in this process."""
 
+import operator
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, MutableSequence
+from functools import partial
 
 import torch
 
@@ -16,8 +18,10 @@ from bncompare.training import Dataset, Record, train
 class Inline:
     """This process, which trains one run after the other."""
 
-    def __init__(self, load: Callable[[RunConfig], Dataset], device: torch.device) -> None:
-        self.load, self.device = load, device
+    def __init__(
+        self, load: Callable[[RunConfig], Dataset], device: torch.device, steps: MutableSequence[int] | None = None
+    ) -> None:
+        self.load, self.device, self.steps = load, device, steps
         self.running: tuple[Attempt, Generator[Result, None, None]] | None = None
 
     @property
@@ -29,7 +33,7 @@ class Inline:
         return self.running is None
 
     def start(self, attempt: Attempt) -> None:
-        self.running = attempt, train_job(attempt.job, self.load, self.device)
+        self.running = attempt, train_job(attempt.job, self.load, self.device, self.steps)
 
     def wait(self) -> Iterator[tuple[Attempt, Result | Gone]]:
         assert self.running is not None
@@ -49,8 +53,13 @@ class Inline:
         self.running = None
 
 
-def train_job(job: Job, load: Callable[[RunConfig], Dataset], device: torch.device) -> Generator[Result, None, None]:
-    """Train a run and say what happens; an exception is a result too."""
+def train_job(
+    job: Job,
+    load: Callable[[RunConfig], Dataset],
+    device: torch.device,
+    steps: MutableSequence[int] | None = None,
+) -> Generator[Result, None, None]:
+    """Train a run and say what happens; an exception is a result too. Into `steps` goes how many it has taken."""
     torch.backends.cudnn.deterministic = True
     run, checkpoint = job.run, job.checkpoint
     torch.set_num_threads(run.training.threads)
@@ -65,7 +74,8 @@ def train_job(job: Job, load: Callable[[RunConfig], Dataset], device: torch.devi
             here["went_on_from"] = checkpoint.made_on
     yield Started(here, checkpoint is not None)
     try:
-        records = train(run, load(run), device, checkpoint.snapshot if checkpoint else None)
+        stepped = None if steps is None else partial(operator.setitem, steps, job.number)
+        records = train(run, load(run), device, checkpoint.snapshot if checkpoint else None, stepped)
         yield from followed(job, records)
     except UserError as error:
         yield Failure(str(error), "")

@@ -19,12 +19,18 @@ def keep(item: Planned, job: Job, result: Result) -> None:
     if isinstance(result, Started):
         if job.checkpoint is not None and not result.from_checkpoint:
             folder.clear()
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        folder.begin({**result.environment, "started": now})
+        times = {"started": _now()}
+        if job.checkpoint is not None and result.from_checkpoint and not job.checkpoint.is_final:
+            times = {"started": job.checkpoint.made_on.get("started", times["started"])}  # it goes on
+        folder.begin({**result.environment, **times})
     elif isinstance(result, Failure):
         folder.fail({"status": Status.FAILED, "error": result.message, "traceback": result.details})
     elif isinstance(result, Evaluated):
         _keep_evaluation(item, result)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _keep_evaluation(item: Planned, progress: Evaluated) -> None:
@@ -36,6 +42,7 @@ def _keep_evaluation(item: Planned, progress: Evaluated) -> None:
     if record.outcome is not None:
         outcome = record.outcome
         result, predictions = _result(item, record, outcome), _predictions(outcome)
+        folder.environment["ended"] = _now()
         folder.finish(result, _weights(outcome), progress.snapshot, predictions)
     elif progress.snapshot is not None:
         folder.save(progress.snapshot)

@@ -1,7 +1,7 @@
 """Which place a run trains in: this process, several of them, or a Ray cluster."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from pathlib import Path
 
 from bncompare.config import Images, RunConfig
@@ -21,6 +21,7 @@ def choose_places(
     num_processes: int | None,
     cluster: str | None,
     waiting: Callable[[str], object],
+    steps: MutableSequence[int] | None,
 ) -> list[tuple[Place, list[int]]]:
     """Where to train the runs, with the numbers of those that train there: the cluster, or a place for each device.
 
@@ -44,9 +45,9 @@ def choose_places(
         at_once = num_at_once(mine, num_processes, device.type, available_cores(), memory.available_memory())
         if at_once > 1:
             start_forkserver(mine)
-            places.append((Processes(at_once, data_dir, device), numbers))
+            places.append((Processes(at_once, data_dir, device, steps), numbers))
         else:
-            places.append((Inline(datasets.of, device), numbers))
+            places.append((Inline(datasets.of, device, steps), numbers))
     return places
 
 

@@ -1,12 +1,12 @@
 """What training some runs would do."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bncompare.config import RunConfig
+from bncompare.config import RunConfig, Until, count_parameters
 from bncompare.errors import UserError
 from bncompare.execution import memory
-from bncompare.runs import Condition, RunFolder, RunStore, State
+from bncompare.runs import Condition, LoadedRun, RunFolder, RunStore, State, read_run
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,19 @@ class Planned:
         """Whether there is nothing to do: it is finished, and no file is to be written again."""
         return self.state == "finished" and not self.problems
 
+    def load(self) -> LoadedRun:
+        """What the folder says. Raises OSError, ValueError or UserError if that cannot be read.
+
+        A run of an earlier design that is looked at until all is decided is one of those now.
+        """
+        found = read_run(self.folder.path)
+        if isinstance(self.run.design, Until):
+            found = replace(found, config=found.config | {"design": self.run.design.model_dump()})
+        return found
+
     @property
     def num_parameters(self) -> int:
-        """Trainable numbers in the model, which torch counts."""
-        from bncompare.training import count_parameters
-
+        """Trainable numbers in the model."""
         return count_parameters(self.run)
 
 

@@ -10,7 +10,7 @@ import pickle
 import resource
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -35,9 +35,15 @@ class Processes:
     Raises UserError if this process may not have as many open files as that takes.
     """
 
-    def __init__(self, num_processes: int, data_dir: Path | None, device: torch.device) -> None:
+    def __init__(
+        self,
+        num_processes: int,
+        data_dir: Path | None,
+        device: torch.device,
+        steps: MutableSequence[int] | None = None,
+    ) -> None:
         _check_open_files(num_processes)
-        self.num_processes, self.data_dir, self.device = num_processes, data_dir, device
+        self.num_processes, self.data_dir, self.device, self.steps = num_processes, data_dir, device, steps
         self.context = multiprocessing.get_context("forkserver")
         self.workers: dict[Connection, tuple[BaseProcess, Attempt]] = {}
 
@@ -51,7 +57,7 @@ class Processes:
 
     def start(self, attempt: Attempt) -> None:
         ours, theirs = self.context.Pipe(duplex=True)
-        arguments = (theirs, attempt.job, self.data_dir, self.device)
+        arguments = (theirs, attempt.job, self.data_dir, self.device, self.steps)
         process = self.context.Process(target=_work, args=arguments, daemon=True)
         process.start()
         theirs.close()
@@ -112,12 +118,18 @@ def how_it_ended(exit_code: int | None) -> str:
     return f"its process ended without a result (exit code {exit_code})"
 
 
-def _work(connection: Connection, job: Job, data_dir: Path | None, device: torch.device) -> None:
+def _work(
+    connection: Connection,
+    job: Job,
+    data_dir: Path | None,
+    device: torch.device,
+    steps: MutableSequence[int] | None,
+) -> None:
     """The worker: train and send."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_driver, args=(connection,), daemon=True).start()
-    for result in inline.train_job(job, Datasets(data_dir).of, device):
+    for result in inline.train_job(job, Datasets(data_dir).of, device, steps):
         connection.send_bytes(to_bytes(result))
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, MutableSequence, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -64,6 +64,7 @@ def run_experiment(
     cluster: str | None = None,
     keep_checkpoints: bool = False,
     waiting: Callable[[str], object] = lambda what: None,
+    steps: MutableSequence[int] | None = None,
 ) -> Generator[Event, None, None]:
     """Train what is not finished, several runs at a time, and keep their folders; write again what others lost.
 
@@ -71,7 +72,8 @@ def run_experiment(
     `cluster` is the address of a Ray cluster to train on, or `local` to start one here. A run that another process
     is training is left to it, and taken over should that process die. `keep_checkpoints` keeps the checkpoint of a
     finished run, from which a longer one can go on. `waiting` is told what takes time before the first event: torch,
-    images. A run whose folder cannot be read or written
+    images. Into `steps`, in memory that processes share, goes at once how many each of the runs that are not finished
+    has taken, in the order of the plan; a cluster leaves it as it is. A run whose folder cannot be read or written
     fails, and the others go on. Raises UserError before the first run if a device or a dataset is not to be had, and
     StorageError if the folder of an experiment cannot be made.
     """
@@ -82,7 +84,14 @@ def run_experiment(
         from bncompare.execution.places import choose_places
 
         runs = [item.run for item in todo]
-        places = choose_places(runs, data_dir=data_dir, num_processes=num_processes, cluster=cluster, waiting=waiting)
+        places = choose_places(
+            runs,
+            data_dir=data_dir,
+            num_processes=num_processes,
+            cluster=cluster,
+            waiting=waiting,
+            steps=steps,
+        )
     yield from _mend((item for item in planned if item.state == "finished"), data_dir)
     for folder in dict.fromkeys(item.folder.path.parent for item in todo):
         make_folder(folder)

@@ -28,13 +28,13 @@ class Line:
 
 
 def number(value: float) -> str:
-    """Four digits."""
-    return f"{value:.4g}"
+    """Four digits, and a true minus."""
+    return f"{value:.4g}".replace("-", "−")
 
 
 def term(value: float) -> str:
     """The same within a formula."""
-    return f"({value:.4g})" if value < 0 else f"{value:.4g}"
+    return f"({number(value)})" if value < 0 else number(value)
 
 
 def forward(norm: ActivationNorm, x: Array, gamma: float | None, beta: float | None) -> list[Line]:
@@ -44,11 +44,11 @@ def forward(norm: ActivationNorm, x: Array, gamma: float | None, beta: float | N
     values, first, eps = _first_group(norm, x), float(x.flat[0]), norm.model_dump()["eps"]
     mean, var = float(values.mean()), float(values.var())
     normalized = (first - mean) / (var + eps) ** 0.5
-    squares = [f"({number(value)} - {term(mean)})²" for value in values]
+    squares = [f"({number(value)} − {term(mean)})²" for value in values]
     lines = [
         Line("mean", f"{_sum(list(map(term, values)))}/{len(values)}", mean),
         Line("var", f"{_sum(squares)}/{len(values)}", var, "; biased: over n"),
-        Line("x̂", f"({number(first)} - {term(mean)})/√({number(var)} + {number(eps)})", normalized),
+        Line("x̂", f"({number(first)} − {term(mean)})/√({number(var)} + {number(eps)})", normalized),
     ]
     if gamma is not None and beta is not None:
         rule = f"γ·x̂ + β = {number(gamma)}·{term(normalized)} + {term(beta)}"
@@ -64,7 +64,7 @@ def running(name: str, weight: float, old: float, batch: float, unbiased: int | 
         return Line(f"running {name}", rule + term(batch), new)
     n = unbiased
     biased = batch * (n - 1) / n
-    return Line(f"running {name}", f"{rule}({n}/{n - 1})·{number(biased)}", new, "; unbiased: n/(n - 1)")
+    return Line(f"running {name}", f"{rule}({n}/{n - 1})·{number(biased)}", new, "; unbiased: n/(n − 1)")
 
 
 def backward(norm: ActivationNorm, x: Array, gradient: Array, gamma: Array | None) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def backward(norm: ActivationNorm, x: Array, gradient: Array, gamma: Array | Non
     mean_g, mean_product = g.mean(axes, keepdims=True), (x_hat * g).mean(axes, keepdims=True)
     by_x = ((g - mean_g - x_hat * mean_product) / std).reshape(shape)
     first = [float(array.flat[0]) for array in (g, mean_g, x_hat, mean_product, std, by_x)]
-    rule = f"({number(first[0])} - {term(first[1])} - {term(first[2])}·{term(first[3])})/{number(first[4])}"
+    rule = f"({number(first[0])} − {term(first[1])} − {term(first[2])}·{term(first[3])})/{number(first[4])}"
     found: dict[str, Any] = {"by_y": gradient, "by_x": by_x, "by_hand": [Line("∂L/∂x", rule, first[5])]}
     if gamma is not None:
         over = (0, *range(gamma.ndim + 1, x.ndim))

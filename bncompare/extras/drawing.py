@@ -1,15 +1,13 @@
 """The model of a run as a table of its layers, and as a drawing."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from bncompare.config import RunConfig
+from bncompare.config import ACTIVATIONS, POOL_SIZE, Layer, LeNet, Part, RunConfig, layers
 from bncompare.errors import UserError, printable
-from bncompare.training import Subset, build_model, trainable_parameters
+from bncompare.norms import ActivationNorm
 
 FORMATS = ("svg", "png", "dot")
 
@@ -31,31 +29,32 @@ class LayerRow:
 
 
 def layer_table(run: RunConfig) -> list[LayerRow]:
-    """The layers in the order data goes through them."""
-    model = build_model(run).eval()
-    trained = {id(parameter) for group in trainable_parameters(run, model) for parameter in group}
+    """The layers in the order data goes through them, as `training.build_model` builds them."""
     rows: list[LayerRow] = []
-
-    def add(name: str, module: nn.Module, output: torch.Tensor) -> None:
-        shape = tuple(output.shape[1:])
-        multiply_adds = 0
-        if isinstance(module, nn.Linear):
-            multiply_adds = module.in_features * module.out_features
-        elif isinstance(module, nn.Conv2d):
-            multiply_adds = module.weight.numel() * shape[1] * shape[2]
-        frozen = sum(m.initial.numel() - m.chosen.numel() for m in module.modules() if isinstance(m, Subset))
-        parameters = frozen + sum(parameter.numel() for parameter in module.parameters())
-        num_trained = sum(parameter.numel() for parameter in module.parameters() if id(parameter) in trained)
-        kind: str = module._get_name().removeprefix("Parametrized")  # type: ignore[no-untyped-call]
-        rows.append(LayerRow(name, kind, shape, parameters, num_trained, multiply_adds))
-
-    for name, module in model.named_modules():
-        is_layer = not isinstance(module, nn.Sequential) and "parametrizations" not in name
-        if is_layer:
-            module.register_forward_hook(lambda m, _inputs, output, name=name: add(name, m, output))
-    with torch.no_grad():
-        model(torch.zeros(2, *run.data.input_shape))
+    shape = run.data.input_shape
+    for layer in layers(run):
+        if layer.kind == "dense" and len(shape) > 1:
+            shape = (layer.in_features,)
+            rows.append(LayerRow("flatten.0", "Flatten", shape, 0, 0, 0))
+        for part in layer.parts:
+            shape = layer.shape if part != "pool" else (shape[0], *(side // POOL_SIZE for side in shape[1:]))
+            numbers = layer.num_parameters(part), layer.num_trained(part, run.training.trainable)
+            multiply_adds = layer.num_weights * math.prod(layer.shape[1:]) if part == layer.parts[0] else 0
+            rows.append(LayerRow(f"{layer.name}.{part}", _kind(run, layer, part), shape, *numbers, multiply_adds))
     return rows
+
+
+def _kind(run: RunConfig, layer: Layer, part: Part) -> str:
+    """The class of a part's module."""
+    if part == "activation":
+        return ACTIVATIONS[run.model.activation]
+    if part == "pool":
+        assert isinstance(run.model, LeNet)
+        return {"avg": "AvgPool2d", "max": "MaxPool2d"}[run.model.pooling]
+    if part == "norm":
+        assert isinstance(layer.norm, ActivationNorm)
+        return layer.norm.module_name(layer.shape)
+    return {"conv": "Conv2d", "linear": "Linear", "dropout": "PairedDropout"}[part]
 
 
 def draw(run: RunConfig, rows: list[LayerRow], path: Path) -> None:

@@ -6,18 +6,24 @@ import numpy as np
 
 from bncompare.errors import UserError
 from bncompare.extras.by_hand import Line
+from bncompare.options import option_words
+from bncompare.report import print_text
 
 
 def print_explanation(report: dict[str, Any]) -> None:
     """What `explain` found, as a text to read."""
     shape = tuple(report["shape"])
     print(f"{report['kind']}: {report['formula']}")
+    if report["kind"] == "none":
+        print_text("what enters leaves as it is: no statistics, no γ and β, the same in training and evaluation")
+        return
     print(f"statistics over {report['statistics_over']}")
     if report.get("axes"):
         axes = ", ".join(map(str, report["axes"]))
         values = " or ".join(map(str, report["values_averaged"]))
         print(f"here: axes {axes} of a tensor of shape {shape}, {values} values at a time")
-    print("options: " + ", ".join(f"{name} {value}" for name, value in report["options"].items()))
+    if report["options"]:
+        print_text(f"options: {_options(report)}")
     for name, symbol in (("gamma", "γ"), ("beta", "β")):
         if report.get(name) is not None:
             _print_array(symbol, report[name])
@@ -50,16 +56,20 @@ def print_explanation(report: dict[str, Any]) -> None:
         print(f"\nlargest difference between our formula and torch.nn: {report['largest_difference_to_torch']:.1e}")
 
 
+def _options(report: dict[str, Any]) -> str:
+    return ", ".join(option_words(name, value) for name, value in report["options"].items())
+
+
 def _print_by_hand(title: str, lines: list[dict[str, Any]]) -> None:
     if lines:
         print(f"  {title}, by hand:")
     for line in lines:
-        print(f"    {Line(**line)}")
+        print_text(str(Line(**line)), "    ")
 
 
 def _print_backward(gradients: dict[str, Any]) -> None:
     print("\nbackwards, through the last input in training: g = ∂L/∂x̂ = γ·∂L/∂y")
-    print("  ∂L/∂x = (g - mean(g) - x̂·mean(x̂·g))/√(var + eps)")
+    print("  ∂L/∂x = (g − mean(g) − x̂·mean(x̂·g))/√(var + eps)")
     for name, symbol in (("by_y", "y"), ("by_x", "x"), ("by_gamma", "γ"), ("by_beta", "β")):
         if name in gradients:
             _print_array(f"∂L/∂{symbol}", gradients[name])
@@ -74,8 +84,7 @@ def print_quiz(report: dict[str, Any]) -> None:
     if len(asked) < 3:
         raise UserError(f"--quiz: there is no rule to ask about: {report['formula']}")
     print(f"{report['kind']}: {report['formula']}")
-    options = ", ".join(f"{name} {value}" for name, value in report["options"].items())
-    print(f"statistics over {report['statistics_over']}; {options}")
+    print_text(f"statistics over {report['statistics_over']}; {_options(report)}")
     for name, symbol in (("gamma", "γ"), ("beta", "β")):
         if report.get(name) is not None:
             _print_array(symbol, report[name])
@@ -95,9 +104,10 @@ def _print_array(name: str, values: Any) -> None:
     array = np.asarray(values)
 
     def line(row: Any) -> str:
-        return np.array2string(
+        text = np.array2string(
             np.atleast_1d(row), precision=4, suppress_small=True, floatmode="fixed", sign=" ", max_line_width=10_000
         )
+        return text.replace("-", "−")
 
     if array.ndim <= 1:
         print(f"  {name} = {line(array)}")

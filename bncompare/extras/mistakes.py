@@ -20,7 +20,7 @@ from bncompare.runs import ExperimentRuns, LoadedRun, Predictions, baseline, rea
 
 ALPHA = 0.05
 MAX_NAME = 14  # characters of a variant that fit below an image
-FEW_SEEDS = 5  # with fewer a verdict is preliminary
+FEW_SEEDS = 6  # with fewer a verdict is preliminary
 CLOTHES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
@@ -59,9 +59,9 @@ class Disputed:
     """its place in the test set"""
     true: int
     """its class"""
-    a: int
-    """what A says most often with those seeds, of equals what it says with the first"""
-    b: int
+    a: list[int]
+    """what A says most often with those seeds; several classes that it says as often"""
+    b: list[int]
     num_seeds: int
     """with how many seeds"""
 
@@ -99,6 +99,10 @@ class Mistakes:
     def key(self) -> str:
         """What A and B are, where they stand for long names; else nothing."""
         return "" if self.short_names == (self.a, self.b) else f"A is {self.a}, B is {self.b}."
+
+    def said(self, classes: Sequence[int]) -> str:
+        """What a variant says of an image: `3`, `3 or 5`."""
+        return " or ".join(self.class_names[one] for one in classes)
 
     @property
     def statements(self) -> list[str]:
@@ -219,9 +223,14 @@ def _disputed(by_seed: dict[int, list[int]], pairs: dict[int, tuple[Predictions,
             seeds_of.setdefault(image, []).append(seed)
     found = []
     for image, seeds in seeds_of.items():
-        a, b = (Counter(pairs[s][i].predicted[image] for s in seeds).most_common(1)[0][0] for i in (0, 1))
+        a, b = (_most_often([pairs[s][i].predicted[image] for s in seeds]) for i in (0, 1))
         found.append(Disputed(image, pairs[seeds[0]][0].classes[image], a, b, len(seeds)))
     return sorted(found, key=lambda disputed: (-disputed.num_seeds, disputed.image))
+
+
+def _most_often(classes: Sequence[int]) -> list[int]:
+    counts = Counter(classes)
+    return sorted(one for one, count in counts.items() if count == max(counts.values()))
 
 
 # ---------------------------------------------------------------- which two

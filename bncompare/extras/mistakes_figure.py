@@ -47,7 +47,7 @@ def draw_mistakes(mistakes: Mistakes, images: np.ndarray | None, why_none: str) 
         figure,
         f"{mistakes.experiment.title}: what {a} and {b} get wrong",
         f"{mistakes.key} Best weights, test set. Above an image its class, below what each says"
-        f"{' most often with those seeds (of equals the first seed’s)' if len(mistakes.seeds) > 1 else ''}.".lstrip(),
+        f"{' most often with those seeds' if len(mistakes.seeds) > 1 else ''}.".lstrip(),
     )
     for block, (name, disputed), num_rows in zip(blocks[:2], sides, rows, strict=True):
         title = heading(mistakes, name, disputed)
@@ -75,7 +75,7 @@ def _draw_images(grid: np.ndarray, mistakes: Mistakes, disputed: Sequence[Disput
         axes.imshow(images[one.image], cmap="gray_r", vmin=0, vmax=255)
         axes.set(xticks=[], yticks=[])
         axes.set_title(names[one.true], loc="center", fontsize=8.5, pad=3)
-        axes.set_xlabel(f"{a}: {names[one.a]}\n{b}: {names[one.b]}", fontsize=7, labelpad=3)
+        axes.set_xlabel(f"{a}: {mistakes.said(one.a)}\n{b}: {mistakes.said(one.b)}", fontsize=7, labelpad=3)
         for spine in axes.spines.values():
             spine.set(visible=True, color="#cccccc")
 

@@ -69,7 +69,7 @@ def _thumbnails(
         return []
     names = mistakes.class_names
     return [
-        (_png(images[one.image]), one.image, names[one.true], names[one.a], names[one.b])
+        (_png(images[one.image]), one.image, names[one.true], mistakes.said(one.a), mistakes.said(one.b))
         for one in disputed[:MAX_IMAGES]
     ]
 

@@ -9,7 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from bncompare.errors import StorageError, UserError
-from bncompare.runs import LoadedRun, Runs
+from bncompare.runs import LoadedRun, Runs, unused
 
 
 def write_event_files(runs: Runs, folder: Path) -> list[Path]:
@@ -27,9 +27,7 @@ def write_event_files(runs: Runs, folder: Path) -> list[Path]:
         raise UserError("--to tensorboard needs TensorBoard: pip install 'bncompare[tensorboard]'") from None
     targets: dict[Path, LoadedRun] = {}
     for run in runs:
-        name = folder / run.experiment / run.path.resolve().name
-        names = (name.with_name(f"{name.name}{'' if i == 1 else f'-{i}'}") for i in itertools.count(1))
-        targets[next(target for target in names if target not in targets)] = run
+        targets[unused(folder / run.experiment / run.path.resolve().name, "", targets)] = run
     for target in targets:
         if target.exists():
             raise UserError(f"{target}: exists already; export into a new folder")

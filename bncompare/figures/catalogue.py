@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal
 
-from bncompare.comparison import Comparison, compare
+from bncompare.comparison import Comparison, compare, trials_of
 from bncompare.config import Metric
 from bncompare.figures.choice import named
 from bncompare.figures.curves import curves_by_setting, experiment_curves
@@ -14,6 +14,7 @@ from bncompare.figures.overview import overview
 from bncompare.figures.style import NamedFigure
 from bncompare.figures.sweeps import sweep_figures
 from bncompare.figures.times import times_differ, times_to_threshold
+from bncompare.figures.tuning import tuning_curves
 from bncompare.runs import LoadedRun
 
 
@@ -29,8 +30,8 @@ def experiment_figures(
 
     First the overview, then the curves of each metric (by default all but the learning rate). With two variants that
     share two seeds or more, their differences seed by seed; where the variants sweep a hyperparameter, the metric
-    against it, and a heat map if there are several norms; where variants took different times to a threshold, these
-    times.
+    against it, and a heat map if there are several norms; where seeds were for the choice alone, what so many trials
+    bring; where variants took different times to a threshold, these times.
 
     `metrics` leaves all else out; `title` is by default the experiment's name; `comparison` that of `compare`.
     Raises UserError for a metric that no run has, and for runs of several experiments.
@@ -49,7 +50,7 @@ def experiment_figures(
         if having and (name in metrics if metrics is not None else name != "lr"):
             yield experiment_curves(having, metric_of(name), x=x, title=title, sensitivity=sensitivity)
             if sensitivity and sensitivity.has_norms:
-                yield from curves_by_setting(having, metric_of(name), sensitivity, x=x, title=title)
+                yield from curves_by_setting(trials_of(having), metric_of(name), sensitivity, x=x, title=title)
     if compared != [] and comparison and len({run.variant for run in runs}) >= 2:
         for measure in comparison.measures:
             if any(len(pair.differences) >= 2 for pair in measure.pairs):
@@ -57,6 +58,8 @@ def experiment_figures(
         table, convergence = sensitivity, comparison.convergence
         if table is not None and (compared is None or table.metric.name in compared):
             yield from sweep_figures(table, runs, title=title)
+        if comparison.tuning is not None and table is not None and metrics is None:
+            yield tuning_curves(comparison.tuning, table, runs, title=title)
         if convergence is not None and times_differ(convergence):
             yield times_to_threshold(convergence, runs, x=x, title=title)
     if metrics is None:

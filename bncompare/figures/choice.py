@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bncompare.comparison import Sensitivity
+from bncompare.comparison import Sensitivity, evidence
 from bncompare.config import Metric
 from bncompare.figures.looks import Look, looks
 from bncompare.figures.style import by_variant, wrapped
@@ -30,7 +30,9 @@ def named(runs: Sequence[LoadedRun]) -> Sequence[LoadedRun]:
 
 
 def shown_of(runs: Sequence[LoadedRun], sensitivity: Sensitivity | None) -> Shown:
-    """All; in a sweep each norm with its chosen setting; of more than eight the best seven and the baseline."""
+    """All; in a sweep each norm with its chosen setting, of the seeds that judge it; of more than eight variants the
+    best seven and the baseline."""
+    runs = evidence(runs) or runs
     names, words = list(by_variant(runs)), []
     chosen = {candidate.variant for candidate in sensitivity.candidates if candidate.is_chosen} if sensitivity else ()
     if chosen:

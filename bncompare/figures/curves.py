@@ -137,7 +137,9 @@ def _panels(curves: Sequence[Curve], title: str) -> Figure:
         draw_curves(axes, [solid], curves)
         if curve is not behind:
             line = [at for at, _ in behind.mean], [summary.mean for _, summary in behind.mean]
-            axes.plot(*line, color=behind.look.color, linewidth=1, linestyle="--", zorder=1.2, gid="baseline")
+            axes.plot(
+                *line, color=behind.look.color, linewidth=1, linestyle="--", zorder=1.2, gid="baseline", label=base
+            )
     _label_multiples(figure, panels, curves)
     return figure
 
@@ -192,7 +194,7 @@ def curves_by_setting(runs: Runs, metric: Metric, table: Sensitivity, *, x: str,
     if not 1 < len(panels) <= MAX_PANELS:
         return []
     num_values = len({settings_in_words([swept_key(table)], candidate.setting) for candidate in table.candidates})
-    legend: list[tuple[Artist, str]] = [(look.handle(marker=""), norm) for norm, look in norms.items()]
+    legend: list[tuple[Artist, str]] = [(look.handle(marker="", label=norm), norm) for norm, look in norms.items()]
     title = f"{title}: {metric.words} of each norm by setting"
     titles = [name.replace(", ", "\n") + _num_diverged(of_panel) for name, of_panel in panels.items()]
     figure, all_axes = small_multiples(

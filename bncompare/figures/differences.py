@@ -7,12 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bncompare.comparison import MeasureComparison, Pair, verdict_lines
+from bncompare.comparison import MeasureComparison, Pair
 from bncompare.config import Metric
 from bncompare.figures.looks import looks
 from bncompare.figures.style import (
     FEW_SEEDS,
     GREY,
+    MAX_NAMED,
     MAX_ROWS,
     WIDTH,
     NamedFigure,
@@ -61,9 +62,12 @@ def paired_differences(measure: MeasureComparison, runs: Sequence[LoadedRun], *,
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7))
     note = f"{measure.title}: a dot a seed, below them the mean, {spread_words(is_few)}"
     add_head(figure, title, note + (f"; {MAX_ROWS} of {len(pairs)} pairs" if len(pairs) > MAX_ROWS else ""))
-    verdicts = "; ".join(statement for statement, _ in verdict_lines(measure))
     name = file_name("differences", measure.name.replace(" at ", " "))
-    return NamedFigure(name, f"Differences in {measure.title}, a dot a seed: {verdicts}.", figure)
+    versus = f" from {base}" if base is not None else ""
+    told = [f"{label} {_mean(pair, metric)}" for label, pair in zip(labels, rows, strict=True)]
+    told = told if len(rows) <= MAX_NAMED else [f"{len(pairs)} pairs"]
+    caption = f"Differences in {measure.title}{versus}, a dot a seed; means: {'; '.join(told)}."
+    return NamedFigure(name, caption, figure)
 
 
 def _draw_pair(axes: Axes, row: int, pair: Pair, color: str, size: float, *, is_few: bool) -> None:
@@ -103,11 +107,14 @@ def _draw_pair(axes: Axes, row: int, pair: Pair, color: str, size: float, *, is_
     axes.plot([mean.mean], [row + 0.32], "D", color=color, markersize=6, zorder=3, gid="mean")
 
 
-def _told(pair: Pair, metric: Metric) -> str:
-    """Mean and n, and in how many shared seeds one of the two has no value, as it diverged."""
+def _mean(pair: Pair, metric: Metric) -> str:
     assert pair.paired is not None
     difference = pair.paired.difference
-    mean = metric.shown(difference.mean, "+", (difference.high - difference.low) / 2)
-    lines = [f"mean {mean}", f"n = {len(pair.differences)}"]
+    return metric.shown(difference.mean, "+", (difference.high - difference.low) / 2)
+
+
+def _told(pair: Pair, metric: Metric) -> str:
+    """Mean and n, and in how many shared seeds one of the two has no value, as it diverged."""
+    lines = [f"mean {_mean(pair, metric)}", f"n = {len(pair.differences)}"]
     without = pair.n - len(pair.differences)
     return "\n".join(lines + [f"{without} without a value"] * bool(without))

@@ -107,7 +107,15 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], of_figure: Sequence[Curve])
 
 
 def _scale(axes: Axes, curves: Sequence[Curve]) -> float:
-    """Choose the y axis, without what diverged runs reached; returns its upper end."""
+    """Choose both axes, y without what diverged runs reached; returns its upper end.
+
+    Left to matplotlib, the x axis would be chosen anew with every artist.
+    """
+    places = [x for curve in curves for run in curve.runs for x, _ in curve.points(run)]
+    if places:
+        first, last = min(places), max(places)
+        margin = 0.05 * (last - first) or 0.05 * abs(first) or 0.05
+        axes.set_xlim(first - margin, last + margin)
     has_kept = any(curve.kept for curve in curves)
     values = [y for curve in curves for run in (curve.kept if has_kept else curve.runs) for _, y in curve.points(run)]
     low, high = choose_limits(axes.yaxis, [value for value in values if math.isfinite(value)], curves[0].metric)

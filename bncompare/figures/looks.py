@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from matplotlib import colormaps
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.lines import Line2D
 
@@ -34,6 +35,8 @@ BATCH_FAMILY = {
     "population_batch": "#f4a261",
 }
 OTHER = "#117733"  # kinds that are not ours
+TONES = ((0.0, 0.0), (1.0, 0.42), (0.0, 0.42))  # as it is; mixed with white; with black
+RAMP, RAMP_TO = colormaps["viridis"], 0.78  # beyond it, too bright for a line on white
 STROKES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "P", "v", "<", ">")
 
@@ -53,18 +56,21 @@ class Look(NamedTuple):
 def looks(runs: Sequence[LoadedRun]) -> dict[str, Look]:
     """Those of the variants of a figure, of which no two share both colour and stroke.
 
-    The first variant of a kind has the colour itself, the second a lighter tone, the third a darker one, and so on.
+    The first variant of a kind has the colour itself, the second a lighter tone, the third a darker one. Where all
+    are of one kind and more than these tones, their colours go from dark to bright in their order.
     """
+    kinds = {run.variant: str(lookup(run.config, "model.norm.kind") or "") for run in reversed(runs)}
+    is_ramp = len(set(kinds.values())) == 1 and len(kinds) > len(TONES)
     found: dict[str, Look] = {}
     count = Counter[str]()
-    for run in runs:
-        if run.variant not in found:
-            kind = str(lookup(run.config, "model.norm.kind") or "")
-            hue = (HUES | BATCH_FAMILY).get(kind, OTHER)
-            number = count[hue]
-            count[hue] += 1
-            first = 1 + [*BATCH_FAMILY].index(kind) if kind in BATCH_FAMILY else 0
-            found[run.variant] = Look(_tone(hue, number), stroke(first + number), MARKERS[number % len(MARKERS)])
+    for variant in dict.fromkeys(run.variant for run in runs):
+        kind = kinds[variant]
+        hue = (HUES | BATCH_FAMILY).get(kind, OTHER)
+        number = count[hue]
+        count[hue] += 1
+        first = 1 + [*BATCH_FAMILY].index(kind) if kind in BATCH_FAMILY else 0
+        color = to_hex(RAMP(RAMP_TO * number / (len(kinds) - 1))) if is_ramp else _tone(hue, number)
+        found[variant] = Look(color, stroke(first + number), MARKERS[number % len(MARKERS)])
     return found
 
 
@@ -74,7 +80,6 @@ def stroke(i: int) -> Any:
 
 
 def _tone(hue: str, number: int) -> str:
-    """Every second and third variant of a kind is mixed with white, or with black."""
-    towards, share = ((0.0, 0.0), (1.0, 0.42), (0.0, 0.42))[number % 3]
+    towards, share = TONES[number % len(TONES)]
     red, green, blue = ((1 - share) * part + share * towards for part in to_rgb(hue))
     return to_hex((red, green, blue))

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from bncompare.comparison import Summary
@@ -48,6 +48,7 @@ STYLE: dict[Any, Any] = {
     "legend.handlelength": 2.6,
     "lines.linewidth": 1.8,
     "text.parse_math": False,  # names are shown as they are, $ and _ included
+    "path.simplify": False,  # on another scale, points that seem to lie on a line do not
     "pdf.fonttype": 42,  # TrueType, which journals ask for
     "svg.hashsalt": "bncompare",
 }
@@ -243,14 +244,14 @@ def spread_words(is_few: bool) -> str:
 
 def format_percent(axis: Axis) -> None:
     """Fractions as percent, without the sign."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{100 * value:.6g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{100 * value:.6g}".replace("-", "−")))
 
 
 def format_decades(axis: Axis, decades: float) -> None:
     """Plain numbers on a log axis over so many decades: 1, 2, 5, 10, … where there is room for them."""
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades <= 3 else (1.0,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 def colour_scale(values: Iterable[float]) -> Normalize:

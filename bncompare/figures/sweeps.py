@@ -44,6 +44,7 @@ from bncompare.runs import LoadedRun
 MAX_FACETS = 12
 LOG_FROM = 8.0  # ratio of the largest to the smallest value of a hyperparameter
 
+ALL_VARIANTS = "all variants"  # where the norm is none of the settings that differ
 WORDS = {"lr": "learning rate", "batch_size": "batch size"}
 
 Value = float | str
@@ -56,6 +57,9 @@ Facets = dict[str, Cells]
 def sweep_figures(table: Sensitivity, runs: Sequence[LoadedRun], *, title: str) -> Iterator[NamedFigure]:
     """The metric against the hyperparameter with the most values: as lines and, of several rows, as a heat map."""
     metric = table.metric
+    if _is_scattered(table):
+        yield from _scattered(table, runs, title=title)
+        return
     swept = swept_key(table)
     if len({_value(candidate.setting[swept]) for candidate in table.candidates}) < 2:
         return
@@ -68,7 +72,7 @@ def sweep_figures(table: Sensitivity, runs: Sequence[LoadedRun], *, title: str) 
     caption += f"; {diverged} runs diverged" if diverged else ""
     facets, looks = _facets(table, swept), norm_looks(table, runs)
     if len(facets) <= MAX_FACETS:
-        norms = {norm or "all variants": look for norm, look in looks.items()}
+        norms = {norm or ALL_VARIANTS: look for norm, look in looks.items()}
         note = f"{table.measure}: mean, a dot a seed; ring: best of each norm{norms_left_out(table, looks)}"
         figure = sensitivity(
             facets, norms, metric, hyperparameter, title=f"{title}: {metric.words} by {hyperparameter}", note=note
@@ -77,6 +81,34 @@ def sweep_figures(table: Sensitivity, runs: Sequence[LoadedRun], *, title: str) 
     if len(cells) >= 2:
         figure = heat_map(cells, metric, hyperparameter, title=title, note=f"{table.measure}: mean over seeds")
         yield NamedFigure(f"heat-map-{name}", f"{caption}; as a heat map.", figure)
+
+
+def _is_scattered(table: Sensitivity) -> bool:
+    """Whether the settings are points, not all combinations of some values."""
+    numbers = (len({_value(candidate.setting[key]) for candidate in table.candidates}) for key in table.keys)
+    points = {tuple(_value(candidate.setting[key]) for key in table.keys) for candidate in table.candidates}
+    return len(points) < math.prod(numbers)
+
+
+def _scattered(table: Sensitivity, runs: Sequence[LoadedRun], *, title: str) -> Iterator[NamedFigure]:
+    """The metric against each hyperparameter that no two points share, whatever the others are: no line leads on."""
+    metric, looks = table.metric, norm_looks(table, runs)
+    for key in table.keys:
+        cells: Cells = {}
+        for candidate in table.candidates:
+            cells.setdefault(candidate.norm or "all variants", {})[_value(candidate.setting[key])] = candidate
+        if sum(map(len, cells.values())) < len(table.candidates):
+            continue
+        hyperparameter = hyperparameter_words(key)
+        others = listed([hyperparameter_words(other) for other in table.keys if other != key])
+        note = f"{table.measure}: mean, a dot a seed; ring: best of each norm; {others} differ from point to point"
+        norms = {norm or "all variants": look._replace(line="") for norm, look in looks.items()}
+        words = f"{title}: {metric.words} by {hyperparameter}"
+        figure = sensitivity({"": cells}, norms, metric, hyperparameter, title=words, note=note)
+        caption = f"{metric.words.capitalize()} of {listed(list(cells))} by {hyperparameter}, at points that differ"
+        yield NamedFigure(
+            f"sensitivity-{file_name(metric.name, 'by', _last(key))}", f"{caption} in {others}.", figure
+        )
 
 
 def swept_key(table: Sensitivity) -> str:
@@ -115,7 +147,7 @@ def _cells(table: Sensitivity, swept: str) -> Cells:
     cells: Cells = {}
     for candidate in table.candidates:
         others = (setting_words(key, candidate.setting[key]) for key in table.keys if key != swept)
-        row = ", ".join(part for part in (candidate.norm, *others) if part) or "all variants"
+        row = ", ".join(part for part in (candidate.norm, *others) if part) or ALL_VARIANTS
         cells.setdefault(row, {}).setdefault(_value(candidate.setting[swept]), candidate)
     return cells
 
@@ -125,7 +157,7 @@ def _facets(table: Sensitivity, swept: str) -> Facets:
     others = [key for key in table.keys if key != swept]
     for candidate in table.candidates:
         cells = facets.setdefault(settings_in_words(others, candidate.setting), {})
-        cells.setdefault(candidate.norm or "all variants", {})[_value(candidate.setting[swept])] = candidate
+        cells.setdefault(candidate.norm or ALL_VARIANTS, {})[_value(candidate.setting[swept])] = candidate
     return facets
 
 
@@ -187,7 +219,10 @@ def sensitivity(
     rows = [row for cells in facets.values() for row in cells.values()]
     results = [candidate.result for row in rows for candidate in row.values()]
     lost = {norm for cells in facets.values() for norm, row in cells.items() if _num_lost(row)}
-    legend = [*((look.handle(markersize=5), norm) for norm, look in norms.items()), *_explained(bool(lost))]
+    legend = [
+        *((look.handle(markersize=5, label=norm), norm) for norm, look in norms.items()),
+        *_explained(bool(lost)),
+    ]
     positions = _positions(_ordered(rows))
     places = sorted(positions.values())
     is_log = places[0] > 0 and places[-1] / places[0] >= LOG_FROM and float(0) not in places
@@ -198,11 +233,10 @@ def sensitivity(
     for (axes, rail), cells in zip(panels, facets.values(), strict=True):
         for i, (norm, row) in enumerate(cells.items()):
             by_place = {positions[value]: candidate.result for value, candidate in row.items()}
-            _draw_row(axes, by_place, norms[norm], metric, 2.2 * (i - (len(cells) - 1) / 2))
+            _draw_row(axes, by_place, norm, norms[norm], metric, 2.2 * (i - (len(cells) - 1) / 2))
         for level, norm in enumerate(norm for norm in norms if norm in lost and norm in cells):
-            _count_diverged(
-                rail, {positions[value]: c.result for value, c in cells[norm].items()}, level, norms[norm]
-            )
+            by_place = {positions[value]: candidate.result for value, candidate in cells[norm].items()}
+            _count_diverged(rail, by_place, level, norm, norms[norm])
         _scale_places(axes, places, is_log=is_log)
         _name_positions(rail.xaxis, positions, 12)
         _thin_out(rail)
@@ -274,7 +308,9 @@ def _thin_out(axes: Axes) -> None:
             end = place + half + 3
 
 
-def _draw_row(axes: Axes, results: dict[float, VariantSummary], look: Look, metric: Metric, beside: float) -> None:
+def _draw_row(
+    axes: Axes, results: dict[float, VariantSummary], norm: str, look: Look, metric: Metric, beside: float
+) -> None:
     """Dots, some points beside their place, means and the ring of one norm, by place on the x axis."""
     color, line, marker = look
     figure = axes.get_figure(root=True)
@@ -282,34 +318,36 @@ def _draw_row(axes: Axes, results: dict[float, VariantSummary], look: Look, metr
     dots = [(x, y) for x, result in results.items() for y in result.values.values()]
     axes.plot(
         [x for x, _ in dots], [y for _, y in dots], "o", color=color, markersize=3, alpha=0.5, markeredgewidth=0,
-        zorder=2, gid="seeds", transform=axes.transData + ScaledTranslation(beside / 72, 0, figure.dpi_scale_trans),
+        zorder=2, gid="seeds", label=norm,
+        transform=axes.transData + ScaledTranslation(beside / 72, 0, figure.dpi_scale_trans),
     )  # fmt: skip
     means = [(x, result.summary.mean, _diverged(result)) for x, result in sorted(results.items()) if result.summary]
     axes.plot(
         [x for x, _, _ in means], [math.nan if diverged else mean for _, mean, diverged in means],
-        linestyle=line, color=color, marker=marker, markersize=5, linewidth=1.5, zorder=3, gid="mean",
+        linestyle=line, color=color, marker=marker, markersize=5, linewidth=1.5, zorder=3, gid="mean", label=norm,
     )  # fmt: skip
     hollow = [(x, mean) for x, mean, diverged in means if diverged]
     axes.plot(
         [x for x, _ in hollow], [y for _, y in hollow], marker, color=color, markersize=5, markerfacecolor="white",
-        linestyle="", markeredgewidth=1.2, zorder=3, gid="mean of the rest",
+        linestyle="", markeredgewidth=1.2, zorder=3, gid="mean of the rest", label=norm,
     )  # fmt: skip
     if means:
         best = min(means, key=lambda at: (at[2], -at[1] if metric.higher_is_better else at[1]))
-        axes.plot([best[0]], [best[1]], "o", color=color, zorder=4, clip_on=False, gid="best", **_RING)
+        axes.plot([best[0]], [best[1]], "o", color=color, zorder=4, clip_on=False, gid="best", label=norm, **_RING)
 
 
 def _num_lost(row: dict[Value, Candidate]) -> int:
     return sum(_diverged(candidate.result) for candidate in row.values())
 
 
-def _count_diverged(rail: Axes, results: dict[float, VariantSummary], level: int, look: Look) -> None:
+def _count_diverged(rail: Axes, results: dict[float, VariantSummary], level: int, norm: str, look: Look) -> None:
     """The diverged runs of a norm, each number below its place."""
     for x, result in results.items():
         if _diverged(result):
             rail.text(
-                x, level, _counted(result), fontsize=6.5, color=look.color, ha="center", va="center", gid="diverged"
-            )
+                x, level, _counted(result), fontsize=6.5, color=look.color, ha="center", va="center", gid="diverged",
+                label=norm,
+            )  # fmt: skip
 
 
 # ---------------------------------------------------------------- heat maps
@@ -352,14 +390,22 @@ def heat_map(cells: Cells, metric: Metric, hyperparameter: str, *, title: str, n
 def _write_cell(
     axes: Axes, i: int, j: int, candidate: Candidate, metric: Metric, size: float, color: tuple[float, ...]
 ) -> None:
-    """The mean and how many diverged, legible on the cell's colour; a frame if the candidate was chosen."""
+    """The mean and how many diverged, legible on the cell's colour; a frame if the candidate was chosen.
+
+    Its label, which a page shows under the pointer, says all that is known of it.
+    """
     result = candidate.result
+    seeds = list(map(metric.shown, sorted(result.values.values())))
+    unit, diverged = " %" * metric.is_accuracy, _diverged(result)
+    told = [f"{metric.words} {metric.shown(result.summary.mean)}{unit}"] if result.summary else []
+    told += [f"{len(seeds)} seeds, {seeds[0]} to {seeds[-1]}{unit}"] if len(seeds) > 1 else []
+    told += [f"{diverged} of {len(seeds) + diverged} diverged"] if diverged else []
     lines = [metric.shown(result.summary.mean)] if result.summary else []
     lines += [_counted(result)] if _diverged(result) else []
     luminance = np.dot(color[:3], [0.299, 0.587, 0.114]) if result.summary else 1.0
     axes.text(
         j, i, "\n".join(lines), ha="center", va="center", fontsize=size, linespacing=1.1,
-        color="black" if luminance > 0.5 else "white",
+        color="black" if luminance > 0.5 else "white", gid="cell", label="\n".join([candidate.variant, *told]),
     )  # fmt: skip
     if candidate.is_chosen:
         axes.add_patch(Rectangle((j - 0.47, i - 0.45), 0.94, 0.9, fill=False, edgecolor="black", linewidth=1.6))

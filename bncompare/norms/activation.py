@@ -26,6 +26,10 @@ class LayerNorm(AffineNorm):
         """All but the examples."""
         return tuple(range(1, len(shape)))
 
+    def num_parameters(self, shape: Shape) -> int:
+        """Of each unit, not of each channel."""
+        return math.prod(shape) * (self.has_scale + self.has_shift)
+
     def build(self, shape: Shape) -> "nn.Module":
         """torch.nn.LayerNorm over all of `shape`."""
         from torch import nn
@@ -52,11 +56,15 @@ class ChannelLayerNorm(AffineNorm):
         """One value has no variance."""
         return "has one channel, so its output would be constant" if shape[0] == 1 else None
 
+    def module_name(self, shape: Shape) -> str:
+        """Ours."""
+        return "ChannelLayerNormNd"
+
     def build(self, shape: Shape) -> "nn.Module":
         """torch.nn.LayerNorm with the channels last."""
         from bncompare.norms import modules
 
-        return modules.ChannelLayerNorm(shape[0], self.eps, self.affine)
+        return modules.ChannelLayerNormNd(shape[0], self.eps, self.affine)
 
 
 class RMSNorm(ActivationNorm):
@@ -91,6 +99,10 @@ class RMSNorm(ActivationNorm):
         y: Array = x / ((x**2).mean(self.axes_of(x.shape), keepdims=True) + self.eps) ** 0.5
         return y
 
+    def num_parameters(self, shape: Shape) -> int:
+        """Of each unit, not of each channel."""
+        return math.prod(shape) * (self.has_scale + self.has_shift)
+
     def build(self, shape: Shape) -> "nn.Module":
         """torch.nn.RMSNorm over all of `shape`."""
         from torch import nn
@@ -118,12 +130,16 @@ class InstanceNorm(AffineNorm):
             return None
         return "has one value per channel, so its output would be constant; use layers: conv (lenet), or another kind"
 
+    def module_name(self, shape: Shape) -> str:
+        """By the number of positions' axes."""
+        return f"InstanceNorm{len(shape) - 1}d"
+
     def build(self, shape: Shape) -> "nn.Module":
         """torch.nn.InstanceNorm1d, 2d or 3d."""
         from torch import nn
 
-        module = {2: nn.InstanceNorm1d, 3: nn.InstanceNorm2d, 4: nn.InstanceNorm3d}[len(shape)]
-        return module(shape[0], self.eps, affine=self.affine)
+        module: nn.Module = getattr(nn, self.module_name(shape))(shape[0], self.eps, affine=self.affine)
+        return module
 
 
 class GroupNorm(AffineNorm):
@@ -223,6 +239,14 @@ class FilterResponseNorm(AffineNorm):
             "has one value per channel, of which it would keep the sign; use learn_eps: true, or layers: conv (lenet)"
         )
 
+    def num_parameters(self, shape: Shape) -> int:
+        """τ and eps too, where they are learned."""
+        return super().num_parameters(shape) + shape[0] * (self.tlu + self.learn_eps)
+
+    def module_name(self, shape: Shape) -> str:
+        """Ours."""
+        return "FilterResponseNormNd"
+
     def statistics(self, x: Array) -> dict[str, Array]:
         """The mean square of each channel, (N, C)."""
         return {"mean_square": (x**2).mean(self.axes_of(x.shape))}
@@ -236,7 +260,7 @@ class FilterResponseNorm(AffineNorm):
         """Ours."""
         from bncompare.norms import modules
 
-        return modules.FilterResponseNorm(shape[0], self.eps, self.affine, self.tlu, self.learn_eps)
+        return modules.FilterResponseNormNd(shape[0], self.eps, self.affine, self.tlu, self.learn_eps)
 
 
 class LocalResponseNorm(ActivationNorm):
@@ -267,8 +291,12 @@ class LocalResponseNorm(ActivationNorm):
         y: Array = x / (self.k + self.alpha * mean) ** self.beta
         return y
 
+    def module_name(self, shape: Shape) -> str:
+        """One for every shape."""
+        return "LocalResponseNormNd"
+
     def build(self, shape: Shape) -> "nn.Module":
         """torch.nn.LocalResponseNorm, for dense layers too."""
-        from bncompare.norms.modules import LocalResponseNorm
+        from bncompare.norms.modules import LocalResponseNormNd
 
-        return LocalResponseNorm(self.size, self.alpha, self.beta, self.k)
+        return LocalResponseNormNd(self.size, self.alpha, self.beta, self.k)

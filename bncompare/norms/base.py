@@ -95,6 +95,10 @@ class Norm(NormKind):
         """Whether it learns a γ or β."""
         return self.has_scale or self.has_shift
 
+    def num_parameters(self, shape: Shape) -> int:
+        """Numbers that it learns in a place with this shape of an example: γ and β of each channel."""
+        return shape[0] * (self.has_scale + self.has_shift)
+
     def problem(self, shape: Shape, batch_size: int) -> str | None:
         """Why it can't be in a place with this shape of an example and this many examples in a batch."""
         return None
@@ -117,6 +121,10 @@ class ActivationNorm(Norm):
 
     placement: Literal["before", "after"] = "before"
     """before or after the activation"""
+
+    def module_name(self, shape: Shape) -> str:
+        """The class of its module, as torch prints it."""
+        return type(self).__name__
 
     def axes_of(self, shape: Shape) -> Shape:
         """Those of a batch of shape (N, C, …) that its statistics are taken over; none where there are none."""
@@ -201,10 +209,10 @@ class RunningNorm(AffineNorm):
         return ChosenBatchNorm(shape[0], self)
 
     def forward(self, module: Any, x: "Tensor") -> "Tensor":
-        """Normalize x, (N, C, …), with the parameters and statistics of a `norms.from_scratch.BatchNorm`."""
-        from bncompare.norms.from_scratch import BatchNorm
+        """Normalize x, (N, C, …), with the parameters and statistics of a `norms.from_scratch.BatchNormNd`."""
+        from bncompare.norms.from_scratch import BatchNormNd
 
-        return BatchNorm.forward(module, x)
+        return BatchNormNd.forward(module, x)
 
 
 class BatchFamily(RunningNorm):

@@ -18,7 +18,7 @@ from bncompare.options import MAX_COUNT, MAX_NUMBER, Count, NonNegative, Positiv
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bncompare.norms.from_scratch import BatchNorm as Module
+    from bncompare.norms.from_scratch import BatchNormNd
     from bncompare.norms.modules import RandomBatchNorm
 
 
@@ -31,12 +31,16 @@ class BatchNorm(TrackingBatchNorm):
     kind: Literal["batch"]
     """the norm"""
 
+    def module_name(self, shape: Shape) -> str:
+        """By the number of positions' axes; (N, C) are one position."""
+        return f"BatchNorm{max(len(shape) - 1, 1)}d"
+
     def build(self, shape: Shape) -> "nn.Module":
         """torch.nn.BatchNorm1d, 2d or 3d."""
         from torch import nn
 
-        module = {1: nn.BatchNorm1d, 2: nn.BatchNorm1d, 3: nn.BatchNorm2d, 4: nn.BatchNorm3d}[len(shape)]
-        return module(shape[0], **self.options)
+        module: nn.Module = getattr(nn, self.module_name(shape))(shape[0], **self.options)
+        return module
 
 
 class BatchNormFromScratch(TrackingBatchNorm):
@@ -48,11 +52,15 @@ class BatchNormFromScratch(TrackingBatchNorm):
     kind: Literal["batch_from_scratch"]
     """the norm"""
 
+    def module_name(self, shape: Shape) -> str:
+        """One for every shape."""
+        return "BatchNormNd"
+
     def build(self, shape: Shape) -> "nn.Module":
         """Ours."""
-        from bncompare.norms.from_scratch import BatchNorm
+        from bncompare.norms.from_scratch import BatchNormNd
 
-        return BatchNorm(shape[0], **self.options)
+        return BatchNormNd(shape[0], **self.options)
 
 
 class GhostBatchNorm(BatchFamily):
@@ -91,7 +99,7 @@ class GhostBatchNorm(BatchFamily):
 
         return np.concatenate([super(GhostBatchNorm, self).reference(part) for part in self.batches(x)])
 
-    def forward(self, module: "Module", x: "Tensor") -> "Tensor":
+    def forward(self, module: "BatchNormNd", x: "Tensor") -> "Tensor":
         """Each virtual batch is normalized with, and tracked by, its own statistics."""
         import torch
 
@@ -167,7 +175,7 @@ class BatchRenorm(BatchFamily):
         )
         return y
 
-    def forward(self, module: "Module", x: "Tensor") -> "Tensor":
+    def forward(self, module: "BatchNormNd", x: "Tensor") -> "Tensor":
         """The running statistics in r and d are those before the batch."""
         from bncompare.norms.from_scratch import per_channel
 
@@ -250,7 +258,7 @@ class MeanOnlyBatchNorm(BatchFamily):
         y: Array = x - x.mean(self.axes_of(x.shape), keepdims=True)
         return y
 
-    def forward(self, module: "Module", x: "Tensor") -> "Tensor":
+    def forward(self, module: "BatchNormNd", x: "Tensor") -> "Tensor":
         """The variance is tracked all the same."""
         from bncompare.norms.from_scratch import per_channel
 
@@ -273,7 +281,7 @@ class VarianceOnlyBatchNorm(BatchFamily):
         y: Array = x / (x.var(self.axes_of(x.shape), keepdims=True) + self.eps) ** 0.5
         return y
 
-    def forward(self, module: "Module", x: "Tensor") -> "Tensor":
+    def forward(self, module: "BatchNormNd", x: "Tensor") -> "Tensor":
         """The mean is tracked all the same."""
         from bncompare.norms.from_scratch import per_channel
 
@@ -328,7 +336,7 @@ class LpBatchNorm(BatchFamily):
         y: Array = (x - mean) / (moment + self.eps) ** (1 if self.p == "inf" else 1 / self.p)
         return y
 
-    def forward(self, module: "Module", x: "Tensor") -> "Tensor":
+    def forward(self, module: "BatchNormNd", x: "Tensor") -> "Tensor":
         """`running_var` holds the running moment."""
         from bncompare.norms.from_scratch import per_channel
 
@@ -336,7 +344,7 @@ class LpBatchNorm(BatchFamily):
         size = moment + self.eps if self.p == "inf" else (moment + self.eps) ** (1 / self.p)
         return module.scale_and_shift((x - per_channel(mean, x)) / per_channel(size, x))
 
-    def _statistics(self, module: "Module", x: "Tensor") -> "tuple[Tensor, Tensor]":
+    def _statistics(self, module: "BatchNormNd", x: "Tensor") -> "tuple[Tensor, Tensor]":
         from bncompare.norms.from_scratch import per_channel
 
         if not module.training and module.running_mean is not None and module.running_var is not None:
@@ -367,7 +375,7 @@ class PopulationBatchNorm(RunningNorm):
         y: Array = x / (1 + self.eps) ** 0.5
         return y
 
-    def forward(self, module: "Module", x: "Tensor") -> "Tensor":
+    def forward(self, module: "BatchNormNd", x: "Tensor") -> "Tensor":
         """With the running statistics as they were before the batch."""
         from bncompare.norms.from_scratch import per_channel
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 
-class BatchNorm(nn.Module):
+class BatchNormNd(nn.Module):
     """Batch normalization of (N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W) inputs.
 
     In training, each channel is normalized with the mean and the *biased* variance of the batch

@@ -6,16 +6,16 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bncompare.norms.base import RunningNorm, Shape
-from bncompare.norms.from_scratch import BatchNorm, per_channel, scaled_and_shifted
+from bncompare.norms.from_scratch import BatchNormNd, per_channel, scaled_and_shifted
 from bncompare.norms.pointwise import PointwiseNorm
-from bncompare.norms.switchable import SwitchableNorm as SwitchableKind
+from bncompare.norms.switchable import SwitchableNorm
 from bncompare.norms.weight import WeightStandardization
 from bncompare.randomness import StepRandomness
 
 
-class ChosenBatchNorm(BatchNorm):
-    """A relative of batch normalization: parameters, statistics and their tracking as in `BatchNorm`; the formula is
-    that of the kind of norm, which holds the options. It takes the same shapes, (N, C) to (N, C, D, H, W)."""
+class ChosenBatchNorm(BatchNormNd):
+    """A relative of batch normalization: shapes, parameters, statistics and their tracking as in `BatchNormNd`; the
+    formula is that of the kind of norm, which holds the options."""
 
     def __init__(self, num_features: int, norm: RunningNorm) -> None:
         super().__init__(num_features, **norm.options)
@@ -36,7 +36,7 @@ class RandomBatchNorm(StepRandomness, ChosenBatchNorm):
     """One that draws random numbers in training."""
 
 
-class ChannelLayerNorm(nn.LayerNorm):
+class ChannelLayerNormNd(nn.LayerNorm):
     """Layer normalization over C at each position of (N, C, …)."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class ChannelLayerNorm(nn.LayerNorm):
         return super().forward(input.movedim(1, -1)).movedim(-1, 1)
 
 
-class FilterResponseNorm(nn.Module):
+class FilterResponseNormNd(nn.Module):
     """γ·x/√(ν² + |ε|) + β, then the thresholded linear unit max(·, τ), of (N, C, …)."""
 
     def __init__(self, num_features: int, eps: float, affine: bool, tlu: bool, learn_eps: bool) -> None:
@@ -62,7 +62,7 @@ class FilterResponseNorm(nn.Module):
         return y if self.threshold is None else torch.maximum(y, per_channel(self.threshold, y))
 
 
-class LocalResponseNorm(nn.LocalResponseNorm):
+class LocalResponseNormNd(nn.LocalResponseNorm):
     """torch.nn's local response normalization (Krizhevsky et al. 2012), which also takes (N, C)."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -72,12 +72,12 @@ class LocalResponseNorm(nn.LocalResponseNorm):
         return F.local_response_norm(input.unsqueeze(2), self.size, self.alpha, self.beta, self.k).squeeze(2)
 
 
-AnyBatchNorm = BatchNorm | _BatchNorm
+AnyBatchNorm = BatchNormNd | _BatchNorm
 
 
 def batch_norms(model: nn.Module) -> list[AnyBatchNorm]:
     """The modules of the batch family, in the order data goes through them."""
-    return [module for module in model.modules() if isinstance(module, BatchNorm | _BatchNorm)]
+    return [module for module in model.modules() if isinstance(module, BatchNormNd | _BatchNorm)]
 
 
 class Pointwise(nn.Module):
@@ -124,14 +124,14 @@ class StandardizedWeight(nn.Module):
         return (centred * scale).view_as(weight)
 
 
-class SwitchableNorm(nn.Module):
+class SwitchableNormNd(nn.Module):
     """A learned mixture of the statistics of instance, layer and batch normalization of (N, C, …)."""
 
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def __init__(self, shape: Shape, norm: SwitchableKind) -> None:
+    def __init__(self, shape: Shape, norm: SwitchableNorm) -> None:
         super().__init__()
         self.norm = norm
         self.mixed = norm.mixed(len(shape) + 1)

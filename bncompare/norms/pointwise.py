@@ -28,6 +28,10 @@ class PointwiseNorm(ActivationNorm):
         """Whether it learns a γ."""
         return self.affine
 
+    def num_parameters(self, shape: Shape) -> int:
+        """The numbers of f too."""
+        return super().num_parameters(shape) + len(self.initial(shape[0]))
+
     def initial(self, num_channels: int) -> dict[str, float]:
         """The numbers of f as training begins, by name."""
         raise NotImplementedError

@@ -27,6 +27,14 @@ class SwitchableNorm(AffineNorm):
     momentum: Momentum = 0.1
     """weight of the newest batch in the running statistics; null = cumulative average"""
 
+    def num_parameters(self, shape: Shape) -> int:
+        """The weights of the means and of the variances too."""
+        return super().num_parameters(shape) + 2 * len(self.mixed(len(shape) + 1))
+
+    def module_name(self, shape: Shape) -> str:
+        """Ours."""
+        return "SwitchableNormNd"
+
     def problem(self, shape: Shape, batch_size: int) -> str | None:
         """One value has no variance."""
         return None if batch_size * math.prod(shape[1:]) > 1 else ONE_VALUE
@@ -55,4 +63,4 @@ class SwitchableNorm(AffineNorm):
         """Ours."""
         from bncompare.norms import modules
 
-        return modules.SwitchableNorm(shape, self)
+        return modules.SwitchableNormNd(shape, self)

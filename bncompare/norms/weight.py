@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from bncompare.norms.base import Eps, WeightParametrization
+from bncompare.norms.base import Eps, Shape, WeightParametrization
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,6 +19,10 @@ class WeightNorm(WeightParametrization):
 
     kind: Literal["weight"]
     """the norm"""
+
+    def num_parameters(self, shape: Shape) -> int:
+        """The length g of each unit's weights, beside their direction V."""
+        return shape[0]
 
     def parametrize(self, layer: "nn.Module") -> None:
         """torch.nn.utils.parametrizations.weight_norm."""
@@ -60,6 +64,10 @@ class WeightStandardization(WeightParametrization):
     """divide by √fan_in too, and learn a gain g for each unit, from 1"""
     eps: Eps = 1e-5
     """added to the variance"""
+
+    def num_parameters(self, shape: Shape) -> int:
+        """g."""
+        return shape[0] * self.scaled
 
     def parametrize(self, layer: "nn.Module") -> None:
         """V starts as the weight."""

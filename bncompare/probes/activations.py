@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bncompare.options import Count
-from bncompare.probes.base import Layer, Plan, Probe, Reading, repeated
+from bncompare.probes.base import Plan, Probe, ProbedLayer, Reading, repeated
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,7 @@ class Activations(Probe):
             last = smallest.out_features - 1
             yield "units", f"{max(self.units)} is not a unit of {smallest.name}: it has units 0 to {last}"
 
-    def of_layer(self, plan: Plan, layer: Layer) -> Iterator[str]:
+    def of_layer(self, plan: Plan, layer: ProbedLayer) -> Iterator[str]:
         """The output layer has no activation."""
         if layer.is_output:
             return

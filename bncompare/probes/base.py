@@ -26,8 +26,8 @@ class Reading:
     value: float
 
 
-class Layer(Protocol):
-    """A convolution or a dense layer."""
+class ProbedLayer(Protocol):
+    """What a probe has to know of a layer."""
 
     @property
     def name(self) -> str: ...
@@ -46,7 +46,7 @@ class Plan:
     """What a probe has to know of a run."""
 
     seed: int
-    layers: Sequence[Layer]
+    layers: Sequence[ProbedLayer]
     """from input to output"""
     chosen: Collection[str]
     """names of the layers that are measured one by one"""
@@ -61,11 +61,11 @@ class Plan:
     """examples to validate on"""
 
     @property
-    def measured(self) -> list[Layer]:
+    def measured(self) -> list[ProbedLayer]:
         """The layers that are measured one by one."""
         return [layer for layer in self.layers if layer.name in self.chosen]
 
-    def trains_weight(self, layer: Layer) -> bool:
+    def trains_weight(self, layer: ProbedLayer) -> bool:
         """Whether anything of a layer's weight is trained."""
         if self.trainable == "random":
             return layer.norm is not None and layer.norm.has_parameters
@@ -95,7 +95,7 @@ class Probe(Section):
         """What its keys ask for and this run can't give, wanted or not: (key, what is wrong)."""
         yield from ()
 
-    def of_layer(self, plan: Plan, layer: Layer) -> Iterator[str]:
+    def of_layer(self, plan: Plan, layer: ProbedLayer) -> Iterator[str]:
         """The quantities that it will record of one of the layers."""
         yield from ()
 

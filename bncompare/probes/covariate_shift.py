@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from bncompare.probes.base import Layer, Plan, Probe, Reading
+from bncompare.probes.base import Plan, Probe, ProbedLayer, Reading
 
 if TYPE_CHECKING:
     from bncompare.probes.subject import Subject
@@ -28,7 +28,7 @@ class CovariateShift(Probe):
     """internal covariate shift of each layer (Santurkar et al. 2018, Definition 2.1), with the learning rate of the
     last step. Costs a training step for each layer"""
 
-    def of_layer(self, plan: Plan, layer: Layer) -> Iterator[str]:
+    def of_layer(self, plan: Plan, layer: ProbedLayer) -> Iterator[str]:
         """Of what is trained, but for the first layer."""
         if plan.trains_weight(layer) and layer.name != plan.layers[0].name:
             yield from ("covariate shift", "covariate shift cosine")

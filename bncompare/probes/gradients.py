@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from bncompare.probes.base import Layer, Plan, Probe, Reading
+from bncompare.probes.base import Plan, Probe, ProbedLayer, Reading
 
 if TYPE_CHECKING:
     from bncompare.probes.subject import Subject
@@ -28,7 +28,7 @@ class Gradients(Probe):
     learning rate of the last one, over that of the weight; of weight and spectral normalization those of the
     parameters that the weight is made of"""
 
-    def of_layer(self, plan: Plan, layer: Layer) -> Iterator[str]:
+    def of_layer(self, plan: Plan, layer: ProbedLayer) -> Iterator[str]:
         """Of what is trained."""
         if plan.trains_weight(layer):
             yield from ("gradient norm", "update ratio")

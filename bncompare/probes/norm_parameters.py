@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from bncompare.probes.base import Layer, Plan, Probe, Reading
+from bncompare.probes.base import Plan, Probe, ProbedLayer, Reading
 
 if TYPE_CHECKING:
     from bncompare.probes.subject import Subject
@@ -19,7 +19,7 @@ class NormParameters(Probe):
     norm_parameters: bool = False
     """mean, smallest and largest γ and β of each norm layer, and all of them at the end"""
 
-    def of_layer(self, plan: Plan, layer: Layer) -> Iterator[str]:
+    def of_layer(self, plan: Plan, layer: ProbedLayer) -> Iterator[str]:
         """All but single values."""
         norm = layer.norm
         if norm is not None:

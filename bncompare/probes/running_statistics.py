@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bncompare.norms import PopulationBatchNorm
-from bncompare.probes.base import Layer, Plan, Probe, Reading, available
+from bncompare.probes.base import Plan, Probe, ProbedLayer, Reading, available
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +32,7 @@ class RunningStatistics(Probe):
     running_statistics: bool = False
     """running statistics of each norm layer against those of the batch"""
 
-    def of_layer(self, plan: Plan, layer: Layer) -> Iterator[str]:
+    def of_layer(self, plan: Plan, layer: ProbedLayer) -> Iterator[str]:
         """Of norms that keep some."""
         norm = layer.norm
         if norm and (isinstance(norm, PopulationBatchNorm) or "running" in available(norm)):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from bncompare.norms import SwitchableNorm
-from bncompare.probes.base import Layer, Plan, Probe, Reading
+from bncompare.probes.base import Plan, Probe, ProbedLayer, Reading
 
 if TYPE_CHECKING:
     from bncompare.probes.subject import Subject
@@ -25,7 +25,7 @@ class SwitchableWeights(Probe):
     switchable_weights: bool = False
     """shares of instance, layer and batch normalization in each switchable norm"""
 
-    def of_layer(self, plan: Plan, layer: Layer) -> Iterator[str]:
+    def of_layer(self, plan: Plan, layer: ProbedLayer) -> Iterator[str]:
         """Those of means and of variances."""
         if isinstance(layer.norm, SwitchableNorm):
             names = layer.norm.mixed(len(layer.shape) + 1)

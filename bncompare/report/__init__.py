@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         verified_table,
     )
     from bncompare.report.table import Table
-    from bncompare.report.terminal import print_answer, print_findings, print_report, print_table
+    from bncompare.report.terminal import print_answer, print_findings, print_report, print_table, print_text
 
 __all__ = [
     "Answer",
@@ -48,6 +48,7 @@ __all__ = [
     "print_findings",
     "print_report",
     "print_table",
+    "print_text",
     "runs_table",
     "table_lines",
     "to_html",
@@ -67,5 +68,5 @@ __getattr__ = lazily(
     run_tables="claims_table diagnostics_tables metrics_table norm_parameters_table plan_table runs_table "
     "verified_table",
     table="Table",
-    terminal="print_answer print_findings print_report print_table",
+    terminal="print_answer print_findings print_report print_table print_text",
 )

@@ -25,19 +25,20 @@ class Answer:
     """a row per variant; in a sweep per norm, at its chosen setting"""
     claims: list[str]
     """each claim after its verdict"""
+    notes: list[str]
+    """what is to be known of how the numbers came about"""
 
 
 def answer_of(chapter: "Chapter") -> Answer:
-    """The answer of one experiment, by its first metric of the test set, else the first it is about."""
-    measures = chapter.comparison.measures
-    found = next((measure for measure in measures if measure.metric.split == "test"), measures[0])
+    """The answer of one experiment, by its main measure."""
+    found = chapter.comparison.main
     base = baseline(chapter.experiment.runs, [result.variant for result in found.variants])
     claims = [
         # Of a claim that was stated for other settings the first reason says so.
-        f"{finding.verdict}: {finding.claim.statement}" + (f" ({finding.reasons[0]})" if finding.overridden else "")
+        f"{finding.outcome}: {finding.claim.statement}" + (f" ({finding.reasons[0]})" if finding.overridden else "")
         for finding in chapter.findings
     ]
-    return Answer(_sentence(found, base, _norms(chapter)), _table(chapter.title, found), claims)
+    return Answer(_sentence(found, base, _norms(chapter)), _table(chapter, found), claims, chapter.notes)
 
 
 def _norms(chapter: "Chapter") -> dict[str, str]:
@@ -48,7 +49,7 @@ def _norms(chapter: "Chapter") -> dict[str, str]:
     return {candidate.variant: candidate.norm for candidate in grid.candidates if candidate.is_chosen}
 
 
-def _table(title: str, found: MeasureComparison) -> Table:
+def _table(chapter: "Chapter", found: MeasureComparison) -> Table:
     """variant × (seeds, mean ± sd, difference with its interval, what has no value)."""
     metric, pairs = found.metric, _against_baseline(found)
     bases = {pair.b for pair in pairs.values()}
@@ -67,8 +68,10 @@ def _table(title: str, found: MeasureComparison) -> Table:
     notes = [f"{found.title}{percent}, {'higher' if found.higher_is_better else 'lower'} is better"]
     if pairs:
         base = f"from {bases.pop()}" if len(bases) == 1 else "at equal settings"
-        notes.append(f"difference {base}{points}, with its 95 % CI")
-    table = Table(columns, [("", rows)], {"seeds", "mean ± sd", "difference"}, title, notes)
+        notes.append(f"difference {base}{points}, with its 95 % CI{', valid at every look' * found.is_sequential}")
+    if (tuning := chapter.comparison.tuning) is not None:
+        notes.append(tuning.budget)
+    table = Table(columns, [("", rows)], {"seeds", "mean ± sd", "difference"}, chapter.title, notes)
     return table.without_empty("no value").without_empty("difference")
 
 
@@ -101,7 +104,9 @@ def _gap(metric: Metric, pair: Pair) -> tuple[str, str]:
         return "", ""
     gap = pair.paired.difference
     half = (gap.high - gap.low) / 2
-    interval = f"{metric.shown(gap.low, half=half)} to {metric.shown(gap.high, half=half)}" if gap.n > 1 else ""
+    interval = (
+        f"{metric.shown(gap.low, half=half)} to {metric.shown(gap.high, half=half)}" if gap.has_interval else ""
+    )
     return metric.shown(gap.mean, "+", half), interval
 
 

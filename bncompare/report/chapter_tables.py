@@ -1,5 +1,6 @@
 """The tables of a chapter of the report."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from bncompare.comparison import (
     Pair,
     Sensitivity,
     Summary,
+    Tuning,
     VariantSummary,
     level,
 )
@@ -32,7 +34,14 @@ def variants_table(title: str, measures: Sequence[MeasureComparison]) -> Table:
             cells = ["–"] * 4 if result.summary is None else _summary_cells(by.measure, result.summary)
             rows.append([result.variant, str(len(result.values)), *cells, *_missing(result)])
         groups.append((_heading(by.title, by.measure.unit), rows))
-    return _without_empty(Table(columns, groups, set(columns) - {"variant", "without"}, title))
+    return _without_empty(
+        Table(columns, groups, set(columns) - {"variant", "without"}, title, interval_notes(measures))
+    )
+
+
+def interval_notes(measures: Sequence[MeasureComparison]) -> list[str]:
+    """What the intervals of a table are, where they are not those of a fixed number of seeds."""
+    return ["95 % CI: valid at every look, as seeds were added"] if any(by.is_sequential for by in measures) else []
 
 
 MISSING = ["diverged", "without"]
@@ -67,7 +76,7 @@ def _summary_cells(measure: Measure, summary: Summary) -> list[str]:
         return [show(summary.mean), "–", show(summary.median), "–"]
     return [
         f"{show(summary.mean)} ± {show(summary.sd)}",
-        f"{show(summary.low)} to {show(summary.high)}",
+        f"{show(summary.low)} to {show(summary.high)}" if summary.has_interval else "–",
         show(summary.median),
         f"{show(summary.min)} to {show(summary.max)}",
     ]
@@ -108,7 +117,7 @@ def _condition_cell(grid: Sensitivity, candidate: Candidate, measure: Measure, r
     if (summary := result.summary) is not None:
         half = (summary.high - summary.low) / 2
         mean, low, high = (measure.shown(value, half) for value in (summary.mean, summary.low, summary.high))
-        parts.append(f"{mean} ({low} to {high})" if summary.n > 1 else mean)
+        parts.append(f"{mean} ({low} to {high})" if summary.has_interval else mean)
     parts += [f"{count} {reason}" for reason, count in result.missing.items()]
     chosen = [setting_words(key, value) for key, value in candidate.setting.items() if key != grid.within]
     return ", ".join([*parts, *chosen])
@@ -135,14 +144,22 @@ def pairs_table(title: str, measures: Sequence[MeasureComparison]) -> Table:
                 least[pair.paired.difference.n] = pair.paired.smallest_p
         if rows:
             groups.append((_heading(by.title, by.measure.unit_of_differences), rows))
-    note = "p: paired t-test"
-    if any(pair.decided_by == "sign test" for by in measures for pair in by.pairs):
-        note += ", or exact sign test where a run has no value or all differences are equal"
-    notes = [note]
+    notes = [_p_note(measures), *interval_notes(measures)]
     if least:
         floors = ", ".join(f"{p:.2g} with {n} seeds" for n, p in sorted(least.items()))
         notes.append(f"sign-flip p: the least that there can be is {floors}")
     return Table(columns, groups, set(columns) - {"difference", "better"}, title, notes).without_empty("Holm p")
+
+
+def _p_note(measures: Sequence[MeasureComparison]) -> str:
+    """Of which test the p is."""
+    tests = {pair.test for by in measures for pair in by.pairs if pair.test}
+    means, signs = "paired t-test", "exact sign test"
+    if any(by.is_sequential for by in measures):
+        means, signs = "anytime-valid, of the t confidence sequence", "the sign e-process"
+    if all(test.is_of_means for test in tests):
+        return f"p: {means}"
+    return f"p: {means}, or {signs} where a run has no value or all differences are equal"
 
 
 def _difference_cells(pair: Pair) -> list[str]:
@@ -154,7 +171,7 @@ def _difference_cells(pair: Pair) -> list[str]:
     mean = show(difference.mean, half, "+")
     if difference.n == 1:
         return [mean, "–", "–", "–"]
-    interval = f"{show(difference.low, half)} to {show(difference.high, half)}"
+    interval = f"{show(difference.low, half)} to {show(difference.high, half)}" if difference.has_interval else "–"
     effect = f"{pair.paired.effect_size:.2f}".replace("-", "−")
     return [mean, interval, effect, f"{pair.paired.sign_flip_p:.2g}"]
 
@@ -174,8 +191,24 @@ def sensitivity_table(grid: Sensitivity) -> Table:
     numbers = set(columns) - {"norm", "without", ""}
     notes = [*grid.notes, *grid.warnings]
     heading = _heading(grid.measure, grid.by.unit)
-    table = Table(columns, [(heading, rows)], numbers, "Hyperparameters", notes)
+    table = Table(columns, [(heading, rows)], numbers, "Hyperparameters", notes, num_keys=1 + len(names))
     return _without_empty(table).without_empty("norm")
+
+
+def tuning_table(tuning: Tuning) -> Table:
+    """The expected best of each norm at 1, 2, 4, … trials, and at all."""
+    most = max(tuning.trials.values())
+    at = [k for k in (2**i for i in range(most.bit_length())) if k < most] + [most]
+    columns = ["norm", *(f"{k} trial{'' if k == 1 else 's'}" for k in at), "no value"]
+    rows = []
+    for curve in tuning.curves:
+        cells = [curve.expected[k - 1] if k <= len(curve.expected) else math.nan for k in at]
+        shown = [tuning.metric.shown(value) if math.isfinite(value) else "–" for value in cells]
+        rows.append([curve.norm, *shown, str(sum(map(math.isinf, curve.values)) or "")])
+    unit = "%" if tuning.metric.is_accuracy else ""
+    notes = [tuning.budget, tuning.order, "the expected best of so many of these trials, in all draws of them"]
+    heading = _heading(f"best {tuning.measure}", unit)
+    return Table(columns, [(heading, rows)], set(columns[1:]), "Tuning", notes).without_empty("no value")
 
 
 def speed_notes(speed: Convergence, runs: Sequence[LoadedRun]) -> list[str]:
@@ -229,6 +262,8 @@ def environment_of(runs: Sequence[LoadedRun]) -> dict[str, str]:
     found = {}
     for key in dict.fromkeys(key for environment in environments for key in environment):
         values = list(dict.fromkeys(str(environment[key]) for environment in environments if key in environment))
+        if key == "ended":
+            continue
         if key == "started":
             found[key] = " to ".join(dict.fromkeys([min(values), max(values)]))
         else:

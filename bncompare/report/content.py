@@ -8,17 +8,20 @@ from typing import Any
 
 from bncompare.comparison import (
     Ask,
-    Candidate,
     Comparison,
     Finding,
     claims_of,
     compare_experiment,
+    evidence,
     judge,
+    level,
     to_plain,
     verdict_lines,
 )
-from bncompare.config import dump_yaml, lookup, setting_words
+from bncompare.config import Claim, dump_yaml
 from bncompare.errors import UserError
+from bncompare.options import option_name
+from bncompare.report.again import experiment_config
 from bncompare.report.chapter_tables import (
     conditions_table,
     differences_table,
@@ -28,11 +31,18 @@ from bncompare.report.chapter_tables import (
     pairs_table,
     sensitivity_table,
     speed_notes,
+    tuning_table,
     variants_table,
 )
 from bncompare.report.table import Table
-from bncompare.report.words import question_of, setup_of, warnings_of
-from bncompare.runs import ExperimentRuns, LoadedRun, against, compared_keys, experiments, newest_first
+from bncompare.report.words import edges_of, question_of, setup_of, tuned, warnings_of
+from bncompare.runs import (
+    ExperimentRuns,
+    LoadedRun,
+    against,
+    experiments,
+    newest_first,
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,8 @@ class Chapter:
     setup: str
     verdicts: list[tuple[str, list[tuple[str, str]]]]
     """(measure, its (statement, evidence)s)"""
+    notes: list[str]
+    """what was chosen or added when the runs could have been seen"""
     warnings: list[str]
     findings: list[Finding]
     tables: list[Table]
@@ -54,11 +66,12 @@ class Chapter:
     """the experiment as one YAML file"""
     comparison: Comparison
     experiment: ExperimentRuns
+    ask: Ask
 
     @property
     def headline(self) -> str:
         """In one line, what became of the claims, and the first difference that can be told by the first measure."""
-        counts = Counter(finding.verdict for finding in self.findings)
+        counts = Counter(finding.outcome for finding in self.findings)
         total = len(self.findings)
         parts = [f"{count} of {total} claims {verdict}" for verdict, count in counts.items()]
         told = [p.statement for p in self.comparison.measures[0].pairs if p.verdict in ("better", "worse")]
@@ -71,17 +84,20 @@ def chapters(
     *,
     everything: bool = False,
     beside: tuple[str, Sequence[LoadedRun]] | None = None,
+    stated: Sequence[Claim] = (),
 ) -> list[Chapter]:
     """A chapter for each experiment among the runs, the newest of those that one folder holds with other settings.
 
     `everything` gives each of these a chapter. `beside` is another folder and its runs, against which each
-    experiment is set, seed by seed. Raises UserError where `ask` asks for what is not there, and where the other
-    folder has no such experiment.
+    experiment is set, seed by seed. `stated` are the claims of the config as it is now; those trained last are held
+    against them beside the claims that they hold. Raises UserError where `ask` asks for what is not there, and where
+    the other folder has no such experiment.
     """
     found = []
     for group in newest_first(experiments(runs)):
         for experiment in group if everything else group[:1]:
-            chapter = _chapter(experiment, ask or Ask(), beside)
+            is_newest = experiment is group[0]
+            chapter = _chapter(experiment, ask or Ask(), beside, stated if is_newest else ())
             others = [other for other in group if other is not experiment]
             lines = [_in_a_line(other) for other in others]
             if everything and others:
@@ -102,7 +118,12 @@ def _in_a_line(other: ExperimentRuns) -> str:
     return f"also in {other.folder}, trained earlier: {other.title}, {len(other.runs)} runs: {headline} (--all)"
 
 
-def _chapter(of: ExperimentRuns, ask: Ask, beside: tuple[str, Sequence[LoadedRun]] | None) -> Chapter:
+def _chapter(
+    of: ExperimentRuns,
+    ask: Ask,
+    beside: tuple[str, Sequence[LoadedRun]] | None,
+    stated: Sequence[Claim] = (),
+) -> Chapter:
     found, title, question, differences = of, of.title, "", list[str]()
     if beside is not None:
         name, theirs = beside
@@ -123,26 +144,48 @@ def _chapter(of: ExperimentRuns, ask: Ask, beside: tuple[str, Sequence[LoadedRun
     tables.append(finals_table(comparison.finals))
     if grid:
         tables.append(sensitivity_table(grid))
+    if comparison.tuning:
+        tables.append(tuning_table(comparison.tuning))
     notes = speed_notes(speed, runs) if speed else []
     tables += [
         dataclasses.replace(variants_table("Speed and stability", extra), notes=notes),
         dataclasses.replace(pairs_table("Pairs of variants: speed and stability", extra), is_detail=True),
         differences_table(of.runs),
     ]
+    judging = dataclasses.replace(of, runs=evidence(of.runs))
     return Chapter(
         title,
         question or question_of(comparison),
-        setup_of(of.runs),
+        setup_of(of.runs, comparison),
         _verdicts(comparison),
+        [*_chosen(ask, of, comparison), *map(str, judging.additions)],
         [*differences, *warnings_of(found, comparison)],
-        [judge(claim, of.runs) for claim in claims_of(of.runs)],
+        [judge(claim, of.runs) for claim in claims_of(of.runs, stated)],
         [table for table in tables if table.groups],
         environment_of(runs),
         f"bncompare train {found.name}.yaml",
         dump_yaml(experiment_config(of.runs)),
         comparison,
         found,
+        ask,
     )
+
+
+def _chosen(ask: Ask, found: ExperimentRuns, comparison: Comparison) -> list[str]:
+    """What was asked for, and so may have been chosen for what comes out."""
+    words, speed = [], comparison.convergence
+    if ask.metrics is not None:
+        words.append(f"metric {', '.join(dict.fromkeys(found.metric(name).words for name in ask.metrics))}")
+    if ask.at is not None:
+        words.append(f"{ask.at} evaluation")
+    if ask.versus is not None:
+        names = {run.label: run.variant for run in found.runs}
+        words.append(f"baseline {names.get(ask.versus, ask.versus)}")
+    if ask.threshold is not None and speed is not None:
+        words.append(f"threshold of {speed.metric.words} {level(speed.metric, speed.threshold)}")
+    if ask.within is not None:
+        words.append(f"norms within {option_name(ask.within)}")
+    return [f"chosen on the command line: {'; '.join(words)}"] if words else []
 
 
 def _verdicts(comparison: Comparison) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -159,22 +202,10 @@ def _verdicts(comparison: Comparison) -> list[tuple[str, list[tuple[str, str]]]]
                 variants = {candidate.variant for candidate in candidates}
                 pairs = [pair for pair in pairs if pair.a in variants]
             lines = verdict_lines(dataclasses.replace(measure, pairs=pairs))
-            lines += [(edge, "") for edge in _edges(candidates) if measure is comparison.measures[0]]
+            if measure is comparison.measures[0]:
+                lines += [(line, "") for line in (*edges_of(candidates), *tuned(comparison.tuning))]
             found.append((measure.title + condition, lines))
     return found
-
-
-def _edges(candidates: Sequence[Candidate]) -> list[str]:
-    """A line for each end of the grid that was chosen."""
-    chosen: dict[tuple[str, str], list[str]] = {}
-    for candidate in candidates:
-        for key, end in candidate.edges.items():
-            setting = setting_words(key, candidate.setting[key])
-            chosen.setdefault((setting, "downwards" if end == "lowest" else "upwards"), []).append(candidate.norm)
-    return [
-        f"{', '.join(norms)}: chosen at the edge of the grid ({setting}): extend it {where}"
-        for (setting, where), norms in chosen.items()
-    ]
 
 
 def document(found: Sequence[Chapter]) -> dict[str, Any]:
@@ -192,6 +223,8 @@ def document(found: Sequence[Chapter]) -> dict[str, Any]:
                     for name, lines in chapter.verdicts
                     for statement, evidence in lines
                 ],
+                "chosen": chapter.ask.chosen,
+                "notes": chapter.notes,
                 "warnings": chapter.warnings,
                 "claims": [to_plain(finding) for finding in chapter.findings],
                 "comparison": to_plain(chapter.comparison),
@@ -202,26 +235,3 @@ def document(found: Sequence[Chapter]) -> dict[str, Any]:
             for chapter in found
         ]
     }
-
-
-def experiment_config(runs: Sequence[LoadedRun]) -> dict[str, Any]:
-    """The config of the whole experiment, put together from its runs; training it gives the same run folders."""
-    keys = compared_keys(runs)
-    first = {
-        run.label: _without_folder(run.config)
-        for run in sorted(runs, key=lambda run: run.variant_index, reverse=True)
-    }
-    config = {key: value for key, value in _without_folder(runs[0].config).items() if key != "variant"}
-    config["seeds"] = sorted({run.seed for run in runs})
-    if keys:
-        config["compare"] = [
-            {"label": variant} | {key: lookup(resolved, key) for key in keys}
-            for variant, resolved in reversed(first.items())
-        ]
-    return config
-
-
-def _without_folder(config: dict[str, Any]) -> dict[str, Any]:
-    """Without the place of the data on the machine of the run."""
-    data = config.get("data")
-    return config | {"data": {k: v for k, v in data.items() if k != "dir"}} if isinstance(data, dict) else config

@@ -9,16 +9,16 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import bncompare
 from bncompare.errors import printable
-from bncompare.figures import experiment_figures
+from bncompare.figures import ALL_VARIANTS, experiment_figures
 from bncompare.report.answer import answer_of
 from bncompare.report.content import Chapter
 from bncompare.report.svg import Drawing, Numbers, drawing_of, on_dark
 from bncompare.report.table import Table
-from bncompare.report.words import HOW_TO_READ
+from bncompare.report.words import HOW_TO_READ, judged_together
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class _Page:
     """A chapter, its figures and where its runs were trained."""
 
     chapter: Chapter
-    answer: str
-    """in a sentence"""
+    answer: Markup
+    """in a sentence, of which no line begins with a percent sign"""
     numbers: Numbers
-    """of the variants, by which the script knows them"""
+    """of the variants, and in a sweep of the norms, by which the script knows them"""
     figures: list[_Figure]
     """the overview first"""
     environment: Table | None
@@ -60,7 +60,7 @@ def to_html(chapters: Sequence[Chapter]) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return rendered(
         "page.html.j2", title=title, pages=pages, how_to_read=HOW_TO_READ, script=script, script_digest=digest,
-        lightened=lightened,
+        lightened=lightened, judged_together=judged_together,
     )  # fmt: skip
 
 
@@ -87,10 +87,13 @@ def _printable(value: Any) -> Any:
 def _page(chapter: Chapter, prefix: str) -> _Page:
     rows = list(chapter.environment.items())
     environment = Table.of(["", "value"], rows, title="Environment") if rows else None
-    variants = dict.fromkeys(run.variant for run in chapter.experiment.runs)
-    numbers = {variant: i for i, variant in enumerate(variants)}
+    table = chapter.comparison.sensitivity
+    norms = [candidate.norm or ALL_VARIANTS for candidate in table.candidates] if table else []
+    names = dict.fromkeys([*(run.variant for run in chapter.experiment.runs), *norms])
+    numbers = {name: i for i, name in enumerate(names)}
     figures = sorted(_figures(chapter, prefix, numbers), key=lambda figure: figure.name != "overview")
-    return _Page(chapter, answer_of(chapter).sentence, numbers, figures, environment)
+    answer = escape(printable(answer_of(chapter).sentence)).replace(" %", "\u00a0%")
+    return _Page(chapter, answer, numbers, figures, environment)
 
 
 def _figures(chapter: Chapter, prefix: str, numbers: Numbers) -> Iterable[_Figure]:

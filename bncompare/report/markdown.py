@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bncompare.comparison import joined
 from bncompare.errors import printable
 from bncompare.report.table import Table
-from bncompare.report.words import HOW_TO_READ
+from bncompare.report.words import HOW_TO_READ, judged_together
 
 if TYPE_CHECKING:
     from bncompare.report.content import Chapter
@@ -23,11 +23,15 @@ def to_markdown(chapters: "Sequence[Chapter]") -> str:
             for statement, evidence in verdicts:
                 lines.append(f"- {escape(joined(statement, evidence))}")
             lines.append("")
+        if chapter.notes:
+            lines += ["> [!NOTE]", *(f"> - {escape(note)}" for note in chapter.notes), ""]
         if chapter.warnings:
             lines += ["> [!WARNING]", *(f"> - {escape(warning)}" for warning in chapter.warnings), ""]
         for finding in chapter.findings:
-            lines += [f"- **{finding.verdict}**: {escape(finding.claim.statement)}"]
-            lines += [f"  - {escape(reason)}" for reason in finding.reasons]
+            lines += [f"- **{finding.outcome}**: {escape(finding.claim.statement)}"]
+            lines += [f"  - {escape(line)}" for line in finding.evidence]
+        if chapter.findings:
+            lines += ["", judged_together(len(chapter.findings))]
         lines.append("")
         for table in chapter.tables:
             lines += _folded(table) if table.is_detail else [f"**{table.title}**", "", *table_lines(table), ""]

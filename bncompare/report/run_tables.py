@@ -1,11 +1,11 @@
 """Runs as tables: what was planned, what there is, how one run ended, whether it could be repeated."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bncompare.config import Metric
+from bncompare.config import Metric, seed_ranges
 from bncompare.report.table import Table
+from bncompare.report.words import judged_together
 from bncompare.runs import Diagnostic, LoadedRun
 
 if TYPE_CHECKING:
@@ -30,13 +30,14 @@ def _loss_and_test(metrics: Iterable[str]) -> tuple[str, str]:
 
 
 def runs_table(runs: Sequence[LoadedRun]) -> Table:
-    """A line per run."""
-    rows = []
+    """A line per run, below the folder of its experiment."""
+    groups: dict[str, list[list[str]]] = {}
     for run in runs:
         numbers = [f"{_length(run):.4g}", *(_shown(name, run.best(name)) for name in _loss_and_test(run.metrics))]
-        rows.append([run.experiment, run.variant, str(run.seed), run.status, *numbers, run.path.name])
-    columns = ["experiment", "variant", "seed", "status", "epochs", "best loss", "test", "folder"]
-    return Table.of(columns, rows, {"seed", "epochs", "best loss", "test"})
+        row = [run.variant, str(run.seed), run.status, *numbers, run.path.name]
+        groups.setdefault(str(run.path.parent), []).append(row)
+    columns = ["variant", "seed", "status", "epochs", "best loss", "test", "folder"]
+    return Table(columns, list(groups.items()), {"seed", "epochs", "best loss", "test"}, num_keys=2)
 
 
 def metrics_table(run: LoadedRun) -> Table | None:
@@ -61,7 +62,8 @@ def norm_parameters_table(norms: dict[str, dict[str, Any]]) -> Table:
                 head = " ".join(f"{value:.3f}" for value in flat[:MAX_VALUES_SHOWN])
                 more = " …" if flat.size > MAX_VALUES_SHOWN else ""
                 statistics = [f"{x:.4f}" for x in (flat.mean(), flat.min(), flat.max())]
-                rows.append([layer, symbol, str(flat.size), *statistics, head + more])
+                numbers = [text.replace("-", "−") for text in (*statistics, head)]
+                rows.append([layer, symbol, str(flat.size), *numbers[:-1], numbers[-1] + more])
     columns = ["layer", "", "size", "mean", "min", "max", "values (best weights)"]
     return Table.of(columns, rows, {"size", "mean", "min", "max"})
 
@@ -102,28 +104,24 @@ def claims_table(findings: "Mapping[str, Sequence[Finding]]", *, names_once: boo
             finding.claim.statement,
             finding.claim.published or "",
             measured_cell(finding),
-            finding.verdict,
+            finding.outcome,
         ]
         for experiment, judged in findings.items()
         for i, finding in enumerate(judged)
     ]
-    return Table.of(["experiment", "claim", "published", "measured (95 % CI)", "verdict"], rows)
+    columns = ["experiment", "claim", "published", "measured (95 % CI)", "verdict"]
+    return Table(columns, [("", rows)], notes=[judged_together(len(rows))])
 
 
 def measured_cell(finding: "Finding") -> str:
     """The number that a claim is held against."""
-    measured, summary, claim = "no value", finding.summary, finding.claim
-    if summary is not None:
-        level = "" if finding.confidence == 0.95 else f", {100 * finding.confidence:.0f} %"
-        interval = f" ({summary.low:.3g} to {summary.high:.3g}{level})" if math.isfinite(summary.low) else ""
-        kind = "" if claim.versus is None else "difference "
-        metric = claim.metric.removeprefix("diagnostics/")
-        measured = f"{metric}: {kind}{summary.mean:.3g}{interval}, n = {summary.n}"
-    return "; ".join([measured, *finding.missing])
+    seeds = finding.claim.seeds if finding.summary else None
+    judged_by = f", seeds {', '.join(seed_ranges(seeds))}" if seeds else ""
+    return "; ".join([finding.measured + judged_by, *finding.missing])
 
 
 def _measured(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+    return "–" if value is None else f"{value:.4g}".replace("-", "−")
 
 
 def _length(run: LoadedRun) -> float:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
+from matplotlib.ticker import FuncFormatter
 
 from bncompare.errors import printable
 from bncompare.figures import colour_mapped, render
@@ -31,7 +31,7 @@ DARK_GROUND = "#14181d"  # as in page.css
 CONTRAST = 3.5  # on it, of the colour of a line; W3C asks for 3
 KEPT = "kept"
 Numbers = Mapping[str, int]
-"""of variants, by name"""
+"""of variants and norms, by name"""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,16 @@ class Drawing:
 def drawing_of(figure: Figure, caption: str, prefix: str, numbers: Numbers) -> Drawing:
     """The figure with a text alternative, ids that are its own, and the artists labelled with a variant marked."""
     curves = [(axes, series) for axes in figure.axes if (series := _series(axes, numbers))]
+    cells = [(axes, found) for axes in figure.axes if (found := _cells(axes))]
     _mark(figure, numbers)
+    for i, (axes, _) in enumerate(curves):
+        axes.set_gid(f"panel-{i}")
+        axes.yaxis.set_gid("ticks-y")
+        axes.yaxis.label.set_gid("name-y")
     svg = _element(render(figure, "svg").decode(), caption, prefix)
     names = [axes.get_xlabel() for axes in figure.axes] + [figure.get_supxlabel()]
-    panels = [_panel(axes, series) for axes, series in curves]  # after drawing, when the layout is done
+    # After drawing, when the layout is done.
+    panels = [_panel(axes, series) for axes, series in curves] + [_place(axes) | {"cells": of} for axes, of in cells]
     return Drawing(svg, next(filter(None, names), ""), panels)
 
 
@@ -61,16 +67,48 @@ def drawing_of(figure: Figure, caption: str, prefix: str, numbers: Numbers) -> D
 def _series(axes: Axes, numbers: Numbers) -> dict[int, dict[str, Any]]:
     """The mean of each variant, and its seeds, as (x, y)."""
     found: dict[int, dict[str, Any]] = {}
+    dots: dict[int, Any] = {}
     for line in axes.lines:
-        number = numbers.get(str(line.get_label()))
+        number, kind = numbers.get(str(line.get_label())), line.get_gid()
         points = np.asarray(line.get_xydata())
-        if number is not None and line.get_gid() in ("mean", "number") and len(points):
-            found[number] = {"color": to_hex(line.get_color()), "mean": points, "seeds": []}
+        if number is not None and len(points):
+            if kind in ("mean", "number"):
+                found[number] = {"color": to_hex(line.get_color()), "mean": points, "seeds": dots.get(number, [])}
+            elif kind == "mean of the rest":
+                found[number]["mean"] = np.concatenate([found[number]["mean"], points])
+            elif kind == "seeds":
+                dots[number] = _one_a_place(points)
     for collection in axes.collections:
         number = numbers.get(str(collection.get_label()))
         if number in found and isinstance(collection, LineCollection) and not collection.get_rasterized():
             found[number]["seeds"] = collection.get_segments()
     return found
+
+
+def _one_a_place(points: Any) -> list[list[tuple[float, float]]]:
+    """Dots as lists of which each has no more than one at each x."""
+    at: dict[float, list[float]] = {}
+    for x, y in points:
+        at.setdefault(float(x), []).append(float(y))
+    return [[(x, of[i]) for x, of in at.items() if i < len(of)] for i in range(max(map(len, at.values())))]
+
+
+def _cells(axes: Axes) -> list[tuple[float, float, str]]:
+    """Those of a heat map: column, row, and what is known of each."""
+    return [(*text.get_position(), str(text.get_label())) for text in axes.texts if text.get_gid() == "cell"]
+
+
+def _place(axes: Axes) -> dict[str, Any]:
+    """Where axes are, as shares of the figure, and what they show."""
+    box = axes.get_position()
+    return {
+        "box": [round(side, 5) for side in (box.x0, 1 - box.y1, box.width, box.height)],
+        "xlim": axes.get_xlim(),
+        "ylim": axes.get_ylim(),
+        "log": [scale == "log" for scale in (axes.get_xscale(), axes.get_yscale())],
+        "x": [],
+        "series": [],
+    }
 
 
 def _panel(axes: Axes, series: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
@@ -82,14 +120,14 @@ def _panel(axes: Axes, series: Mapping[int, Mapping[str, Any]]) -> dict[str, Any
         values = {float(at): float(y) for at, y in points}
         return [_number(values.get(at, math.nan)) for at in x]
 
-    box = axes.get_position()
-    return {
+    names = axes.xaxis.get_major_formatter()
+    return _place(axes) | {
         "label": axes.get_ylabel() or figure.get_supylabel() or axes.get_title(loc="left"),
-        "box": [round(side, 5) for side in (box.x0, 1 - box.y1, box.width, box.height)],
-        "xlim": axes.get_xlim(),
-        "ylim": axes.get_ylim(),
-        "log": [scale == "log" for scale in (axes.get_xscale(), axes.get_yscale())],
-        "percent": axes.yaxis.get_major_formatter()(0.5).startswith("50"),  # fractions
+        "title": axes.get_title(loc="left").replace("\n", ", "),
+        "names": [names(at).replace("\n", " ") for at in x] if isinstance(names, FuncFormatter) else None,
+        "scales": _has_scales(axes, series),
+        "ticks": axes.yaxis.get_tick_params()["labelleft"],
+        "percent": _is_percent(axes),
         "x": x,
         "series": [
             {
@@ -101,6 +139,21 @@ def _panel(axes: Axes, series: Mapping[int, Mapping[str, Any]]) -> dict[str, Any
             for number, of in series.items()
         ],
     }
+
+
+def _is_percent(axes: Axes) -> bool:
+    """Whether the numbers are fractions, shown in percent."""
+    return axes.yaxis.get_major_formatter()(0.5).startswith("50")
+
+
+def _has_scales(axes: Axes, series: Mapping[int, Mapping[str, Any]]) -> bool:
+    """Whether the script can change the y axis from linear to log, or back: it moves what is of a variant."""
+    means = np.concatenate([of["mean"][:, 1] for of in series.values()])
+    is_of_variants = all(str(artist.get_gid()).startswith("variant-") for artist in (*axes.lines, *axes.collections))
+    is_vector = not any(artist.get_rasterized() for artist in axes.collections)
+    are_counts = any(line.get_drawstyle() != "default" for line in axes.lines)
+    is_positive = bool(np.nanmin(means, initial=math.inf) > 0)
+    return is_of_variants and is_vector and is_positive and not are_counts and not _is_percent(axes)
 
 
 def _number(value: float) -> float | None:
@@ -142,12 +195,13 @@ def _luminance(color: str) -> float:
 
 def _mark(figure: Figure, numbers: Numbers) -> None:
     """Give artists the ids that `_rewrite` reads."""
-    for artist in figure.findobj():
-        number = numbers.get(str(artist.get_label()))
-        if number is not None:
-            artist.set_gid(f"variant-{number}")
-    for legend in figure.findobj(Legend):
-        assert isinstance(legend, Legend)
+    # Not by `findobj`, which makes ticks of every axis to look at them.
+    for axes in figure.axes:
+        for artist in (*axes.lines, *axes.collections, *axes.texts, *axes.patches):
+            number = numbers.get(str(artist.get_label()))
+            if number is not None:
+                artist.set_gid(f"variant-{number}")
+    for legend in (*figure.legends, *(own for axes in figure.axes if (own := axes.get_legend()))):
         for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
             number = numbers.get(str(handle.get_label())) if handle else None
             if handle and number is not None:
@@ -181,7 +235,7 @@ def _rewrite(element: ElementTree.Element, prefix: str, *, is_kept: bool) -> Non
     kind, _, number = name.partition("-")
     if name and element.tag != "g":
         element.set("id", f"{prefix}-{name}")
-    elif kind in ("variant", "key"):
+    elif kind in ("variant", "key", "panel", "ticks", "name"):
         element.set(f"data-{kind}", number)
     elif kind == KEPT:
         is_kept = True

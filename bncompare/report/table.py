@@ -24,6 +24,8 @@ class Table:
     notes: Sequence[str] = ()
     is_detail: bool = False
     """whether it may be folded away"""
+    num_keys: int = 1
+    """columns, the first ones, that tell the rows apart"""
 
     def __post_init__(self) -> None:
         """Every text a printable line."""
@@ -43,7 +45,8 @@ class Table:
         if any(row[i] for _, rows in self.groups for row in rows):
             return self
         groups = [(heading, [[*row[:i], *row[i + 1 :]] for row in rows]) for heading, rows in self.groups]
-        return dataclasses.replace(self, columns=[*self.columns[:i], *self.columns[i + 1 :]], groups=groups)
+        columns = [*self.columns[:i], *self.columns[i + 1 :]]
+        return dataclasses.replace(self, columns=columns, groups=groups, num_keys=self.num_keys - (i < self.num_keys))
 
 
 def _line(texts: Iterable[str]) -> list[str]:

@@ -4,26 +4,29 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bncompare.config import flatten
+from bncompare.config import flatten, seed_ranges, setting_words
 from bncompare.options import option_name
 from bncompare.report.table import as_yaml
 from bncompare.runs import ExperimentRuns, LoadedRun, compared_keys, validates_on_test
 
 if TYPE_CHECKING:
-    from bncompare.comparison import Comparison
+    from bncompare.comparison import Candidate, Comparison, Tuning
 
 MAX_SETTING_LENGTH = 120
 MAX_NAMED = 6  # variants or seeds in a warning or question; more are counted
 
 HOW_TO_READ = (
     "Variants are compared seed by seed: runs that share a seed share the data split, the batch order and the "
-    "initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), gives "
-    "p < 0.05; for one pair that is where the 95 % CI of the difference leaves out 0. “No clear difference” does not "
-    "mean that there is none; verdicts of fewer than five seeds are preliminary. The sign-flip p assumes no normal "
-    "distribution; with n seeds it cannot be below 2/2ⁿ. Runs that diverged are in no mean: they count as worse than "
-    "any value, and a sign test over the seeds decides. The correction counts the pairs that so many seeds could "
-    "decide (Tarone); a sign test of too few has no corrected p. The effect size is the mean of the differences over "
-    "their standard deviation; P(better) is the share of seeds on which the first is better, ties as half."
+    "initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), "
+    "gives p < 0.05 (for one pair that is where the 95 % CI of the difference leaves out 0), and the sign-flip "
+    "test, which assumes no normal distribution, does not contradict it by p > 0.10. “No clear difference” does "
+    "not mean that there is none. A verdict is preliminary with fewer than six seeds, as with n the sign-flip p "
+    "cannot be below 2/2ⁿ, and among several pairs where that p, corrected as well, is above 0.05. Intervals are "
+    "about other seeds, not about other data sets; where seeds were added after a look at others, they hold at "
+    "every look. Runs that diverged are in no mean: they count as worse than any value, and a sign test over the "
+    "seeds decides. The correction counts the pairs that so many seeds could decide (Tarone); a sign test of too "
+    "few has no corrected p. The effect size is the mean of the differences over their standard deviation; "
+    "P(better) is the share of seeds on which the first is better, ties as half."
 )
 
 
@@ -44,7 +47,7 @@ def question_of(comparison: "Comparison") -> str:
     return f"Which is better: {', '.join(names[:-1])} or {names[-1]}{each}?"
 
 
-def setup_of(runs: Sequence[LoadedRun]) -> str:
+def setup_of(runs: Sequence[LoadedRun], comparison: "Comparison") -> str:
     """Model, data, optimizer, length and seeds, of what all variants share."""
     compared = compared_keys(runs)
     flat = flatten(runs[0].config)
@@ -70,20 +73,27 @@ def setup_of(runs: Sequence[LoadedRun]) -> str:
     trained = [name for name in (shared("model.name"), shared("data.name")) if name is not None]
     parts = [" on ".join(map(str, trained)), str(shared("training.optimizer.name") or "")]
     parts += [f"{name} {short(value)}" for name, value in sizes.items() if value is not None]
-    seeds = sorted({run.seed for run in runs})
-    parts.append(f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'} ({_ranges(seeds)})")
+    if (tuning := comparison.tuning) is not None:
+        parts.append(f"{_counted_seeds(tuning.seeds)} to choose, {_counted_seeds(tuning.judge_seeds)} to judge")
+    else:
+        parts.append(_counted_seeds(sorted({run.seed for run in runs})))
     return "; ".join(filter(None, parts))
+
+
+def _counted_seeds(seeds: Sequence[int]) -> str:
+    """`5 seeds (0-3, 7)`"""
+    which = f" ({_ranges(seeds)})" if seeds else ""
+    return f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}{which}"
+
+
+def judged_together(number: int) -> str:
+    """How many claims were judged, of which each may be wrong by chance."""
+    return "1 claim judged" if number == 1 else f"{number} claims judged together, uncorrected for their number"
 
 
 def _ranges(seeds: Sequence[int]) -> str:
     """`0-3, 7`"""
-    ranges: list[list[int]] = []
-    for seed in seeds:
-        if ranges and seed == ranges[-1][-1] + 1:
-            ranges[-1] = [ranges[-1][0], seed]
-        else:
-            ranges.append([seed])
-    texts = ["-".join(map(str, ends)) for ends in ranges]
+    texts = seed_ranges(seeds)
     return ", ".join(texts if len(texts) <= MAX_NAMED else [*texts[:MAX_NAMED], "…"])
 
 
@@ -108,7 +118,10 @@ def warnings_of(found: ExperimentRuns, comparison: "Comparison") -> list[str]:
     for status, meaning in meanings.items():
         if status in by_status:
             warnings.append(f"{_counted(by_status[status], runs)} {status}: {meaning}")
-    seeds = {variant: {run.seed for run in runs if run.variant == variant} for variant in labels_of(runs)}
+    judging, tuning = runs, comparison.tuning
+    if tuning is not None and tuning.judge_seeds:
+        judging = [run for run in runs if run.seed in tuning.judge_seeds and run.variant in comparison.variants]
+    seeds = {variant: {run.seed for run in judging if run.variant == variant} for variant in labels_of(judging)}
     everywhere = set.union(*seeds.values())
     lacking = [
         f"{variant} lacks {_ranges(sorted(everywhere - own))}" for variant, own in seeds.items() if own != everywhere
@@ -133,12 +146,32 @@ def warnings_of(found: ExperimentRuns, comparison: "Comparison") -> list[str]:
             warnings.append(
                 f"runs were made with different {key}: {some(values)}; small differences may come from it"
             )
+    if tuning is not None and not tuning.is_equal:
+        warnings.append("norms were not tried equally often: the one with more trials has the better chance")
     if comparison.sensitivity:
         warnings += comparison.sensitivity.warnings
     return warnings
 
 
-_PER_RUN = {"started"}  # of environment.json
+def tuned(tuning: "Tuning | None") -> list[str]:
+    """What was spent on the choice, and what less would have bought."""
+    return [] if tuning is None else [tuning.budget, tuning.order]
+
+
+def edges_of(candidates: "Sequence[Candidate]") -> list[str]:
+    """A line for each end of the grid that was chosen."""
+    chosen: dict[tuple[str, str], list[str]] = {}
+    for candidate in candidates:
+        for key, end in candidate.edges.items():
+            setting = setting_words(key, candidate.setting[key])
+            chosen.setdefault((setting, "downwards" if end == "lowest" else "upwards"), []).append(candidate.norm)
+    return [
+        f"{', '.join(norms)}: chosen at the edge of the grid ({setting}): extend it {where}"
+        for (setting, where), norms in chosen.items()
+    ]
+
+
+_PER_RUN = {"started", "ended"}  # of environment.json
 
 
 def labels_of(runs: Sequence[LoadedRun]) -> list[str]:

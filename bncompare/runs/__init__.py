@@ -15,12 +15,14 @@ from bncompare.runs.experiments import (
     experiments,
     newest_first,
     settings_of,
+    tuning_seeds,
     validates_on_test,
     with_names,
 )
-from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, write_output
+from bncompare.runs.files import MISSING, make_folder, regular_file, to_json, unused, write_output
 from bncompare.runs.folder import RunFolder, RunStore
 from bncompare.runs.layout import State
+from bncompare.runs.looks import Addition, additions, follows_looks
 from bncompare.runs.predictions import Predictions, predictions_csv, read_predictions
 from bncompare.runs.read import LoadedRun, available_metrics, read_run, read_runs
 from bncompare.runs.rows import Runs, csv_lines, load_runs
@@ -30,6 +32,7 @@ from bncompare.runs.weights import read_norm_parameters
 __all__ = [
     "ADVICE",
     "MISSING",
+    "Addition",
     "Checkpoint",
     "Condition",
     "Diagnostic",
@@ -42,12 +45,14 @@ __all__ = [
     "Runs",
     "State",
     "Tables",
+    "additions",
     "against",
     "available_metrics",
     "baseline",
     "compared_keys",
     "csv_lines",
     "experiments",
+    "follows_looks",
     "load_runs",
     "make_folder",
     "newest_first",
@@ -59,6 +64,8 @@ __all__ = [
     "regular_file",
     "settings_of",
     "to_json",
+    "tuning_seeds",
+    "unused",
     "validates_on_test",
     "with_names",
     "write_output",

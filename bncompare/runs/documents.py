@@ -103,6 +103,8 @@ class _Config(BaseModel):
     name: Annotated[str, _must_be("the name of an experiment", NAME.fullmatch)]
     seeds: tuple[Whole]
     variant: _Variant
+    design: _ByKey | None = None
+    tuning_seeds: list[Whole] = []
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from itertools import starmap
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from bncompare.config import (
     without,
 )
 from bncompare.errors import UserError
+from bncompare.runs.looks import Addition, additions, began, follows_looks
 from bncompare.runs.read import LoadedRun, available_metrics
 
 
@@ -55,7 +55,17 @@ class ExperimentRuns:
     @property
     def trained(self) -> float:
         """When the last of its runs was, in seconds since 1970."""
-        return max(map(_trained, self.runs))
+        return max(map(began, self.runs))
+
+    @property
+    def additions(self) -> list[Addition]:
+        """Seeds that were asked for after others had been reported."""
+        return additions(self.runs)
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether seeds were added after a look at others, so that only what holds at every look may be said."""
+        return follows_looks(self.runs)
 
     @property
     def columns(self) -> list[str]:
@@ -107,17 +117,6 @@ def with_names(runs: Sequence[LoadedRun]) -> list[LoadedRun]:
     """Runs in their order, as their experiments call them."""
     named = {run.path: run for experiment in experiments(runs) for run in experiment.runs}
     return [named[run.path] for run in runs]
-
-
-def _trained(run: LoadedRun) -> float:
-    """When its training started, or else its files were written."""
-    try:
-        return datetime.fromisoformat(run.environment["started"]).timestamp()
-    except (KeyError, TypeError, ValueError, OverflowError):
-        try:
-            return (run.path / "metrics.csv").stat().st_mtime
-        except OSError:
-            return 0.0
 
 
 def newest_first(found: Sequence[ExperimentRuns]) -> list[list[ExperimentRuns]]:
@@ -247,6 +246,11 @@ def _apart(several: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def validates_on_test(runs: Sequence[LoadedRun]) -> bool:
     """Whether the validation set is the test set."""
     return any(flatten(run.config).get("data.validation") == "test" for run in runs)
+
+
+def tuning_seeds(runs: Sequence[LoadedRun]) -> frozenset[int]:
+    """The seeds on which settings were chosen, as any of the runs says, so that no verdict rests on them."""
+    return frozenset(seed for run in runs for seed in run.config.get("tuning_seeds", []))
 
 
 def baseline(runs: Sequence[LoadedRun], variants: Sequence[str]) -> str:

@@ -2,13 +2,14 @@
 
 import contextlib
 import errno
+import itertools
 import json
 import math
 import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -97,6 +98,12 @@ def make_folder(path: Path) -> None:
     """Create a folder, and those above it, unless it is there; raises StorageError."""
     with storage_errors(path):
         path.mkdir(parents=True, exist_ok=True)
+
+
+def unused(stem: Path, suffix: str, taken: Container[Path]) -> Path:
+    """`stem` with its suffix, or the first of `stem-2`, `stem-3`, … that is not taken."""
+    names = (f"{stem.name}{'' if number == 1 else f'-{number}'}{suffix}" for number in itertools.count(1))
+    return next(path for path in map(stem.with_name, names) if path not in taken)
 
 
 def sync_folder(path: Path) -> None:

@@ -3,7 +3,7 @@
     runs/<experiment>/<variant>-s<seed>-<digest8>/
 
 A file appears under its name only when it is whole, and `result.json` is written last: a run is finished
-when it is there. Who writes a run holds its lock, which the kernel takes back when the process dies.
+when it is there. Who writes a run holds its lock.
 """
 
 import contextlib
@@ -18,8 +18,10 @@ from bncompare.config import RunConfig
 from bncompare.errors import StorageError, UserError
 from bncompare.runs.checkpoint import Checkpoint, Damaged, read_checkpoint
 from bncompare.runs.condition import Condition, examine
+from bncompare.runs.documents import read_config
 from bncompare.runs.files import TEMPORARY, make_folder, storage_errors, sync_folder, to_json, write_atomic
 from bncompare.runs.layout import CHECKPOINTS, FILES, REPLACEABLE
+from bncompare.runs.lock import Lock
 from bncompare.runs.tables import Tables
 
 
@@ -42,10 +44,10 @@ class RunFolder:
     path: Path
     config: RunConfig
     environment: dict[str, Any] = field(default_factory=dict)
-    _lock_descriptor: int | None = None
 
     def __post_init__(self) -> None:
         self.tables = Tables(self.config.metrics_header)
+        self._lock = Lock(self.path.with_name(f".{self.path.name}.lock"))
 
     @property
     def has_result(self) -> bool:
@@ -77,49 +79,21 @@ class RunFolder:
 
     def lock(self) -> bool:
         """Become the run's only writer until `unlock`; False if another process is."""
-        import fcntl  # not on Windows, where the commands that train nothing work all the same
-
-        # Not through a link, which may lead anywhere.
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         make_folder(self.path.parent)
         if self.path.is_symlink():
             raise StorageError(f"{self.path}: cannot be written: is a link")
-        while True:
-            with storage_errors(self._lock_path):
-                descriptor = os.open(self._lock_path, flags, 0o666)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(descriptor).st_ino == os.lstat(self._lock_path).st_ino:
-                    self._lock_descriptor = descriptor
-                    return True
-            except BlockingIOError:
-                return False
-            except FileNotFoundError:  # its holder removed it between the opening and the locking: it locks nothing
-                pass
-            except OSError as error:
-                raise StorageError(f"{self._lock_path}: cannot be locked: {error.strerror}") from None
-            finally:
-                if self._lock_descriptor != descriptor:
-                    os.close(descriptor)
-
-    def remove_stale_lock(self) -> None:
-        """Remove the file of a lock whose holder was killed; one that is held stays."""
-        if os.path.lexists(self._lock_path):
-            with contextlib.suppress(StorageError):
-                self.lock()
-                self.unlock()
+        return self._lock.take()
 
     def unlock(self) -> None:
         """Let others write."""
-        if self._lock_descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._lock_path)
-            os.close(self._lock_descriptor)
-            self._lock_descriptor = None
+        self._lock.release()
 
-    @property
-    def _lock_path(self) -> Path:
-        return self.path.with_name(f".{self.path.name}.lock")
+    def remove_stale_lock(self) -> None:
+        """Remove the file of a lock whose holder was killed; one that is held stays."""
+        if os.path.lexists(self._lock.path):
+            with contextlib.suppress(StorageError):
+                self.lock()
+                self.unlock()
 
     def begin(self, environment: dict[str, Any]) -> None:
         """Create the folder and write what is known before training."""
@@ -163,8 +137,16 @@ class RunFolder:
         if condition.state == "unreadable":
             raise StorageError(*condition.problems)
         checkpoint = condition.checkpoint
+        if condition.state == "begun":
+            self._begun_as_before()
         self.tables = checkpoint.tables if checkpoint else Tables(self.config.metrics_header)
         return checkpoint
+
+    def _begun_as_before(self) -> None:
+        """Of a run that goes on, what was claimed of it, and of which seeds, when it began."""
+        with contextlib.suppress(OSError, ValueError, UserError):
+            began = RunConfig.model_validate(read_config(self.path))
+            self.config = self.config.model_copy(update={"claims": began.claims, "design": began.design})
 
     def _keep_checkpoint_before(self) -> None:
         newest, before = (self.path / name for name in CHECKPOINTS)
@@ -186,7 +168,7 @@ class RunFolder:
         predictions: bytes | None = None,
     ) -> None:
         """Write everything that is left, result.json last; a checkpoint stays only if a snapshot is to be kept."""
-        files = self.tables.files()
+        files = {"environment.json": to_json(self.environment).encode()} | self.tables.files()
         for name, content in {"best.safetensors": weights, "predictions.csv": predictions}.items():
             if content is not None:
                 files[name] = content

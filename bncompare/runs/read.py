@@ -3,13 +3,16 @@
 import math
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from bncompare.config import Status
+from pydantic import ValidationError
+
+from bncompare.config import Claim, Status
 from bncompare.errors import UserError, printable
 from bncompare.runs.documents import Metrics, Result, read_config, read_environment, read_result
 from bncompare.runs.tables import Diagnostic, read_diagnostics, read_metrics, read_timing
@@ -56,6 +59,15 @@ class LoadedRun:
     def last(self, metric: str) -> float | None:
         """A metric at the last evaluation, likewise."""
         return _number(self.result.last, metric) if self.result else None
+
+    @cached_property
+    def claims(self) -> list[Claim]:
+        """The claims that were in the config when it began; what is not a claim is left out."""
+        recorded, claims = self.config.get("claims"), []
+        for item in recorded if isinstance(recorded, list) else []:
+            with suppress(ValidationError):
+                claims.append(Claim.model_validate(item))
+        return claims
 
     @property
     def diagnostics(self) -> list[Diagnostic]:

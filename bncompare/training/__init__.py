@@ -5,9 +5,10 @@ Begin with `loop.py`, the loop itself; `model.py` and `data.py` make what it wor
 """
 
 from bncompare.training.data import Dataset, Datasets, Split, load_dataset
+from bncompare.training.device import resolve_device
 from bncompare.training.images import Pool
 from bncompare.training.loop import Outcome, Record, predict, train
-from bncompare.training.model import Subset, build_model, count_parameters, resolve_device, trainable_parameters
+from bncompare.training.model import build_model
 from bncompare.training.statistics import evaluation_statistics, set_evaluation_mode
 
 __all__ = [
@@ -17,14 +18,11 @@ __all__ = [
     "Pool",
     "Record",
     "Split",
-    "Subset",
     "build_model",
-    "count_parameters",
     "evaluation_statistics",
     "load_dataset",
     "predict",
     "resolve_device",
     "set_evaluation_mode",
     "train",
-    "trainable_parameters",
 ]

@@ -1,5 +1,6 @@
 """Loss and accuracy over a split, with the statistics that the norm uses in evaluation."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from bncompare.config import RunConfig
 from bncompare.norms import BatchFamily, EvalStats, batch_norms
-from bncompare.training.data import Dataset, Split
+from bncompare.randomness import StepRandomness
+from bncompare.training.data import Dataset, Split, epoch_rows
 from bncompare.training.statistics import evaluation_statistics, set_evaluation_mode
 
 EVALUATION_CHUNK = 500  # examples; a few MB of activations, and small enough for the caches
@@ -48,6 +50,24 @@ def evaluate(
             predicted.append(outputs.argmax(1))
     model.train()
     return sums.means(prefix, len(split))
+
+
+@torch.no_grad()
+def of_first_epoch(
+    run: RunConfig, model: nn.Module, split: Split, loss_fn: Callable[..., Tensor]
+) -> dict[str, float]:
+    """The metrics of training of the first epoch, had nothing been learned in it; the model stays as it is."""
+    model, rows = copy.deepcopy(model), epoch_rows(run, split, 0)
+    sums, examples = Sums(run.data.is_classification, rows.device), 0
+    for step in range(min(run.steps_per_epoch, run.total_steps)):
+        for name, layer in model.named_modules():
+            if isinstance(layer, StepRandomness):
+                layer.reseed(run.seed, name, step, rows.device)
+        inputs, targets = split.batch(rows[step * run.batch_size : (step + 1) * run.batch_size])
+        outputs = model(inputs)
+        sums.add(loss_fn(outputs, targets) * len(targets), outputs, targets)
+        examples += len(targets)
+    return sums.means("train", examples)
 
 
 class Sums:

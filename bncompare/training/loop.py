@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bncompare.config import EarlyStopping, Metric, RunConfig, Status, plan
+from bncompare.config import RunConfig, Status, plan
 from bncompare.probes import Reading, Subject
 from bncompare.randomness import StepRandomness
 from bncompare.training.data import Dataset, Split, epoch_rows, probe_batch
@@ -21,14 +21,14 @@ from bncompare.training.evaluate import (
     evaluate,
     evaluation_chunk,
     loss_function,
+    of_first_epoch,
     validate_otherwise,
 )
 from bncompare.training.model import build_model
+from bncompare.training.monitors import Best, Patience, Weights
 from bncompare.training.optimizer import build_optimizer
 from bncompare.training.snapshot import load_state
 from bncompare.training.statistics import evaluation_statistics, in_evaluation
-
-Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class Record:
     step: int
     """optimizer steps so far"""
     metrics: dict[str, float]
-    """`train/…` averaged over the examples since the last evaluation, `val/…`, and `lr` of the last step"""
+    """`train/…` averaged over the examples since the last evaluation, `val/…`, and `lr` of the last step; at the
+    start those of the first epoch, had nothing been learned in it, and `lr` of the first step"""
     diagnostics: list[Reading]
     """what the `diagnostics` section asks for"""
     seconds: float
@@ -68,14 +69,25 @@ class Record:
 
 
 def train(
-    run: RunConfig, dataset: Dataset, device: torch.device, checkpoint: bytes | None = None
+    run: RunConfig,
+    dataset: Dataset,
+    device: torch.device,
+    checkpoint: bytes | None = None,
+    stepped: Callable[[int], object] | None = None,
 ) -> Iterator[Record]:
-    """Train a run, from its beginning or from a record's checkpoint, and yield its evaluations."""
+    """Train a run, from its beginning or from a record's checkpoint, and yield its evaluations.
+
+    `stepped` is told after every step how many have been taken.
+    """
     loop = Loop(run, dataset, device)
     if checkpoint is not None:
         loop.load_state_dict(load_state(checkpoint, run, loop.model, loop.optimizer, loop.scheduler, device))
+    elif run.is_evaluated(0):
+        yield loop.evaluate_at_start()
     for step in range(loop.num_steps, run.total_steps):
         loop.take(step)
+        if stepped is not None:
+            stepped(loop.num_steps)
         if loop.is_evaluated(step):
             record = loop.evaluate(step)
             yield record
@@ -128,8 +140,8 @@ class Loop:
         self.largest_loss = math.inf
         """that has not diverged; known after the first batch"""
         self.has_diverged = False
-        self.best = _Best(run)
-        self.patience = _Patience(run.training.early_stopping) if run.training.early_stopping else None
+        self.best = Best(run)
+        self.patience = Patience(run.training.early_stopping) if run.training.early_stopping else None
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes in training, between two steps."""
@@ -231,6 +243,18 @@ class Loop:
         self.examples = 0
         return Record(epoch, step + 1, metrics, readings, seconds, speed, self.snapshot, outcome)
 
+    def evaluate_at_start(self) -> Record:
+        """Evaluate the initial model. What follows never knows: neither the best evaluation, nor early stopping or a
+        schedule, nor what counts as diverged."""
+        started = time.perf_counter()
+        metrics = of_first_epoch(self.run, self.model, self.dataset.train, self.loss_fn)
+        if self.dataset.validation:
+            with evaluation_statistics(self.model, self.dataset.train, eval_stats(self.run)):
+                metrics |= self._evaluate(self.dataset.validation, "val")
+        self.lr = metrics["lr"] = self.optimizer.param_groups[0]["lr"]
+        readings = self._measure(-1, is_last=False)
+        return Record(0.0, 0, metrics, readings, time.perf_counter() - started, 0.0, self.snapshot, None)
+
     def _evaluate(self, split: Split, prefix: str, predicted: list[Tensor] | None = None) -> dict[str, float]:
         chunk = evaluation_chunk(self.run, eval_stats(self.run))
         return evaluate(self.model, split, self.loss_fn, prefix, chunk, predicted)
@@ -292,57 +316,3 @@ class Loop:
         if not predicted:
             return metrics, None
         return metrics, torch.stack([test.targets[test.rows], torch.cat(predicted)], 1).cpu()
-
-
-class _Best:
-    """The best evaluation so far, by the monitored metric, and a copy of its weights."""
-
-    def __init__(self, run: RunConfig) -> None:
-        assert run.training.monitor is not None, "resolved with the config"
-        self.monitor = run.training.monitor
-        self.metrics: dict[str, float] | None = None
-        self.weights: Weights | None = None
-
-    def update(self, epoch: float, step: int, metrics: dict[str, float], model: nn.Module) -> None:
-        """Keep this evaluation if it is better than all before."""
-        value = metrics[self.monitor]
-        if self.metrics is not None:
-            before = self.metrics[self.monitor]
-            if not (value > before if Metric(self.monitor).higher_is_better else value < before):
-                return
-        self.metrics = {"epoch": epoch, "step": step, **metrics}
-        # state_dict() alone is an alias of the weights that training goes on to change.
-        self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"metrics": self.metrics, "weights": self.weights}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.metrics, self.weights = state["metrics"], state["weights"]
-
-
-class _Patience:
-    """Early stopping: evaluations in a row that did not improve on the reference by more than min_delta."""
-
-    def __init__(self, choice: EarlyStopping) -> None:
-        self.choice = choice
-        self.reference: float | None = None
-        self.without_improvement = 0
-
-    def update(self, metrics: dict[str, float]) -> bool:
-        """Count an evaluation; True if training should stop."""
-        assert self.choice.monitor is not None, "resolved with the config"
-        value = metrics[self.choice.monitor]
-        sign = 1 if Metric(self.choice.monitor).higher_is_better else -1
-        if self.reference is None or sign * (value - self.reference) > self.choice.min_delta:
-            self.reference = value
-            self.without_improvement = 0
-        else:
-            self.without_improvement += 1
-        return self.without_improvement >= self.choice.patience
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"reference": self.reference, "without_improvement": self.without_improvement}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.reference, self.without_improvement = state["reference"], state["without_improvement"]

@@ -29,7 +29,7 @@ class _Torch:
 
 
 @dataclass(frozen=True)
-class _Moments:
+class _OptimizerState:
     """What an optimizer keeps, by number of parameter and name: numbers, or tensors of the parameter's shape."""
 
     parameters: list[Tensor]
@@ -56,8 +56,9 @@ def load_state(
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"its checkpoint cannot be loaded: {reason}; {ADVICE}") from None
     problem = next(_differences(state, _expected(run, model, optimizer, scheduler), "state"), None)
-    if problem is None and not (type(state["step"]) is int and 0 < state["step"] < run.total_steps):
-        problem = f"state.step must be a whole number from 1 to {run.total_steps - 1}"
+    first = 0 if run.is_evaluated(0) else 1
+    if problem is None and not (type(state["step"]) is int and first <= state["step"] < run.total_steps):
+        problem = f"state.step must be a whole number from {first} to {run.total_steps - 1}"
     if problem is not None:
         raise UserError(f"its checkpoint is not one of this run: {problem}; {ADVICE}")
     return dict(state)
@@ -72,7 +73,7 @@ def _expected(run: RunConfig, model: nn.Module, optimizer: torch.optim.Optimizer
         "step": 0,
         "largest_loss": 0.0,
         "model": weights,
-        "optimizer": {"state": _Moments(parameters), "param_groups": groups},
+        "optimizer": {"state": _OptimizerState(parameters), "param_groups": groups},
         "scheduler": _Torch(scheduler.state_dict()) if scheduler else None,
         "best": {"metrics": _Optional(evaluation), "weights": _Optional(dict(weights))},
         "patience": {"reference": _Optional(0.0), "without_improvement": 0} if run.training.early_stopping else None,
@@ -84,7 +85,7 @@ def _differences(found: Any, like: Any, where: str) -> Iterator[str]:
     if isinstance(like, _Optional):
         if found is not None:
             yield from _differences(found, like.value, where)
-    elif isinstance(like, _Moments):
+    elif isinstance(like, _OptimizerState):
         yield from _differences_of_moments(found, like.parameters, where)
     elif isinstance(like, _Torch):
         if not isinstance(found, dict):

@@ -498,7 +498,10 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_interrupted_and_resumed(
     uninterrupted: bytes, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
 ) -> None:
-    """A signal ends training with 130 or 143; the same command goes on, to the bytes of an unbroken run."""
+    """A signal ends training with 130 or 143; the same command goes on, to the bytes of an unbroken run.
+
+    It keeps the time at which it began, and says when it ended.
+    """
     often = "from bncompare import cli; from bncompare.execution import inline; "
     often += "inline.SECONDS_BETWEEN_CHECKPOINTS = 0.1; cli.main()"
     process = subprocess.Popen([sys.executable, "-c", often, "train", "slow.yaml"], stderr=subprocess.PIPE, text=True)
@@ -517,22 +520,26 @@ def test_interrupted_and_resumed(
     partial = (path / "metrics.csv").read_bytes()
     assert uninterrupted.startswith(partial)
     assert partial != uninterrupted
-    assert cells(call("list", "runs").out)[1][3] == "unfinished"
+    began = strict((path / "environment.json").read_text())
+    assert "ended" not in began
+    assert cells(call("list", "runs").out)[2][2] == "unfinished"
     assert cells(call("train", "slow.yaml", "--no-report", "--dry-run").out)[1][-1] == "begun"
 
     from bncompare.execution import inline
 
     real, checkpoints = inline.train, []
 
-    def train(run: Any, dataset: Any, device: Any, checkpoint: bytes | None) -> Any:
+    def train(run: Any, dataset: Any, device: Any, checkpoint: bytes | None, stepped: Any) -> Any:
         checkpoints.append(checkpoint)
-        return real(run, dataset, device, checkpoint)
+        return real(run, dataset, device, checkpoint, stepped)
 
     monkeypatch.setattr(inline, "train", train)
     ended = call("train", "slow.yaml", "--no-report")
     assert ended.code == 0
     assert checkpoints[0] is not None, "it went on, and did not start over"
     assert (path / "metrics.csv").read_bytes() == uninterrupted
+    environment = strict((path / "environment.json").read_text())
+    assert environment["started"] == began["started"] <= environment["ended"]
 
 
 def test_an_interrupted_sweep_says_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -801,13 +808,14 @@ def test_list_is_a_line_per_run(runs: list[Path]) -> None:
     """`list` shows each run's status, length and metrics, in the order of variant and seed."""
     ended = call("list", "runs")
     assert (ended.code, ended.err) == (0, "")
-    header, *rows = cells(ended.out)
-    assert header == ["experiment", "variant", "seed", "status", "epochs", "best loss", "test", "folder"]
+    place, header, *rows = cells(ended.out)
+    assert place == ["runs/tiny"]
+    assert header == ["variant", "seed", "status", "epochs", "best loss", "test", "folder"]
     expected = []
     for path in (runs[0], runs[2], runs[1], runs[3]):
         run = read_run(path)
         numbers = [f"{value(run, 'best', name):.3g}" for name in ("val/loss", "test/loss")]
-        expected.append(["tiny", NAMES[run.label], str(run.seed), "completed", "2", *numbers, path.name])
+        expected.append([NAMES[run.label], str(run.seed), "completed", "2", *numbers, path.name])
     assert rows == expected
 
 
@@ -815,8 +823,10 @@ def test_list_is_a_line_per_run(runs: list[Path]) -> None:
 def test_a_wrong_path(command: str) -> None:
     """A path with no runs is one line and exit code 2."""
     Path("empty").mkdir()
+    Path("runs/tiny").mkdir(parents=True)
     none = "no run folders here or below (a run folder has a config.yaml and metrics.csv)"
     assert call(command, "no") == Ended(2, "", "error: no: no such folder\n")
+    assert call(command, "tiny") == Ended(2, "", "error: tiny: no such folder; did you mean runs/tiny?\n")
     assert call(command, "tiny.yaml") == Ended(2, "", "error: tiny.yaml: is a file, not a run folder\n")
     assert call(command, "empty") == Ended(2, "", f"error: empty: {none}\n")
 
@@ -831,7 +841,8 @@ def test_show_prints_config_metrics_and_norms(runs: list[Path]) -> None:
     """`show` prints the run's settings, its best and last metrics, and γ and β of each norm layer."""
     ended = call("show", str(runs[1]))
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith(f"{runs[1]}\nstatus: completed\n\nname: tiny\n")
+    assert ended.out.startswith(f"{runs[1]}\ntiny: BatchNorm, seed 0, completed\n\ndata: ")
+    assert "label:" not in ended.out
     run = read_run(runs[1])
     table = cells(ended.out)
     start = table.index(["metric", "best", "last"])
@@ -846,7 +857,7 @@ def test_show_prints_config_metrics_and_norms(runs: list[Path]) -> None:
         numbers = norms[quantity]
         statistics = [f"{number:.4f}" for number in (numbers.mean(), numbers.min(), numbers.max())]
         rows.append(["hidden.0.norm", symbol, "4", *statistics, " ".join(f"{number:.3f}" for number in numbers)])
-    assert table[-2:] == rows
+    assert table[-2:] == [[cell.replace("-", "−") if i else cell for i, cell in enumerate(row)] for row in rows]
 
 
 def test_show_without_norms(runs: list[Path]) -> None:
@@ -863,7 +874,7 @@ def test_one_bad_folder_costs_a_warning(runs: list[Path]) -> None:
     warning = f"warning: {runs[2]}: skipped: metrics.csv has rows of different lengths\n"
     ended = call("list", "runs")
     assert (ended.code, ended.err) == (0, warning)
-    assert [row[-1] for row in cells(ended.out)[1:]] == [runs[i].name for i in (0, 1, 3)]
+    assert [row[-1] for row in cells(ended.out)[2:]] == [runs[i].name for i in (0, 1, 3)]
     plotted = call("plot", "runs")
     assert (plotted.code, plotted.err) == (0, warning)
     assert plotted.out.startswith("runs/tiny/overview.png\nruns/tiny/train-loss.png\nruns/tiny/val-loss.png\n")
@@ -906,7 +917,7 @@ def test_a_result_of_other_types(runs: list[Path], best: str) -> None:
     (runs[0] / "result.json").write_text(f'{{"status": "completed", "steps": 6, "best": {best}}}')
     ended = call("list", "runs")
     assert ended.code == 0
-    assert len(cells(ended.out)) - 1 + ended.err.count("warning") == 4
+    assert len(cells(ended.out)) - 2 + ended.err.count("warning") == 4
     assert call("show", str(runs[0])).code in (0, 2)
 
 
@@ -1058,19 +1069,24 @@ def test_papers(presets: Path) -> None:
 
     again = call("papers", "paper", presets=presets)
     assert (again.code, again.err) == (0, "6 of 6 runs are finished already\n")
-    header, one, two = cells(again.out)
+    header, one, two, count = cells(again.out)
+    assert count == ["2 claims judged together, uncorrected for their number"]
     assert header == ["experiment", "claim", "published", "measured (95 % CI)", "verdict"]
-    interval = f"({first['low']:.3g} to {first['high']:.3g}), n = 3"
-    assert one[2:] == ["*.5* against .6", f"train/loss: {first['mean']:.3g} {interval}", "supported"]
-    assert two[2].startswith("train/loss: difference ")
+    half = (first["high"] - first["low"]) / 2
+    mean, low, high = (rounded(first[name], half) for name in ("mean", "low", "high"))
+    measured = f"training loss at the last epoch: {mean} ({low} to {high}), n = 3"
+    assert one[2:] == ["*.5* against .6", measured, "supported"]
+    assert two[2].startswith("training loss at the last epoch: difference ")
 
     lines = call("papers", "--markdown", presets=presets).out.splitlines()
     assert lines[:2] == [
         "| experiment | claim | published | measured (95 % CI) | verdict |",
         "| --- | --- | --- | --- | --- |",
     ]
-    assert lines[2].startswith("| paper | Both learn something \\| or not | \\*.5\\* against .6 | train/loss: ")
-    assert lines[3].startswith("|  | BatchNorm is far better |  | train/loss: difference ")
+    assert lines[2].startswith(
+        "| paper | Both learn something \\| or not | \\*.5\\* against .6 | training loss at the last epoch: "
+    )
+    assert lines[3].startswith("|  | BatchNorm is far better |  | training loss at the last epoch: difference ")
 
 
 def test_papers_quick(presets: Path) -> None:

@@ -1,18 +1,24 @@
 """The table of layers and the drawing of a model."""
 
+import itertools
+import math
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from kit import CONFIGS
+from torch import nn
 
+from bncompare.config.architecture import count_parameters
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
-from bncompare.extras.drawing import draw, layer_table
+from bncompare.extras.drawing import LayerRow, draw, layer_table
 from bncompare.norms.base import NORMS
-from bncompare.training.model import count_parameters
+from bncompare.training.layers import Subset
+from bncompare.training.model import build_model, trainable_parameters
 
 
 def run_of(norm: str, model: str = "{name: lenet}") -> RunConfig:
@@ -32,11 +38,48 @@ def test_lenet() -> None:
     assert list(rows)[-1] == "output.linear"
 
 
-@pytest.mark.parametrize("norm", [kind for kind in NORMS if kind != "instance"])
-def test_parameters_add_up(norm: str) -> None:
-    """The parameters of the rows are those of the model, for every kind."""
-    run = run_of(norm)
-    assert sum(row.parameters for row in layer_table(run)) == count_parameters(run)
+def built(run: RunConfig) -> list[LayerRow]:
+    """The table of the model as it is built and run."""
+    model = build_model(run).eval()
+    trained = {id(parameter) for group in trainable_parameters(run, model) for parameter in group}
+    rows: list[LayerRow] = []
+
+    def add(name: str, module: nn.Module, output: torch.Tensor) -> None:
+        shape = tuple(output.shape[1:])
+        multiply_adds = 0
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            multiply_adds = module.weight.numel() * math.prod(shape[1:])
+        kept = sum(m.initial.numel() - m.chosen.numel() for m in module.modules() if isinstance(m, Subset))
+        parameters = kept + sum(parameter.numel() for parameter in module.parameters())
+        num_trained = sum(parameter.numel() for parameter in module.parameters() if id(parameter) in trained)
+        kind = module._get_name().removeprefix("Parametrized")  # type: ignore[no-untyped-call]
+        rows.append(LayerRow(name, kind, shape, parameters, num_trained, multiply_adds))
+
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Sequential) and "parametrizations" not in name:
+            module.register_forward_hook(lambda m, _inputs, output, name=name: add(name, m, output))
+    with torch.no_grad():
+        model(torch.zeros(2, *run.data.input_shape))
+    return rows
+
+
+LENETS = ["{name: lenet}", "{name: lenet, pooling: max, padding: 0, activation: tanh, bias: always}"]
+MLPS = [
+    "{name: mlp, hidden: [8, 6], dropout: 0.1}",
+    "{name: mlp, hidden: [4], dropout: {p: 0.1, placement: before_norm, layers: last}}",
+]
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_the_table_is_of_the_model_that_is_built(kind: str) -> None:
+    """Every kind in every place: what is worked out from the config alone is what torch builds."""
+    where = "layers: conv" if kind in ("instance", "filter_response") else "on_output: true"
+    norms = [f"{{kind: {kind}, {where}}}" if kind != "none" else kind]
+    norms += [f"{{kind: {kind}, {where}, placement: after}}"] * ("placement" in NORMS[kind].model_fields)
+    for norm, model in itertools.product(norms, LENETS if kind in ("instance", "filter_response") else LENETS + MLPS):
+        run = run_of(norm, model)
+        assert layer_table(run) == built(run)
+        assert sum(row.trained for row in layer_table(run)) == count_parameters(run)
 
 
 @pytest.mark.parametrize("trainable", ["all", "norm", "all_but_norm", "random"])
@@ -50,7 +93,7 @@ def test_all_parameters_and_those_trained(model: str, trainable: str) -> None:
     whole = {row.name: row.parameters for row in layer_table(run_of("batch", model))}
     rows = layer_table(run)
     assert {row.name: row.parameters for row in rows} == whole
-    assert sum(row.trained for row in rows) == count_parameters(run)
+    assert rows == built(run)
     trained = {row.name: row.trained for row in rows if row.trained}
     norms = {name: number for name, number in whole.items() if name.endswith(".norm")}
     if trainable == "random":  # as many entries of the weight before a norm as it has γ and β

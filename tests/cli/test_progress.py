@@ -1,16 +1,17 @@
 """The estimate of the time left."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from bncompare.cli import progress
-from bncompare.cli.progress import _Tally
+from bncompare.cli.progress import Tally, Waiting, duration, shared_steps, show_progress
 from bncompare.config.expand import load_experiment
 from bncompare.execution.messages import Evaluated, Failure, Started
 from bncompare.execution.plan import Planned, plan_runs
+from bncompare.execution.rounds import Round
 from bncompare.execution.sweep import Event
 from bncompare.runs.folder import RunStore
 
@@ -30,11 +31,13 @@ def planned(tmp_path: Path) -> list[Planned]:
     return plan_runs(load_experiment(tmp_path / "tiny.yaml").runs, RunStore(tmp_path))
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now)
-    return clock
+class Clock:
+    """Seconds that a test lets pass."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def at(planned: Planned, step: int, outcome: Any = None) -> Event:
@@ -42,9 +45,10 @@ def at(planned: Planned, step: int, outcome: Any = None) -> Event:
     return Event(planned, Evaluated(SimpleNamespace(step=step, outcome=ended), None))  # type: ignore[arg-type]
 
 
-def test_time_left(planned: list[Planned], clock: SimpleNamespace) -> None:
+def test_time_left(planned: list[Planned]) -> None:
     """What is left takes as long a step as what is done, counted from when the first run began."""
-    tally = _Tally(planned)
+    clock = Clock()
+    tally = Tally(planned, clock)
     clock.now += 1000  # the processes warm up
     assert tally.left == ""
     tally.add(Event(planned[0], Started({}, False)))
@@ -64,9 +68,24 @@ def test_time_left(planned: list[Planned], clock: SimpleNamespace) -> None:
     assert (tally.left, tally.ill) == ("", "1 diverged, 1 failed")
 
 
-def test_steps_of_yesterday_cost_nothing_today(planned: list[Planned], clock: SimpleNamespace) -> None:
+def test_time_left_of_a_round(planned: list[Planned]) -> None:
+    """Where others may follow it is that of the round; each counts on."""
+    clock = Clock()
+    tally = Tally([], clock)
+    tally.begin(planned[:1], is_last=False)
+    tally.add(Event(planned[0], Started({}, False)))
+    clock.now += 10
+    tally.add(at(planned[0], 2))
+    assert tally.left == "about 40 s left of this round"  # 8 steps at 5 s
+    tally.add(at(planned[0], 10, outcome="completed"))
+    tally.begin(planned[1:3], is_last=True)
+    assert (tally.ended, tally.total, tally.left) == (1, 3, "about 20 s left")
+
+
+def test_steps_of_yesterday_cost_nothing_today(planned: list[Planned]) -> None:
     """A run that goes on from a checkpoint brings its steps, but not their time."""
-    tally = _Tally(planned[:1])
+    clock = Clock()
+    tally = Tally(planned[:1], clock)
     tally.add(Event(planned[0], Started({}, True)))
     clock.now += 4
     tally.add(at(planned[0], 8))
@@ -76,22 +95,40 @@ def test_steps_of_yesterday_cost_nothing_today(planned: list[Planned], clock: Si
     assert tally.left == "about 8 s left"
 
 
-def test_what_is_waited_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bars_move_between_evaluations(
+    planned: list[Planned], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal what the runs say of their steps is seen between evaluations; elsewhere nobody asks."""
+    assert shared_steps(planned) is None
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    steps = shared_steps(planned)
+    assert steps is not None
+
+    def events() -> Iterator[Event | Round]:
+        yield Round(planned, [], is_last=True)
+        yield Event(planned[1], Started({}, False))
+        steps[1] = 3
+
+    assert show_progress(events(), quiet=False, steps=steps) == 0
+    assert "epoch 1.5/5" in capsys.readouterr().err
+
+
+def test_what_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
     """Where stderr is no terminal it is said once it has taken a while, each thing once, and not after an event."""
-    monkeypatch.setattr(progress, "SECONDS_BEFORE_WAITING", 0.01)
-    waiting = progress.Waiting()
+    waiting = Waiting(patience=0.01)
     for what in ("loading torch", "reading mnist", "reading mnist"):
         waiting(what)
         if waiting.timer is not None:
             waiting.timer.join()
     assert capsys.readouterr().err == "loading torch…\nreading mnist…\n"
-    monkeypatch.setattr(progress, "SECONDS_BEFORE_WAITING", 60)
+    waiting.patience = 60
     waiting("starting to train")
     timer = waiting.timer
     assert list(waiting.before([])) == []
     assert timer is not None
     timer.join()  # it was cancelled
-    progress.Waiting(quiet=True)("loading torch")
+    Waiting(quiet=True)("loading torch")
     assert capsys.readouterr().err == ""
 
 
@@ -100,4 +137,4 @@ def test_what_is_waited_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 )
 def test_durations(seconds: float, text: str) -> None:
     """In the unit that reads best."""
-    assert progress._duration(seconds) == text
+    assert duration(seconds) == text

@@ -9,12 +9,13 @@ from typing import Any
 import kit
 import numpy as np
 import pytest
-from kit import CONFIGS, loaded_run, variants
+from kit import CONFIGS, loaded_run, looked_at, variants
 from scipy import stats
 
 from bncompare.comparison.claims import Finding, claims_of, judge
 from bncompare.comparison.measures import metric_at
 from bncompare.comparison.plain import to_plain
+from bncompare.comparison.sequences import share_sequence, t_sequence
 from bncompare.comparison.verdicts import compare_by
 from bncompare.config.claims import Claim
 from bncompare.config.expand import load_experiment
@@ -171,7 +172,7 @@ def test_how_a_claim_with_diverged_runs_is_told() -> None:
     )
     assert (to_plain(finding)["low"], to_plain(finding)["high"]) == (None, None)
     missing = "none: 4 of 6 have no value (diverged), which counts for the claim"
-    assert measured(finding) == f"val/loss: 0.56, n = 2; {missing}"
+    assert measured(finding) == f"validation loss at the best epoch: 0.56, n = 2; {missing}"
     five = judge(claim(**BAD, at_least=0.5), with_diverged([0.7] * 5, [0.3] * 5, 5))
     assert five.reasons[:2] == [
         "validation loss at the best epoch, mean: none of 5 seeds has a value",
@@ -250,8 +251,8 @@ def test_at_an_epoch_or_a_step() -> None:
         ({"difference_at_least": -0.003}, 6, "supported"),
         ({"difference_at_least": 0.1}, 5, "inconclusive"),
         ({"difference_at_least": 0.1}, 6, "not supported"),
-        ({"difference_within": 0.1}, 4, "inconclusive"),
-        ({"difference_within": 0.1}, 5, "supported"),
+        ({"difference_within": 0.1}, 5, "inconclusive"),
+        ({"difference_within": 0.1}, 6, "supported"),
     ],
 )
 def test_differences_without_spread(bounds: dict[str, float], n: int, verdict: str) -> None:
@@ -323,18 +324,88 @@ def test_equal_values_of_one_variant() -> None:
 
 
 def test_within_is_told_by_the_interval_that_decides() -> None:
-    """The 90 % interval is shown, alone or beside that of other bounds, and in the summary where it decides alone."""
+    """One α for all bounds: equivalence is decided, and told, by the 95 % interval, alone or beside other bounds."""
     runs = variants(batch=[0.30, 0.31, 0.29, 0.30], none=[0.72, 0.70, 0.73, 0.71])
-    alone = judge(versus(difference_within=0.45), runs)
-    low, high = stats.t.interval(0.9, 3, -0.415, stats.sem([-0.42, -0.39, -0.44, -0.41]))
-    assert (alone.verdict, alone.confidence) == ("supported", 0.90)
-    assert alone.summary is not None
-    assert (alone.summary.low, alone.summary.high) == pytest.approx((low, high))
-    assert "difference −0.415, 90 % CI −0.439 to −0.391, n = 4" in alone.reasons[0]
-    assert measured(alone) == f"val/loss: difference -0.415 ({low:.3g} to {high:.3g}, 90 %), n = 4"
-    both = judge(versus(difference_within=0.45, difference_at_most=-0.2), runs)
-    assert "95 % CI −0.448 to −0.382, 90 % CI −0.439 to −0.391, n = 4" in both.reasons[0]
-    assert (both.verdict, both.confidence) == ("supported", 0.95)
+    low, high = stats.t.interval(0.95, 3, -0.415, stats.sem([-0.42, -0.39, -0.44, -0.41]))
+    for bounds in ({"difference_within": 0.45}, {"difference_within": 0.45, "difference_at_most": -0.2}):
+        finding = judge(versus(**bounds), runs)
+        assert (finding.verdict, finding.is_preliminary, to_plain(finding)["confidence"]) == ("supported", True, 0.95)
+        assert finding.summary is not None
+        assert (finding.summary.low, finding.summary.high) == pytest.approx((low, high))
+        assert "difference −0.415, 95 % CI −0.448 to −0.382, n = 4" in finding.reasons[0]
+        cell = "validation loss at the best epoch: difference −0.415 (−0.448 to −0.382), n = 4"
+        assert measured(finding) == cell
+    within_90 = -stats.t.interval(0.9, 3, -0.415, stats.sem([-0.42, -0.39, -0.44, -0.41]))[0] + 0.001
+    assert judge(versus(difference_within=within_90), runs).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("differences", "bounds", "outcome"),
+    [
+        ([-0.4, -0.41, -0.42, -0.43, -0.44], {"difference_at_most": -0.2}, "supported, preliminary"),
+        ([-0.4, -0.41, -0.42, -0.43, -0.44], {"difference_at_least": -0.2}, "not supported, preliminary"),
+        ([-0.4, -0.41, -0.42, -0.43, -0.44, -0.45], {"difference_at_most": -0.2}, "supported"),
+        ([-0.4, -0.41, -0.42, -0.43, -0.44, -0.45], {"difference_within": 0.5}, "supported"),
+        # the seed on the bound says nothing of it
+        ([-0.2, -0.21, -0.22, -0.23, -0.24, -0.25], {"difference_at_most": -0.2}, "supported, preliminary"),
+        # t = 2.5 of seven, p = .047; 12 or 16 of 128 sign patterns are as far
+        ([-1.0, -1.0, -1.0, -1.0, -1.0, -1.0, 1.0], {"difference_at_most": 0.0}, "inconclusive"),
+    ],
+)
+def test_the_sign_flip_test_confirms_or_contradicts(
+    differences: list[float], bounds: dict[str, float], outcome: str
+) -> None:
+    """With fewer than six seeds off the bound a verdict is preliminary; with more a sign-flip p above .10 forbids."""
+    runs = variants(batch=[5 + x for x in differences], none=[5.0] * len(differences))
+    finding = judge(versus(**bounds), runs)
+    assert finding.verdict + ", preliminary" * finding.is_preliminary == outcome
+    assert to_plain(finding)["is_preliminary"] == finding.is_preliminary
+    assert (f"preliminary: {len(differences)} seeds" in finding.outcome) == finding.is_preliminary
+    if outcome == "inconclusive":
+        assert finding.reasons[1] == (
+            "claimed at most 0: inconclusive; "
+            "the CI says supported, which the sign-flip p of the bound, 0.12, contradicts"
+        )
+
+
+@pytest.mark.parametrize(
+    ("n", "bounds", "verdict"),
+    [
+        (3, {"difference_at_most": -0.2}, "inconclusive"),
+        (5, {"difference_at_most": -0.2}, "supported"),
+        (5, {"difference_at_least": -0.2}, "not supported"),
+        (8, {"difference_within": 0.5}, "supported"),
+        (8, {"difference_within": 0.41}, "inconclusive"),
+    ],
+)
+def test_seeds_until_decided_are_judged_by_the_sequence(n: int, bounds: dict[str, float], verdict: str) -> None:
+    """The interval shown is that of the confidence sequence, and called so; too few seeds have none."""
+    differences = [-0.4 - 0.01 * (i % 3) for i in range(n)]
+    runs = looked_at(variants(batch=[1 + x for x in differences], none=[1.0] * n))
+    finding = judge(versus(**bounds), runs)
+    assert (finding.verdict, finding.is_sequential, finding.is_preliminary) == (verdict, True, False)
+    looks = t_sequence(differences)
+    assert finding.summary is not None
+    assert (finding.summary.low, finding.summary.high) == pytest.approx((looks.low, looks.high), nan_ok=True)
+    assert (
+        "95 % CI, valid at every look, not yet" if n == 3 else "95 % CI, valid at every look, −0."
+    ) in finding.reasons[0]
+    assert "sign-flip" not in finding.reasons[0]
+
+
+@pytest.mark.parametrize(("diverged", "verdict"), [(6, "inconclusive"), (7, "supported")])
+def test_sequential_claims_about_diverged_runs(diverged: int, verdict: str) -> None:
+    """A proportion, and the share of seeds where runs diverged, by the beta-binomial sequence: seven, not six."""
+    bad = looked_at(variants(batch=["diverged"] * diverged))
+    finding = judge(claim(metric="diverged", at_least=0.5), bad)
+    assert (finding.verdict, finding.summary and finding.summary.low) == (
+        verdict,
+        pytest.approx(share_sequence([True] * diverged).low),
+    )
+    beside = looked_at(variants(none=["diverged"] * diverged, batch=[0.3] * diverged))
+    finding = judge(claim(**WORSE, difference_at_least=0.0), beside)
+    assert finding.verdict == verdict
+    assert "95 % CI, valid at every look, of that share" in finding.reasons[1]
 
 
 def measured(finding: Finding) -> str:
@@ -352,7 +423,7 @@ def test_the_seeds_that_would_decide_within(mean: float, sd: float) -> None:
     needed = int(reason.split("about ")[1].split(" seeds")[0])
     for n, is_enough in ((needed, True), (needed - 1, False)):
         samples = np.random.default_rng(1).normal(mean, sd, (40_000, n))
-        half = stats.t.ppf(0.95, n - 1) * samples.std(axis=1, ddof=1) / math.sqrt(n)
+        half = stats.t.ppf(0.975, n - 1) * samples.std(axis=1, ddof=1) / math.sqrt(n)
         far = np.abs(samples.mean(axis=1)) + half <= 0.1 if mean < 0.1 else samples.mean(axis=1) - half > 0.1
         assert (far.mean() >= 0.8 - 0.005) if is_enough else (far.mean() < 0.8 + 0.005)
 
@@ -401,7 +472,7 @@ def test_copies_of_a_run_count_once() -> None:
 
 
 def test_false_equivalence_is_rare() -> None:
-    """Where two variants differ by just the margin, at most 5 % of experiments call them equivalent."""
+    """Where two variants differ by just the margin, at most 2.5 % of experiments call them equivalent."""
     random = np.random.default_rng(8)
     supported = 0
     for _ in range(1000):
@@ -411,7 +482,7 @@ def test_false_equivalence_is_rare() -> None:
             judge(versus(difference_within=0.1), variants(batch=batch.tolist(), none=none.tolist())).verdict
             == "supported"
         )
-    assert supported / 1000 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
+    assert supported / 1000 < 0.025 + 3 * math.sqrt(0.025 * 0.975 / 1000)
 
 
 def test_hostile_claims_are_left_out() -> None:
@@ -468,8 +539,8 @@ def test_check(
         return ended.code, ended.out
 
     got, out = call()
-    lines = out.splitlines()
-    assert (got, lines[:2]) == (code, ["runs/x:", f"  {verdict.upper()}: batch is lower"])
+    lines, mark = out.splitlines(), "" if verdict == "inconclusive" else " (preliminary: 4 seeds)"
+    assert (got, lines[:2]) == (code, ["runs/x:", f"  {verdict.upper()}{mark}: batch is lower"])
     assert lines[2].startswith("    training loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382")
     assert call("--strict")[0] == strict_code
     got, out = call("--json")

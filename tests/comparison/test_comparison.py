@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kit import loaded_run, variants
+from kit import loaded_run, looked_at, variants
 
 from bncompare.comparison.claims import judge
 from bncompare.comparison.comparison import compare
+from bncompare.comparison.deciding import decided, deciding_test
 from bncompare.comparison.measures import metric_at
 from bncompare.comparison.plain import to_plain
+from bncompare.comparison.sequences import sign_sequence, t_sequence
 from bncompare.comparison.statistics import seeds_needed
+from bncompare.comparison.stopping import Undecided, undecided
 from bncompare.comparison.verdicts import compare_by, verdict_lines
 from bncompare.config import rounded
 from bncompare.config.claims import Claim
@@ -118,6 +121,120 @@ def test_a_verdict_in_plain_words(none: list[Any], batch: list[Any], verdict: st
     """What is told, what cannot be, the numbers, and how many seeds would do."""
     pair = pair_of(variants(none=none, batch=batch))
     assert (pair.verdict, pair.sentence) == (verdict, sentence)
+
+
+SEVEN = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07]
+
+
+@pytest.mark.parametrize(
+    ("differences", "pairs", "verdict", "is_preliminary"),
+    [
+        ([0.5, 0.51, 0.52, 0.53, 0.54], 1, "better", True),
+        ([0.5, 0.51, 0.52, 0.53, 0.54, 0.55], 1, "better", False),
+        ([0.5, 0.51, 0.52, 0.53, 0.54, 0.55, 0.0], 1, "better", False),
+        ([0.5, 0.51, 0.52, 0.53, 0.54, 0.0], 1, "better", True),  # five seeds with a difference
+        ([1.0] * 6 + [-1.0], 1, "undecided", False),  # t-test p = .047, sign-flip p = .12
+        ([1.0, 1.1, 1.2, 1.3, 1.4, -0.1], 1, "better", False),  # sign-flip p = .062
+        (SEVEN, 3, "better", False),  # 3 · 2/128 = .047
+        (SEVEN[:6], 3, "better", True),
+        (SEVEN, 6, "better", True),
+        ([*SEVEN, 0.08], 6, "better", False),  # 6 · 2/256 = .047
+    ],
+)
+def test_the_sign_flip_test_confirms_or_contradicts(
+    differences: list[float], pairs: int, verdict: str, is_preliminary: bool
+) -> None:
+    """One pair it must not contradict, from six seeds on; of several it must confirm one, or that is preliminary."""
+    outcomes = {seed: (x, 0.0) for seed, x in enumerate(differences)}
+    tests = [deciding_test(outcomes, higher_is_better=True) for _ in range(pairs)]
+    for decision in decided(tests):
+        assert (decision.is_made, decision.is_preliminary) == (verdict == "better", is_preliminary)
+        assert decision.is_contradicted == (verdict == "undecided")
+
+
+def test_a_contradicted_verdict_in_words() -> None:
+    """It says so, and that the t-test alone would have decided."""
+    pair = pair_of(variants(none=[5.0] * 7, batch=[4.0] * 6 + [6.0]))
+    assert pair.verdict == "undecided"
+    assert pair.evidence == (
+        "95 % CI −1.41 to −0.02; n = 7, sign-flip p = 0.12 contradicts that of the t-test, 0.047; "
+        "about 11 seeds would be needed"
+    )
+
+
+def test_several_pairs_may_be_preliminary_with_more_seeds() -> None:
+    """The sentence says for how many pairs the seeds are too few."""
+    runs = variants(none=NONE, batch=BATCH, layer=[x + 0.001 * i for i, x in enumerate(BATCH)])
+    (measure,) = compare(runs, "val/loss").measures
+    pair = measure.pairs[0]
+    assert (pair.verdict, pair.is_preliminary) == ("better", True)
+    assert pair.statement == "BatchNorm is ahead of no norm by 0.412 (preliminary: 6 seeds for 3 pairs)"
+    assert pair.sentence.endswith("of 3 pairs)")
+
+
+# ---------------------------------------------------------------- seeds until it is decided
+
+
+@pytest.mark.parametrize(
+    ("n", "verdict", "sentence"),
+    [
+        (
+            6,
+            "better",
+            "BatchNorm is better than no norm by 0.412 "
+            "(95 % CI, valid at every look: 0.374 to 0.449; n = 6, anytime-valid p = 0.00036)",
+        ),
+        (
+            3,
+            "undecided",
+            "no clear difference between BatchNorm and no norm: BatchNorm − no norm is −0.417 "
+            "(95 % CI, valid at every look: not yet; n = 3, anytime-valid p = 0.08; about 4 seeds would be needed)",
+        ),
+    ],
+)
+def test_seeds_until_decided(n: int, verdict: str, sentence: str) -> None:
+    """The confidence sequence decides, its interval is the one shown, and never is its verdict preliminary."""
+    pair = pair_of(looked_at(variants(none=NONE[:n], batch=BATCH[:n])))
+    assert (pair.verdict, pair.is_preliminary, pair.decided_by) == (verdict, False, "t confidence sequence")
+    assert pair.sentence == sentence
+    looks = t_sequence(list(pair.differences.values()))
+    difference = pair.paired.difference
+    assert (difference.low, difference.high) == pytest.approx((looks.low, looks.high), nan_ok=True)
+
+
+def test_seeds_until_decided_with_diverged_runs() -> None:
+    """The sign e-process decides; seven seeds that agree are enough, six are not."""
+    for n, verdict in ((6, "undecided"), (7, "better")):
+        pair = pair_of(looked_at(variants(none=["diverged"] * n, batch=[*BATCH, 0.3][:n])))
+        assert (pair.verdict, pair.decided_by) == (verdict, "sign e-process")
+        p = sign_sequence([True] * n).p
+        assert pair.p == pytest.approx(p)
+        assert f"n = {n}, anytime-valid p of a sign e-process = {p:.2g}" in pair.evidence
+        assert pair.seeds_needed == (7 if n == 6 else None)
+
+
+def test_holm_on_anytime_valid_p() -> None:
+    """Several pairs cost what they cost any p; a sequence that could give no small p yet costs the others nothing."""
+    columns = {"none": NONE, "batch": BATCH, "layer": [x + 0.02 * i for i, x in enumerate(BATCH)]}
+    (measure,) = compare(looked_at(variants(**columns)), "val/loss").measures
+    p = sorted(pair.p for pair in measure.pairs if pair.p is not None)
+    assert min(pair.holm_p for pair in measure.pairs if pair.holm_p is not None) == pytest.approx(3 * p[0])
+
+
+def test_undecided() -> None:
+    """The pairs of the first measure without a verdict, and the inconclusive claims, with the variants they need."""
+    claims = [
+        {"statement": "lower", "metric": "val/loss", "variant": {"model.norm": "batch"}, "at_most": 0.5},
+        {"statement": "open", "metric": "val/loss", "variant": {"model.norm": "layer"}, "at_most": 0.3},
+        {"statement": "of nobody", "metric": "val/loss", "variant": {"model.norm": "rms"}, "at_most": 0.3},
+    ]
+    columns = {"none": NONE, "batch": BATCH, "layer": [x + 0.002 * (-1) ** i for i, x in enumerate(BATCH)]}
+    runs = looked_at(variants(**columns))
+    (found,) = experiments([dataclasses.replace(run, config=run.config | {"claims": claims}) for run in runs])
+    assert undecided(found) == [
+        Undecided("LayerNorm against BatchNorm, validation loss at the best epoch", frozenset({"layer", "batch"})),
+        Undecided("open", frozenset({"layer"})),
+    ]
 
 
 def test_seeds_needed_and_the_share_of_wins() -> None:
@@ -275,9 +392,9 @@ def test_many_variants_have_one_baseline() -> None:
     assert [(pair.a, pair.b) for pair in measure.pairs] == [
         (name, "no norm") for name in ("BatchNorm", "LayerNorm", "same", "worse1", "worse2", "worse3", "GroupNorm(2)")
     ]
-    assert verdict_lines(measure) == [
-        ("Better than no norm: BatchNorm, LayerNorm, GroupNorm(2)", ""),
-        ("Worse than no norm: worse1, worse2, worse3", ""),
+    assert verdict_lines(measure) == [  # of seven pairs six seeds are too few for the sign-flip test
+        ("Ahead of no norm (preliminary: too few seeds for 7 pairs): BatchNorm, LayerNorm, GroupNorm(2)", ""),
+        ("Behind no norm (preliminary: too few seeds for 7 pairs): worse1, worse2, worse3", ""),
         ("No clear difference from no norm: same", ""),
     ]
     (versus,) = compare(runs, "val/loss", versus="batch").measures

@@ -104,6 +104,9 @@ def test_names_and_directions() -> None:
         metric_at(Metric("test/accuracy"), "best"),
         metric_at(Metric("train/loss"), At(epoch=50)),
         metric_at(Metric("train/loss"), At(step=50)),
+        metric_at(Metric("diagnostics/model/val/accuracy with batch statistics"), "last"),
+        metric_at(Metric("diagnostics/*/gradient norm"), "mean"),
+        metric_at(Metric("diagnostics/hidden.0/gamma mean"), "last"),
         time_to(ACCURACY, 0.91234, "step"),
         area(ACCURACY, 1, 20),
         spread(ACCURACY, 5),
@@ -112,6 +115,15 @@ def test_names_and_directions() -> None:
         ("test/accuracy at best", "test accuracy (best weights)", True, "better"),
         ("train/loss at epoch 50", "training loss at epoch 50", False, "better"),
         ("train/loss at step 50", "training loss at step 50", False, "better"),
+        (
+            *("diagnostics/model/val/accuracy with batch statistics at last",),
+            *("validation accuracy with batch statistics at the last epoch", True, "better"),
+        ),
+        (
+            *("diagnostics/*/gradient norm over all evaluations",),
+            *("gradient norm (mean of the layers) over all evaluations", False, "better"),
+        ),
+        ("diagnostics/hidden.0/gamma mean at last", "gamma mean in hidden.0 at the last epoch", False, "better"),
         ("steps to val/accuracy 0.9123", "steps to validation accuracy 91.23 %", False, "faster"),
         (
             *("mean val/accuracy over epochs 1 to 20", "mean validation accuracy over epochs 1 to 20"),

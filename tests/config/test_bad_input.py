@@ -537,6 +537,23 @@ SEEDS_ERRORS = [
     ]
 ]
 
+SEEDS_ERRORS += [
+    bad(f"seeds {seeds}", base("seeds: 2", f"seeds: {seeds}"), f"config.yaml:2: seeds{pattern}")
+    for seeds, pattern in [
+        ("decided", ": must be a number of seeds…, a list…, or {until: decided}, not 'decided'"),
+        ("{at_most: 5}", ".until: missing: this key is required"),
+        ("{}", ".until: missing: this key is required"),
+        ("{until: dark}", ".until: must be one of decided, not 'dark'"),
+        ("{until: decided, at_least: 1}", ".at_least: must be at least 2, not 1"),
+        ("{until: decided, at_most: 10001}", ".at_most: must be at most 10000, not 10001"),
+        ("{until: decided, at_a_time: 0}", ".at_a_time: must be at least 1, not 0"),
+        ("{until: decided, at_most: all}", ".at_most: must be a whole number, not 'all'"),
+        ("{until: decided, at_most: 3}", ".at_most: 3 is less than at_least, 4"),
+        ("{until: decided, at_least: 50}", ".at_most: 40 is less than at_least, 50"),
+        ("{until: decided, at_mots: 5}", ".at_mots: unknown key; …did you mean 'at_most'?"),
+    ]
+]
+
 COMPARE_ERRORS = [
     bad(f"compare {compare[:50]}", BASE + f"compare: {compare}\n", f"config.yaml:15: {pattern}")
     for compare, pattern in [
@@ -741,6 +758,13 @@ OPTION_ERRORS = [
     bad_options("--seeds", "0", patterns=("--seeds 0: is a number of seeds, and none; the seed 0 alone is 0-0",)),
     bad_options("--seeds", "0-99999", patterns=("--seeds 0-99999: …10000 seeds",)),
     bad_options("--seeds", "1.5", patterns=("--seeds 1.5: …",)),
+    bad_options("--seeds", "3", "--until-decided", patterns=("--seeds and --until-decided: one or the other…",)),
+    bad_options("--max-seeds", "9", patterns=("--max-seeds 9: …add --until-decided",)),
+    bad_options("--until-decided", "--max-seeds", "3", patterns=("--max-seeds 3: seeds.at_most: 3 is less than…4",)),
+    bad_options(
+        "--until-decided", "--max-seeds", "0", patterns=("--max-seeds 0: seeds.at_most: must be at least 2…",)
+    ),
+    bad_options("--until-decided", "--select", "1/2", patterns=("--select 1/2: …until it is decided…",)),
     bad_options("--device", "gpu", patterns=("--device gpu: …auto, cpu, cuda…",)),
     bad_options("--device", "", patterns=("--device : …auto, cpu, cuda…",)),
     bad_options("--device", "cuda:", patterns=("--device cuda:: …auto, cpu, cuda…, not 'cuda:'",)),

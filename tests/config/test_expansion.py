@@ -21,11 +21,13 @@ from pydantic import BaseModel, ValidationError
 from bncompare.config.checks import check_run
 from bncompare.config.claims import Claim
 from bncompare.config.data import MNIST
-from bncompare.config.expand import Experiment, load_experiment, parse_seeds
+from bncompare.config.expand import Experiment, load_experiment
 from bncompare.config.keys import flatten, lookup, selects
 from bncompare.config.model import LeNet
+from bncompare.config.ranges import seeds_in
 from bncompare.config.run import RunConfig
 from bncompare.config.schedulers import ReduceOnPlateau
+from bncompare.config.seeds import Listed, Until, design_of, parse_seeds
 from bncompare.config.yaml import parse_yaml
 from bncompare.errors import UserError
 from bncompare.options import Section
@@ -53,10 +55,10 @@ class Expand:
 
     folder: Path
 
-    def __call__(self, text: str, *overrides: str, seeds: str | None = None, smoke: bool = False) -> Experiment:
+    def __call__(self, text: str, *overrides: str, **options: Any) -> Experiment:
         path = self.folder / "config.yaml"
         path.write_text(text)
-        return load_experiment(path, overrides=overrides, seeds=seeds, smoke=smoke)
+        return load_experiment(path, overrides=overrides, **options)
 
     def run(self, text: str, *overrides: str) -> RunConfig:
         """The only run of a config."""
@@ -241,6 +243,53 @@ def test_a_seed_given_twice(expand: Expand) -> None:
     assert expand.problems(text, "seeds=[0, 0]") == ["--set seeds=[0, 0]: seeds: 0 is there twice"]
     with pytest.raises(UserError, match=r"^--seeds 0-2,1-3: seeds: 1 is there twice$"):
         expand(text, seeds="0-2,1-3")
+
+
+UNTIL = "seeds: {until: decided, at_least: 3, at_most: 5}\n"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "overrides", "options", "design"),
+    [
+        ("seeds: {until: decided}\n", [], {}, (4, 40, 1)),
+        (UNTIL, [], {}, (3, 5, 1)),
+        (UNTIL, ["seeds.at_a_time=2"], {}, (3, 5, 2)),
+        (UNTIL, [], {"until_decided": True}, (3, 5, 1)),
+        (UNTIL, [], {"max_seeds": 7}, (3, 7, 1)),
+        ("seeds: 3\n", [], {"until_decided": True}, (4, 40, 1)),
+        ("", [], {"until_decided": True, "max_seeds": 6}, (4, 6, 1)),
+        ("seeds: 3\n", [], {}, "0-2"),
+        ("seeds: [7]\n", [], {}, "7"),
+        (UNTIL, [], {"seeds": "6-9,2"}, "2,6-9"),
+        (UNTIL, ["seeds=[4, 1, 2]"], {}, "1-2,4"),
+        (UNTIL, [], {"smoke": True}, "0-1"),
+        ("seeds: 10000\n", [], {}, "0-9999"),
+    ],
+)
+def test_the_design_is_written_with_each_run(
+    expand: Expand, seeds: str, overrides: list[str], options: dict[str, Any], design: Any
+) -> None:
+    """Which seeds were asked for, or until when there are more; in config.yaml, and not in the digest."""
+    runs = expand(BASE + seeds, *overrides, **options).runs
+    numbers = {} if isinstance(design, str) else dict(zip(("at_least", "at_most", "at_a_time"), design, strict=True))
+    expected = Until(until="decided", **numbers) if numbers else Listed(seeds=design)
+    assert {run.design for run in runs} == {expected}
+    if isinstance(expected, Until):
+        assert [run.seed for run in runs] == list(range(expected.at_most))
+    assert runs[0].digest == runs[0].model_copy(update={"design": None}).digest
+    # The config.yaml of a run remembers; with other seeds it is an experiment of its own.
+    text = runs[-1].to_yaml()
+    assert expand(text).runs == [runs[-1]]
+    assert expand(text, seeds="0-1").runs[0].design == Listed(seeds="0-1")
+    assert expand(text, until_decided=True).runs[0].design == Until(until="decided")
+
+
+@given(st.lists(st.integers(0, 20) | st.integers(0, 10**17), min_size=1, unique=True))
+def test_the_seeds_of_a_design_are_read_back(seeds: list[int]) -> None:
+    """What is written in ranges is what was asked for."""
+    design = design_of(seeds)
+    assert isinstance(design, Listed)
+    assert seeds_in(design.seeds) == sorted(seeds)
 
 
 # ---------------------------------------------------------------- overrides
@@ -566,6 +615,7 @@ def test_digest_is_of_one_seed(expand: Expand) -> None:
         "training.epochs=2",
         "training.batch_size=32",
         "training.eval_every=10",
+        "training.evaluate_at_start=true",
         "training.scheduler=cosine",
         "training.clip_gradient_norm=1",
         "training.monitor=train/loss",
@@ -587,6 +637,15 @@ def test_digest_changes(expand: Expand, override: str) -> None:
     digest = expand.run(IMAGES, override).digest
     assert len(digest) == 8
     assert digest != expand.run(IMAGES).digest
+
+
+def test_a_key_that_came_later_is_in_no_older_digest(expand: Expand) -> None:
+    """A run from before there was one, and a run of today with what all did then, are one experiment."""
+    today = expand.run(IMAGES).model_dump()
+    before = copy.deepcopy(today)
+    del before["training"]["evaluate_at_start"]
+    assert RunConfig.model_validate(before).digest == expand.run(IMAGES, "training.evaluate_at_start=false").digest
+    assert len(experiments([loaded(today), loaded(before)])) == 1
 
 
 MANY_KEYS = [

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from kit import TINY, call
 
 SAYS_WHAT_IT_IMPORTED = """\
@@ -16,9 +17,10 @@ except SystemExit as ended:
 """
 
 
-def test_that_all_is_finished_is_said_without_torch(tmp_path: Path) -> None:
-    """Whoever calls `train` again does not wait for what trains."""
-    (tmp_path / "tiny.yaml").write_text(TINY)
+@pytest.mark.parametrize("seeds", ["2", "{until: decided, at_least: 2, at_most: 2}"])
+def test_that_all_is_finished_is_said_without_torch(tmp_path: Path, seeds: str) -> None:
+    """Whoever calls `train` again does not wait for what trains, whatever decided how many seeds there are."""
+    (tmp_path / "tiny.yaml").write_text(TINY.replace("seeds: 2", f"seeds: {seeds}"))
     arguments = ["train", str(tmp_path / "tiny.yaml"), "--runs", str(tmp_path / "runs"), "--jobs", "1", "--no-report"]
     assert call(*arguments).code == 0
     command = [sys.executable, "-c", SAYS_WHAT_IT_IMPORTED, *arguments]

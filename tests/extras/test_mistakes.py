@@ -169,7 +169,7 @@ def crafted(folder: Path, answers: dict[str, Sequence[str]]) -> Path:
 
 CLASSES = "000011112222"
 BY_HAND = {
-    "plain": ["000011110000", "000011110002", "200011112222"],  # 8, 9, 11 of 12 right
+    "plain": ["000011110000", "000011110012", "200011112222"],  # 8, 9, 11 of 12 right
     "bn": ["000111112222", "000011112222", "000011112220"],  # 11, 12, 11
 }
 
@@ -185,10 +185,13 @@ def test_two_crafted_variants(tmp_path: Path) -> None:
         (10, [11], [0], 0),
     ]
     assert [(d.image, d.true, d.a, d.b, d.num_seeds) for d in found.only_b] == [
-        (8, 2, 0, 2, 2), (9, 2, 0, 2, 2), (10, 2, 0, 2, 2), (0, 0, 2, 0, 1), (11, 2, 0, 2, 1)
+        (8, 2, [0], [2], 2), (9, 2, [0], [2], 2), (10, 2, [0, 1], [2], 2), (0, 0, [2], [0], 1), (11, 2, [0], [2], 1)
     ]  # fmt: skip
-    assert [(d.image, d.true, d.a, d.b, d.num_seeds) for d in found.only_a] == [(3, 0, 0, 1, 1), (11, 2, 2, 0, 1)]
-    assert found.confusion[0].tolist() == [[11, 0, 1], [0, 12, 0], [7, 0, 5]]
+    assert [(d.image, d.true, d.a, d.b, d.num_seeds) for d in found.only_a] == [
+        (3, 0, [0], [1], 1),
+        (11, 2, [2], [0], 1),
+    ]
+    assert found.confusion[0].tolist() == [[11, 0, 1], [0, 12, 0], [6, 1, 5]]
     assert found.confusion[1].tolist() == [[11, 1, 0], [0, 12, 0], [1, 0, 11]]
     paired = comparison.compare_paired([11 / 12, 1.0, 11 / 12], [8 / 12, 9 / 12, 11 / 12], higher_is_better=True)
     assert found.accuracy == paired
@@ -290,10 +293,8 @@ def test_the_page_has_the_images(runs: Path) -> None:
     assert "<b>:" not in page
     assert "A is &lt;b&gt;, B is A variant" in page
     first = found.only_b[0]
-    assert (
-        f'alt="test image {first.image}, of class {first.true}"><b>{first.true}</b><br>A: {first.a}<br>B: {first.b}'
-        in page
-    )
+    answers = f"<br>A: {found.said(first.a)}<br>B: {found.said(first.b)}"
+    assert f'alt="test image {first.image}, of class {first.true}"><b>{first.true}</b>{answers}' in page
 
 
 def test_nothing_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -302,7 +302,9 @@ def test_plot_and_show(tmp_path: Path) -> None:
     last = json.loads(call("show", folder, "--json").out)["diagnostics"]
     assert last["hidden.0/gamma[0]"] != 1
     assert [row for row in shown if row] == [
-        [*name.removeprefix("hidden.0/").split(), f"{value:.4g}"] for name, value in last.items() if "[" not in name
+        [*name.removeprefix("hidden.0/").split(), f"{value:.4g}".replace("-", "−")]
+        for name, value in last.items()
+        if "[" not in name
     ]
 
     (folder / "diagnostics.csv").write_text("epoch,step,layer\n")

@@ -130,13 +130,13 @@ def test_a_caption_counts_and_has_units() -> None:
 
 
 def test_differences() -> None:
-    """Each seed's difference at the best evaluation, later variant − baseline; the caption has the verdict."""
+    """Each seed's difference at the best evaluation, later variant − baseline; the caption has the means."""
     figure = drawn(two_variants())[DIFFERENCES]
     (axes,) = figure.figure.axes
     assert [x for x, _ in data(axes, "seeds")[0]] == pytest.approx([-0.5, -0.59, -0.68, -0.77])
     assert names(axes) == ["BatchNorm"]
-    verdict = "BatchNorm is ahead of no norm by 0.64 (preliminary: 4 seeds)"
-    assert figure.caption == f"Differences in validation loss at the best epoch, a dot a seed: {verdict}."
+    what = "Differences in validation loss at the best epoch from no norm, a dot a seed"
+    assert figure.caption == f"{what}; means: BatchNorm −0.64."
 
 
 def test_sensitivity_and_heat_map() -> None:

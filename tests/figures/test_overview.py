@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from drawing import NAN, data, grid, legend, note, run
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from bncompare.figures import overview
@@ -171,6 +171,18 @@ def test_no_two_variants_look_the_same(runs: list[LoadedRun]) -> None:
     """No two share both colour and stroke: of every kind, of few kinds many times, of one kind alone."""
     found = looks(runs)
     assert len({(look.color.lower(), str(look.line)) for look in found.values()}) == len(found) == len(runs)
+
+
+@pytest.mark.parametrize(
+    ("runs", "number"), [(labelled(3), 3), (labelled(12), 12), (swept(), 6)], ids=["few", "many", "sweep"]
+)
+def test_colours_of_many_variants(runs: list[LoadedRun], number: int) -> None:
+    """Of one norm alone each has its own, from dark to bright; beside others it keeps to the tones of its norm."""
+    colors = list(dict.fromkeys(look.color for look in looks(runs).values()))
+    assert len(colors) == number
+    if number == 12:
+        brightness = [sum(to_rgb(color)) for color in colors]
+        assert brightness == sorted(brightness)
 
 
 def test_a_colour_belongs_to_a_norm() -> None:

@@ -49,6 +49,12 @@ CASES = {
         "training.scheduler={name: exponential, gamma: 0.9}",
         "training.clip_gradient_norm=0.5",
     ],
+    "evaluated at the start, dropout, plateau": [
+        MLP,
+        "training.evaluate_at_start=true",
+        "training.scheduler={name: reduce_on_plateau, patience: 0, threshold: 0.5}",
+        "training.epochs=5",
+    ],
     "step, early stopping on accuracy": [
         MLP,
         "training.scheduler={name: step, step_size: 2}",
@@ -102,6 +108,31 @@ def test_resumed_is_uninterrupted(case: str, norm: str) -> None:
     assert [plain(record) for record in resumed] == [plain(record) for record in straight]
     for name, value in weights(straight[-1]).items():
         assert torch.equal(value, weights(resumed[-1])[name]), name
+
+
+@pytest.mark.parametrize("norm", ["none", "noisy_batch", "{kind: batch, eval_stats: population}", "spectral"])
+def test_an_evaluation_at_the_start_changes_nothing(norm: str) -> None:
+    """With it a run has one record more, at step 0, and every other is the same, diagnostics and weights included."""
+    settings = [MLP, "training.early_stopping.patience=2", "diagnostics={activations: true, gradients: true}"]
+    without, run = (run_of([*settings, f"training.evaluate_at_start={on}"], norm) for on in ("false", "true"))
+    assert without.digest != run.digest
+    straight, (start, *others) = (list(train(one, dataset_of(one), CPU)) for one in (without, run))
+    assert [plain(record) for record in others] == [plain(record) for record in straight]
+    assert [record.diagnostics for record in others] == [record.diagnostics for record in straight]
+    assert all(torch.equal(value, weights(others[-1])[name]) for name, value in weights(straight[-1]).items())
+    assert (start.epoch, start.step, start.outcome, list(start.metrics)) == (0, 0, None, list(straight[0].metrics))
+    assert len(start.diagnostics) == len(straight[0].diagnostics)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "noisy_batch"])
+def test_what_is_evaluated_at_the_start(norm: str) -> None:
+    """The metrics of training are those of an epoch in which nothing is learned; without a norm so are the others."""
+    run = run_of([MLP, "training.evaluate_at_start=true", "training.optimizer={name: sgd, lr: 1.0e-30}"], norm)
+    start, first, *_ = train(run, dataset_of(run), CPU)
+    same = (
+        start.metrics if norm == "none" else {name: start.metrics[name] for name in ("train/loss", "train/accuracy")}
+    )
+    assert same == {name: first.metrics[name] for name in same}
 
 
 def finish(config: str, folder: Path, *overrides: str, seeds: str = "2") -> dict[str, bytes]:

@@ -10,7 +10,8 @@ from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.training.data import epoch_rows, load_dataset
 from bncompare.training.images import load_pool
-from bncompare.training.model import PairedDropout, build_model
+from bncompare.training.layers import PairedDropout
+from bncompare.training.model import build_model
 
 EVERY_NORM = "[none, batch, batch_from_scratch, layer, group, {kind: batch, placement: after}]"
 

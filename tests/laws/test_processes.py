@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 
 import pytest
@@ -28,18 +29,21 @@ LARGE_MESSAGES = ["model.hidden=[300, 300]", "training.checkpoint_every=1", "cla
 FAR = ["training.epochs=100000", "training.eval_every=100000", "data.samples=2000", "claims=[]"]
 
 
-def run_all(folder: Path, num_processes: int, *overrides: str) -> None:
+def run_all(folder: Path, num_processes: int, *overrides: str) -> list[int]:
+    """The steps that each run says it has taken."""
     experiment = load_experiment(CONFIGS / "smoke.yaml", overrides=overrides, seeds="2")
     planned = plan_runs(experiment.runs, RunStore(folder))
-    for _ in run_experiment(planned, data_dir=None, num_processes=num_processes):
+    steps = RawArray("q", len(planned))
+    for _ in run_experiment(planned, data_dir=None, num_processes=num_processes, steps=steps):
         pass
+    return list(steps)
 
 
 def test_the_bytes_are_the_same(tmp_path: Path) -> None:
-    """Two processes at a time write what one run after the other does: metrics, weights, results."""
+    """Two processes at a time write what one run after the other does: metrics, weights, results; and say as much."""
     settings = ["compare.model.norm=[none, noisy_batch]", "training.epochs=2", "data.train_size=128"]
-    run_all(tmp_path / "one", 1, *settings)
-    run_all(tmp_path / "two", 2, *settings)
+    assert run_all(tmp_path / "one", 1, *settings) == [4] * 4
+    assert run_all(tmp_path / "two", 2, *settings) == [4] * 4
     assert len(content(tmp_path / "one")) == 4 * 5
     assert content(tmp_path / "one") == content(tmp_path / "two")
 

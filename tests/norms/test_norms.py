@@ -17,7 +17,7 @@ from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
 from bncompare.norms.base import NORMS, ActivationNorm
-from bncompare.norms.from_scratch import BatchNorm
+from bncompare.norms.from_scratch import BatchNormNd
 from bncompare.randomness import StepRandomness
 from bncompare.training.data import load_dataset
 from bncompare.training.evaluate import loss_function
@@ -34,8 +34,8 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def pair(shape: tuple[int, ...], momentum: float | None = 0.1, affine: bool = True) -> tuple[BatchNorm, nn.Module]:
-    ours = BatchNorm(shape[1], momentum=momentum, affine=affine).double()
+def pair(shape: tuple[int, ...], momentum: float | None = 0.1, affine: bool = True) -> tuple[BatchNormNd, nn.Module]:
+    ours = BatchNormNd(shape[1], momentum=momentum, affine=affine).double()
     theirs = TORCH_BATCH_NORM[len(shape)](shape[1], momentum=momentum, affine=affine).double()
     if affine:
         with torch.no_grad():
@@ -78,13 +78,13 @@ def test_from_scratch_gradcheck(shape: tuple[int, ...]) -> None:
     assert torch.autograd.gradcheck(lambda x, w, b: functional(norm, x, w, b), (x, norm.weight, norm.bias))
 
 
-def functional(norm: BatchNorm, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def functional(norm: BatchNormNd, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     return torch.func.functional_call(norm, {"weight": weight, "bias": bias}, (x,))
 
 
 def test_running_variance_is_unbiased() -> None:
     """running ← 0.9·running + 0.1·batch, with the variance over m − 1: the update rule, by hand."""
-    norm = BatchNorm(2, momentum=0.1).double()
+    norm = BatchNormNd(2, momentum=0.1).double()
     x = random(5, 2)
     norm(x)
     np.testing.assert_allclose(norm.running_mean.numpy(), 0.1 * x.numpy().mean(0), rtol=1e-13)
@@ -93,7 +93,7 @@ def test_running_variance_is_unbiased() -> None:
 
 def test_cumulative_average() -> None:
     """momentum = None makes the running statistics the plain mean of those of all batches."""
-    norm = BatchNorm(3, momentum=None).double()
+    norm = BatchNormNd(3, momentum=None).double()
     batches = [random(7, 3, seed=i).numpy() for i in range(6)]
     for batch in batches:
         norm(torch.from_numpy(batch))
@@ -103,7 +103,7 @@ def test_cumulative_average() -> None:
 
 def test_mode_is_the_modules_own() -> None:
     """train/eval decides, not torch.is_grad_enabled(): batch statistics under no_grad, running ones with grad."""
-    norm = BatchNorm(3).double()
+    norm = BatchNormNd(3).double()
     x = random(6, 3) + 10
     with torch.no_grad():
         y = norm(x)
@@ -118,7 +118,7 @@ def test_mode_is_the_modules_own() -> None:
 
 def test_one_value_per_channel_is_refused() -> None:
     """A training batch whose variance is 0 by construction is an error, in evaluation it is fine."""
-    norm = BatchNorm(3)
+    norm = BatchNormNd(3)
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         norm(torch.ones(1, 3))
     assert norm.eval()(torch.ones(1, 3)).shape == (1, 3)
@@ -340,7 +340,7 @@ def test_renorm_gradient() -> None:
     """In batch renorm r and d are constants: the gradient is r times that of batch normalization."""
     renorm = build("batch_renorm", (3,), rmax=3.0, dmax=5.0)
     renorm.num_batches_tracked += 1
-    plain = BatchNorm(3).double()
+    plain = BatchNormNd(3).double()
     x, x2 = (random(8, 3) * 2).requires_grad_(), (random(8, 3) * 2).requires_grad_()
     upstream = random(8, 3, seed=1)
     renorm(x).backward(upstream)
@@ -357,7 +357,7 @@ def test_renorm_schedule() -> None:
         *((1, 0), (1, 0), (1.5, 2.5), (2, 5), (3, 5), (3, 5)),
     ]
     x = random(8, 3).float() * 4
-    torch.testing.assert_close(renorm(x), BatchNorm(3)(x), rtol=0, atol=1e-6)
+    torch.testing.assert_close(renorm(x), BatchNormNd(3)(x), rtol=0, atol=1e-6)
 
 
 def test_renorm_far_from_its_limits_uses_the_running_statistics() -> None:
@@ -385,7 +385,7 @@ def test_noise_distribution() -> None:
     assert isinstance(module, StepRandomness)
     shifts, scales = [], []
     x = random(20_000, 4)
-    clean = BatchNorm(4).double()(x).detach().numpy()
+    clean = BatchNormNd(4).double()(x).detach().numpy()
     for step in range(40):
         module.reseed(1, "x", step, torch.device("cpu"))
         y = module(x).detach().numpy()

@@ -34,7 +34,8 @@ def grid() -> list[LoadedRun]:
         ),
         pytest.param(
             variants(none=BAD, rms=(0.5, 0.6, 0.5, 0.6, 0.5, 0.6), batch=GOOD, layer=(0.4, 0.5, 0.4, 0.5, 0.4, 0.5)),
-            "BatchNorm 96.00 %, no norm 10.00 % test accuracy: +86.0 points, 95 % CI 84.7 to 87.3, 6 seeds",
+            "BatchNorm 96.00 %, no norm 10.00 % test accuracy: +86.0 points, 95 % CI 84.7 to 87.3, 6 seeds "
+            "(preliminary)",
             "LayerNorm",
             ["variant", "seeds", "mean ± sd", "difference"],
             id="the best of several",

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator
@@ -120,7 +121,7 @@ def test_several_experiments(tmp_path: Path) -> None:
     assert page.tags.count("article") == 2
     assert [value for tag, _, value in page.attributes if tag == "a"] == ["#experiment-1", "#experiment-2"]
     example = next(chapter for chapter in chapters(read_runs([runs])[0]) if chapter.experiment.name == "example")
-    assert example.headline.startswith("2 of 2 claims not supported; ")
+    assert example.headline.startswith("2 of 2 claims not supported (preliminary: 3 seeds); ")
     assert example.headline in page.text
 
 
@@ -210,7 +211,7 @@ def test_index(tmp_path: Path) -> None:
     ]
     for told in (
         "2 experiments",
-        "1 of 1 claims supported; BatchNorm is ahead of no norm by 0.415",
+        "1 of 1 claims supported (preliminary: 4 seeds); BatchNorm is ahead of no norm by 0.415",
         "8 runs, 2026-11-26",
     ):
         assert told in page.text
@@ -275,6 +276,72 @@ def test_values_under_the_pointer(browser: Browser, page: Path) -> None:
     for kind in ("keyDown", "keyUp"):
         browser.call("Input.dispatchKeyEvent", type=kind, key="ArrowRight", code="ArrowRight")
     assert browser.evaluate(tip) == "training loss, epoch 1 no norm 1.43 1.40 to 1.46 BatchNorm 0.600 0.580 to 0.620"
+    assert browser.errors == []
+
+
+def test_values_of_a_sweep_under_the_pointer(browser: Browser, tmp_path: Path) -> None:
+    """Of the norms at a rate, and of a cell of the heat map; how many seeds there are where some diverged."""
+    config = CONFIG[: CONFIG.index("claims")].replace("batch]}", "batch], training.optimizer.lr: [0.1, 0.2]}")
+    text_of(write(tmp_path, (NONE, [0.3, 0.5, None, 0.4], [0.2, 0.4, 0.3, 0.3], BATCH), config))
+    browser.open(tmp_path / "page.html", 1280, 6000)
+    data = json.loads(browser.evaluate("document.querySelector('article script').textContent"))
+    assert data["variants"][4:] == ["no norm", "BatchNorm"]
+    told = []
+    for i, figure in enumerate(data["figures"]):
+        for panel in figure["panels"]:
+            if "cells" in panel or figure["x"].startswith("learning rate"):
+                left, top, width, height = panel["box"]
+                x, y, svg_width, svg_height = browser.evaluate(
+                    "(box => [box.x, box.y, box.width, box.height])"
+                    f"(document.querySelectorAll('figure svg')[{i}].getBoundingClientRect())"
+                )
+                at = [x + svg_width * (left + 0.75 * width), y + svg_height * (top + 0.25 * height)]
+                browser.mouse("mouseMoved", *at)
+                tip = f"document.querySelectorAll('figure')[{i}].querySelector('.tip')"
+                told.append(browser.evaluate(f"{tip}.innerText.replace(/\\s+/g, ' ').trim()"))
+    assert told == [
+        "validation loss, learning rate 0.2 no norm 0.400 0.300 to 0.500 (n = 3) BatchNorm 0.300 0.290 to 0.310",
+        "no norm, lr 0.2 validation loss 0.4 3 seeds, 0.3 to 0.5 1 of 4 diverged",
+    ]
+    assert browser.errors == []
+
+
+def test_another_scale(browser: Browser, page: Path) -> None:
+    """A button puts losses on a log axis: lines, bands, marks and values move to where they belong; and back."""
+    browser.open(page)
+    place = """(() => {
+      const figure = document.querySelector("figure"), svg = figure.querySelector("svg");
+      const group = svg.querySelector('[data-panel="0"]');
+      const d = [...group.querySelectorAll('[data-variant="1"] > path')].at(-1).getAttribute("d");
+      const ends = [...group.querySelectorAll("[data-variant] > g[transform]")];
+      return {
+        mean: [...d.matchAll(/[ML] \\S+ (\\S+)/g)].map((found) => Number(found[1])),
+        ends: ends.map((end) => Number(end.getAttribute("transform").match(/ (\\S+)\\)/)[1])),
+        ticks: [...group.querySelectorAll(".ticks text")].map((text) => Number(text.textContent)),
+        height: svg.viewBox.baseVal.height,
+      };
+    })()"""
+    (figure, *_) = json.loads(browser.evaluate("document.querySelector('article script').textContent"))["figures"]
+    panel, button = figure["panels"][0], "document.querySelector('.scale')"
+    (_, top, _, high), means = panel["box"], [series["mean"] for series in panel["series"]]
+    before = browser.evaluate(place)
+    assert (before["ticks"], browser.evaluate(f"{button}.textContent")) == ([], "log scale")
+    browser.click(*browser.evaluate(CENTRE % button))
+    after = browser.evaluate(place)
+    low, up = min(min(map(min, series["seeds"])) for series in panel["series"]) / 1.15, panel["ylim"][1]
+
+    def height(value: float) -> float:
+        share = (math.log(value) - math.log(low)) / (math.log(up) - math.log(low))
+        return float((top + high * (1 - share)) * after["height"])
+
+    assert after["mean"] == pytest.approx([height(value) for value in means[1]], abs=0.02)
+    assert after["mean"] != pytest.approx(before["mean"], abs=1)
+    assert after["ends"] == pytest.approx([height(mean[-1]) for mean in means], abs=3)
+    assert after["ticks"] == [0.5, 1.0, 1.5]
+    browser.click(*browser.evaluate(CENTRE % button))
+    again = browser.evaluate(place)
+    assert (again["mean"], again["ends"], again["ticks"]) == (before["mean"], before["ends"], [])
+    assert browser.evaluate(f"{button}.getAttribute('aria-pressed')") == "false"
     assert browser.errors == []
 
 

@@ -1,6 +1,7 @@
 """The report: the whole text of each form, and names that try to be more than text."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import re
@@ -17,9 +18,11 @@ from bncompare.comparison.ask import Ask
 from bncompare.config.expand import load_experiment
 from bncompare.config.yaml import dump_yaml, parse_yaml
 from bncompare.errors import printable
-from bncompare.report.content import chapters, experiment_config
+from bncompare.report.again import experiment_config
+from bncompare.report.content import chapters
 from bncompare.report.markdown import escape, to_markdown
-from bncompare.report.terminal import print_report
+from bncompare.report.table import Table
+from bncompare.report.terminal import print_report, print_table
 from bncompare.runs.folder import RunStore
 from bncompare.runs.read import read_run, read_runs
 
@@ -161,9 +164,10 @@ first evaluation there
 mean validation loss over epochs 1 to 2 is the area under the curve over its length, by the trapezoidal rule
 
 claims:
-  SUPPORTED: batch is lower
+  SUPPORTED (preliminary: 4 seeds): batch is lower
     validation loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382, n = 4; exact sign-flip p = 0.12
     claimed at most −0.2: supported
+  1 claim judged
 
 validation loss at the best epoch:
   BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds)
@@ -190,9 +194,11 @@ activation relu; lr 0.1; batch size full; epochs 2; validation 200; 4 seeds (0-3
 - BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds; 95 % CI 0.382 to 0.448; n = 4, sign-flip p = \
 0.12, the least that 4 seeds can give)
 
-- **supported**: batch is lower
+- **supported (preliminary: 4 seeds)**: batch is lower
   - validation loss at the best epoch, difference −0.415, 95 % CI −0.448 to −0.382, n = 4; exact sign-flip p = 0.12
   - claimed at most −0.2: supported
+
+1 claim judged
 
 **Variants**
 
@@ -279,14 +285,17 @@ the first evaluation there
 <details><summary>How to read this</summary>
 
 Variants are compared seed by seed: runs that share a seed share the data split, the batch order and the \
-initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), gives p \
-&#60; 0.05; for one pair that is where the 95 % CI of the difference leaves out 0. “No clear difference” does \
-not mean that there is none; verdicts of fewer than five seeds are preliminary. The sign-flip p assumes no \
-normal distribution; with n seeds it cannot be below 2/2ⁿ. Runs that diverged are in no mean: they count as \
-worse than any value, and a sign test over the seeds decides. The correction counts the pairs that so many \
-seeds could decide (Tarone); a sign test of too few has no corrected p. The effect size is the mean of the \
-differences over their standard deviation; P(better) is the share of seeds on which the first is better, ties \
-as half.
+initial weights. A variant is better where the paired t-test, corrected for the number of pairs (Holm), \
+gives p &#60; 0.05 (for one pair that is where the 95 % CI of the difference leaves out 0), and the \
+sign-flip test, which assumes no normal distribution, does not contradict it by p &#62; 0.10. “No clear \
+difference” does not mean that there is none. A verdict is preliminary with fewer than six seeds, as with n \
+the sign-flip p cannot be below 2/2ⁿ, and among several pairs where that p, corrected as well, is above \
+0.05. Intervals are about other seeds, not about other data sets; where seeds were added after others had \
+been looked at, they are such as hold at every look. Runs that diverged are in no mean: they count as worse \
+than any value, and a sign test over the seeds decides. The correction counts the pairs that so many seeds \
+could decide (Tarone); a sign test of too few has no corrected p. The effect size is the mean of the \
+differences over their standard deviation; P(better) is the share of seeds on which the first is better, \
+ties as half.
 
 </details>
 """
@@ -301,26 +310,44 @@ def test_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert stripped(ended.out) == TERMINAL
 
 
-def test_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a terminal of 60 columns the tables are wider rather than cut: every number and name is there."""
+@pytest.mark.parametrize("width", [60, 80])
+def test_narrow_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every number and word is there, none is cut, and no line is longer than the terminal is wide."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("NO_COLOR", "1")
-    out = Terminal()
+    found, out = chapters(read_runs([EXAMPLE])[0]), Terminal()
     with contextlib.redirect_stdout(out):
-        print_report(chapters(read_runs([EXAMPLE])[0]))
+        print_report(found)
     text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
-    assert "…" not in text
-    for line in (
-        "3   +0.018   −0.017 to 0.052",
-        "0.16   no clear",
-        "0.81 to 0.91",
-    ):
-        assert line in text
+    assert max(map(len, text.splitlines())) <= width
+    for table in found[0].tables:
+        cells = [cell for _, rows in table.groups for row in rows for cell in row]
+        numbers = [i for i, name in enumerate(table.columns) if name in table.numbers]
+        assert table.is_detail or all(row[i] in text for _, rows in table.groups for row in rows for i in numbers)
+        assert table.is_detail or all(word in text for cell in [*table.columns, *cells] for word in cell.split())
+
+
+def test_a_table_without_room(capsys: pytest.CaptureFixture[str]) -> None:
+    """Headings fold first; columns that still do not fit follow below, beside those that tell the rows apart."""
+    columns = ["", "norm", "lr", "best accuracy", "worst accuracy"]
+    table = Table.of(columns, [["", "BatchNorm", "0.1", "97.2 ± 0.4", "96.0 ± 0.7"]], {*columns[2:]})
+    table = dataclasses.replace(table, num_keys=3).without_empty("")
+    shown = {}
+    for width in (60, 45, 30):
+        print_table(table, width)
+        shown[width] = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
+    values = ["97.2", "±", "0.4", "96.0", "±", "0.7"]
+    assert shown[60] == [["norm", "lr", "best", "accuracy", "worst", "accuracy"], ["BatchNorm", "0.1", *values]]
+    assert shown[45] == [["best", "worst"], ["norm", "lr", "accuracy", "accuracy"], ["BatchNorm", "0.1", *values]]
+    assert shown[30] == [
+        *([["best"], ["norm", "lr", "accuracy"], ["BatchNorm", "0.1", *values[:3]]]),
+        *([["worst"], ["norm", "lr", "accuracy"], ["BatchNorm", "0.1", *values[3:]]]),
+    ]
 
 
 def test_markdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,8 +366,8 @@ def test_json(tmp_path: Path) -> None:
     (experiment,) = json.loads(ended.out)["experiments"]
     assert (ended.code, ended.err) == (0, "")
     assert list(experiment) == [
-        *("name", "title", "folder", "question", "setup", "verdicts", "warnings", "claims", "comparison"),
-        *("environment", "command", "config"),
+        *("name", "title", "folder", "question", "setup", "verdicts", "chosen", "notes", "warnings"),
+        *("claims", "comparison", "environment", "command", "config"),
     ]
     assert experiment["verdicts"] == [
         {
@@ -677,8 +704,8 @@ def test_other_settings_in_one_folder(dates: Sequence[str], newest: int, earlier
     (chapter,) = chapters(read_runs([runs])[0])
     assert chapter.title == f"x (training.epochs={newest})"
     assert chapter.warnings == [
-        f"also in {runs}/x, trained earlier: x (training.epochs={earlier}), 8 runs: 1 of 1 claims supported; "
-        "BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds) (--all)"
+        f"also in {runs}/x, trained earlier: x (training.epochs={earlier}), 8 runs: 1 of 1 claims supported "
+        "(preliminary: 4 seeds); BatchNorm is ahead of no norm by 0.415 (preliminary: 4 seeds) (--all)"
     ]
     found = chapters(read_runs([runs])[0], everything=True)
     assert [chapter.title for chapter in found] == [f"x (training.epochs={epochs})" for epochs in (newest, earlier)]

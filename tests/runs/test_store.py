@@ -111,14 +111,14 @@ def test_the_content_is_on_disk_before_the_name(monkeypatch: pytest.MonkeyPatch,
     calls.clear()
     run.append(1.0, 3, VALUES, 0.5, 100.0)
     run.save(b"snapshot")
-    before = timing = ["replace"]
+    before = timing = environment = ["replace"]
     metrics = checkpoint = ["fsync file", "replace"]
     assert calls == [*before, *timing, *metrics, *checkpoint, "fsync folder"]
     calls.clear()
     run.finish({"status": "completed"}, b"weights", b"snapshot")
     weights = ["fsync file", "replace"]
     assert calls[-3:] == ["fsync file", "replace", "fsync folder"]  # result.json, after all others are there for good
-    assert calls[:-3] == [*before, *timing, *metrics, *weights, *checkpoint, "fsync folder"]
+    assert calls[:-3] == [*before, *environment, *timing, *metrics, *weights, *checkpoint, "fsync folder"]
 
 
 @pytest.mark.parametrize("name", ["folder", "no/result.json"])

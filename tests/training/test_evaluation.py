@@ -9,6 +9,7 @@ from kit import CONFIGS
 from safetensors.torch import load_file
 from torch import nn
 
+from bncompare.config.architecture import count_parameters
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
@@ -19,7 +20,7 @@ from bncompare.runs.folder import RunStore
 from bncompare.training.data import Dataset, Datasets
 from bncompare.training.evaluate import evaluate, loss_function
 from bncompare.training.loop import train
-from bncompare.training.model import build_model, count_parameters, trainable_parameters
+from bncompare.training.model import build_model, trainable_parameters
 from bncompare.training.statistics import evaluation_statistics, set_evaluation_mode
 
 CPU = torch.device("cpu")

@@ -7,10 +7,11 @@ import torch
 from kit import CONFIGS
 from torch import nn
 
-from bncompare.config.architecture import layers
+from bncompare.config.architecture import count_parameters, layers
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
-from bncompare.training.model import PairedDropout, build_model, count_parameters
+from bncompare.training.layers import PairedDropout
+from bncompare.training.model import build_model
 
 
 def run_of(model: str, norm: str = "none", config: str = "smoke.yaml") -> RunConfig:

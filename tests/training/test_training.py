@@ -11,8 +11,9 @@ from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
 from bncompare.training.data import Datasets, epoch_rows
+from bncompare.training.device import resolve_device
 from bncompare.training.loop import Record, train
-from bncompare.training.model import build_model, resolve_device
+from bncompare.training.model import build_model
 
 CPU = torch.device("cpu")
 dataset_of = Datasets(None).of

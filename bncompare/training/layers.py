@@ -1,0 +1,46 @@
+"""The layers of models that torch.nn has not."""
+
+import torch
+from torch import Tensor, nn
+
+from bncompare.randomness import StepRandomness
+
+
+class PairedDropout(StepRandomness):
+    """Inverted dropout whose masks are a function of (seed, layer, step), so that variants share them."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero each element with probability p and scale the others by 1/(1−p); in evaluation, x itself."""
+        if not self.training:
+            return x
+        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
+        return x * keep / (1 - self.p)
+
+    def extra_repr(self) -> str:
+        """The option, as torch.nn prints it."""
+        return f"p={self.p}"
+
+
+class Subset(nn.Module):
+    """A weight of which some entries, chosen at random, are trained; the rest keeps its initial value."""
+
+    initial: Tensor
+    chosen: Tensor
+
+    def __init__(self, weight: Tensor, number: int, random: torch.Generator) -> None:
+        super().__init__()
+        self.register_buffer("initial", weight.detach().clone())
+        chosen = torch.randperm(weight.numel(), generator=random, device="cpu")[:number]
+        self.register_buffer("chosen", chosen.to(weight.device))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The whole weight, from the entries that are trained."""
+        return self.initial.flatten().index_copy(0, self.chosen, values).view_as(self.initial)
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """The entries that are trained, from the whole weight."""
+        return weight.flatten()[self.chosen]
