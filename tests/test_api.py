@@ -83,7 +83,7 @@ def test_rows_of_swept_settings(tmp_path: Path) -> None:
     for config in load_experiment(tmp_path / "x.yaml").runs:
         folder = RunStore(tmp_path).run(config)
         folder.begin({})
-        folder.append(1.0, 1, {"train/loss": 0.5, "lr": 0.1}, 0.1, 1.0)
+        folder.tables.append(1.0, 1, {"train/loss": 0.5, "lr": 0.1}, 0.1, 1.0)
         best, last = ({"epoch": e, "step": int(e), "test/loss": e} for e in (1.0, 2.0))
         folder.finish({"status": "completed", "steps": 1, "best": best, "last": last}, None, b"")
     rows = list(load_runs(tmp_path).rows())

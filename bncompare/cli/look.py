@@ -176,7 +176,7 @@ def check(
         )
     else:
         for found in experiments:
-            report.print_findings(found.place, findings[found.place], list(map(str, found.additions)))
+            report.print_findings(found.place, findings[found.place], found.notes)
     verdicts = {finding.verdict for judged in findings.values() for finding in judged}
     if "not supported" in verdicts or (strict and "inconclusive" in verdicts):
         raise typer.Exit(3)

@@ -1,6 +1,5 @@
 """train, demo, verify, papers."""
 
-import re
 import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -36,21 +35,21 @@ from bncompare.cli.options import (
     Selection,
     SmokeTest,
     UntilDecided,
-    count,
     one_form,
     print_json,
     run_json,
 )
-from bncompare.cli.progress import Waiting, shared_steps, show_progress, tell_problems
+from bncompare.cli.plan import chosen_runs, print_plan
+from bncompare.cli.progress import Waiting, shared_steps, show_progress
 from bncompare.cli.streams import say
 from bncompare.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, MutableSequence, Sequence
+    from collections.abc import Sequence
 
     from bncompare.comparison import Finding
-    from bncompare.config import Experiment, RunConfig
-    from bncompare.execution import Event, Planned, Rounds
+    from bncompare.config import RunConfig
+    from bncompare.execution import Planned, Rounds
     from bncompare.runs import RunStore
 
 QUICK = ("tutorial-regression", "one-at-a-time")  # the published results that --quick trains
@@ -89,7 +88,7 @@ def train_experiments(
     options = {"seeds": seeds, "until_decided": until_decided, "max_seeds": max_seeds, "device": device}
     experiments = load_experiments(configs, overrides, smoke=smoke, tuning=tuning, **options)
     train_runs(
-        _chosen(experiments, select),
+        chosen_runs(experiments, select),
         folder,
         fresh=fresh,
         dry_run=dry_run,
@@ -123,65 +122,13 @@ def train_runs(
         _warm_up(chosen, store, fresh=fresh)
     rounds = execution.Rounds(execution.plan_runs(chosen, store, fresh=fresh, elsewhere=cluster is not None))
     if dry_run:
-        _print_plan(rounds, as_json)
+        print_plan(rounds, as_json)
         return
-    waiting = Waiting(quiet=as_json)
-    steps = shared_steps(rounds.plan)
-    train_round = partial(execution.run_experiment, waiting=waiting, steps=steps, **options)
-    _train(rounds, train_round, waiting, steps, as_json=as_json, is_part=is_part, no_report=no_report)
-
-
-@app.command(short_help="Twenty seconds that show what a norm does.")
-def demo(
-    context: typer.Context,
-    folder: RunsFolder = Path("runs"),
-    jobs: Jobs = None,
-) -> None:
-    """Train the preset `demo`, in which the norm decides: real digits, no download; `train` for your own."""
-    (experiment,) = load_experiments([shipped_configs(context)["demo"]])
-    train_runs(experiment.runs, folder, num_processes=jobs, data_dir=None)
-
-
-def _chosen(experiments: "Sequence[Experiment]", select: str | None) -> "list[RunConfig]":
-    """The runs of the experiments, or the part that is asked for; raises UserError."""
-    from bncompare import execution
-
-    part = _selection(select)
-    if select is not None and any(execution.until_of(experiment.runs) for experiment in experiments):
-        raise UserError(f"--select {select}: there is no plan to take a part of until it is decided; give --seeds N")
-    if select is not None and any(experiment.runs[0].tuning_seeds for experiment in experiments):
-        raise UserError(f"--select {select}: there is no plan to take a part of until settings are chosen")
-    return [run for experiment in experiments for run in experiment.runs][part]
-
-
-def _warm_up(chosen: "Sequence[RunConfig]", store: "RunStore", *, fresh: bool = False) -> None:
-    """Let the server of processes import torch while we do, if several runs are to be trained for sure."""
-    from bncompare import config, execution
-
-    sure = [run for run in chosen if not isinstance(run.design, config.Until) or run.seed < run.design.at_least]
-    sure = [run for run in sure if not run.tuning_seeds or run.seed in run.tuning_seeds]
-    unfinished = [run for run in sure if fresh or not store.run(run).has_result]
-    if len(unfinished) > 1:
-        execution.start_forkserver(unfinished)
-
-
-def _train(
-    rounds: "Rounds",
-    train_round: "Callable[[Sequence[Planned]], Generator[Event, None, None]]",
-    waiting: Waiting,
-    steps: "MutableSequence[int] | None",
-    *,
-    as_json: bool,
-    is_part: bool,
-    no_report: bool,
-) -> None:
-    """Train round after round, and end with the answer, or with what there is of it."""
     with _interruptible():
         try:
-            with closing(rounds.train(train_round)) as events:
-                if not as_json:
-                    tell_other_settings(rounds.plan)
-                failures = show_progress(events, quiet=as_json, waiting=waiting, steps=steps)
+            if not as_json:
+                tell_other_settings(rounds.plan)
+            failures = _train(rounds, quiet=as_json, **options)
         except SystemExit as interruption:
             finished = [item for item in rounds.planned if item.folder.has_result]
             if interruption.code == 128 + signal.SIGINT and finished and not as_json:
@@ -197,6 +144,38 @@ def _train(
         print_answers(rounds.planned, judge_claims=not is_part, with_report=with_report, outcomes=outcomes)
     if failures:
         raise typer.Exit(1)
+
+
+@app.command(short_help="Twenty seconds that show what a norm does.")
+def demo(
+    context: typer.Context,
+    folder: RunsFolder = Path("runs"),
+    jobs: Jobs = None,
+) -> None:
+    """Train the preset `demo`, in which the norm decides: real digits, no download; `train` for your own."""
+    (experiment,) = load_experiments([shipped_configs(context)["demo"]])
+    train_runs(experiment.runs, folder, num_processes=jobs, data_dir=None)
+
+
+def _warm_up(chosen: "Sequence[RunConfig]", store: "RunStore", *, fresh: bool = False) -> None:
+    """Let the server of processes import torch while we do, if several runs are to be trained for sure."""
+    from bncompare import config, execution
+
+    sure = [run for run in chosen if not isinstance(run.design, config.Until) or run.seed < run.design.at_least]
+    sure = [run for run in sure if not run.tuning_seeds or run.seed in run.tuning_seeds]
+    unfinished = [run for run in sure if fresh or not store.run(run).has_result]
+    if len(unfinished) > 1:
+        execution.start_forkserver(unfinished)
+
+
+def _train(rounds: "Rounds", *, quiet: bool, **options: Any) -> int:
+    """Train round after round, the options being those of `run_experiment`; returns how many runs failed."""
+    from bncompare import execution
+
+    waiting, steps = Waiting(quiet=quiet), shared_steps(rounds.plan)
+    train_round = partial(execution.run_experiment, waiting=waiting, steps=steps, **options)
+    with closing(rounds.train(train_round)) as events:
+        return show_progress(events, quiet=quiet, waiting=waiting, steps=steps)
 
 
 @app.command(short_help="Retrain finished runs and compare the bytes.")
@@ -259,13 +238,9 @@ def papers(
     one_form(markdown, as_json)
     experiments = load_experiments(_papers(context, names, quick))
     store = runs.RunStore(folder)
-    rounds = execution.Rounds(execution.plan_runs(_chosen(experiments, None), store))
-    waiting, steps = Waiting(quiet=as_json), shared_steps(rounds.plan)
-    train_round = partial(
-        execution.run_experiment, data_dir=data_dir, num_processes=jobs, waiting=waiting, steps=steps
-    )
+    rounds = execution.Rounds(execution.plan_runs(chosen_runs(experiments, None), store))
     with _interruptible():
-        failures = show_progress(rounds.train(train_round), quiet=as_json, waiting=waiting, steps=steps)
+        failures = _train(rounds, quiet=as_json, data_dir=data_dir, num_processes=jobs)
     findings = _findings(rounds.planned)
     if as_json:
         plain = [{"experiment": name, **comparison.to_plain(f)} for name, judged in findings.items() for f in judged]
@@ -288,17 +263,6 @@ def _papers(context: typer.Context, names: list[str] | None, quick: bool) -> lis
     return [path for name, path in there.items() if not quick or name in QUICK]
 
 
-def _selection(select: str | None) -> slice:
-    """`2/8` as every eighth run of a plan from the second on, so that parts take about as long as each other."""
-    if select is None:
-        return slice(None)
-    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", select)
-    part, parts = map(int, match.groups()) if match else (0, 0)
-    if not 1 <= part <= parts:
-        raise UserError(f"--select {select:.40}: must be I/N with 1 ≤ I ≤ N, such as 2/8")
-    return slice(part - 1, None, parts)
-
-
 @contextmanager
 def _interruptible(advice: str = "; the same command goes on from the last checkpoint") -> Iterator[None]:
     """SIGINT and SIGTERM end training with 130 and 143; what the last checkpoint holds is not lost."""
@@ -313,40 +277,6 @@ def _interruptible(advice: str = "; the same command goes on from the last check
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _print_plan(rounds: "Rounds", as_json: bool) -> None:
-    """What would be trained now; until it is decided, that is the rounds up to the first that is not finished."""
-    for round_ in rounds:
-        if any(item.state != "finished" for item in round_.planned):
-            break
-    planned = rounds.planned
-    tell_problems(planned)
-    rows = [
-        {
-            "experiment": item.run.name,
-            "variant": item.run.variant.label,
-            "seed": item.run.seed,
-            "parameters": item.num_parameters,
-            "steps": item.run.total_steps,
-            "state": item.state,
-            "path": str(item.folder.path),
-        }
-        for item in planned
-    ]
-    from bncompare import report
-
-    if as_json:
-        print_json({"runs": rows, "at_most": rounds.at_most})
-        return
-    report.print_table(report.plan_table(rows))
-    finished = sum(item.state == "finished" for item in planned)
-    number, at_most = count(len(planned), "run"), ""
-    if rounds.is_open:
-        number, at_most = f"at least {number}", f", at most {rounds.at_most} until all is decided"
-    for budget in filter(None, (course.budget for course in rounds.courses.values())):
-        print(budget)
-    print(f"{number}{at_most}: {len(planned) - finished} to train, {finished} finished")
 
 
 def _findings(planned: "list[Planned]") -> "dict[str, list[Finding]]":

@@ -40,7 +40,7 @@ TuningSeeds = Annotated[
         "--seeds", metavar="SEEDS", help="of a trial: 0-4, 0,3,7 or a number of seeds [default: the config's, else 2]"
     ),
 ]
-JudgeSeeds = Annotated[
+FreshSeeds = Annotated[
     str | None,
     typer.Option(
         "--judge-seeds",
@@ -56,7 +56,7 @@ def tune(
     over: Over = None,
     trials: Trials = None,
     seeds: TuningSeeds = None,
-    judge_seeds: JudgeSeeds = None,
+    judge_seeds: FreshSeeds = None,
     overrides: Overrides = None,
     jobs: Jobs = None,
     device: Device = None,

@@ -8,12 +8,14 @@ from bncompare.comparison.ask import Ask
 from bncompare.comparison.claims import Finding, claims_of, judge
 from bncompare.comparison.comparison import Comparison, Convergence, compare, compare_experiment
 from bncompare.comparison.grid import Candidate, Sensitivity
+from bncompare.comparison.lines import joined, verdict_lines
 from bncompare.comparison.measures import Measure, Missing, level, metric_at
 from bncompare.comparison.plain import to_plain
+from bncompare.comparison.sequences import t_sequence
 from bncompare.comparison.statistics import Paired, Summary, compare_paired, sign_test_p, summarize
 from bncompare.comparison.stopping import Undecided, undecided
 from bncompare.comparison.tuning import Tuning, TuningCurve, chosen_in, evidence, trials_of
-from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary, joined, verdict_lines
+from bncompare.comparison.verdicts import MeasureComparison, Pair, VariantSummary
 
 __all__ = [
     "Ask",
@@ -44,6 +46,7 @@ __all__ = [
     "metric_at",
     "sign_test_p",
     "summarize",
+    "t_sequence",
     "to_plain",
     "trials_of",
     "undecided",

@@ -111,8 +111,8 @@ class Bound:
             needed and max(needed, summary.n + 1), f"the spread stays ({self.shown(float(f'{sd:.2g}'))})"
         )
 
-    def judge_share(self, hits: Sequence[bool]) -> tuple[Judgement, str]:
-        """By the interval of a proportion."""
+    def judge_share(self, hits: Sequence[bool], num_seeds: int | None = None) -> tuple[Judgement, str]:
+        """By the interval of a proportion, which so many seeds gave; by default each of them one of the hits."""
         judgement = self.judge(*hits_interval(hits, is_sequential=self.is_sequential))
         if judgement != "inconclusive":
             return judgement, ""
@@ -125,7 +125,8 @@ class Bound:
                 return self.judge(low[0], high[0]) != "inconclusive"
             return self.judge(*proportion_interval(k, more)) != "inconclusive"
 
-        return judgement, _would_decide(smallest_n(is_decided, above=n), "the proportion stays")
+        needed = smallest_n(is_decided, above=n)
+        return judgement, _would_decide(needed and math.ceil(needed * (num_seeds or n) / n), "the proportion stays")
 
     def count(self, outcomes: Sequence[float], rounding: float) -> tuple[Judgement, str]:
         """By the share of the seeds that are on the claimed side, which is held against ½; and that share in words.
@@ -140,7 +141,7 @@ class Bound:
         low, high = hits_interval(hits, is_sequential=self.is_sequential)
         left_out = f" ({len(on_side) - n} on neither side)" if n < len(on_side) else ""
         interval = f"{interval_name(self.is_sequential)} of that share {low:.2g} to {high:.2g}"
-        judgement, more = Bound("at_least", 0.5, is_sequential=self.is_sequential).judge_share(hits)
+        judgement, more = Bound("at_least", 0.5, is_sequential=self.is_sequential).judge_share(hits, len(on_side))
         return judgement, f"; {k} of {n} seeds are{left_out}, {interval}{more}"
 
     def _is_met_by(self, outcome: float, rounding: float) -> bool | None:
@@ -184,6 +185,6 @@ def interval_name(is_sequential: bool) -> str:
 
 def _would_decide(needed: int | None, condition: str) -> str:
     """So many seeds."""
-    if needed is None:
+    if needed is None or needed > MAX_SEEDS_NEEDED:
         return f"; it would take more than {MAX_SEEDS_NEEDED:,} seeds to decide it, if {condition}"
     return f"; about {needed} seeds would decide it, if {condition}"

@@ -111,7 +111,7 @@ class Decision:
         Of one pair it is enough that the sign-flip test does not contradict; of several one is too often lucky.
         """
         exact_p = self.exact.p if self.num_pairs > 1 else self.test.least_exact_p
-        return self.is_made and exact_p > ALPHA
+        return self.is_made and bool(exact_p > ALPHA)
 
     @property
     def _is_significant(self) -> bool:

@@ -9,13 +9,13 @@ with E < 1/α, and p is 1/E; of several looks the intersection of the intervals 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln, xlog1py, xlogy
 
-from bncompare.comparison.statistics import smallest_n
+from bncompare.comparison.statistics import Summary, smallest_n
 
 ALPHA = 0.05
 VALID = "valid at every look"
@@ -77,7 +77,7 @@ def t_least_p(n: int, g: float = MIXTURE_VARIANCE) -> float:
     return math.exp(-(n - 1) / 2 * math.log1p(n * g))
 
 
-def t_sequence(values: Sequence[float], alpha: float = ALPHA) -> Looks:
+def t_sequence(values: Sequence[float]) -> Looks:
     """The confidence sequence of the mean of values, in the order of their seeds, looked at after each.
 
     A look at values without spread says nothing.
@@ -93,8 +93,16 @@ def t_sequence(values: Sequence[float], alpha: float = ALPHA) -> Looks:
     means = means + array[0]
     has_spread = sds > 1e-9 * np.abs(means)
     n, means, sds = n[has_spread], means[has_spread], sds[has_spread]
-    half = t_half_width(n, sds, alpha)
+    half = t_half_width(n, sds)
     return _together(means - half, means + half, t_log_evidence(n, means / sds * np.sqrt(n)))
+
+
+def at_every_look(summary: Summary, values: Sequence[float], is_sequential: bool) -> Summary:
+    """With the interval that holds at every look, if that is asked for and there is a spread."""
+    if not (is_sequential and summary.has_spread):
+        return summary
+    looks = t_sequence(values)
+    return replace(summary, low=looks.low, high=looks.high)
 
 
 # ---------------------------------------------------------------- a share
@@ -125,12 +133,12 @@ def share_interval(k: Array, n: Array, alpha: float = ALPHA) -> tuple[Array, Arr
     return np.where(k > 0, end(seen, np.zeros_like(seen)), 0.0), np.where(k < n, end(seen, np.ones_like(seen)), 1.0)
 
 
-def share_sequence(hits: Sequence[bool], alpha: float = ALPHA) -> Looks:
+def share_sequence(hits: Sequence[bool]) -> Looks:
     """The confidence sequence of a proportion, in the order of the seeds, looked at after each."""
     if not hits:
         return Looks(math.nan, math.nan, 1.0)
     k, n = _counts(hits)
-    return _together(*share_interval(k, n, alpha), share_log_evidence(k, n, 0.5))
+    return _together(*share_interval(k, n), share_log_evidence(k, n, 0.5))
 
 
 @dataclass(frozen=True)

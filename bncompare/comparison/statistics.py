@@ -67,7 +67,8 @@ class Paired:
     effect_size: float
     """mean / sd of the differences, Cohen's d_z (Cohen 1988, ch. 2.3); ±inf without spread, NaN for n = 1"""
     t_test_p: float
-    """two-sided p of the paired t-test, below 0.05 just where the 95 % interval leaves out 0; see `t_test_p`"""
+    """two-sided p of the paired t-test, below 0.05 just where the 95 % interval leaves out 0; see `t_test_p`. This
+    and the next two hold for one number of seeds, and are NaN where there were several looks"""
     sign_flip_p: float
     """two-sided p of no difference; see `sign_flip_p`"""
     smallest_p: float
@@ -215,22 +216,23 @@ def proportion_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float
 
 
 MAX_SEEDS_NEEDED = 10_000
+POWER = 0.8
 
 
-def seeds_needed(distance: float, sd: float, power: float = 0.8, alpha: float = 0.05) -> int | None:
+def seeds_needed(distance: float, sd: float, alpha: float = 0.05) -> int | None:
     """Seeds with which a two-sided t-test tells a mean from a threshold at `distance`, at a standard deviation `sd`.
 
-    The smallest n whose noncentral t distribution has the power asked for (Cohen 1988, ch. 2); None above 10,000.
+    The smallest n whose noncentral t distribution has the power `POWER` (Cohen 1988, ch. 2); None above 10,000.
     """
-    return smallest_n(lambda n: t_test_power(n, abs(distance) / sd, alpha) >= power)
+    return smallest_n(lambda n: t_test_power(n, abs(distance) / sd, alpha) >= POWER)
 
 
-def seeds_needed_within(mean: float, sd: float, bound: float, power: float = 0.8, alpha: float = 0.025) -> int | None:
-    """Seeds with which two one-sided t-tests at `alpha` show that a mean is within ± `bound`, if it is `mean`.
+def seeds_needed_within(mean: float, sd: float, bound: float) -> int | None:
+    """Seeds with which two one-sided t-tests at .025 show that a mean is within ± `bound`, if it is `mean`.
 
-    The smallest n of the power asked for; None above 10,000.
+    The smallest n of the power `POWER`; None above 10,000.
     """
-    return smallest_n(lambda n: equivalence_power(n, mean / sd, bound / sd, alpha) >= power)
+    return smallest_n(lambda n: equivalence_power(n, mean / sd, bound / sd) >= POWER)
 
 
 def smallest_n(is_enough: Callable[[int], bool], above: int = 1) -> int | None:

@@ -50,7 +50,7 @@ from bncompare.comparison.deciding import (
     wins_and_losses,
 )
 from bncompare.comparison.measures import Measure, Missing, SeedOutcome
-from bncompare.comparison.sequences import VALID, seeds_needed_at_every_look, t_sequence
+from bncompare.comparison.sequences import VALID, at_every_look, seeds_needed_at_every_look
 from bncompare.comparison.statistics import (
     Paired,
     Summary,
@@ -63,7 +63,6 @@ from bncompare.comparison.statistics import (
 from bncompare.config import Metric, Sign
 from bncompare.runs import LoadedRun
 
-MAX_SENTENCES = 6  # of pairs, one by one
 SIGNS: tuple[Sign, Sign] = ("", "+")
 
 Verdict = Literal["better", "worse", "undecided", "not judged"]
@@ -122,6 +121,8 @@ class Pair:
         a, b = zip(*(self.outcomes[seed] for seed in self.differences), strict=True)
         higher, random = self.measure.higher_is_better, np.random.default_rng(0)
         paired = compare_paired(a, b, higher_is_better=higher, random=random)
+        if self.is_sequential:  # these hold for one number of seeds, chosen before
+            paired = replace(paired, t_test_p=math.nan, sign_flip_p=math.nan, smallest_p=math.nan)
         difference = at_every_look(paired.difference, list(self.differences.values()), self.is_sequential)
         return replace(paired, difference=self.measure.clipped(difference, of_differences=True))
 
@@ -205,7 +206,9 @@ class Pair:
     @property
     def sentence(self) -> str:
         """Both in one."""
-        return joined(self.statement, self.evidence)
+        if self.is_preliminary:
+            return f"{self.statement[:-1]}; {self.evidence})"
+        return f"{self.statement} ({self.evidence})" if self.evidence else self.statement
 
     @cached_property
     def _words(self) -> tuple[str, str]:
@@ -352,45 +355,3 @@ def _summary(measure: Measure, variant: str, outcomes: dict[int, SeedOutcome], i
         in_order = [values[seed] for seed in sorted(values)]
         summary = measure.clipped(at_every_look(summarize(list(values.values())), in_order, is_sequential))
     return VariantSummary(variant, len(outcomes), values, summary, dict(missing))
-
-
-def at_every_look(summary: Summary, values: Sequence[float], is_sequential: bool) -> Summary:
-    """With the interval that holds at every look, if that is asked for and there is a spread."""
-    if not (is_sequential and summary.has_spread):
-        return summary
-    looks = t_sequence(values)
-    return replace(summary, low=looks.low, high=looks.high)
-
-
-def joined(statement: str, evidence: str) -> str:
-    """One sentence, with the evidence in its brackets."""
-    if not evidence:
-        return statement
-    return f"{statement[:-1]}; {evidence})" if "(preliminary: " in statement else f"{statement} ({evidence})"
-
-
-def verdict_lines(comparison: MeasureComparison) -> list[tuple[str, str]]:
-    """Statement and evidence of each pair; of more than six pairs a line for each kind of verdict."""
-    pairs = comparison.pairs
-    if not pairs and len(comparison.variants) > 1:
-        return [("nothing is judged yet: no run has a seed that did not choose", "")]
-    if not pairs:
-        return [("there is a single variant, and nothing to compare it with", "")]
-    if len(pairs) <= MAX_SENTENCES:
-        return [(pair.statement, pair.evidence) for pair in pairs]
-    lines = []
-    better, worse = comparison.measure.better.capitalize(), comparison.measure.worse.capitalize()
-    for base in dict.fromkeys(pair.b for pair in pairs):
-        of_base = [pair for pair in pairs if pair.b == base]
-        for verdict, is_preliminary, words in (
-            ("better", False, f"{better} than {base}"),
-            ("better", True, f"Ahead of {base} (preliminary: too few seeds for {len(pairs)} pairs)"),
-            ("worse", False, f"{worse} than {base}"),
-            ("worse", True, f"Behind {base} (preliminary: too few seeds for {len(pairs)} pairs)"),
-            ("undecided", False, f"No clear difference from {base}"),
-            ("not judged", False, f"Not to be compared with {base}"),
-        ):
-            chosen = [p.a for p in of_base if (p.verdict, p.is_preliminary) == (verdict, is_preliminary)]
-            if chosen:
-                lines.append((f"{words}: {', '.join(chosen)}", ""))
-    return lines

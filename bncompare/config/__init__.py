@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from bncompare.config.keys import flatten, lookup, made_label, selects, setting_label, without
     from bncompare.config.metrics import Metric, Sign, rounded
     from bncompare.config.model import LeNet
-    from bncompare.config.names import norm_name, setting_words, variant_name
+    from bncompare.config.names import norm_name, proper_name, setting_words, variant_name
     from bncompare.config.problems import keys_called
     from bncompare.config.quantities import measured, plan
-    from bncompare.config.ranges import seed_ranges
+    from bncompare.config.ranges import seed_ranges, seeds_in
     from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
     from bncompare.config.schema import json_schema
     from bncompare.config.seeds import Until
@@ -83,8 +83,10 @@ __all__ = [
     "one_of_each_norm",
     "parse_alike_yaml",
     "plan",
+    "proper_name",
     "rounded",
     "seed_ranges",
+    "seeds_in",
     "selector_text",
     "selects",
     "setting_label",
@@ -107,9 +109,9 @@ __getattr__ = lazily(
     quantities="measured plan",
     metrics="Metric Sign rounded",
     model="LeNet",
-    names="norm_name setting_words variant_name",
+    names="norm_name proper_name setting_words variant_name",
     problems="keys_called",
-    ranges="seed_ranges",
+    ranges="seed_ranges seeds_in",
     run="NAME ExperimentFile RunConfig decisive is_label",
     schema="json_schema",
     seeds="Until",

@@ -9,7 +9,7 @@ from bncompare.config.keys import KeyPath, Problem
 from bncompare.config.quantities import measured, plan
 from bncompare.config.run import RunConfig
 from bncompare.config.seeds import Until
-from bncompare.norms import BatchFamily, NoNorm, Norm
+from bncompare.norms import NoNorm, Norm
 from bncompare.probes import Plan, repeated
 
 MAX_RUNS = 10_000
@@ -179,9 +179,7 @@ def _check_norm(run: RunConfig, planned: list[Layer]) -> list[Problem]:
 
 
 def _check_eval_stats(run: RunConfig, norm: Norm, planned: list[Layer]) -> list[Problem]:
-    if not isinstance(norm, BatchFamily):
-        return []
-    chosen = {norm.evaluated_with, *run.diagnostics.eval_stats}
+    chosen = {norm.evaluated_with, *run.diagnostics.eval_stats}.intersection(norm.available_statistics)
     smallest = min([size for size in (run.data.validation_size, run.data.test_size) if size], default=2)
     if "batch" in chosen and smallest == 1 and any(layer.norm and layer.kind == "dense" for layer in planned):
         return [(("model", "norm"), "evaluation with batch statistics needs 2 examples or more to evaluate on")]

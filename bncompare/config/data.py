@@ -1,7 +1,7 @@
 """The `data` section: what is trained on."""
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -93,12 +93,10 @@ class RandomRegression(DataSection):
 
     @property
     def pool_size(self) -> int:
-        """Examples before validation is held out."""
         return self.samples
 
     @property
     def test_size(self) -> int:
-        """Examples in the test set."""
         return self.test_samples
 
     def small(self, num_examples: int) -> Self:
@@ -208,25 +206,14 @@ class Images(DataSection):
 class MNIST(Images):
     """28×28 grey images of ten classes: 60,000 to train on and 10,000 to test."""
 
+    pool_size: ClassVar = 60_000
+    test_size: ClassVar = 10_000
+    side: ClassVar = 28
+
     name: Literal["mnist", "fashion_mnist"]
     """the dataset"""
     dir: str | None = None
     """folder with torchvision's layout (MNIST/raw/…); null = BNCOMPARE_DATA or a cache; --data-dir goes first"""
-
-    @property
-    def pool_size(self) -> int:
-        """Examples before validation is held out."""
-        return 60_000
-
-    @property
-    def test_size(self) -> int:
-        """Examples in the test set."""
-        return 10_000
-
-    @property
-    def side(self) -> int:
-        """Pixels in a row of an image, and in a column."""
-        return 28
 
     def small(self, num_examples: int) -> DataSection:
         """Digits, of the same size."""
@@ -236,24 +223,16 @@ class MNIST(Images):
 class Digits(Images):
     """8×8 grey images of handwritten digits, 1,437 to train on and 360 to test: real, and in the package."""
 
+    pool_size: ClassVar = 1_437
+    test_size: ClassVar = 360  # 36 a class: what knows nothing is right in a tenth
+
     name: Literal["digits"]
     """the dataset"""
     resize: Literal[28] | None = None
     """enlarge the images, by bilinear interpolation, to the 28×28 pixels that lenet takes; null = 8×8"""
 
     @property
-    def pool_size(self) -> int:
-        """Examples before validation is held out."""
-        return 1_437
-
-    @property
-    def test_size(self) -> int:
-        """36 a class: what knows nothing is right in a tenth."""
-        return 360
-
-    @property
     def side(self) -> int:
-        """Pixels in a row of an image, and in a column."""
         return self.resize or 8
 
     def small(self, num_examples: int) -> DataSection:

@@ -77,13 +77,15 @@ class Metric:
         """A value for people, or with a sign a difference; an accuracy in percent.
 
         With as many decimals as `half`, half the width of its confidence interval, has two digits; without one, three
-        digits.
+        digits, the zeros at the end among them: values beside each other are to be equally exact.
         """
         if has_digits(half):
             scale = 100 if self.is_accuracy else 1
             return rounded(scale * value, scale * half, sign)
-        text = f"{100 * value:{sign}.{2 if sign else 1}f}" if self.is_accuracy else f"{value:{sign}.3g}"
-        return _signed(text)
+        if self.is_accuracy:
+            return _signed(f"{100 * value:{sign}.{2 if sign else 1}f}")
+        is_measured = self.split and 1e-4 <= abs(value) < 1e3  # else as it was set, or with an exponent
+        return _signed(f"{value:{sign}{'#' if is_measured else ''}.3g}".removesuffix("."))
 
 
 def has_digits(half: float) -> bool:

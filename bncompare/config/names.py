@@ -1,4 +1,4 @@
-"""The name that people use for a variant."""
+"""The names that people use for a variant, and for what a config calls by one word."""
 
 from typing import Any
 
@@ -6,6 +6,22 @@ from bncompare.config.keys import lookup, made_label
 from bncompare.errors import printable
 from bncompare.norms import name_of
 from bncompare.options import option_words
+
+_PROPER_NAMES = {
+    "mlp": "MLP",
+    "lenet": "LeNet",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "random_regression": "random regression",
+    "sgd": "SGD",
+    "adam": "Adam",
+    "adamw": "AdamW",
+}
+
+
+def proper_name(name: str) -> str:
+    """Of a model, a dataset or an optimizer: `LeNet`, `Fashion-MNIST`, `SGD`."""
+    return _PROPER_NAMES.get(name, name)
 
 
 def norm_name(config: dict[str, Any], settings: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -49,7 +49,6 @@ class SGD(OptimizerSection):
 
     @property
     def num_moments(self) -> int:
-        """How many numbers it keeps for each that it trains."""
         return int(self.momentum > 0)
 
     def problems(self) -> Iterator[Problem]:
@@ -58,7 +57,6 @@ class SGD(OptimizerSection):
             yield ("nesterov",), "needs a momentum above 0"
 
     def build(self, groups: list[dict[str, Any]], *, fused: bool) -> "torch.optim.Optimizer":
-        """Torch's, for groups of parameters; `fused`: with one kernel for all."""
         from torch.optim import SGD
 
         return _eager(SGD)(groups, **self.model_dump(exclude={"name", "decay_norm"}), fused=fused)
@@ -66,6 +64,8 @@ class SGD(OptimizerSection):
 
 class Adam(OptimizerSection):
     """Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019)."""
+
+    num_moments: ClassVar = 2
 
     name: Literal["adam", "adamw"]
     """the optimizer"""
@@ -80,13 +80,7 @@ class Adam(OptimizerSection):
     decay_norm: bool = True
     """whether γ and β decay too"""
 
-    @property
-    def num_moments(self) -> int:
-        """How many numbers it keeps for each that it trains."""
-        return 2
-
     def build(self, groups: list[dict[str, Any]], *, fused: bool) -> "torch.optim.Optimizer":
-        """Torch's, for groups of parameters; `fused`: with one kernel for all."""
         from torch.optim import Adam, AdamW
 
         optimizer = _eager(Adam if self.name == "adam" else AdamW)

@@ -31,14 +31,11 @@ _NOT_DECISIVE = (
     *("name", "variant", "design", "tuning_seeds", "claims"),
     *("data.dir", "training.device", "training.checkpoint_every"),
 )
-# Keys that came later, with what all runs did before: those have the digests that they had.
-_LATER = {"training.evaluate_at_start": False}
 
 
 def decisive(config: dict[str, Any]) -> dict[str, Any]:
     """Of a resolved config, which may be of a run from elsewhere, all that decides the numbers, by dotted key."""
-    flat = without(flatten(config), _NOT_DECISIVE)
-    return {key: value for key, value in flat.items() if key not in _LATER or value != _LATER[key]}
+    return without(flatten(config), _NOT_DECISIVE)
 
 
 def _left_out(*keys: str) -> dict[str, Any]:
@@ -205,9 +202,8 @@ class RunConfig(Section):
         return self.is_evaluated(step) and (step % between == 0 or step == self.total_steps)
 
     def to_yaml(self) -> str:
-        """The text of config.yaml; most experiments have no seeds that choose, and say nothing of them."""
-        left_out = None if self.tuning_seeds else {"tuning_seeds"}
-        return dump_yaml(_name_first(self.model_dump(exclude=left_out)))
+        """The text of config.yaml."""
+        return dump_yaml(_name_first(self.model_dump()))
 
 
 def _name_first(data: Any) -> Any:

@@ -36,9 +36,9 @@ def _now() -> str:
 def _keep_evaluation(item: Planned, progress: Evaluated) -> None:
     """Write an evaluation, or what there is to write of it, to the run's folder."""
     record, folder = progress.record, item.folder
-    folder.append(record.epoch, record.step, record.metrics, record.seconds, record.examples_per_second)
+    folder.tables.append(record.epoch, record.step, record.metrics, record.seconds, record.examples_per_second)
     measured = [(row.layer, row.quantity, row.value) for row in record.diagnostics]
-    folder.append_diagnostics(record.epoch, record.step, measured)
+    folder.tables.append_diagnostics(record.epoch, record.step, measured)
     if record.outcome is not None:
         outcome = record.outcome
         result, predictions = _result(item, record, outcome), _predictions(outcome)

@@ -201,9 +201,10 @@ class Course:
         if self.decided:
             after = " to ".join(str(n) for n in sorted({min(self.decided.values()), max(self.decided.values())}))
             lines.append(f"decided after {after} seeds: {_listed(list(self.decided))}")
-        if self.undecided:
+        if self.undecided or self.has_failed:
             why = "as a run failed" if self.has_failed else "the most"
-            lines.append(f"not decided after {self.num_seeds} seeds, {why}: {_listed(self._undecided)}")
+            what = f": {_listed(self._undecided)}" if self.undecided else ""
+            lines.append(f"not decided after {self.num_seeds} seeds, {why}{what}")
         return lines or [f"decided after {self.num_seeds} seeds"]
 
     @property

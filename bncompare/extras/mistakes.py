@@ -2,17 +2,18 @@
 
 McNemar's exact test (1947) is of two trained networks on the same images: of those that just one of them gets right,
 either should have half if both are as accurate. It says nothing about another seed; the paired t-test of the
-accuracies, seed by seed, does, and is about the way to train.
+accuracies, seed by seed, does, and is about the way to train. Where seeds were added after others had been looked at,
+that is the t confidence sequence.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from bncompare.comparison import Paired, compare_paired, sign_test_p
+from bncompare.comparison import Paired, compare_paired, sign_test_p, t_sequence
 from bncompare.config import did_you_mean
 from bncompare.errors import UserError
 from bncompare.report import Table
@@ -78,7 +79,9 @@ class Mistakes:
     confusion: tuple[np.ndarray, np.ndarray]
     """of A and of B, all seeds together: (true class, what it says) → images"""
     accuracy: Paired
-    """B − A, seed by seed"""
+    """B − A, seed by seed; its interval holds at every look where there were several"""
+    anytime_p: float | None
+    """anytime-valid, of equal accuracies on average, where there were several looks"""
     only_a: list[Disputed]
     """the images that A alone gets right, those of most seeds first"""
     only_b: list[Disputed]
@@ -125,7 +128,7 @@ class Mistakes:
         )
 
     def _about_training(self) -> str:
-        gap, p = self.accuracy.difference, self.accuracy.t_test_p
+        gap, p = self.accuracy.difference, self.anytime_p or self.accuracy.t_test_p
         is_b = gap.mean >= 0
         low, high = (gap.low, gap.high) if is_b else (-gap.high, -gap.low)
         better, worse = (self.b, self.a) if is_b else (self.a, self.b)
@@ -137,6 +140,12 @@ class Mistakes:
         if not gap.has_spread:
             return f"Paired t-test: {said}, with every seed alike, which leaves no spread to judge by."
         sure = "another seed would most likely say so too" if p < ALPHA else "no clear difference"
+        if self.anytime_p is not None:
+            interval = f"{points(low)} to {points(high)}" if gap.has_interval else "not yet"
+            return (
+                f"t confidence sequence, of the way to train: {said} (95 % CI, valid at every look: {interval}, "
+                f"anytime-valid p = {p:.2g}, {_seeds(gap.n)}): {sure}."
+            )
         if gap.n < FEW_SEEDS:
             sure = f"{'preliminary' if p < ALPHA else sure}, with so few seeds"
         return (
@@ -190,6 +199,9 @@ def _compared(
     seeds = [_seed(seed, *of) for seed, of in pairs.items()]
     accuracies = [seed.accuracies for seed in seeds]
     paired = compare_paired([y for _, y in accuracies], [x for x, _ in accuracies], higher_is_better=True)
+    looks = t_sequence([y - x for x, y in accuracies]) if experiment.is_sequential else None
+    if looks and paired.difference.has_spread:
+        paired = replace(paired, difference=replace(paired.difference, low=looks.low, high=looks.high))
     size = 1 + max(max(max(one.classes), max(one.predicted)) for both in pairs.values() for one in both)
     confusion = tuple(_confusion([both[i] for both in pairs.values()], size) for i in (0, 1))
     clothes = experiment.runs[0].config.get("data", {}).get("name") == "fashion_mnist" and size <= len(CLOTHES)
@@ -198,7 +210,8 @@ def _compared(
         _disputed({seed.seed: images for seed, images in zip(seeds, of, strict=True)}, pairs)
         for of in ([seed.only_a for seed in seeds], [seed.only_b for seed in seeds])
     )
-    return Mistakes(experiment, a, b, seeds, names, (confusion[0], confusion[1]), paired, only_a, only_b, classes)
+    confusions, anytime_p = (confusion[0], confusion[1]), looks.p if looks else None
+    return Mistakes(experiment, a, b, seeds, names, confusions, paired, anytime_p, only_a, only_b, classes)
 
 
 def _seed(seed: int, a: Predictions, b: Predictions) -> Seed:
@@ -307,7 +320,9 @@ def mistakes_document(mistakes: Mistakes) -> dict[str, Any]:
             for seed in mistakes.seeds
         ],
         "accuracy_b_minus_a": {
-            "mean": gap.mean, "low": gap.low, "high": gap.high, "n": gap.n, "t_test_p": mistakes.accuracy.t_test_p
+            **{name: getattr(gap, name) for name in ("mean", "low", "high", "n")},
+            "t_test_p": mistakes.accuracy.t_test_p if mistakes.anytime_p is None else None,
+            "anytime_p": mistakes.anytime_p,
         },
         "classes": mistakes.class_names,
         "confusion": {"a": mistakes.confusion[0].tolist(), "b": mistakes.confusion[1].tolist()},

@@ -6,8 +6,8 @@ Begin with `catalogue.py`, which chooses the figures that fit an experiment, and
 
 from bncompare.figures.catalogue import experiment_figures
 from bncompare.figures.overview import overview
+from bncompare.figures.settings import ALL_VARIANTS
 from bncompare.figures.style import NamedFigure, add_head, colour_mapped, render, styled
-from bncompare.figures.sweeps import ALL_VARIANTS
 
 __all__ = [
     "ALL_VARIANTS",

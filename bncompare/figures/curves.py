@@ -22,6 +22,7 @@ from bncompare.figures.lines import (
     explain_marks,
     said,
 )
+from bncompare.figures.settings import by_setting, norms_left_out, settings_in_words, swept_key
 from bncompare.figures.style import (
     MAX_NAMED,
     WIDTH,
@@ -38,7 +39,6 @@ from bncompare.figures.style import (
     styled,
     wrapped,
 )
-from bncompare.figures.sweeps import by_setting, norms_left_out, settings_in_words, swept_key
 from bncompare.runs import LoadedRun, baseline
 
 MAX_PANELS = 25

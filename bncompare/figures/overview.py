@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bncompare.comparison import Comparison, compare
-from bncompare.config import Metric, lookup
+from bncompare.config import Metric, lookup, proper_name
 from bncompare.figures.choice import Shown, named, shown_of
 from bncompare.figures.lines import Curve, are_few, curves_of, draw_curves, explain_marks, said
 from bncompare.figures.style import (
@@ -29,16 +29,6 @@ from bncompare.figures.style import (
 from bncompare.runs import LoadedRun
 
 NUM_CLASSES = 10  # of every dataset of images
-WORDS = {
-    "mlp": "MLP",
-    "lenet": "LeNet",
-    "mnist": "MNIST",
-    "fashion_mnist": "Fashion-MNIST",
-    "random_regression": "random regression",
-    "sgd": "SGD",
-    "adam": "Adam",
-    "adamw": "AdamW",
-}
 # Inches: margins and panels are fixed, as working out a layout would double the time.
 LEFT, RIGHT, BETWEEN, HEIGHT, ABOVE, BELOW = 0.55, 0.52, 1.0, 1.6, 0.3, 0.42
 FONT, LINE_HEIGHT = 7.5, 9.0  # points, of the values at the ends of lines
@@ -94,7 +84,7 @@ def _setup(runs: Sequence[LoadedRun]) -> str:
     def common(key: str, form: str = "{}") -> str:
         values = [lookup(run.config, key) for run in runs]
         value = values[0] if all(value == values[0] for value in values) else None
-        shown = WORDS.get(value, value) if isinstance(value, str) else f"{value:g}" if value else ""
+        shown = proper_name(value) if isinstance(value, str) else f"{value:g}" if value else ""
         return form.format(shown) if shown else ""
 
     model = common("model.name") + common("model.activation", " ({})") + common("data.name", " on {}")

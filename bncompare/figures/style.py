@@ -143,13 +143,13 @@ def _add_note(figure: Figure, title: str, lines: Sequence[str]) -> None:
     )
 
 
-def add_legend(axes: Axes, entries: Sequence[tuple[Artist, str]], rows_above: int = 0) -> None:
+def add_legend(axes: Axes, entries: Sequence[tuple[Artist, str]]) -> None:
     """In a row above the axes, or at their right: it hides nothing."""
     place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
     if sum(len(label) + 8 for _, label in entries) <= 84:
         figure = axes.get_figure(root=True)
         assert figure is not None
-        offset = ScaledTranslation(0, (10 * rows_above + 4) / 72, figure.dpi_scale_trans)
+        offset = ScaledTranslation(0, 4 / 72, figure.dpi_scale_trans)
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "bbox_transform": axes.transAxes + offset}
         place |= {"ncols": len(entries), "borderaxespad": 0, "borderpad": 0}
     _name_entries(axes.legend(*_numbered(entries), **place), entries)

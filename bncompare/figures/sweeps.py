@@ -1,38 +1,46 @@
-"""A metric against hyperparameters: lines in facets, and heat maps."""
+"""A metric against hyperparameters: lines in facets; and which figures there are of a sweep."""
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
-from bncompare.comparison import Candidate, Missing, Sensitivity, VariantSummary
-from bncompare.config import Metric, setting_words
+from bncompare.comparison import Candidate, Sensitivity, VariantSummary
+from bncompare.config import Metric
 from bncompare.errors import printable
 from bncompare.figures.choice import norm_looks
+from bncompare.figures.heat_map import heat_map
 from bncompare.figures.looks import Look
+from bncompare.figures.settings import (
+    ALL_VARIANTS,
+    Cells,
+    Facets,
+    Value,
+    cells_of,
+    counted,
+    facets_of,
+    hyperparameter_words,
+    name_positions,
+    norms_left_out,
+    num_diverged,
+    ordered,
+    positions_of,
+    short_key,
+    swept_key,
+    value_of,
+)
 from bncompare.figures.style import (
     GREY,
     WIDTH,
-    WRAP,
     NamedFigure,
-    add_colour_bar,
     add_fixed_head,
-    add_head,
     add_legend_below,
     choose_limits,
-    colour_scale,
     file_name,
-    format_percent,
     head,
     legend_shape,
     listed,
@@ -44,15 +52,6 @@ from bncompare.runs import LoadedRun
 MAX_FACETS = 12
 LOG_FROM = 8.0  # ratio of the largest to the smallest value of a hyperparameter
 
-ALL_VARIANTS = "all variants"  # where the norm is none of the settings that differ
-WORDS = {"lr": "learning rate", "batch_size": "batch size"}
-
-Value = float | str
-Cells = dict[str, dict[Value, Candidate]]
-"""by row (the norm, and in a heat map what else tells variants apart), then by the value that is swept"""
-Facets = dict[str, Cells]
-"""by the values of the other hyperparameters, in words"""
-
 
 def sweep_figures(table: Sensitivity, runs: Sequence[LoadedRun], *, title: str) -> Iterator[NamedFigure]:
     """The metric against the hyperparameter with the most values: as lines and, of several rows, as a heat map."""
@@ -61,16 +60,16 @@ def sweep_figures(table: Sensitivity, runs: Sequence[LoadedRun], *, title: str) 
         yield from _scattered(table, runs, title=title)
         return
     swept = swept_key(table)
-    if len({_value(candidate.setting[swept]) for candidate in table.candidates}) < 2:
+    if len({value_of(candidate.setting[swept]) for candidate in table.candidates}) < 2:
         return
-    cells = _cells(table, swept)
-    hyperparameter, name = hyperparameter_words(swept), file_name(metric.name, "by", _last(swept))
+    cells = cells_of(table, swept)
+    hyperparameter, name = hyperparameter_words(swept), file_name(metric.name, "by", short_key(swept))
     chosen = [candidate.variant for candidate in table.candidates if candidate.is_chosen]
-    diverged = sum(_diverged(candidate.result) for row in cells.values() for candidate in row.values())
+    diverged = sum(num_diverged(candidate.result) for row in cells.values() for candidate in row.values())
     caption = f"{metric.words.capitalize()} of {listed(list(cells))} by {hyperparameter}"
     caption += f"; chosen on the validation set: {listed(chosen)}" if chosen else ""
     caption += f"; {diverged} runs diverged" if diverged else ""
-    facets, looks = _facets(table, swept), norm_looks(table, runs)
+    facets, looks = facets_of(table, swept), norm_looks(table, runs)
     if len(facets) <= MAX_FACETS:
         norms = {norm or ALL_VARIANTS: look for norm, look in looks.items()}
         note = f"{table.measure}: mean, a dot a seed; ring: best of each norm{norms_left_out(table, looks)}"
@@ -85,8 +84,8 @@ def sweep_figures(table: Sensitivity, runs: Sequence[LoadedRun], *, title: str) 
 
 def _is_scattered(table: Sensitivity) -> bool:
     """Whether the settings are points, not all combinations of some values."""
-    numbers = (len({_value(candidate.setting[key]) for candidate in table.candidates}) for key in table.keys)
-    points = {tuple(_value(candidate.setting[key]) for key in table.keys) for candidate in table.candidates}
+    numbers = (len({value_of(candidate.setting[key]) for candidate in table.candidates}) for key in table.keys)
+    points = {tuple(value_of(candidate.setting[key]) for key in table.keys) for candidate in table.candidates}
     return len(points) < math.prod(numbers)
 
 
@@ -96,110 +95,20 @@ def _scattered(table: Sensitivity, runs: Sequence[LoadedRun], *, title: str) -> 
     for key in table.keys:
         cells: Cells = {}
         for candidate in table.candidates:
-            cells.setdefault(candidate.norm or "all variants", {})[_value(candidate.setting[key])] = candidate
+            cells.setdefault(candidate.norm or ALL_VARIANTS, {})[value_of(candidate.setting[key])] = candidate
         if sum(map(len, cells.values())) < len(table.candidates):
             continue
         hyperparameter = hyperparameter_words(key)
         others = listed([hyperparameter_words(other) for other in table.keys if other != key])
         note = f"{table.measure}: mean, a dot a seed; ring: best of each norm; {others} differ from point to point"
-        norms = {norm or "all variants": look._replace(line="") for norm, look in looks.items()}
+        norms = {norm or ALL_VARIANTS: look._replace(line="") for norm, look in looks.items()}
         words = f"{title}: {metric.words} by {hyperparameter}"
         figure = sensitivity({"": cells}, norms, metric, hyperparameter, title=words, note=note)
         caption = f"{metric.words.capitalize()} of {listed(list(cells))} by {hyperparameter}, at points that differ"
         yield NamedFigure(
-            f"sensitivity-{file_name(metric.name, 'by', _last(key))}", f"{caption} in {others}.", figure
+            f"sensitivity-{file_name(metric.name, 'by', short_key(key))}", f"{caption} in {others}.", figure
         )
 
-
-def swept_key(table: Sensitivity) -> str:
-    """The hyperparameter with the most values."""
-    return max(table.keys, key=lambda key: len({_value(candidate.setting[key]) for candidate in table.candidates}))
-
-
-def by_setting(table: Sensitivity) -> list[Candidate]:
-    """The candidates in the order of their hyperparameters, that with the most values last."""
-    keys = sorted(table.keys, key=lambda key: key == swept_key(table))
-    values = {key: _ordered([{_value(c.setting[key]): c for c in table.candidates}]) for key in keys}
-    return sorted(table.candidates, key=lambda c: [values[key].index(_value(c.setting[key])) for key in keys])
-
-
-def norms_left_out(table: Sensitivity, looks: dict[str, Look]) -> str:
-    """What a note adds where not all norms are shown."""
-    number = len({candidate.norm for candidate in table.candidates})
-    return f"; the {len(looks)} best of {number} norms, the baseline among them" if len(looks) < number else ""
-
-
-def hyperparameter_words(key: str) -> str:
-    """`learning rate` of `training.optimizer.lr`."""
-    return WORDS.get(_last(key), _last(key))
-
-
-def _last(key: str) -> str:
-    return key.removeprefix("training.").removeprefix("optimizer.")
-
-
-def settings_in_words(keys: Sequence[str], setting: dict[str, Any]) -> str:
-    """`lr 0.1, batch size 16`."""
-    return ", ".join(setting_words(key, setting[key]) for key in keys)
-
-
-def _cells(table: Sensitivity, swept: str) -> Cells:
-    cells: Cells = {}
-    for candidate in table.candidates:
-        others = (setting_words(key, candidate.setting[key]) for key in table.keys if key != swept)
-        row = ", ".join(part for part in (candidate.norm, *others) if part) or ALL_VARIANTS
-        cells.setdefault(row, {}).setdefault(_value(candidate.setting[swept]), candidate)
-    return cells
-
-
-def _facets(table: Sensitivity, swept: str) -> Facets:
-    facets: Facets = {}
-    others = [key for key in table.keys if key != swept]
-    for candidate in table.candidates:
-        cells = facets.setdefault(settings_in_words(others, candidate.setting), {})
-        cells.setdefault(candidate.norm or ALL_VARIANTS, {})[_value(candidate.setting[swept])] = candidate
-    return facets
-
-
-def _value(setting: object) -> Value:
-    """A number as such, anything else as text."""
-    if isinstance(setting, int | float) and not isinstance(setting, bool) and abs(setting) < 1e300:
-        return setting
-    return setting if isinstance(setting, str) else json.dumps(setting, default=str)
-
-
-def _diverged(result: VariantSummary) -> int:
-    return result.missing.get(Missing.DIVERGED, 0)
-
-
-def _counted(result: VariantSummary) -> str:
-    return f"✕ {_diverged(result)}/{len(result.values) + _diverged(result)}"
-
-
-def _ordered(rows: Sequence[dict[Value, Candidate]]) -> list[Value]:
-    """The values of the hyperparameter: numbers by size, then names."""
-    values = {value for row in rows for value in row}
-    numbers = sorted(value for value in values if not isinstance(value, str))
-    return [*numbers, *sorted(value for value in values if isinstance(value, str))]
-
-
-def _positions(values: Sequence[Value]) -> dict[Value, float]:
-    """Where values stand: where they are, or side by side if some are names."""
-    if any(isinstance(value, str) for value in values):
-        return {value: float(i) for i, value in enumerate(values)}
-    return {value: float(value) for value in values}
-
-
-def _name_positions(axis: Axis, positions: dict[Value, float], width: int) -> None:
-    axis.set_major_locator(FixedLocator(list(positions.values())))
-    axis.set_minor_locator(NullLocator())
-    labels = [value if isinstance(value, str) else f"{value:g}" for value in positions]
-    axis.set_ticklabels([wrapped(label, width, max_lines=3) for label in labels])
-    for text in axis.get_ticklabels():
-        text.set_parse_math(False)
-
-
-# ---------------------------------------------------------------- lines
 
 # Inches: margins and panels are fixed, for speed.
 LEFT, RIGHT, BETWEEN, ABOVE, TICKS, BELOW, LEVEL = 0.75, 0.12, 0.15, 0.28, 0.28, 0.5, 0.13
@@ -223,7 +132,7 @@ def sensitivity(
         *((look.handle(markersize=5, label=norm), norm) for norm, look in norms.items()),
         *_explained(bool(lost)),
     ]
-    positions = _positions(_ordered(rows))
+    positions = positions_of(ordered(rows))
     places = sorted(positions.values())
     is_log = places[0] > 0 and places[-1] / places[0] >= LOG_FROM and float(0) not in places
     label = printable(hyperparameter) + (" (log scale)" if is_log else "")
@@ -238,7 +147,7 @@ def sensitivity(
             by_place = {positions[value]: candidate.result for value, candidate in cells[norm].items()}
             _count_diverged(rail, by_place, level, norm, norms[norm])
         _scale_places(axes, places, is_log=is_log)
-        _name_positions(rail.xaxis, positions, 12)
+        name_positions(rail.xaxis, positions, 12)
         _thin_out(rail)
         rail.set_xlabel(label)
     return figure
@@ -321,7 +230,9 @@ def _draw_row(
         zorder=2, gid="seeds", label=norm,
         transform=axes.transData + ScaledTranslation(beside / 72, 0, figure.dpi_scale_trans),
     )  # fmt: skip
-    means = [(x, result.summary.mean, _diverged(result)) for x, result in sorted(results.items()) if result.summary]
+    means = [
+        (x, result.summary.mean, num_diverged(result)) for x, result in sorted(results.items()) if result.summary
+    ]
     axes.plot(
         [x for x, _, _ in means], [math.nan if diverged else mean for _, mean, diverged in means],
         linestyle=line, color=color, marker=marker, markersize=5, linewidth=1.5, zorder=3, gid="mean", label=norm,
@@ -337,76 +248,14 @@ def _draw_row(
 
 
 def _num_lost(row: dict[Value, Candidate]) -> int:
-    return sum(_diverged(candidate.result) for candidate in row.values())
+    return sum(num_diverged(candidate.result) for candidate in row.values())
 
 
 def _count_diverged(rail: Axes, results: dict[float, VariantSummary], level: int, norm: str, look: Look) -> None:
     """The diverged runs of a norm, each number below its place."""
     for x, result in results.items():
-        if _diverged(result):
+        if num_diverged(result):
             rail.text(
-                x, level, _counted(result), fontsize=6.5, color=look.color, ha="center", va="center", gid="diverged",
+                x, level, counted(result), fontsize=6.5, color=look.color, ha="center", va="center", gid="diverged",
                 label=norm,
             )  # fmt: skip
-
-
-# ---------------------------------------------------------------- heat maps
-
-
-@styled
-def heat_map(cells: Cells, metric: Metric, hyperparameter: str, *, title: str, note: str) -> Figure:
-    """Mean of a metric for each row and value, written into its cell; ✕ where runs diverged; the chosen framed."""
-    values = _ordered(list(cells.values()))
-    means = np.full((len(cells), len(values)), np.nan)
-    found = [
-        (i, j, row[value]) for i, row in enumerate(cells.values()) for j, value in enumerate(values) if value in row
-    ]
-    for i, j, candidate in found:
-        if candidate.result.summary:
-            means[i, j] = candidate.result.summary.mean
-    width = min(WIDTH + max(0, len(values) - 8) * 0.6, 14)
-    figure = Figure(figsize=(width, 1.5 + 0.42 * len(cells)), layout="constrained")
-    axes = figure.add_subplot()
-    axes.grid(visible=False)
-    colors = colormaps["viridis" if metric.higher_is_better else "viridis_r"].with_extremes(bad="#eeeeee")
-    scale = colour_scale(means.ravel())
-    image = axes.imshow(np.ma.masked_invalid(means), norm=scale, cmap=colors, aspect="auto")
-    for i, j, candidate in found:
-        _write_cell(axes, i, j, candidate, metric, 8 if len(values) <= 12 else 6, colors(scale(means[i, j])))
-    _name_positions(axes.xaxis, {value: float(j) for j, value in enumerate(values)}, 12)
-    _name_positions(axes.yaxis, {row: float(i) for i, row in enumerate(cells)}, WRAP)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.set_xlabel(printable(hyperparameter))
-    bar = add_colour_bar(figure, image, axes, f"{metric.words}\n({metric.unit})" if metric.unit else metric.words)
-    if metric.is_accuracy:
-        format_percent(bar)
-    note += "; ✕: diverged, not in the mean" if any(_diverged(c.result) for _, _, c in found) else ""
-    note += "; framed: chosen on the validation set" if any(c.is_chosen for _, _, c in found) else ""
-    add_head(figure, title, f"{note}; brighter is better")
-    return figure
-
-
-def _write_cell(
-    axes: Axes, i: int, j: int, candidate: Candidate, metric: Metric, size: float, color: tuple[float, ...]
-) -> None:
-    """The mean and how many diverged, legible on the cell's colour; a frame if the candidate was chosen.
-
-    Its label, which a page shows under the pointer, says all that is known of it.
-    """
-    result = candidate.result
-    seeds = list(map(metric.shown, sorted(result.values.values())))
-    unit, diverged = " %" * metric.is_accuracy, _diverged(result)
-    told = [f"{metric.words} {metric.shown(result.summary.mean)}{unit}"] if result.summary else []
-    told += [f"{len(seeds)} seeds, {seeds[0]} to {seeds[-1]}{unit}"] if len(seeds) > 1 else []
-    told += [f"{diverged} of {len(seeds) + diverged} diverged"] if diverged else []
-    lines = [metric.shown(result.summary.mean)] if result.summary else []
-    lines += [_counted(result)] if _diverged(result) else []
-    luminance = np.dot(color[:3], [0.299, 0.587, 0.114]) if result.summary else 1.0
-    axes.text(
-        j, i, "\n".join(lines), ha="center", va="center", fontsize=size, linespacing=1.1,
-        color="black" if luminance > 0.5 else "white", gid="cell", label="\n".join([candidate.variant, *told]),
-    )  # fmt: skip
-    if candidate.is_chosen:
-        axes.add_patch(Rectangle((j - 0.47, i - 0.45), 0.94, 0.9, fill=False, edgecolor="black", linewidth=1.6))
-        axes.add_patch(Rectangle((j - 0.455, i - 0.42), 0.91, 0.84, fill=False, edgecolor="white", linewidth=0.8))

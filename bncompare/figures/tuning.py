@@ -11,6 +11,7 @@ from bncompare.comparison import Sensitivity, Tuning, TuningCurve
 from bncompare.config import Metric
 from bncompare.figures.choice import norm_looks
 from bncompare.figures.looks import Look
+from bncompare.figures.settings import norms_left_out
 from bncompare.figures.style import (
     MAX_NAMED,
     WIDTH,
@@ -21,13 +22,12 @@ from bncompare.figures.style import (
     file_name,
     styled,
 )
-from bncompare.figures.sweeps import norms_left_out
 from bncompare.runs import LoadedRun
 
 
 @styled
 def tuning_curves(tuning: Tuning, grid: Sensitivity, runs: Sequence[LoadedRun], *, title: str) -> NamedFigure:
-    """What each norm may expect of so many trials, with the middle half of the draws as a band; dots are all trials.
+    """What each norm may expect of so many trials, with the middle half of the draws as a band.
 
     A curve begins where every draw holds a trial with a value. Where trials diverged, a band goes to the edge.
     """

@@ -12,15 +12,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class LayerNorm(AffineNorm):
-    """Layer normalization (Ba et al. 2016); γ and β for each unit."""
+class ExampleNorm(ActivationNorm):
+    """A norm of all that leaves a layer for one example, with its parameters for each unit."""
 
-    title: ClassVar = "LayerNorm"
-    formula: ClassVar = "y = γ·(x − mean)/√(var + eps) + β"
     axes: ClassVar = "all units of one example: C, or C, H, W"
-
-    kind: Literal["layer"]
-    """the norm"""
 
     def axes_of(self, shape: Shape) -> Shape:
         """All but the examples."""
@@ -29,6 +24,16 @@ class LayerNorm(AffineNorm):
     def num_parameters(self, shape: Shape) -> int:
         """Of each unit, not of each channel."""
         return math.prod(shape) * (self.has_scale + self.has_shift)
+
+
+class LayerNorm(ExampleNorm, AffineNorm):
+    """Layer normalization (Ba et al. 2016); γ and β for each unit."""
+
+    title: ClassVar = "LayerNorm"
+    formula: ClassVar = "y = γ·(x − mean)/√(var + eps) + β"
+
+    kind: Literal["layer"]
+    """the norm"""
 
     def build(self, shape: Shape) -> "nn.Module":
         """torch.nn.LayerNorm over all of `shape`."""
@@ -67,12 +72,11 @@ class ChannelLayerNorm(AffineNorm):
         return modules.ChannelLayerNormNd(shape[0], self.eps, self.affine)
 
 
-class RMSNorm(ActivationNorm):
+class RMSNorm(ExampleNorm):
     """Root mean square normalization (Zhang & Sennrich 2019); γ for each unit, no centring, no β."""
 
     title: ClassVar = "RMSNorm"
     formula: ClassVar = "y = γ·x/√(mean(x²) + eps)"
-    axes: ClassVar = "all units of one example: C, or C, H, W"
 
     kind: Literal["rms"]
     """the norm"""
@@ -86,10 +90,6 @@ class RMSNorm(ActivationNorm):
         """γ, but no β."""
         return self.affine
 
-    def axes_of(self, shape: Shape) -> Shape:
-        """All but the examples."""
-        return tuple(range(1, len(shape)))
-
     def statistics(self, x: Array) -> dict[str, Array]:
         """The mean square of each example."""
         return {"mean_square": (x**2).mean(self.axes_of(x.shape))}
@@ -98,10 +98,6 @@ class RMSNorm(ActivationNorm):
         """x/√(mean(x²) + eps)."""
         y: Array = x / ((x**2).mean(self.axes_of(x.shape), keepdims=True) + self.eps) ** 0.5
         return y
-
-    def num_parameters(self, shape: Shape) -> int:
-        """Of each unit, not of each channel."""
-        return math.prod(shape) * (self.has_scale + self.has_shift)
 
     def build(self, shape: Shape) -> "nn.Module":
         """torch.nn.RMSNorm over all of `shape`."""

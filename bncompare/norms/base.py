@@ -24,6 +24,7 @@ Array: TypeAlias = "NDArray[np.float64]"
 ONE_VALUE = "has one value per channel: the batch is of one example (training.batch_size, data), whose variance is 0"
 Eps = Positive
 Momentum = Annotated[float, Field(ge=0, le=1)] | None
+EvalStats = Literal["running", "batch", "population"]
 Layers = Annotated[Literal["all", "conv", "dense"] | list[str], must_be("all, conv, dense, or a list of layer names")]
 
 
@@ -34,6 +35,16 @@ class NormKind(Section):
     """the name people use, in which {norm} is the norm with its options; of a kind without one, the kind"""
     in_title: ClassVar[Sequence[str]] = ()
     """the options that it says"""
+
+    @property
+    def available_statistics(self) -> list[EvalStats]:
+        """The statistics over the batch that it can be evaluated with; none outside the batch family."""
+        return []
+
+    @property
+    def evaluated_with(self) -> EvalStats:
+        """The statistics that it is evaluated with."""
+        return "running"
 
     def called(self, said: Collection[str] = ()) -> str:
         """The name people use, with the options that are not the usual ones or are in `said`:
@@ -174,9 +185,6 @@ class AffineNorm(ActivationNorm):
         return y
 
 
-EvalStats = Literal["running", "batch", "population"]
-
-
 class RunningNorm(AffineNorm):
     """Norms that keep running statistics of the batches. A kind of one's own overrides `reference` and `forward`."""
 
@@ -225,7 +233,7 @@ class BatchFamily(RunningNorm):
 
     @property
     def available_statistics(self) -> list[EvalStats]:
-        """Those that it can be evaluated with."""
+        """All there are."""
         return ["running", "batch", "population"]
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from bncompare.norms import BatchFamily, EvalStats, NoNorm, Norm, Shape
+from bncompare.norms import NoNorm, Norm, Shape
 from bncompare.options import Section
 
 if TYPE_CHECKING:
@@ -112,8 +112,3 @@ def repeated(key: str, entries: list[Any]) -> Iterator[tuple[str, str]]:
     """The problem of a list with an entry that is there twice."""
     if len(set(entries)) < len(entries):
         yield key, f"an entry is there twice: {entries}"
-
-
-def available(norm: NoNorm | Norm) -> list[EvalStats]:
-    """The statistics over the batch that a norm can be evaluated with; none outside the batch family."""
-    return norm.available_statistics if isinstance(norm, BatchFamily) else []

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from bncompare.norms import EvalStats
-from bncompare.probes.base import NO_VALIDATION, Plan, Probe, Reading, available, repeated
+from bncompare.probes.base import NO_VALIDATION, Plan, Probe, Reading, repeated
 
 if TYPE_CHECKING:
     from bncompare.probes.subject import Subject
@@ -37,4 +37,4 @@ class OtherStatistics(Probe):
                 yield Reading("model", f"{metric} with {statistics} statistics", value)
 
     def _chosen(self, plan: Plan) -> list[EvalStats]:
-        return [statistics for statistics in self.eval_stats if statistics in available(plan.norm)]
+        return [statistics for statistics in self.eval_stats if statistics in plan.norm.available_statistics]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bncompare.norms import EvalStats
 from bncompare.options import PositiveInt
-from bncompare.probes.base import NO_VALIDATION, Plan, Probe, Reading, available
+from bncompare.probes.base import NO_VALIDATION, Plan, Probe, Reading
 
 if TYPE_CHECKING:
     from bncompare.probes.subject import Subject
@@ -43,4 +43,4 @@ class OneAtATime(Probe):
 
 
 def _chosen(plan: Plan) -> list[EvalStats]:
-    return [statistics for statistics in available(plan.norm) if statistics != "population"]
+    return [statistics for statistics in plan.norm.available_statistics if statistics != "population"]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bncompare.norms import PopulationBatchNorm
-from bncompare.probes.base import Plan, Probe, ProbedLayer, Reading, available
+from bncompare.probes.base import Plan, Probe, ProbedLayer, Reading
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +35,7 @@ class RunningStatistics(Probe):
     def of_layer(self, plan: Plan, layer: ProbedLayer) -> Iterator[str]:
         """Of norms that keep some."""
         norm = layer.norm
-        if norm and (isinstance(norm, PopulationBatchNorm) or "running" in available(norm)):
+        if norm and (isinstance(norm, PopulationBatchNorm) or "running" in norm.available_statistics):
             yield from ("running mean distance", "running variance ratio")
 
     def measure(self, subject: "Subject") -> Iterator[Reading]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bncompare.comparison import MeasureComparison, Pair, VariantSummary
 from bncompare.config import Metric
 from bncompare.report.table import Table
+from bncompare.report.words import chosen_names
 from bncompare.runs import baseline
 
 if TYPE_CHECKING:
@@ -38,15 +39,12 @@ def answer_of(chapter: "Chapter") -> Answer:
         f"{finding.outcome}: {finding.claim.statement}" + (f" ({finding.reasons[0]})" if finding.overridden else "")
         for finding in chapter.findings
     ]
-    return Answer(_sentence(found, base, _norms(chapter)), _table(chapter, found), claims, chapter.notes)
-
-
-def _norms(chapter: "Chapter") -> dict[str, str]:
-    """Of a sweep with one chosen setting a norm, what the chosen variants are called without it; else nothing."""
-    grid = chapter.comparison.sensitivity
-    if grid is None or not grid.is_fair or grid.within is not None:
-        return {}
-    return {candidate.variant: candidate.norm for candidate in grid.candidates if candidate.is_chosen}
+    return Answer(
+        _sentence(found, base, chosen_names(chapter.comparison.sensitivity)),
+        _table(chapter, found),
+        claims,
+        chapter.notes,
+    )
 
 
 def _table(chapter: "Chapter", found: MeasureComparison) -> Table:
@@ -102,12 +100,17 @@ def _gap(metric: Metric, pair: Pair) -> tuple[str, str]:
     """The difference and its interval, `+79.6` and `78.0 to 81.2`; empty where there is none."""
     if pair.paired is None:
         return "", ""
-    gap = pair.paired.difference
-    half = (gap.high - gap.low) / 2
+    gap, half = pair.paired.difference, _half(pair)
     interval = (
         f"{metric.shown(gap.low, half=half)} to {metric.shown(gap.high, half=half)}" if gap.has_interval else ""
     )
     return metric.shown(gap.mean, "+", half), interval
+
+
+def _half(pair: Pair) -> float:
+    """Half the width of the interval of its difference; no number where there is none."""
+    gap = pair.paired.difference if pair.paired else None
+    return (gap.high - gap.low) / 2 if gap and gap.has_interval else math.nan
 
 
 # ---------------------------------------------------------------- in a sentence
@@ -136,19 +139,20 @@ def _sentence(found: MeasureComparison, base: str, norms: dict[str, str]) -> str
         text = f"{_valued(metric, [results[best]], norms)}, {seeds}"
     else:
         pair = max(pairs, key=lambda pair: mean(pair.a))
-        text = f"{_valued(metric, [results[pair.a], results[pair.b]], norms)}: {_compared(metric, pair)}"
+        half = _half(pair)
+        text = f"{_valued(metric, [results[pair.a], results[pair.b]], norms, half)}: {_compared(metric, pair)}"
         best, base = pair.a, pair.b
     shown = dict.fromkeys((best, base))
     return "; ".join([text, *(_lost(results[variant]) for variant in shown if results[variant].missing)])
 
 
-def _valued(metric: Metric, results: Sequence[VariantSummary], norms: dict[str, str]) -> str:
-    """`BatchNorm 90.1 %, no norm 10.4 % test accuracy`"""
+def _valued(metric: Metric, results: Sequence[VariantSummary], norms: dict[str, str], half: float = math.nan) -> str:
+    """`BatchNorm 90.1 %, no norm 10.4 % test accuracy`, to the digits of their difference."""
     unit = " %" if metric.is_accuracy else ""
     means = []
     for result in results:
         if result.summary:
-            mean = metric.shown(result.summary.mean, half=result.summary.sd)
+            mean = metric.shown(result.summary.mean, half=half if math.isfinite(half) else result.summary.sd)
             means.append(f"{norms.get(result.variant, result.variant)} {mean}{unit}")
     how = ", each at the setting that validation chose" if norms and len(means) > 1 else ""
     return f"{', '.join(means)} {metric.words}{how}"
@@ -161,7 +165,10 @@ def _compared(metric: Metric, pair: Pair) -> str:
     if pair.verdict == "not judged":
         return f"{text}, so no verdict"
     text += " (preliminary)" * pair.is_preliminary
-    return text if pair.is_told else f"no clear difference ({text})"
+    gap = pair.paired.difference if pair.paired else None
+    leaves_out_0 = gap is not None and gap.has_interval and not gap.low <= 0 <= gap.high
+    among = f" among {len(pair.among)} pairs" * (leaves_out_0 and len(pair.among) > 1)
+    return text if pair.is_told else f"no clear difference{among} ({text})"
 
 
 def _lost(result: VariantSummary) -> str:

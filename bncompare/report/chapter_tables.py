@@ -109,7 +109,8 @@ def conditions_table(grid: Sensitivity, measure: MeasureComparison) -> Table:
     notes = ["mean (95 % CI), and what the validation set chose"]
     columns = ["norm", *grid.conditions]
     heading = _heading(measure.title, measure.measure.unit)
-    return Table(columns, [(heading, rows)], set(columns[1:]), f"Norms by {grid.within}", notes)
+    title = f"Norms by {option_name(grid.within or '')}"
+    return Table(columns, [(heading, rows)], set(columns[1:]), title, notes)
 
 
 def _condition_cell(grid: Sensitivity, candidate: Candidate, measure: Measure, result: VariantSummary) -> str:
@@ -140,7 +141,7 @@ def pairs_table(title: str, measures: Sequence[MeasureComparison]) -> Table:
             told = winner[pair.verdict] + " (preliminary)" * pair.is_preliminary
             cells = [mean, interval, effect, better, sign_flip, p, holm, told]
             rows.append([f"{pair.a} − {pair.b}", str(pair.n), *cells])
-            if pair.paired is not None and pair.paired.difference.n > 1:
+            if pair.paired is not None and pair.paired.difference.n > 1 and not pair.is_sequential:
                 least[pair.paired.difference.n] = pair.paired.smallest_p
         if rows:
             groups.append((_heading(by.title, by.measure.unit_of_differences), rows))
@@ -148,7 +149,8 @@ def pairs_table(title: str, measures: Sequence[MeasureComparison]) -> Table:
     if least:
         floors = ", ".join(f"{p:.2g} with {n} seeds" for n, p in sorted(least.items()))
         notes.append(f"sign-flip p: the least that there can be is {floors}")
-    return Table(columns, groups, set(columns) - {"difference", "better"}, title, notes).without_empty("Holm p")
+    table = Table(columns, groups, set(columns) - {"difference", "better"}, title, notes)
+    return table.without_empty("Holm p").without_empty("sign-flip p")
 
 
 def _p_note(measures: Sequence[MeasureComparison]) -> str:
@@ -164,16 +166,17 @@ def _p_note(measures: Sequence[MeasureComparison]) -> str:
 
 def _difference_cells(pair: Pair) -> list[str]:
     """mean, interval, effect size, sign-flip p."""
+    no_p = "" if pair.is_sequential else "–"
     if pair.paired is None:
-        return ["–"] * 4
+        return ["–", "–", "–", no_p]
     difference, show = pair.paired.difference, pair.measure.shown
     half = (difference.high - difference.low) / 2
     mean = show(difference.mean, half, "+")
     if difference.n == 1:
-        return [mean, "–", "–", "–"]
+        return [mean, "–", "–", no_p]
     interval = f"{show(difference.low, half)} to {show(difference.high, half)}" if difference.has_interval else "–"
     effect = f"{pair.paired.effect_size:.2f}".replace("-", "−")
-    return [mean, interval, effect, f"{pair.paired.sign_flip_p:.2g}"]
+    return [mean, interval, effect, "" if pair.is_sequential else f"{pair.paired.sign_flip_p:.2g}"]
 
 
 def sensitivity_table(grid: Sensitivity) -> Table:

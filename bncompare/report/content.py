@@ -1,9 +1,8 @@
 """What a report says about each experiment: verdicts, claims, tables, warnings; the renderers only lay it out."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bncompare.comparison import (
@@ -35,7 +34,7 @@ from bncompare.report.chapter_tables import (
     variants_table,
 )
 from bncompare.report.table import Table
-from bncompare.report.words import edges_of, question_of, setup_of, tuned, warnings_of
+from bncompare.report.words import by_norm, choice_of, edges_of, question_of, setup_of, tuned, warnings_of
 from bncompare.runs import (
     ExperimentRuns,
     LoadedRun,
@@ -74,7 +73,8 @@ class Chapter:
         counts = Counter(finding.outcome for finding in self.findings)
         total = len(self.findings)
         parts = [f"{count} of {total} claims {verdict}" for verdict, count in counts.items()]
-        told = [p.statement for p in self.comparison.measures[0].pairs if p.verdict in ("better", "worse")]
+        pairs = by_norm(self.comparison.measures[0].pairs, self.comparison.sensitivity)
+        told = [pair.statement for pair in pairs if pair.is_told]
         return "; ".join([*parts, told[0] if told else self.verdicts[0][1][0][0]])
 
 
@@ -102,10 +102,10 @@ def chapters(
             lines = [_in_a_line(other) for other in others]
             if everything and others:
                 lines = [f"{experiment.folder} holds runs with other settings as well; this is about {chapter.title}"]
-            found.append(dataclasses.replace(chapter, warnings=[*chapter.warnings, *lines]))
+            found.append(replace(chapter, warnings=[*chapter.warnings, *lines]))
     titles = Counter(chapter.title for chapter in found)
     return [
-        dataclasses.replace(chapter, title=f"{chapter.title} in {chapter.experiment.folder}")
+        replace(chapter, title=f"{chapter.title} in {chapter.experiment.folder}")
         if titles[chapter.title] > 1
         else chapter
         for chapter in found
@@ -148,17 +148,17 @@ def _chapter(
         tables.append(tuning_table(comparison.tuning))
     notes = speed_notes(speed, runs) if speed else []
     tables += [
-        dataclasses.replace(variants_table("Speed and stability", extra), notes=notes),
-        dataclasses.replace(pairs_table("Pairs of variants: speed and stability", extra), is_detail=True),
+        replace(variants_table("Speed and stability", extra), notes=notes),
+        replace(pairs_table("Pairs of variants: speed and stability", extra), is_detail=True),
         differences_table(of.runs),
     ]
-    judging = dataclasses.replace(of, runs=evidence(of.runs))
+    judging = replace(of, runs=evidence(of.runs))
     return Chapter(
         title,
         question or question_of(comparison),
         setup_of(of.runs, comparison),
         _verdicts(comparison),
-        [*_chosen(ask, of, comparison), *map(str, judging.additions)],
+        [*_chosen(ask, of, comparison), *judging.notes],
         [*differences, *warnings_of(found, comparison)],
         [judge(claim, of.runs) for claim in claims_of(of.runs, stated)],
         [table for table in tables if table.groups],
@@ -201,9 +201,10 @@ def _verdicts(comparison: Comparison) -> list[tuple[str, list[tuple[str, str]]]]
             if condition:
                 variants = {candidate.variant for candidate in candidates}
                 pairs = [pair for pair in pairs if pair.a in variants]
-            lines = verdict_lines(dataclasses.replace(measure, pairs=pairs))
+            lines = verdict_lines(replace(measure, pairs=by_norm(pairs, grid)))
             if measure is comparison.measures[0]:
-                lines += [(line, "") for line in (*edges_of(candidates), *tuned(comparison.tuning))]
+                about = (*choice_of(grid), *edges_of(candidates), *tuned(comparison.tuning))
+                lines += [(line, "") for line in about]
             found.append((measure.title + condition, lines))
     return found
 

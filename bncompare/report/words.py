@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bncompare.config import flatten, seed_ranges, setting_words
+from bncompare.config import flatten, proper_name, seed_ranges, setting_words
 from bncompare.options import option_name
 from bncompare.report.table import as_yaml
 from bncompare.runs import ExperimentRuns, LoadedRun, compared_keys, validates_on_test
 
 if TYPE_CHECKING:
-    from bncompare.comparison import Candidate, Comparison, Tuning
+    from bncompare.comparison import Candidate, Comparison, Pair, Sensitivity, Tuning
 
 MAX_SETTING_LENGTH = 120
 MAX_NAMED = 6  # variants or seeds in a warning or question; more are counted
@@ -71,7 +72,7 @@ def setup_of(runs: Sequence[LoadedRun], comparison: "Comparison") -> str:
         "validation": shared("data.validation"),
     }
     trained = [name for name in (shared("model.name"), shared("data.name")) if name is not None]
-    parts = [" on ".join(map(str, trained)), str(shared("training.optimizer.name") or "")]
+    parts = [" on ".join(map(proper_name, trained)), proper_name(shared("training.optimizer.name") or "")]
     parts += [f"{name} {short(value)}" for name, value in sizes.items() if value is not None]
     if (tuning := comparison.tuning) is not None:
         parts.append(f"{_counted_seeds(tuning.seeds)} to choose, {_counted_seeds(tuning.judge_seeds)} to judge")
@@ -88,7 +89,9 @@ def _counted_seeds(seeds: Sequence[int]) -> str:
 
 def judged_together(number: int) -> str:
     """How many claims were judged, of which each may be wrong by chance."""
-    return "1 claim judged" if number == 1 else f"{number} claims judged together, uncorrected for their number"
+    if number < 2:
+        return "1 claim judged" if number else "no claims to judge"
+    return f"{number} claims judged together, uncorrected for their number"
 
 
 def _ranges(seeds: Sequence[int]) -> str:
@@ -99,7 +102,7 @@ def _ranges(seeds: Sequence[int]) -> str:
 
 def short(value: Any) -> str:
     """A setting as text, cut where it is long."""
-    text = value if isinstance(value, str) else as_yaml(value)
+    text = value if isinstance(value, str) else f"{value:.10g}" if isinstance(value, float) else as_yaml(value)
     return text if len(text) <= MAX_SETTING_LENGTH else f"{text[:MAX_SETTING_LENGTH]}…"
 
 
@@ -156,6 +159,34 @@ def warnings_of(found: ExperimentRuns, comparison: "Comparison") -> list[str]:
 def tuned(tuning: "Tuning | None") -> list[str]:
     """What was spent on the choice, and what less would have bought."""
     return [] if tuning is None else [tuning.budget, tuning.order]
+
+
+def chosen_names(grid: "Sensitivity | None") -> dict[str, str]:
+    """Of a sweep with one chosen setting a norm, what the chosen variants are called without it; else nothing.
+
+    A label that the config gives stays.
+    """
+    if grid is None or not grid.is_fair or grid.within is not None:
+        return {}
+    chosen = [candidate for candidate in grid.candidates if candidate.is_chosen]
+    return {candidate.variant: candidate.norm for candidate in chosen if candidate.variant.startswith(candidate.norm)}
+
+
+def by_norm(pairs: "Sequence[Pair]", grid: "Sensitivity | None") -> "list[Pair]":
+    """The pairs by these names: the settings, which are said once, are in no sentence."""
+    names = chosen_names(grid)
+    return [replace(pair, a=names.get(pair.a, pair.a), b=names.get(pair.b, pair.b)) for pair in pairs]
+
+
+def choice_of(grid: "Sensitivity | None") -> list[str]:
+    """`chosen by validation: lr 0.1, batch size 16 (BatchNorm, LayerNorm); lr 0.3, batch size 16 (no norm)`"""
+    norms: dict[str, list[str]] = {}
+    for candidate in grid.candidates if grid and chosen_names(grid) else ():
+        if candidate.is_chosen:
+            setting = ", ".join(setting_words(*item) for item in candidate.setting.items())
+            norms.setdefault(setting, []).append(candidate.norm)
+    settings = [f"{setting} ({', '.join(of)})" for setting, of in norms.items()]
+    return [f"chosen by validation: {'; '.join(settings)}"] * bool(settings)
 
 
 def edges_of(candidates: "Sequence[Candidate]") -> list[str]:

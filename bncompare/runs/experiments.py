@@ -20,7 +20,7 @@ from bncompare.config import (
     without,
 )
 from bncompare.errors import UserError
-from bncompare.runs.looks import Addition, additions, began, follows_looks
+from bncompare.runs.looks import Addition, absences, additions, began, follows_looks
 from bncompare.runs.read import LoadedRun, available_metrics
 
 
@@ -61,6 +61,11 @@ class ExperimentRuns:
     def additions(self) -> list[Addition]:
         """Seeds that were asked for after others had been reported."""
         return additions(self.runs)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be known of how its seeds came about."""
+        return [*map(str, self.additions), *map(str, absences(self.runs))]
 
     @property
     def is_sequential(self) -> bool:

@@ -47,6 +47,7 @@ class RunFolder:
 
     def __post_init__(self) -> None:
         self.tables = Tables(self.config.metrics_header)
+        """the evaluations so far; their files follow with `save` or `finish`"""
         self._lock = Lock(self.path.with_name(f".{self.path.name}.lock"))
 
     @property
@@ -107,16 +108,6 @@ class RunFolder:
         self._write(
             {"config.yaml": self.config.to_yaml().encode(), "environment.json": to_json(environment).encode()}
         )
-
-    def append(
-        self, epoch: float, step: int, metrics: dict[str, float], seconds: float, examples_per_second: float
-    ) -> None:
-        """Add an evaluation; the files follow with `save` or `finish`."""
-        self.tables.append(epoch, step, metrics, seconds, examples_per_second)
-
-    def append_diagnostics(self, epoch: float, step: int, rows: Iterable[tuple[str, str, float]]) -> None:
-        """Add (layer, quantity, value) measured at an evaluation."""
-        self.tables.append_diagnostics(epoch, step, rows)
 
     def save(self, snapshot: bytes) -> None:
         """Write the evaluations so far and a checkpoint from which the run can go on."""

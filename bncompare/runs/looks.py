@@ -1,11 +1,14 @@
-"""Seeds that were added to an experiment when others of it had ended, and so could have been looked at."""
+"""Seeds that were added to an experiment when others of it had ended, and so could have been looked at; and seeds
+that were asked for and left out, as training ended early."""
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from bncompare.config import seed_ranges
+from bncompare.config import seed_ranges, seeds_in
 from bncompare.runs.read import LoadedRun
 
 
@@ -36,11 +39,39 @@ def additions(runs: Sequence[LoadedRun]) -> list[Addition]:
         return []
     found, before = list[Addition](), list[LoadedRun]()
     for group in sorted(designs.values(), key=lambda group: min(map(began, group))):
-        seeds = _seeds(group) - _seeds(before)
-        if before and seeds and min(map(began, group)) >= max(map(_ended, before)):
-            found.append(Addition(sorted(seeds), sorted(_seeds(before))))
+        start = min(map(began, group))
+        there = [run for run in before if began(run) <= start]  # a variant of theirs may have been added since
+        seeds = _seeds(group) - _seeds(there)
+        if there and seeds and start >= max(map(_ended, there)):
+            found.append(Addition(sorted(seeds), sorted(_seeds(there))))
         before += group
     return found
+
+
+@dataclass(frozen=True)
+class Absence:
+    """Seeds that were asked for with others, and have no run: what these say is a look before the end."""
+
+    seeds: list[int]
+
+    def __str__(self) -> str:
+        seeds, were = ("seed", "was") if len(self.seeds) == 1 else ("seeds", "were")
+        have = "has" if were == "was" else "have"
+        return (
+            f"{seeds} {', '.join(seed_ranges(self.seeds))} {were} asked for as well and {have} no run; "
+            "whoever stops at a verdict is wrong more often than said"
+        )
+
+
+def absences(runs: Sequence[LoadedRun]) -> list[Absence]:
+    """The seeds that fixed designs lack; of seeds until it is decided none is asked for before it is needed."""
+    asked = set[int]()
+    for run in runs:
+        design: Any = run.config.get("design")
+        with suppress(TypeError, KeyError, ValueError, AttributeError):  # of another version
+            asked |= set(seeds_in(design["seeds"])) - set(run.config.get("tuning_seeds", []))
+    absent = asked - _seeds(runs)
+    return [Absence(sorted(absent))] if absent else []
 
 
 def follows_looks(runs: Sequence[LoadedRun]) -> bool:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bncompare.config import RunConfig
-from bncompare.norms import BatchFamily, EvalStats, batch_norms
+from bncompare.norms import EvalStats, batch_norms
 from bncompare.randomness import StepRandomness
 from bncompare.training.data import Dataset, Split, epoch_rows
 from bncompare.training.statistics import evaluation_statistics, set_evaluation_mode
@@ -95,12 +95,6 @@ class Sums:
     def reset(self) -> None:
         self.loss.zero_()
         self.correct.zero_()
-
-
-def eval_stats(run: RunConfig) -> EvalStats:
-    """The statistics that the norm of a run uses in evaluation."""
-    norm = run.model.norm
-    return norm.evaluated_with if isinstance(norm, BatchFamily) else "running"
 
 
 def evaluation_chunk(run: RunConfig, statistics: EvalStats) -> int:

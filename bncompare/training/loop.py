@@ -17,7 +17,6 @@ from bncompare.randomness import StepRandomness
 from bncompare.training.data import Dataset, Split, epoch_rows, probe_batch
 from bncompare.training.evaluate import (
     Sums,
-    eval_stats,
     evaluate,
     evaluation_chunk,
     loss_function,
@@ -129,6 +128,8 @@ class Loop:
         self.scheduler = schedule.build(self.optimizer, run.training.epochs or run.total_steps)
         self.watched = schedule.watched
         self.loss_fn = loss_function(run)
+        self.statistics = run.model.norm.evaluated_with
+        """over the batch, in evaluation"""
         self.sums = Sums(run.data.is_classification, device)
         """over the examples since the last evaluation"""
         self.examples = 0
@@ -224,7 +225,7 @@ class Loop:
         metrics = self.sums.means("train", self.examples)
         training_seconds = time.perf_counter() - self.started
         epoch = (step + 1) / self.run.steps_per_epoch
-        with evaluation_statistics(self.model, self.dataset.train, eval_stats(self.run)):
+        with evaluation_statistics(self.model, self.dataset.train, self.statistics):
             if self.dataset.validation:
                 metrics |= self._evaluate(self.dataset.validation, "val")
             metrics["lr"] = self.lr
@@ -249,14 +250,14 @@ class Loop:
         started = time.perf_counter()
         metrics = of_first_epoch(self.run, self.model, self.dataset.train, self.loss_fn)
         if self.dataset.validation:
-            with evaluation_statistics(self.model, self.dataset.train, eval_stats(self.run)):
+            with evaluation_statistics(self.model, self.dataset.train, self.statistics):
                 metrics |= self._evaluate(self.dataset.validation, "val")
         self.lr = metrics["lr"] = self.optimizer.param_groups[0]["lr"]
         readings = self._measure(-1, is_last=False)
         return Record(0.0, 0, metrics, readings, time.perf_counter() - started, 0.0, self.snapshot, None)
 
     def _evaluate(self, split: Split, prefix: str, predicted: list[Tensor] | None = None) -> dict[str, float]:
-        chunk = evaluation_chunk(self.run, eval_stats(self.run))
+        chunk = evaluation_chunk(self.run, self.statistics)
         return evaluate(self.model, split, self.loss_fn, prefix, chunk, predicted)
 
     def _status(self, step: int, metrics: dict[str, float]) -> Status | None:
@@ -281,7 +282,7 @@ class Loop:
             self.optimizer,
             probe_batch(run, train_split),
             self.loss_fn,
-            in_evaluation=partial(in_evaluation, train_split=train_split, statistics=eval_stats(run)),
+            in_evaluation=partial(in_evaluation, train_split=train_split, statistics=self.statistics),
             validate=partial(validate_otherwise, run, self.model, self.dataset, self.loss_fn),
             step=step,
             lr=self.lr,
@@ -295,7 +296,7 @@ class Loop:
         predictions = None
         if self.dataset.test is not None:
             test = self.dataset.test.to(self.device)
-            with evaluation_statistics(self.model, self.dataset.train, eval_stats(self.run)):
+            with evaluation_statistics(self.model, self.dataset.train, self.statistics):
                 last = last | self._evaluate(test, "test")
             if best is not None and weights is not None:
                 final = {name: value.clone() for name, value in self.model.state_dict().items()}
@@ -308,9 +309,9 @@ class Loop:
         """The test metrics of weights that were kept, which the model has from then on; and for classes, (N, 2)
         int64, the class of each example and what they say."""
         self.model.load_state_dict(weights)
-        statistics, predicted = eval_stats(self.run), list[Tensor]()
+        predicted = list[Tensor]()
         # The population statistics of the best weights are among them.
-        kept = "running" if statistics == "population" else statistics
+        kept = "running" if self.statistics == "population" else self.statistics
         with evaluation_statistics(self.model, self.dataset.train, kept):
             metrics = self._evaluate(test, "test", predicted)
         if not predicted:

@@ -54,7 +54,7 @@ def make_runs(folder: Path) -> None:
         for epoch, loss in enumerate(losses, start=1):
             row = {"train/loss": loss, "val/loss": loss + 0.1, "train/accuracy": 1 - loss / 4, "val/accuracy": 0.5}
             rows.append({"epoch": float(epoch), "step": 100 * epoch, **row, "lr": 0.1})
-            store.append(float(epoch), 100 * epoch, row | {"lr": 0.1}, 0.5, 100.0)
+            store.tables.append(float(epoch), 100 * epoch, row | {"lr": 0.1}, 0.5, 100.0)
         best = min(rows, key=lambda row: row["val/loss"])
         ends = {
             "best": {**best, "test/accuracy": noise.random()},

@@ -17,7 +17,7 @@ KINDS = (
     "none, batch, batch_from_scratch, ghost_batch, batch_renorm, noisy_batch, mean_only_batch, variance_only_batch, "
     "lp_batch, population_batch, layer, rms, instance, group, local_response, weight, spectral"
 )
-TOP = "name, seeds, data, model, training, diagnostics, claims, compare"
+TOP = "name, seeds, data, model, training, diagnostics, claims, compare, tune, judge_seeds"
 NOTHING = "runs: nothing trained yet; `bncompare demo` trains a first experiment"
 PAPERS = ["ioffe-2015-fig1", "ioffe-2015-grid", "ioffe-2017-renorm"]
 

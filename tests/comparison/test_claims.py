@@ -186,6 +186,12 @@ def test_how_a_claim_with_diverged_runs_is_told() -> None:
         .reasons[1]
         .startswith("claimed at least 0.1: supported; 7 of 7 seeds are (1 on neither side)")
     )
+    gone = [loaded_run("batch", seed, (9.0, math.nan), "diverged") for seed in range(3)]
+    both = [*(run for run in with_diverged([0.7] * 6, [0.3] * 6, 6) if run.seed > 2 or run.variant != "batch"), *gone]
+    assert judge(claim(**WORSE, difference_at_least=0.1), both).reasons[1] == (
+        "claimed at least 0.1: inconclusive; 3 of 3 seeds are (3 on neither side), 95 % CI of that share 0.29 to 1; "
+        "about 12 seeds would decide it, if the proportion stays"  # of which six are on one of the sides
+    )
 
 
 def test_diverged_runs_that_do_not_speak_for_the_claim() -> None:

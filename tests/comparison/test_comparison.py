@@ -13,16 +13,18 @@ from kit import loaded_run, looked_at, variants
 from bncompare.comparison.claims import judge
 from bncompare.comparison.comparison import compare
 from bncompare.comparison.deciding import decided, deciding_test
+from bncompare.comparison.lines import verdict_lines
 from bncompare.comparison.measures import metric_at
 from bncompare.comparison.plain import to_plain
 from bncompare.comparison.sequences import sign_sequence, t_sequence
 from bncompare.comparison.statistics import seeds_needed
 from bncompare.comparison.stopping import Undecided, undecided
-from bncompare.comparison.verdicts import compare_by, verdict_lines
+from bncompare.comparison.verdicts import compare_by
 from bncompare.config import rounded
 from bncompare.config.claims import Claim
 from bncompare.config.metrics import Metric
 from bncompare.errors import UserError
+from bncompare.report.chapter_tables import pairs_table
 from bncompare.runs.documents import Result
 from bncompare.runs.experiments import compared_keys, experiments
 from bncompare.runs.read import LoadedRun
@@ -202,6 +204,29 @@ def test_seeds_until_decided(n: int, verdict: str, sentence: str) -> None:
     assert (difference.low, difference.high) == pytest.approx((looks.low, looks.high), nan_ok=True)
 
 
+def test_what_holds_for_one_number_of_seeds_is_not_told_of_several_looks() -> None:
+    """No p of a t-test or of a sign-flip test, in no form."""
+    compared = compare(looked_at(variants(none=NONE, batch=BATCH)))
+    (pair,) = compared.measures[0].pairs
+    paired = to_plain(pair)["paired"]
+    assert all(math.isnan(paired[name]) for name in ("t_test_p", "sign_flip_p", "smallest_p"))
+    table = pairs_table("", compared.measures)
+    assert "sign-flip p" not in table.columns
+    assert not any("sign-flip" in note for note in table.notes)
+    assert "sign-flip p" in pairs_table("", compare(variants(none=NONE, batch=BATCH)).measures).columns
+
+
+def test_a_sequence_too_short_to_decide_is_not_corrected_for() -> None:
+    """Three seeds cannot decide, so they cost the pair that has more of them nothing (Tarone); four can."""
+    long = dict(enumerate(zip([1.0, 1.2, 0.8, 1.1, 0.9, 1.3, 0.7], [0.0] * 7, strict=True)))
+    times = []
+    for n in (3, 4):
+        outcomes = long, dict(list(long.items())[:n])
+        tests = [deciding_test(of, higher_is_better=True, is_sequential=True) for of in outcomes]
+        times.append(round(decided(tests)[0].adjusted.p / tests[0].p, 6))
+    assert times == [1, 2]
+
+
 def test_seeds_until_decided_with_diverged_runs() -> None:
     """The sign e-process decides; seven seeds that agree are enough, six are not."""
     for n, verdict in ((6, "undecided"), (7, "better")):
@@ -232,7 +257,7 @@ def test_undecided() -> None:
     runs = looked_at(variants(**columns))
     (found,) = experiments([dataclasses.replace(run, config=run.config | {"claims": claims}) for run in runs])
     assert undecided(found) == [
-        Undecided("LayerNorm against BatchNorm, validation loss at the best epoch", frozenset({"layer", "batch"})),
+        Undecided("LayerNorm against BatchNorm, test accuracy (best weights)", frozenset({"layer", "batch"})),
         Undecided("open", frozenset({"layer"})),
     ]
 
@@ -1038,3 +1063,17 @@ def test_a_document_has_machine_names() -> None:
 def test_rounded(value: float, spread: float, text: str) -> None:
     """As many decimals as the spread has two significant digits."""
     assert rounded(value, spread) == text
+
+
+def test_an_evaluation_at_the_start_sets_no_threshold() -> None:
+    """It says nothing of training: the way to the best begins at the first evaluation after some."""
+    runs = variants(none=NONE, batch=BATCH)
+    at_start = {"epoch": 0.0, "step": 0.0, "train/loss": 90.0, "val/loss": 90.0, "val/accuracy": 0.0}
+    earlier = [
+        dataclasses.replace(run, metrics={name: [at_start[name], *of] for name, of in run.metrics.items()})
+        for run in runs
+    ]
+    without, with_start = (compare(of).convergence for of in (runs, earlier))
+    assert without is not None
+    assert with_start is not None
+    assert with_start.threshold == without.threshold

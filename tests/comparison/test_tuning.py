@@ -212,6 +212,6 @@ def false_verdicts(number: int, *, on_fresh_seeds: bool) -> float:
 
 
 def test_choosing_numbers_are_optimistic_and_fresh_seeds_are_not() -> None:
-    """Of each side 2.5 % are due; on the numbers that chose it is 18 %."""
-    assert false_verdicts(40, on_fresh_seeds=False) > 0.1
+    """Of each side 2.5 % are due; on the numbers that chose it is 12 %."""
+    assert false_verdicts(40, on_fresh_seeds=False) > 0.06
     assert false_verdicts(80, on_fresh_seeds=True) < 0.05

@@ -109,7 +109,7 @@ def test_the_plan_says_the_budget(tmp_path: Path) -> None:
     lines = tune(tmp_path, "--dry-run").out.splitlines()
     assert lines[-2:] == [
         "tuned: 3 trials × 2 seeds for each of 2 norms: 12 runs; then 2 fresh seeds for the chosen of each: 4 runs",
-        "at least 12 runs, at most 16 until all is decided: 12 to train, 0 finished",
+        "12 runs, 16 with those of the chosen settings: 12 to train, 0 finished",
     ]
     assert not (tmp_path / "runs").exists()
 

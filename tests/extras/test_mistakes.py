@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kit import CONFIGS, ROOT, call, cells, content, run_of, strict
+from kit import CONFIGS, ROOT, call, cells, content, looked_at, run_of, strict
 from PIL import Image
 from scipy.stats import binomtest
 
@@ -161,7 +161,7 @@ def crafted(folder: Path, answers: dict[str, Sequence[str]]) -> Path:
             best = {"epoch": 1.0, "step": 60, "val/accuracy": right, "test/accuracy": right}
             store = RunStore(folder).run(run)
             store.begin({})
-            store.append(1.0, 60, dict.fromkeys([*run.metric_names, "lr"], 0.5), 1.0, 1.0)
+            store.tables.append(1.0, 60, dict.fromkeys([*run.metric_names, "lr"], 0.5), 1.0, 1.0)
             rows = predictions_csv(zip(map(int, CLASSES), map(int, given), strict=True))
             store.finish({"status": "completed", "steps": 60, "best": best, "last": best}, b"", b"", rows)
     return folder
@@ -268,6 +268,19 @@ def test_the_whole_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
     assert page.count("<img") == 0
     assert "Only bn is right, with at least one of 3 seeds: 5 of 12 images (41.7 %)" in page
+
+
+def test_seeds_that_were_looked_at(tmp_path: Path) -> None:
+    """Where seeds were asked for until it is decided, what is said of training holds at every look."""
+    (experiment,) = experiments(read_runs([crafted(tmp_path, BY_HAND)])[0])
+    found, _ = find_mistakes(replace(experiment, runs=looked_at(experiment.runs)), None)
+    assert found.statements[1] == (
+        "t confidence sequence, of the way to train: bn is 16.7 points more accurate than plain on average "
+        "(95 % CI, valid at every look: not yet, anytime-valid p = 0.86, 3 seeds): no clear difference."
+    )
+    accuracy = mistakes_document(found)["accuracy_b_minus_a"]
+    p = 1.352**-0.5  # E² = (1 + 4n)⁻¹ Rⁿ = 13⁻¹ 2.6³
+    assert (accuracy["t_test_p"], accuracy["anytime_p"]) == (None, pytest.approx(p, rel=1e-3))
 
 
 def test_json(runs: Path) -> None:

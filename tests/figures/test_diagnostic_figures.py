@@ -162,20 +162,20 @@ def test_norm_parameters() -> None:
     assert legend(on_the_way) == ["batch", "layer"]
 
 
-def test_means_are_over_the_same_runs_at_each_step() -> None:
-    """Runs that were measured at other steps, as those that stopped early, are averaged where all were measured."""
+@pytest.mark.parametrize(
+    ("first", "second", "mean"),
+    [
+        pytest.param({10: 1, 20: 2, 25: 9}, {10: 3, 20: 4, 30: 7}, [(10, 2), (20, 3)], id="as one stopped early"),
+        pytest.param({10: 1}, {20: 3}, [(10, 1)], id="no shared step: the first stands for its variant"),
+    ],
+)
+def test_means_are_over_the_same_runs_at_each_step(
+    first: dict[int, float], second: dict[int, float], mean: list[tuple[float, float]]
+) -> None:
+    """Runs that were measured at other steps are averaged where all were measured."""
     key = ("output", "gradient norm")
-    runs = [measured("batch", 0, {key: {10: 1, 20: 2, 25: 9}}), measured("batch", 1, {key: {10: 3, 20: 4, 30: 7}})]
-    (axes,) = figures(*runs)["gradients"].axes
-    assert data(axes, "mean") == [[(10, 2), (20, 3)]]
-
-
-def test_no_shared_step() -> None:
-    """Where no step is shared the first run stands for its variant."""
-    key = ("output", "gradient norm")
-    runs = [measured("batch", 0, {key: {10: 1}}), measured("batch", 1, {key: {20: 3}})]
-    (axes,) = figures(*runs)["gradients"].axes
-    assert data(axes, "mean") == [[(10, 1)]]
+    (axes,) = figures(measured("batch", 0, {key: first}), measured("batch", 1, {key: second}))["gradients"].axes
+    assert data(axes, "mean") == [mean]
 
 
 def test_what_was_not_measured_is_counted() -> None:

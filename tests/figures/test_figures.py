@@ -13,6 +13,7 @@ from bncompare.errors import UserError, printable
 from bncompare.figures import colour_mapped, experiment_figures, render
 from bncompare.figures.diagnostics import diagnostic_figures
 from bncompare.figures.looks import HUES
+from bncompare.figures.settings import hyperparameter_words
 from bncompare.figures.style import MAX_ROWS
 from bncompare.runs import LoadedRun
 
@@ -145,7 +146,7 @@ def test_sensitivity_and_heat_map() -> None:
     none, batch = ([y for _, y in line] for line in data(lines.figure.axes[0], "mean"))
     assert none == pytest.approx([2.01, 1.01])
     assert batch == pytest.approx([1.91, 0.91, 1.91])
-    assert texts(cells.figure.axes[0]) == ["2.01", "1.01", "✕ 3/3", "1.91", "0.91", "1.91"]
+    assert texts(cells.figure.axes[0]) == ["2.01", "1.01", "✕ 3/3", "1.91", "0.910", "1.91"]
     chosen = "chosen on the validation set: no norm, lr 0.1, BatchNorm, lr 0.1; 3 runs diverged"
     caption = f"Validation loss of no norm, BatchNorm by learning rate; {chosen}"
     assert (lines.caption, cells.caption) == (f"{caption}.", f"{caption}; as a heat map.")
@@ -256,3 +257,16 @@ def test_same_data_same_bytes(format: str) -> None:
     first = files()
     assert first == files()
     assert all(content.startswith(MAGIC[format]) for content in first)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("training.optimizer.lr", "learning rate"),
+        ("training.batch_size", "batch size"),
+        ("model.activation", "activation"),
+    ],
+)
+def test_hyperparameters_have_words(key: str, words: str) -> None:
+    """No axis is called by a config's key."""
+    assert hyperparameter_words(key) == words

@@ -47,7 +47,7 @@ def test_the_tuning_curve() -> None:
     assert axes.get_ylabel().startswith("best validation loss")
     assert [text.get_text() for text in named.figure.legends[0].get_texts()] == ["no norm", "BatchNorm"]
     assert named.name == "tuning-val-loss"
-    assert "no norm 0.4 after 3 trials (1 without a value)" in named.caption
+    assert "no norm 0.400 after 3 trials (1 without a value)" in named.caption
     assert "BatchNorm at every number of trials" in named.caption
     assert "mean of 2 seeds each" in note(named.figure).replace("\n", " ")
 

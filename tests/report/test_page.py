@@ -301,7 +301,7 @@ def test_values_of_a_sweep_under_the_pointer(browser: Browser, tmp_path: Path) -
                 told.append(browser.evaluate(f"{tip}.innerText.replace(/\\s+/g, ' ').trim()"))
     assert told == [
         "validation loss, learning rate 0.2 no norm 0.400 0.300 to 0.500 (n = 3) BatchNorm 0.300 0.290 to 0.310",
-        "no norm, lr 0.2 validation loss 0.4 3 seeds, 0.3 to 0.5 1 of 4 diverged",
+        "no norm, lr 0.2 validation loss 0.400 3 seeds, 0.300 to 0.500 1 of 4 diverged",
     ]
     assert browser.errors == []
 

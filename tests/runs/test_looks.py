@@ -13,7 +13,7 @@ from bncompare.config.expand import load_experiment
 from bncompare.runs.documents import read_config
 from bncompare.runs.experiments import experiments
 from bncompare.runs.folder import RunFolder, RunStore
-from bncompare.runs.looks import additions, follows_looks
+from bncompare.runs.looks import absences, additions, follows_looks
 from bncompare.runs.read import LoadedRun
 
 FIRST, SECOND, THIRD = {"seeds": "0-1"}, {"seeds": "0-3"}, {"seeds": "4-5"}
@@ -72,6 +72,40 @@ def test_another_variant_adds_no_seed(tmp_path: Path) -> None:
     """A norm that is added later is trained with the seeds that there are."""
     there = [at(tmp_path, FIRST, 0, 0, 1), at(tmp_path, SECOND, 0, 5, 6, "batch")]
     assert additions(there) == []
+
+
+def test_another_variant_hides_no_added_seed(tmp_path: Path) -> None:
+    """One that is added with the first design, after seeds were added to that, does not make these asked for
+    together with the first."""
+    there = [at(tmp_path, FIRST, 0, 0, 1), at(tmp_path, SECOND, 2, 5, 6), at(tmp_path, FIRST, 0, 9, 10, "batch")]
+    assert list(map(str, additions(there))) == ["seed 2 was added after 0 had been reported"]
+
+
+@pytest.mark.parametrize(
+    ("runs", "absent"),
+    [
+        ([(FIRST, 0, 0, 1), (FIRST, 1, 1, 2)], []),
+        ([(SECOND, 0, 0, 1), (SECOND, 2, 1, 2)], [1, 3]),
+        ([(SECOND, 0, 0, 1), (FIRST, 1, 1, 2), (SECOND, 2, 1, 2), (SECOND, 3, 1, 2)], []),
+        ([(UNTIL, 0, 0, 1), (UNTIL, 1, 1, 2)], []),
+        ([(None, 0, 0, 1), ({"seeds": "all"}, 1, 1, 2), ("0-3", 2, 2, 3)], []),  # of other versions
+    ],
+)
+def test_seeds_that_were_asked_for_and_left_out(runs: Any, absent: list[int], tmp_path: Path) -> None:
+    """Whoever asks for forty and stops where it looks good has looked as well."""
+    there = [at(tmp_path, *run) for run in runs]
+    assert [seed for absence in absences(there) for seed in absence.seeds] == absent
+    notes = [note for found in experiments(there) for note in found.notes if "asked for" in note]
+    assert [note.partition(" have no run; ")[0] for note in notes] == [
+        "seeds 1, 3 were asked for as well and"
+    ] * bool(absent)
+
+
+def test_the_seeds_that_choose_are_not_asked_for_where_others_judge(tmp_path: Path) -> None:
+    """Nor are they missed among these."""
+    run = at(tmp_path, SECOND, 2, 0, 1)
+    run.config["tuning_seeds"] = [0, 1]
+    assert [absence.seeds for absence in absences([run])] == [[3]]
 
 
 def folder_of(root: Path, claims: str) -> RunFolder:
