@@ -25,9 +25,8 @@ from bncompare.randomness import StepRandomness, generator
 
 Array = NDArray[np.float64]
 MAX_VALUES = 2_000
-SHAPE = (4, 3)
-# Where a kind says nothing of that shape: groups of equal size, channels of several values.
-SHAPES = {"group": (4, 6), "instance": (3, 2, 4)}
+# The first that a kind can take: some want groups of equal size, others channels of several values.
+SHAPES = ((4, 3), (4, 6), (3, 2, 4))
 # Options with which a few examples and steps show what the kind is about.
 EXAMPLES: dict[str, dict[str, Any]] = {
     "ghost_batch": {"virtual_batch_size": 2},
@@ -51,8 +50,9 @@ def explain_norm(
     holds plain numbers and lists, for JSON; `by_hand` has the rules for the first value of a tensor. `shape` is by
     default a small one that the kind can take, `options` are those of the kind. Raises UserError.
     """
-    shape = shape or SHAPES.get(kind, SHAPE)
-    norm = _options(kind, shape, options)
+    norm = NORMS[kind].model_validate({"kind": kind, **EXAMPLES.get(kind, {}), **options})
+    shape = shape or next((small for small in SHAPES if _problem(norm, small) is None), SHAPES[0])
+    _check(norm, shape)
     random = generator(seed, "explain")
     batches = [torch.randn(shape, dtype=torch.float64, generator=random) for _ in range(steps)]
     report: dict[str, Any] = {
@@ -114,17 +114,18 @@ def _train(
     return steps
 
 
-def _options(kind: str, shape: tuple[int, ...], options: dict[str, Any]) -> Norm | NoNorm:
-    norm = NORMS[kind].model_validate({"kind": kind, **EXAMPLES.get(kind, {}), **options})
+def _problem(norm: Norm | NoNorm, shape: tuple[int, ...]) -> str | None:
+    return norm.problem(shape[1:], shape[0]) if isinstance(norm, Norm) else None
+
+
+def _check(norm: Norm | NoNorm, shape: tuple[int, ...]) -> None:
     if not 2 <= len(shape) <= 5 or min(shape) < 1 or math.prod(shape) > MAX_VALUES:
         raise UserError(
             f"--shape {','.join(map(str, shape))}: must be N,C or N,C,L or N,C,H,W or N,C,D,H,W with at most "
             f"{MAX_VALUES:,} values"
         )
-    problem = norm.problem(shape[1:], shape[0]) if isinstance(norm, Norm) else None
-    if problem:
-        raise UserError(f"--shape {','.join(map(str, shape))}: {kind} norm {problem}")
-    return norm
+    if problem := _problem(norm, shape):
+        raise UserError(f"--shape {','.join(map(str, shape))}: {norm.kind} norm {problem}")
 
 
 def _module(norm: Norm, shape: tuple[int, ...], *, learnt: bool) -> nn.Module:

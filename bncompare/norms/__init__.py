@@ -7,7 +7,7 @@ read `from_scratch.py`, where batch normalization is written out. Importing this
 from typing import TYPE_CHECKING
 
 from bncompare.lazy import lazily
-from bncompare.norms import activation, base, batch, weight
+from bncompare.norms import activation, base, batch, pointwise, switchable, weight, whitening
 from bncompare.norms.activation import GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from bncompare.norms.base import (
     NORMS,
@@ -33,6 +33,7 @@ from bncompare.norms.batch import (
     MeanOnlyBatchNorm,
     PopulationBatchNorm,
 )
+from bncompare.norms.switchable import SwitchableNorm
 
 if TYPE_CHECKING:
     from bncompare.norms.modules import batch_norms
@@ -58,13 +59,14 @@ __all__ = [
     "RMSNorm",
     "RunningNorm",
     "Shape",
+    "SwitchableNorm",
     "WeightParametrization",
     "batch_norms",
     "name_of",
     "register_norm",
 ]
 
-for _module in (base, batch, activation, weight):
+for _module in (base, batch, activation, pointwise, whitening, switchable, weight):
     for _norm in [value for value in vars(_module).values() if is_kind(value, _module.__name__)]:
         register_norm(_norm)
 

@@ -42,6 +42,36 @@ class LayerNorm(ExampleNorm, AffineNorm):
         return nn.LayerNorm(shape, self.eps, self.affine)
 
 
+class ChannelLayerNorm(AffineNorm):
+    """Layer normalization of the channels at one position, as ConvNeXt has it (Liu et al. 2022); γ and β for each
+    channel. After a dense layer it is `layer`."""
+
+    title: ClassVar = "LayerNorm (channels)"
+    formula: ClassVar = "y = γ·(x − mean)/√(var + eps) + β"
+    axes: ClassVar = "the channels at one position of one example: C"
+
+    kind: Literal["channel_layer"]
+    """the norm"""
+
+    def axes_of(self, shape: Shape) -> Shape:
+        """The channels."""
+        return (1,)
+
+    def problem(self, shape: Shape, batch_size: int) -> str | None:
+        """One value has no variance."""
+        return "has one channel, so its output would be constant" if shape[0] == 1 else None
+
+    def module_name(self, shape: Shape) -> str:
+        """Ours."""
+        return "ChannelLayerNormNd"
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """torch.nn.LayerNorm with the channels last."""
+        from bncompare.norms import modules
+
+        return modules.ChannelLayerNormNd(shape[0], self.eps, self.affine)
+
+
 class RMSNorm(ExampleNorm):
     """Root mean square normalization (Zhang & Sennrich 2019); γ for each unit, no centring, no β."""
 
@@ -174,6 +204,59 @@ class GroupNorm(AffineNorm):
         from torch import nn
 
         return nn.GroupNorm(self.num_groups(shape[0]), shape[0], self.eps, self.affine)
+
+
+class FilterResponseNorm(AffineNorm):
+    """Filter response normalization with its thresholded linear unit (Singh & Krishnan 2020); γ, β and τ for each
+    channel. The unit takes the place of an activation: `activation: identity` leaves it alone. τ starts at 0."""
+
+    title: ClassVar = "FilterResponseNorm"
+    formula: ClassVar = "y = max(γ·x/√(mean(x²) + |eps|) + β, τ)"
+    axes: ClassVar = "the positions of one channel of one example: H, W"
+
+    kind: Literal["filter_response"]
+    """the norm"""
+    eps: Eps = 1e-6
+    """added to the mean square"""
+    tlu: bool = True
+    """whether max(·, τ) follows, with a learned threshold τ"""
+    learn_eps: bool = False
+    """learn eps for each channel, as the paper does where a channel has one value, and starts it from 1e-4"""
+
+    def axes_of(self, shape: Shape) -> Shape:
+        """The positions."""
+        return tuple(range(2, len(shape)))
+
+    def problem(self, shape: Shape, batch_size: int) -> str | None:
+        """Of one value there is nothing left but its sign."""
+        if math.prod(shape[1:]) > 1 or self.learn_eps:
+            return None
+        return (
+            "has one value per channel, of which it would keep the sign; use learn_eps: true, or layers: conv (lenet)"
+        )
+
+    def num_parameters(self, shape: Shape) -> int:
+        """τ and eps too, where they are learned."""
+        return super().num_parameters(shape) + shape[0] * (self.tlu + self.learn_eps)
+
+    def module_name(self, shape: Shape) -> str:
+        """Ours."""
+        return "FilterResponseNormNd"
+
+    def statistics(self, x: Array) -> dict[str, Array]:
+        """The mean square of each channel, (N, C)."""
+        return {"mean_square": (x**2).mean(self.axes_of(x.shape))}
+
+    def reference(self, x: Array) -> Array:
+        """x/√(mean(x²) + eps), where it is above 0."""
+        y: Array = x / ((x**2).mean(self.axes_of(x.shape), keepdims=True) + self.eps) ** 0.5
+        return y.clip(0) if self.tlu else y
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """Ours."""
+        from bncompare.norms import modules
+
+        return modules.FilterResponseNormNd(shape[0], self.eps, self.affine, self.tlu, self.learn_eps)
 
 
 class LocalResponseNorm(ActivationNorm):

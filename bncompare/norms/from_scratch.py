@@ -77,9 +77,7 @@ class BatchNormNd(nn.Module):
 
     def scale_and_shift(self, x_hat: Tensor) -> Tensor:
         """γ·x̂ + β, or x̂ where there are none."""
-        if self.weight is None or self.bias is None:
-            return x_hat
-        return x_hat * per_channel(self.weight, x_hat) + per_channel(self.bias, x_hat)
+        return scaled_and_shifted(x_hat, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """The options, as torch.nn prints them."""
@@ -98,6 +96,12 @@ def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     mean = x.mean(axes)
     # By hand: torch.var over these axes was measured to take four times as long (tests/benchmarks/norms.py).
     return mean, (x - per_channel(mean, x)).square().mean(axes)
+
+
+def scaled_and_shifted(x_hat: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """γ·x̂ + β for x̂, (N, C, …), without those that there are not."""
+    y = x_hat if weight is None else x_hat * per_channel(weight, x_hat)
+    return y if bias is None else y + per_channel(bias, y)
 
 
 def per_channel(values: Tensor, x: Tensor) -> Tensor:

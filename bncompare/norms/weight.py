@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from bncompare.norms.base import Shape, WeightParametrization
+from bncompare.norms.base import Eps, Shape, WeightParametrization
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,3 +48,31 @@ class SpectralNorm(WeightParametrization):
         from torch.nn.utils.parametrizations import spectral_norm
 
         spectral_norm(layer, n_power_iterations=self.n_power_iterations)
+
+
+class WeightStandardization(WeightParametrization):
+    """Weight standardization (Qiao et al. 2019): the incoming weights of a unit have mean 0 and variance 1; scaled,
+    the variance is 1/fan_in, times a gain that is learned (Brock et al. 2021)."""
+
+    title: ClassVar = "Weight Standardization"
+    formula: ClassVar = "W = (V − mean)/√(var + eps); scaled: W = g·(V − mean)/√(fan_in·var + eps)"
+    axes: ClassVar = "the incoming weights of one unit"
+
+    kind: Literal["weight_standardization"]
+    """the norm"""
+    scaled: bool = False
+    """divide by √fan_in too, and learn a gain g for each unit, from 1"""
+    eps: Eps = 1e-5
+    """added to the variance"""
+
+    def num_parameters(self, shape: Shape) -> int:
+        """g."""
+        return shape[0] * self.scaled
+
+    def parametrize(self, layer: "nn.Module") -> None:
+        """V starts as the weight."""
+        from torch.nn.utils.parametrize import register_parametrization
+
+        from bncompare.norms import modules
+
+        register_parametrization(layer, "weight", modules.StandardizedWeight(layer, self))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from bncompare.norms import NoNorm, Norm
+from bncompare.norms import NoNorm, Norm, Shape
 from bncompare.options import Section
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class ProbedLayer(Protocol):
     def name(self) -> str: ...
     @property
     def out_features(self) -> int: ...
+    @property
+    def shape(self) -> Shape: ...
     @property
     def norm(self) -> Norm | None: ...
     @property

@@ -67,6 +67,8 @@ NORMS = [
     *("none", "batch", "batch_from_scratch", "layer", "group", "rms", "local_response", "weight", "spectral"),
     *("{kind: ghost_batch, virtual_batch_size: 16}", "{kind: batch_renorm, start: 3, rmax_end: 9, dmax_end: 6}"),
     *("noisy_batch", "mean_only_batch", "variance_only_batch", "lp_batch", "population_batch"),
+    *("dyt", "derf", "dyisru", "hard_tanh", "channel_layer", "{kind: filter_response, learn_eps: true}"),
+    *("whitening", "iterative_whitening", "switchable", "{kind: weight_standardization, scaled: true}"),
     *("{kind: batch, eval_stats: batch}", "{kind: batch_renorm, start: 0, eval_stats: population, momentum: null}"),
 ]
 

@@ -133,7 +133,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "noisy_batch": {"noise_mean": 0.0, "noise_std": 1.0, "spread_mean": 0.0, "spread_std": 0.0},
 }
 KINDS = [kind for kind, norm in NORMS.items() if issubclass(norm, ActivationNorm)]
-CASES = [(kind, shape) for kind in KINDS for shape in ((6,), (6, 5, 5)) if kind != "instance" or len(shape) > 1]
+# One value per channel is refused.
+CONV_ONLY = ("instance", "filter_response")
+CASES = [(kind, shape) for kind in KINDS for shape in ((6,), (6, 5, 5)) if kind not in CONV_ONLY or len(shape) > 1]
 BATCH_KINDS = [kind for kind in KINDS if "batch" in kind]
 
 
@@ -159,12 +161,17 @@ def build(kind: str, shape: tuple[int, ...], **given: Any) -> nn.Module:
         ("group", {"channels_per_group": 2}),
         ("ghost_batch", {"virtual_batch_size": 3}),
         ("layer", {"eps": 0.5}),
+        ("derf", {"alpha": 2.0}),
+        ("dyisru", {"b": 0.1}),
+        ("filter_response", {"tlu": False, "learn_eps": True}),
+        ("whitening", {"group_size": 4}),
+        ("iterative_whitening", {"group_size": 2, "iterations": 9}),
     ],
     ids=str,
 )
 def test_norm_equals_its_reference(kind: str, given: dict[str, Any], shape: tuple[int, ...]) -> None:
     """Every kind computes what its definition says, in float64."""
-    if kind == "instance" and len(shape) == 1:
+    if kind in CONV_ONLY and len(shape) == 1 and not given:
         pytest.skip("one value per channel")
     x = random(8, *shape) * 3 + 2
     y = build(kind, shape, **given)(x).detach().numpy()
@@ -179,6 +186,9 @@ BY_HAND: dict[str, Callable[[Array], Array]] = {
     "variance_only_batch": lambda c: c / c.std(),
     "lp_batch": lambda c: (c - c.mean()) / np.abs(c - c.mean()).mean(),
     "population_batch": lambda c: c,
+    "dyt": lambda c: np.tanh(c / 2),
+    "hard_tanh": lambda c: np.minimum(np.maximum(c / 2, -1), 1),
+    "dyisru": lambda c: np.sqrt(3) * c / np.sqrt(2 + c**2),
 }
 
 
@@ -187,7 +197,76 @@ def test_reference_by_hand(kind: str) -> None:
     """The reference is the formula, channel by channel."""
     x = random(8, 3).numpy() * 3 + 2
     expected = np.stack([BY_HAND[kind](channel) for channel in x.T], axis=1)
-    np.testing.assert_allclose(options(kind, eps=1e-14).reference(x), expected, atol=1e-12)
+    given = {"eps": 1e-14} if "eps" in NORMS[kind].model_fields else {}
+    np.testing.assert_allclose(options(kind, **given).reference(x), expected, atol=1e-12)
+
+
+def covariance(y: torch.Tensor) -> Array:
+    channels = y.detach().transpose(0, 1).flatten(1).numpy()
+    return np.cov(channels, bias=True)
+
+
+def test_whitening_decorrelates() -> None:
+    """The covariance of a group becomes the identity; across groups it stays what it is; Newton gets there slowly."""
+    x = random(200, 5, 5) @ random(5, 5, seed=1) + 3
+    whole, halves = (build("whitening", (5, 5), eps=1e-12, group_size=size)(x) for size in (16, 3))
+    np.testing.assert_allclose(covariance(whole), np.eye(5), atol=1e-8)
+    found = covariance(halves)
+    np.testing.assert_allclose(found[:3, :3], np.eye(3), atol=1e-8)
+    np.testing.assert_allclose(found[3:, 3:], np.eye(2), atol=1e-8)
+    assert np.abs(found[:3, 3:]).max() > 1e-3
+    errors = [
+        np.abs(covariance(build("iterative_whitening", (5, 5), eps=1e-12, iterations=number)(x)) - np.eye(5)).max()
+        for number in (1, 5, 40)
+    ]
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 1e-6
+
+
+def test_whitening_where_eigenvalues_are_equal() -> None:
+    """The gradient is finite, and that of finite differences, where that of the eigenvectors is infinite."""
+    x = torch.cat([torch.eye(4, dtype=torch.float64), -torch.eye(4, dtype=torch.float64)]).requires_grad_()
+    upstream = random(8, 4)
+    build("whitening", (4,))(x).backward(upstream)
+    moved = x.detach().clone()
+    steps = []
+    for change in (1e-6, -1e-6):
+        moved[0, 1] = change
+        steps.append((build("whitening", (4,))(moved) * upstream).sum().item())
+    assert x.grad is not None
+    assert x.grad[0, 1].item() == pytest.approx((steps[0] - steps[1]) / 2e-6, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["whitening", "iterative_whitening", "switchable"])
+def test_evaluation_takes_running_statistics(kind: str) -> None:
+    """In evaluation an example does not depend on the others, and with momentum 1 it is as in the last batch."""
+    module = build(kind, (6,), momentum=1.0)
+    x = random(50, 6)
+    y = module(x)
+    module.eval()
+    torch.testing.assert_close(module(x[:1]), module(x)[:1], rtol=1e-12, atol=1e-12)
+    tolerance = 0.02 if kind == "switchable" else 1e-12  # its running variance is the unbiased one
+    torch.testing.assert_close(module(x), y, rtol=0, atol=tolerance)
+
+
+def test_switchable_weights_pick_a_norm() -> None:
+    """With all the weight on one of them it is that norm."""
+    x = random(8, 6, 5, 5)
+    for i, kind in enumerate(("instance", "layer", "batch")):
+        module = build("switchable", (6, 5, 5))
+        with torch.no_grad():
+            for logits in (module.mean_logits, module.var_logits):
+                logits.fill_(-100)
+                logits[i] = 100
+        torch.testing.assert_close(module(x), build(kind, (6, 5, 5))(x), rtol=1e-10, atol=1e-10)
+
+
+def test_channel_layer_is_over_channels_alone() -> None:
+    """At each position by itself; after a dense layer it is layer normalization."""
+    x = random(3, 6, 4, 4)
+    y = build("channel_layer", (6, 4, 4))(x)
+    torch.testing.assert_close(y[:, :, 1, 2], nn.LayerNorm(6).double()(x[:, :, 1, 2]))
+    torch.testing.assert_close(build("channel_layer", (6,))(x[:, :, 0, 0]), build("layer", (6,))(x[:, :, 0, 0]))
 
 
 @pytest.mark.parametrize(("kind", "shape"), CASES)
@@ -331,7 +410,8 @@ SHIFT_INVARIANT = {"batch", "batch_from_scratch", "layer", "group", "instance", 
     "mean_only_batch",
     "lp_batch",
 }
-SCALE_INVARIANT = SHIFT_INVARIANT - {"mean_only_batch"} | {"rms", "variance_only_batch"}
+SHIFT_INVARIANT |= {"channel_layer", "whitening", "iterative_whitening", "switchable"}
+SCALE_INVARIANT = SHIFT_INVARIANT - {"mean_only_batch"} | {"rms", "variance_only_batch", "filter_response"}
 
 
 @settings(max_examples=15, deadline=None)
@@ -345,6 +425,17 @@ def test_invariance(kind: str, shift: float, scale: float, data: st.DataObject) 
         torch.testing.assert_close(build(kind, (6, 5, 5), eps=1e-14)(x + shift), y, rtol=1e-7, atol=1e-7)
     if kind in SCALE_INVARIANT:
         torch.testing.assert_close(build(kind, (6, 5, 5), eps=1e-14)(x * scale), y, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_weight_standardization(scaled: bool) -> None:
+    """Each unit's incoming weights have mean 0 and variance 1, or 1/fan_in; the gain multiplies them."""
+    layer = nn.Conv2d(3, 4, 5).double()
+    options("weight_standardization", scaled=scaled, eps=1e-14).parametrize(layer)
+    weight = layer.weight.detach().flatten(1).numpy()
+    np.testing.assert_allclose(weight.mean(1), 0, atol=1e-12)
+    np.testing.assert_allclose(weight.var(1), 1 / 75 if scaled else 1, rtol=1e-8)
+    assert ("parametrizations.weight.0.gain" in dict(layer.named_parameters())) == scaled
 
 
 @pytest.mark.parametrize("kind", ["weight", "spectral"])
@@ -384,12 +475,13 @@ def test_small_batches_train_or_say_why_not(kind: str, model: str) -> None:
     for num_examples in range(1, 10):
         for batch_size in range(1, 5):
             sizes = [f"data.train_size={num_examples}", f"training.batch_size={batch_size}", "training.epochs=1"]
-            if (kind == "instance" and "mlp" in model) or ("batch" in kind and min(num_examples, batch_size) == 1):
+            over_the_batch = "batch" in kind or "whitening" in kind or kind == "switchable"
+            if (kind in CONV_ONLY and "mlp" in model) or (over_the_batch and min(num_examples, batch_size) == 1):
                 with pytest.raises(UserError, match=r"model\.norm: .* has one value per channel") as error:
                     run_of(model, kind, *sizes)
                 assert len(error.value.problems) == 1
                 continue
-            run = run_of(model, kind if kind != "instance" else "{kind: instance, layers: conv}", *sizes)
+            run = run_of(model, kind if kind not in CONV_ONLY else f"{{kind: {kind}, layers: conv}}", *sizes)
             assert run.data.name != "random_regression"
             *_, last = train(run, load_dataset(run, load_pool(run.data, Path())), torch.device("cpu"))
             assert last.outcome is not None

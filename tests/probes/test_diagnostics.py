@@ -28,6 +28,7 @@ from bncompare.probes.landscape import LANDSCAPE_POINTS, Landscape
 from bncompare.probes.norm_parameters import NormParameters
 from bncompare.probes.running_statistics import RunningStatistics
 from bncompare.probes.subject import Subject
+from bncompare.probes.switchable_weights import SwitchableWeights
 from bncompare.probes.train_eval_gap import TrainEvalGap
 from bncompare.training.data import Dataset, load_dataset, probe_batch
 from bncompare.training.evaluate import evaluate, loss_function
@@ -41,6 +42,7 @@ NORMS = [
     *("none", "batch", "batch_from_scratch", "layer", "group", "rms", "local_response", "weight", "spectral"),
     *("{kind: ghost_batch, virtual_batch_size: 8}", "{kind: batch_renorm, start: 1, rmax_end: 5, dmax_end: 4}"),
     *("noisy_batch", "mean_only_batch", "variance_only_batch", "lp_batch", "population_batch"),
+    *("switchable", "whitening", "derf", "weight_standardization"),
     *("{kind: batch, track_running_stats: false}", "{kind: batch, on_output: true, eval_stats: population}"),
 ]
 PROBES = {
@@ -53,6 +55,7 @@ PROBES = {
     "covariate_shift": "true",
     "eval_stats": "[running, batch]",
     "one_at_a_time": "5",
+    "switchable_weights": "true",
 }
 ALL = "{units: [0, 3], " + ", ".join(f"{probe}: {setting}" for probe, setting in PROBES.items()) + "}"
 MLP = "model={name: mlp, hidden: [8, 8], activation: tanh, dropout: {p: 0.2}}"
@@ -365,6 +368,20 @@ def test_norm_parameters() -> None:
     assert [found["hidden.1", f"gamma[{i}]"] for i in range(6)] == [0, 1, 2, 3, 4, 5]
     assert found["hidden.1", "beta[3]"] == -1.5
     assert len(found_by(NormParameters(), probe_of(run, dataset))) == 12
+
+
+def test_switchable_weights() -> None:
+    """The softmaxes; after a dense layer of layer and batch normalization alone."""
+    run, dataset = regression(norm="switchable")
+    probe = probe_of(run, dataset)
+    with torch.no_grad():
+        probe.model.get_submodule("hidden.1.norm").mean_logits.copy_(torch.tensor([1.0, 3.0]))
+    found = found_by(SwitchableWeights(), probe)
+    assert {layer for layer, _ in found} == {"hidden.0", "hidden.1"}
+    assert found["hidden.1", "mean weight batch"] == pytest.approx(1 / (1 + np.exp(-2)))
+    assert found["hidden.1", "mean weight layer"] == pytest.approx(1 / (1 + np.exp(2)))
+    assert found["hidden.0", "var weight batch"] == 0.5
+    assert not found_by(SwitchableWeights(), probe_of(*regression(norm="batch")))
 
 
 @pytest.mark.parametrize(

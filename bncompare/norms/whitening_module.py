@@ -1,0 +1,86 @@
+"""The torch side of whitening."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bncompare.norms.from_scratch import scaled_and_shifted
+from bncompare.norms.whitening import WhiteningNorm
+
+
+class Whitening(nn.Module):
+    """Whitening of (N, C, …), each group of channels by itself; how Σ^(−1/2) is found is the kind's."""
+
+    running_mean: Tensor
+    running_whitening: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, num_features: int, norm: WhiteningNorm) -> None:
+        super().__init__()
+        self.norm = norm
+        self.weight = nn.Parameter(torch.ones(num_features)) if norm.has_scale else None
+        self.bias = nn.Parameter(torch.zeros(num_features)) if norm.has_shift else None
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_whitening", torch.eye(num_features))  # of all groups, block by block
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Σ^(−1/2)·(x − mean), scaled and shifted."""
+        channels = x.transpose(0, 1).flatten(1)  # (C, m)
+        if self.training:
+            mean = channels.mean(1)
+            whitening = self._whitening(channels - mean.unsqueeze(1))
+            self._track(mean.detach(), whitening.detach())
+        else:
+            mean, whitening = self.running_mean, self.running_whitening
+        y = (whitening @ (channels - mean.unsqueeze(1))).view_as(x.transpose(0, 1)).transpose(0, 1)
+        return scaled_and_shifted(y, self.weight, self.bias)
+
+    def _whitening(self, centred: Tensor) -> Tensor:
+        """Of centred channels, (C, m), the matrix (C, C) that whitens each group."""
+        if centred.shape[1] == 1:
+            raise ValueError("expected more than 1 value per channel when training")
+        roots = []
+        for part in centred.tensor_split(self.norm.num_groups(len(centred))):
+            identity = torch.eye(len(part), dtype=part.dtype, device=part.device)
+            roots.append(self.norm.inverse_square_root(part @ part.T / part.shape[1] + self.norm.eps * identity))
+        blocks: Tensor = torch.block_diag(*roots)  # type: ignore[no-untyped-call]
+        return blocks
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, whitening: Tensor) -> None:
+        self.num_batches_tracked += 1
+        momentum = self.norm.momentum
+        weight = self.num_batches_tracked.to(mean.dtype).reciprocal() if momentum is None else momentum
+        self.running_mean.lerp_(mean, weight)
+        self.running_whitening.lerp_(whitening, weight)
+
+    def _get_name(self) -> str:
+        """What torch prints, in place of the class."""
+        return type(self.norm).__name__
+
+
+class InverseSquareRoot(torch.autograd.Function):
+    """A^(−1/2) of a symmetric positive definite A, (c, c).
+
+    The gradient of eigenvectors is infinite where two eigenvalues are equal; that of A^(−1/2) is not. With
+    s = √λ, (1/s_i − 1/s_j)/(λ_i − λ_j) is −1/(s_i·s_j·(s_i + s_j)), which has no difference in it
+    (Daleckii & Krein 1965).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor) -> Tensor:
+        values, vectors = torch.linalg.eigh(matrix)
+        ctx.save_for_backward(values, vectors)
+        root: Tensor = (vectors * values.rsqrt()) @ vectors.T
+        return root
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        values, vectors = ctx.saved_tensors
+        roots = values.sqrt()
+        factors = -1 / (roots * roots.unsqueeze(1) * (roots + roots.unsqueeze(1)))
+        symmetric = (gradients[0] + gradients[0].T) / 2
+        gradient: Tensor = vectors @ (factors * (vectors.T @ symmetric @ vectors)) @ vectors.T
+        return gradient
