@@ -42,7 +42,7 @@ NORMS = [
     *("none", "batch", "batch_from_scratch", "layer", "group", "rms", "local_response", "weight", "spectral"),
     *("{kind: ghost_batch, virtual_batch_size: 8}", "{kind: batch_renorm, start: 1, rmax_end: 5, dmax_end: 4}"),
     *("noisy_batch", "mean_only_batch", "variance_only_batch", "lp_batch", "population_batch"),
-    *("switchable", "whitening", "derf", "weight_standardization"),
+    "switchable",
     *("{kind: batch, track_running_stats: false}", "{kind: batch, on_output: true, eval_stats: population}"),
 ]
 PROBES = {
