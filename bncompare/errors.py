@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 MAX_PROBLEMS = 100
-MAX_PROBLEM_LENGTH = 300  # characters
+MAX_PROBLEM_LENGTH = 500  # characters
 
 
 class UserError(Exception):

@@ -100,7 +100,7 @@ def test_explain_by_hand() -> None:
     ]
 
 
-STANDARD = ["batch", "batch_from_scratch", "layer", "group", "instance"]
+STANDARD = ["batch", "batch_from_scratch", "layer", "channel_layer", "instance", "group"]
 
 
 @pytest.mark.parametrize("shape", ["3,4", "2,4,3", "3,4,2,2"])
@@ -157,7 +157,8 @@ def test_explain_ghost_batches_of_unequal_size() -> None:
         (("none", "--quiz"), "error: --quiz: there is no rule to ask about: y = x\n"),
         (
             ("rms", "--backward"),
-            "error: --backward: is written out for batch, batch_from_scratch, layer, instance, group, not for rms\n",
+            "error: --backward: is written out for batch, batch_from_scratch, layer, channel_layer, instance, group, "
+            "not for rms\n",
         ),
         (("weight", "--quiz"), "error: --quiz: there is no rule to ask about: W = g·V/‖V‖\n"),
     ],

@@ -15,7 +15,9 @@ training: {epochs: 2, batch_size: 8, device: cpu, optimizer: {name: sgd, lr: 0.1
 """
 KINDS = (
     "none, batch, batch_from_scratch, ghost_batch, batch_renorm, noisy_batch, mean_only_batch, variance_only_batch, "
-    "lp_batch, population_batch, layer, rms, instance, group, local_response, weight, spectral"
+    "lp_batch, population_batch, layer, channel_layer, rms, instance, group, filter_response, local_response, "
+    "dyt, derf, hard_tanh, dyisru, whitening, iterative_whitening, switchable, weight, spectral, "
+    "weight_standardization"
 )
 TOP = "name, seeds, data, model, training, diagnostics, claims, compare, tune, judge_seeds"
 NOTHING = "runs: nothing trained yet; `bncompare demo` trains a first experiment"
