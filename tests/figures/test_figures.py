@@ -205,7 +205,8 @@ def test_captions_of_many_variants_are_short() -> None:
     """More than four variants are not gone through one by one, and rows end at thirty."""
     made = drawn([run(f"v{i:02}", s, [2.0, 1.0 + 0.01 * i, 0.5]) for i in range(40) for s in range(3)])
     assert made["val-loss"].caption == (
-        "Validation loss over epochs, mean over seeds: of 8 variants v00 ends lowest, at 0.500; v00 highest, at 0.500."
+        "Validation loss over epochs, mean over seeds: of 8 variants v00 ends lowest, at 0.500; "
+        "v00 highest, at 0.500."
     )
     assert all(len(figure.caption) < 600 for figure in made.values())
     assert len(names(made[DIFFERENCES].figure.axes[0])) == MAX_ROWS
