@@ -78,3 +78,14 @@ def test_what_is_read_first_is_short() -> None:
     assert sum(map(lines_of, spine)) <= MAX_SPINE
     assert lines_of(root / "README.md") <= 160
     assert [path for path in PACKAGE.rglob("*.py") if lines_of(path) > 400] == []
+
+
+def test_a_function_is_short() -> None:
+    """None has more than 50 lines."""
+    long = [
+        f"{path.relative_to(PACKAGE)}: {node.name}"
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno and node.end_lineno - node.lineno >= 50
+    ]
+    assert long == []

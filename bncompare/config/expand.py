@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bncompare.config.checks import MAX_RUNS, check_run, is_fundamental
-from bncompare.config.choosing import check_choice, choosing
+from bncompare.config.choosing import Choosing, check_choice, choosing
 from bncompare.config.claim_checks import check_claims, of_no_seed, unjudgeable
 from bncompare.config.doubts import doubts
 from bncompare.config.drafts import Draft, drafts_of
@@ -56,9 +56,8 @@ def load_experiment(
     choice = choosing(document, smoke=smoke)
     compare = document.subtree(("compare",)) if document.data.get("compare") is not None else None
     drafts = drafts_of(compare, choice.points) if compare else [Draft("", {}, str(path))]
-    shared = choice.shared
-    _check_overrides(shared, overrides, override_keys, drafts)
-    found = _validate(shared, drafts)
+    _check_overrides(choice.shared, overrides, override_keys, drafts)
+    found = _validate(choice.shared, drafts)
     variants, problems, warnings = found.variants, found.problems, found.warnings
     if variants:
         problems += [line(document, *problem) for problem in check_claims(variants[0].claims)]
@@ -73,11 +72,7 @@ def load_experiment(
         else:
             problems += [line(document, *problem) for problem in lacking]
         problems += _twins(variants, drafts)
-    if not problems:
-        parts = [variants] if choice.judge_seeds is None else [variants, choice.judged(variants)]
-        number = sum(len(part) * len(seeds_of(part[0].seeds)) for part in parts)
-        problems += [f"{path}: {number:,} runs; at most {MAX_RUNS:,}"] * (number > MAX_RUNS)
-    if problems:
+    if problems := problems or _too_many(path, variants, choice):
         raise UserError(*sorted(dict.fromkeys(problems), key=_line_number))  # what variants share is said once
 
     if any(config.data.validation == "test" for config in variants):
@@ -88,12 +83,22 @@ def load_experiment(
     if overrides and variants[0].claims:
         variants = _beside_the_file(path, variants)
     variants = shrink(variants) if smoke else variants
-    if fresh := choice.fresh(seeds_of(variants[0].seeds))[: SMOKE_SEEDS if smoke else None]:
-        tuning_seeds = seeds_of(variants[0].seeds)
-        update = {"tuning_seeds": tuning_seeds, "seeds": [*tuning_seeds, *fresh]}
-        variants = [config.model_copy(update=update) for config in variants]
-    runs = _of_each_seed(variants)
+    runs = _of_each_seed(_with_fresh_seeds(variants, choice, SMOKE_SEEDS if smoke else None))
     return Experiment(runs[0].name, runs, list(dict.fromkeys(warnings)))  # likewise
+
+
+def _too_many(path: Path, variants: list[RunConfig], choice: Choosing) -> list[str]:
+    parts = [variants] if choice.judge_seeds is None else [variants, choice.judged(variants)]
+    number = sum(len(part) * len(seeds_of(part[0].seeds)) for part in parts)
+    return [f"{path}: {number:,} runs; at most {MAX_RUNS:,}"] * (number > MAX_RUNS)
+
+
+def _with_fresh_seeds(variants: list[RunConfig], choice: Choosing, most: int | None) -> list[RunConfig]:
+    """With the seeds that judge what the others choose, if any do: so many at most."""
+    tuning_seeds = seeds_of(variants[0].seeds)
+    fresh = choice.fresh(tuning_seeds)[:most]
+    update = {"tuning_seeds": tuning_seeds, "seeds": [*tuning_seeds, *fresh]}
+    return [config.model_copy(update=update) for config in variants] if fresh else variants
 
 
 def _read(

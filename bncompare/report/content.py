@@ -130,11 +130,31 @@ def _chapter(
         found, differences = against(of, experiments(theirs), name)
         title = f"{of.title} against {name}"
         question = f"Do the runs in {of.folder} and in {name} differ?"
-    runs = found.runs
     try:
         comparison = compare_experiment(found, ask)
     except UserError as error:
         raise UserError(*(f"{of.place}: {problem}" for problem in error.problems)) from None
+    judging = replace(of, runs=evidence(of.runs))
+    return Chapter(
+        title,
+        question or question_of(comparison),
+        setup_of(of.runs, comparison),
+        _verdicts(comparison),
+        [*_chosen(ask, of, comparison), *judging.notes],
+        [*differences, *warnings_of(found, comparison)],
+        [judge(claim, of.runs) for claim in claims_of(of.runs, stated)],
+        [table for table in (*_tables(comparison, found.runs), differences_table(of.runs)) if table.groups],
+        environment_of(found.runs),
+        f"bncompare train {found.name}.yaml",
+        dump_yaml(experiment_config(of.runs)),
+        comparison,
+        found,
+        ask,
+    )
+
+
+def _tables(comparison: Comparison, runs: Sequence[LoadedRun]) -> list[Table]:
+    """All of a comparison, in the order of the questions that a reader has."""
     speed = comparison.convergence
     extra = [speed.epochs, speed.steps, speed.seconds] if speed and not is_trivial(speed, runs) else []
     extra += [measure for measure in (speed and speed.area, comparison.stability) if measure]
@@ -147,28 +167,11 @@ def _chapter(
     if comparison.tuning:
         tables.append(tuning_table(comparison.tuning))
     notes = speed_notes(speed, runs) if speed else []
-    tables += [
+    return [
+        *tables,
         replace(variants_table("Speed and stability", extra), notes=notes),
         replace(pairs_table("Pairs of variants: speed and stability", extra), is_detail=True),
-        differences_table(of.runs),
     ]
-    judging = replace(of, runs=evidence(of.runs))
-    return Chapter(
-        title,
-        question or question_of(comparison),
-        setup_of(of.runs, comparison),
-        _verdicts(comparison),
-        [*_chosen(ask, of, comparison), *judging.notes],
-        [*differences, *warnings_of(found, comparison)],
-        [judge(claim, of.runs) for claim in claims_of(of.runs, stated)],
-        [table for table in tables if table.groups],
-        environment_of(runs),
-        f"bncompare train {found.name}.yaml",
-        dump_yaml(experiment_config(of.runs)),
-        comparison,
-        found,
-        ask,
-    )
 
 
 def _chosen(ask: Ask, found: ExperimentRuns, comparison: Comparison) -> list[str]:

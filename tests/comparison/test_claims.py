@@ -172,7 +172,7 @@ def test_how_a_claim_with_diverged_runs_is_told() -> None:
     )
     assert (to_plain(finding)["low"], to_plain(finding)["high"]) == (None, None)
     missing = "none: 4 of 6 have no value (diverged), which counts for the claim"
-    assert measured(finding) == f"validation loss at the best epoch: 0.56, n = 2; {missing}"
+    assert measured(finding) == f"validation loss at the best epoch: 0.560, n = 2; {missing}"
     five = judge(claim(**BAD, at_least=0.5), with_diverged([0.7] * 5, [0.3] * 5, 5))
     assert five.reasons[:2] == [
         "validation loss at the best epoch, mean: none of 5 seeds has a value",

@@ -99,8 +99,8 @@ def test_worse_names_the_winner_first() -> None:
         ),
         (
             *([0.5] * 4, [0.25] * 4, "undecided"),
-            "no clear difference between BatchNorm and no norm: 4 of 4 seeds to 0 (BatchNorm − no norm is −0.25 with "
-            "each; n = 4, exact sign test p = 0.12; 6 seeds would be needed, if the share stays)",
+            "no clear difference between BatchNorm and no norm: 4 of 4 seeds to 0 (BatchNorm − no norm is −0.250 "
+            "with each; n = 4, exact sign test p = 0.12; 6 seeds would be needed, if the share stays)",
         ),
         (
             *([0.7], [0.3], "not judged"),
