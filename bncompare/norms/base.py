@@ -155,23 +155,37 @@ class ActivationNorm(Norm):
         raise NotImplementedError
 
 
-class AffineNorm(ActivationNorm):
+class ScaleShiftNorm(ActivationNorm):
     """A norm with γ and β."""
 
-    eps: Eps = 1e-5
-    """added to the variance"""
     affine: bool = True
     """learn a scale γ and a shift β"""
+    bias: bool = True
+    """false: γ without β. The layer before then keeps its bias"""
 
     @property
     def has_shift(self) -> bool:
         """Whether it adds a β of its own."""
-        return self.affine
+        return self.affine and self.bias
 
     @property
     def has_scale(self) -> bool:
         """Whether it learns a γ."""
         return self.affine
+
+    def chosen(self, module: "nn.Module") -> "nn.Module":
+        """A module that was built with γ and β, with those of them that it is to have."""
+        for name, is_there in (("weight", self.has_scale), ("bias", self.has_shift)):
+            if not is_there:
+                setattr(module, name, None)
+        return module
+
+
+class AffineNorm(ScaleShiftNorm):
+    """A norm by mean and variance, then γ and β."""
+
+    eps: Eps = 1e-5
+    """added to the variance"""
 
     def statistics(self, x: Array) -> dict[str, Array]:
         """Mean and biased variance over `axes_of`."""
@@ -214,7 +228,7 @@ class RunningNorm(AffineNorm):
         """A module whose `forward` is this one's."""
         from bncompare.norms.modules import ChosenBatchNorm
 
-        return ChosenBatchNorm(shape[0], self)
+        return self.chosen(ChosenBatchNorm(shape[0], self))
 
     def forward(self, module: Any, x: "Tensor") -> "Tensor":
         """Normalize x, (N, C, …), with the parameters and statistics of a `norms.from_scratch.BatchNormNd`."""
