@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
 
 from bncompare.config.keys import Problem
-from bncompare.norms import NORMS, NoNorm, Norm
+from bncompare.norms import NORMS, NoNorm, Norm, together
 from bncompare.options import MAX_SCALE, MAX_WIDTH, OneOf, Section, one_of, shorthand
 
 if TYPE_CHECKING:
@@ -17,7 +17,15 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Scale = Annotated[float, Field(gt=0, le=MAX_SCALE)]
 
 
-AnyNorm = Annotated[NoNorm | Norm, OneOf("kind", NORMS, short=True)]
+OneNorm = Annotated[NoNorm | Norm, OneOf("kind", NORMS, short=True)]
+
+
+def _two(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    return together(_NORMS.validate_python(value)) if isinstance(value, list) else handler(value)
+
+
+_NORMS = TypeAdapter(list[OneNorm], config=ConfigDict(defer_build=True))
+AnyNorm = Annotated[OneNorm, WrapValidator(_two, json_schema_input_type=OneNorm | list[OneNorm])]
 
 
 class InitSection(Section):
@@ -91,7 +99,7 @@ class ModelSection(Section):
     activation: Literal["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "identity"] = "relu"
     """nonlinearity after each hidden layer"""
     norm: AnyNorm = NoNorm(kind="none")
-    """a kind, or a mapping with `kind` and its options"""
+    """a kind, a mapping with `kind` and its options, or a list of two, of which one is a norm of the weight"""
     init: Init = DefaultInit(kind="torch_default")
     """initial weights: a kind, or a mapping with `kind` and its options"""
     bias: Literal["auto", "always"] = "auto"

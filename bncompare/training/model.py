@@ -12,7 +12,6 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from bncompare.config import ACTIVATIONS, KERNEL_SIZE, POOL_SIZE, Layer, LeNet, Part, RunConfig, layers
 from bncompare.derive import derive
-from bncompare.norms import WeightParametrization
 from bncompare.randomness import generator
 from bncompare.training.layers import PairedDropout, Subset
 
@@ -62,10 +61,10 @@ def _parametrize(run: RunConfig, model: nn.Sequential) -> None:
             number = sum(p.numel() for p in model.get_submodule(f"{layer.name}.norm").parameters())
             subset = Subset(linear.weight, number, generator(run.seed, f"trained entries of {name}"))
             register_parametrization(linear, "weight", subset)
-        if isinstance(layer.norm, WeightParametrization):
+        if layer.norm is not None and layer.norm.of_weight is not None:
             with torch.random.fork_rng(devices=[]):  # spectral norm starts its power iteration at random
                 torch.manual_seed(derive(run.seed, f"init {name}.parametrization"))
-                layer.norm.parametrize(model.get_submodule(name))
+                layer.norm.of_weight.parametrize(model.get_submodule(name))
 
 
 def _build(run: RunConfig) -> nn.Sequential:
