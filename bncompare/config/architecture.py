@@ -22,6 +22,7 @@ ACTIVATIONS: Mapping[str, str] = {
     "leaky_relu": "LeakyReLU",
     "gelu": "GELU",
     "silu": "SiLU",
+    "selu": "SELU",
     "identity": "Identity",
 }
 

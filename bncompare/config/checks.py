@@ -84,7 +84,13 @@ def _check_training(run: RunConfig) -> list[Problem]:
     of_sampler = training.sampler.problems(training.batch_size, run.data.name, has_classes=run.data.is_classification)
     problems += _below(("training", "sampler"), of_sampler)
     problems += _below(("training", "optimizer"), training.optimizer.problems())
-    problems += _below(("training", "scheduler"), training.scheduler.problems())
+    length = training.epochs or training.steps or 1
+    problems += _below(("training", "scheduler"), training.scheduler.problems(length, training.optimizer.lr))
+    if training.warmup >= length:
+        unit = "step" if training.epochs is None else "epoch"
+        problems.append((("training", "warmup"), f"{training.warmup} is not before the end, {unit} {length}"))
+    if training.label_smoothing > 0 and not run.data.is_classification:
+        problems.append((("training", "label_smoothing"), f"{run.data.name} has no classes"))
     return problems
 
 

@@ -50,6 +50,13 @@ def trainable_parameters(run: RunConfig, model: nn.Module) -> tuple[list[nn.Para
     return norms if trainable != "all_but_norm" else [], others if trainable != "norm" else []
 
 
+def weights_of(run: RunConfig, model: nn.Module) -> list[nn.Parameter]:
+    """What is trained of the weights of dense layers and convolutions, their biases left out."""
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    biases = {id(module.bias) for module in linear}
+    return [parameter for parameter in trainable_parameters(run, model)[1] if id(parameter) not in biases]
+
+
 def _parametrize(run: RunConfig, model: nn.Sequential) -> None:
     """Norms of weights, or the choice of what is trained of them, on top of the initial weights, which stay as they
     are in the other variants."""
