@@ -15,6 +15,7 @@ def dataset_of(config: dict[str, Any]) -> DataSection | None:
     data = config.get("data")
     section = DATASETS.get(str(data.get("name"))) if isinstance(data, dict) else None
     try:
-        return section.model_validate(data) if section else None
+        found = section.model_validate(data) if section else None
     except ValidationError:
         return None
+    return found if found and found.is_resolved else None

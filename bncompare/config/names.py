@@ -10,9 +10,6 @@ from bncompare.options import option_words
 _PROPER_NAMES = {
     "mlp": "MLP",
     "lenet": "LeNet",
-    "mnist": "MNIST",
-    "fashion_mnist": "Fashion-MNIST",
-    "random_regression": "random regression",
     "sgd": "SGD",
     "adam": "Adam",
     "adamw": "AdamW",
@@ -20,7 +17,7 @@ _PROPER_NAMES = {
 
 
 def proper_name(name: str) -> str:
-    """Of a model, a dataset or an optimizer: `LeNet`, `Fashion-MNIST`, `SGD`."""
+    """Of a model or an optimizer: `LeNet`, `SGD`."""
     return _PROPER_NAMES.get(name, name)
 
 

@@ -7,6 +7,7 @@ imports no torch; `draw` and `read` do.
 from bncompare.datasets.base import DATASETS, DataSection, Pool, register_dataset
 from bncompare.datasets.digits import Digits
 from bncompare.datasets.images import Images
+from bncompare.datasets.npz import Npz
 from bncompare.datasets.published import MNIST
 from bncompare.datasets.regression import RandomRegression
 
@@ -16,10 +17,11 @@ __all__ = [
     "DataSection",
     "Digits",
     "Images",
+    "Npz",
     "Pool",
     "RandomRegression",
     "register_dataset",
 ]
 
-for _dataset in (RandomRegression, MNIST, Digits):
+for _dataset in (RandomRegression, MNIST, Digits, Npz):
     register_dataset(_dataset)

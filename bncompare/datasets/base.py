@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FLOAT_BYTES, INDEX_BYTES = 4, 8
+MAX_CLASSES = 1_000  # three digits each in predictions.csv
 
 Validation = Annotated[
     Literal["test"] | Count | Annotated[float, Field(gt=0, lt=1)],
@@ -54,6 +55,16 @@ class DataSection(Section):
     """how many of the remaining examples to train on; null = all"""
     name: str
     """the dataset"""
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.name
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether its sizes and shapes are known: see `resolved`."""
+        return True
 
     @property
     def pool_size(self) -> int:

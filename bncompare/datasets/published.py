@@ -43,6 +43,10 @@ class MNIST(Images):
         return Digits(name="digits", resize=28, **self.model_dump(include={*Images.model_fields}))
 
     @property
+    def title(self) -> str:
+        return {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}[self.name]
+
+    @property
     def class_names(self) -> list[str]:
         return list(CLOTHES) if self.name == "fashion_mnist" else super().class_names
 

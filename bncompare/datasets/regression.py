@@ -16,6 +16,7 @@ TEACHER_PROBE = 10_000  # inputs on which the scale of a teacher is measured
 class RandomRegression(DataSection):
     """Standard normal inputs and a target that is noise, or a signal plus noise; drawn anew for each seed."""
 
+    title: ClassVar = "random regression"
     without_test: ClassVar = "test_samples is 0: there is no test set"
 
     name: Literal["random_regression"]
