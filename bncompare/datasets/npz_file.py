@@ -91,7 +91,7 @@ def _errors(path: str) -> Iterator[None]:
     except _Wrong as error:
         problem = str(error)
     except FileNotFoundError:
-        problem = "no such file; numpy.savez writes one; --set data.path=FILE or --data-dir DIR say where it is"
+        problem = "no such file; numpy.savez writes one"
     except OSError as error:
         problem = f"cannot be read: {error.strerror or error}"
     except MemoryError:
