@@ -57,7 +57,7 @@ def test_lenet(padding: int, flat: int) -> None:
 
 
 def test_lenet_takes_shape_and_classes_from_the_data() -> None:
-    """Channels, height, width and classes go through to the layers; images too small for two poolings are a problem."""
+    """Channels, height, width and classes go through to the layers; too small images are a problem."""
     lenet = run_of("{name: lenet}").model
     first, second, third, _, output = lenet.layers((3, 32, 40), 100)
     assert (first.num_weights, second.output_shape, third.in_features) == (3 * 6 * 25, (16, 6, 8), 16 * 6 * 8)
