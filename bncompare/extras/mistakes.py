@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bncompare.comparison import Paired, compare_paired, sign_test_p, t_sequence
-from bncompare.config import did_you_mean
+from bncompare.config import dataset_of, did_you_mean
 from bncompare.errors import UserError
 from bncompare.report import Table
 from bncompare.runs import ExperimentRuns, LoadedRun, Predictions, baseline, read_predictions
@@ -22,7 +22,6 @@ from bncompare.runs import ExperimentRuns, LoadedRun, Predictions, baseline, rea
 ALPHA = 0.05
 MAX_NAME = 14  # characters of a variant that fit below an image
 FEW_SEEDS = 6  # with fewer a verdict is preliminary
-CLOTHES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
 @dataclass(frozen=True)
@@ -204,8 +203,9 @@ def _compared(
         paired = replace(paired, difference=replace(paired.difference, low=looks.low, high=looks.high))
     size = 1 + max(max(max(one.classes), max(one.predicted)) for both in pairs.values() for one in both)
     confusion = tuple(_confusion([both[i] for both in pairs.values()], size) for i in (0, 1))
-    clothes = experiment.runs[0].config.get("data", {}).get("name") == "fashion_mnist" and size <= len(CLOTHES)
-    names = list(CLOTHES[:size]) if clothes else list(map(str, range(size)))
+    data = dataset_of(experiment.runs[0].config)
+    names = data.class_names if data and size <= data.num_outputs else list(map(str, range(size)))
+    size = len(names)
     only_a, only_b = (
         _disputed({seed.seed: images for seed, images in zip(seeds, of, strict=True)}, pairs)
         for of in ([seed.only_a for seed in seeds], [seed.only_b for seed in seeds])

@@ -26,9 +26,9 @@ def images_of(mistakes: Mistakes, data_dir: Path | None) -> tuple[np.ndarray | N
         pool = Datasets(data_dir, download=False).load(load_experiment(mistakes.run.path / "config.yaml").runs[0])
     except UserError as error:
         return None, f"The images are not to be had: {printable(error.problems[0])}"
-    if pool is None or pool.test_labels.tolist() != mistakes.classes:
+    if pool is None or pool.test_targets.tolist() != mistakes.classes:
         return None, "The images are not to be had: those of this test set are others"
-    return pool.test_images[:, 0].numpy(), ""
+    return pool.test_inputs[:, 0].numpy(), ""
 
 
 def mistakes_html(found: Sequence[tuple[Mistakes, np.ndarray | None, str]]) -> str:
