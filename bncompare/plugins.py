@@ -128,7 +128,7 @@ def _found(group: str, base: "type[Section]", names: Callable[[C], Sequence[str]
                 yield plugin, new
     for path in files():
         plugin, module = _of_file(path), _module(path)
-        for new in dict.fromkeys(vars(module).values()):
+        for new in [*vars(module).values()]:
             is_own = isinstance(new, type) and new.__module__ == module.__name__
             if is_own and _problem(new, base, names) is None:
                 _origins[new] = plugin
@@ -260,8 +260,8 @@ def _module(path: Path) -> ModuleType:
         raise
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        here = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        line = here[-1] if here else getattr(error, "lineno", None) or 1
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = lines[-1] if lines else getattr(error, "lineno", None) or 1
         what = error.msg if isinstance(error, SyntaxError) else error
         raise UserError(f"{path}:{line}: {type(error).__name__}: {what}") from None
     return module
