@@ -20,7 +20,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bncompare.errors import PluginWarning, UserError
 
@@ -43,11 +43,17 @@ class Plugin:
     """of a file its hash: `sha256:…`"""
 
     def __str__(self) -> str:
-        return self.name if self.version.startswith(HASH) else f"{self.name} {self.version}"
+        """`bncompare-mynorm 1.2.0`, `mynorm.py sha256:5a1dc43c48fa`."""
+        return f"{self.name} {_short(self.version)}"
+
+
+def _short(version: str) -> str:
+    return version[: len(HASH) + 12] if version.startswith(HASH) else version
 
 
 C = TypeVar("C", bound="type[Section]")
 _origins: "dict[type[Section], Plugin]" = {}
+_registries: "list[Registry[Any]]" = []
 
 
 class Registry(MutableMapping[str, C]):
@@ -61,6 +67,7 @@ class Registry(MutableMapping[str, C]):
         self.group, self.base, self.names = group, base, names
         self._classes: dict[str, C] = {}
         self._is_complete = False
+        _registries.append(self)
 
     def add(self, new: C) -> None:
         """Make a class known. Raises ValueError if one of its names is taken."""
@@ -69,7 +76,7 @@ class Registry(MutableMapping[str, C]):
                 raise ValueError(f"there is {name!r} among the {self.group} already: {self._classes[name].__name__}")
             self._classes[name] = new
 
-    def _complete(self) -> dict[str, C]:
+    def complete(self) -> dict[str, C]:
         """With those of plugins. Raises UserError if a name is taken, or if a file is broken."""
         if not self._is_complete:
             self._is_complete = True  # a plugin may look at it too
@@ -84,19 +91,19 @@ class Registry(MutableMapping[str, C]):
         return self._classes
 
     def __getitem__(self, name: str) -> C:
-        return self._complete()[name]
+        return self.complete()[name]
 
     def __setitem__(self, name: str, new: C) -> None:
         self._classes[name] = new
 
     def __delitem__(self, name: str) -> None:
-        del self._complete()[name]
+        del self.complete()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._complete())
+        return iter(self.complete())
 
     def __len__(self) -> int:
-        return len(self._complete())
+        return len(self.complete())
 
 
 def _clash(group: str, name: str, plugin: Plugin, other: "type[Section]") -> str:
@@ -170,6 +177,8 @@ def here() -> dict[str, str]:
 
 def used(sections: "Sequence[type[Section]]") -> dict[str, str]:
     """The plugins that these classes are of, with their versions."""
+    for registry in _registries:
+        registry.complete()  # as nothing else may have read it in a process that was sent the classes
     plugins = {_origins[section] for section in sections if section in _origins}
     return {plugin.name: plugin.version for plugin in sorted(plugins, key=str)}
 
@@ -188,11 +197,13 @@ def lacking(recorded: Mapping[str, str]) -> list[str]:
     for name, version in recorded.items():
         ours, is_file = found.get(name), version.startswith(HASH)
         if ours is None and is_file:
-            problems.append(f"needs --plugin {name}, the file whose SHA-256 is {version.removeprefix(HASH)}")
+            problems.append(f"needs --plugin {name}, the file whose hash is {version}")
         elif ours is None:
             problems.append(f"needs the plugin {name} {version}, a package that is not installed here")
         elif ours != version and (is_file or ours.startswith(HASH)):
-            problems.append(f"--plugin {name}: is another file than that of the run: {ours}, not {version}")
+            problems.append(
+                f"--plugin {name}: is another file than that of the run: {_short(ours)}, not {_short(version)}"
+            )
     return problems
 
 

@@ -14,7 +14,19 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "bncompare"
 
 # From the ground up. A package imports from those before it, and past no face.
-FLOORS = ["errors", "lazy", "options", "plugins", "derive", "randomness", "norms", "probes", "config", "runs", "training"]
+FLOORS = [
+    "errors",
+    "lazy",
+    "options",
+    "plugins",
+    "derive",
+    "randomness",
+    "norms",
+    "probes",
+    "config",
+    "runs",
+    "training",
+]
 FLOORS += ["comparison", "figures", "report", "execution", "extras", "cli"]
 MAX_SPINE = 2_720
 TORCH_FREE = ["norms", "probes", "config", "runs", "comparison", "figures", "report", "execution", "extras", "cli"]
