@@ -220,6 +220,8 @@ def use(paths: Sequence[Path]) -> None:
     named = files()
     for path in paths:
         full = path.resolve()
+        if not full.is_file():
+            raise UserError(f"--plugin {path}: no such file")
         if os.pathsep in str(full):
             raise UserError(f"--plugin {path}: no {os.pathsep!r} may be in its path")
         _source(full)

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -77,7 +76,7 @@ def plugins_first(arguments: Sequence[str]) -> list[str]:
     first, others, rest = list[str](), list[str](), iter(arguments)
     for argument in rest:
         if argument == "--plugin":
-            first += [argument, *islice(rest, 1)]
+            first.append(f"--plugin={next(rest, '')}")
         elif argument.startswith("--plugin="):
             first.append(argument)
         else:

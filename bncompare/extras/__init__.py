@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from bncompare.extras.drawing import draw, layer_table
     from bncompare.extras.explain import explain_norm
     from bncompare.extras.explanation import print_explanation, print_quiz
+    from bncompare.extras.laws import laws_of
     from bncompare.extras.mistakes import Mistakes, find_mistakes, mistakes_document, mistakes_table
     from bncompare.extras.mistakes_figure import draw_mistakes
     from bncompare.extras.mistakes_page import images_of, mistakes_html
@@ -20,6 +21,7 @@ __all__ = [
     "explain_norm",
     "find_mistakes",
     "images_of",
+    "laws_of",
     "layer_table",
     "mistakes_document",
     "mistakes_html",
@@ -34,6 +36,7 @@ __getattr__ = lazily(
     drawing="draw layer_table",
     explain="explain_norm",
     explanation="print_explanation print_quiz",
+    laws="laws_of",
     mistakes="Mistakes find_mistakes mistakes_document mistakes_table",
     mistakes_figure="draw_mistakes",
     mistakes_page="images_of mistakes_html",

@@ -36,6 +36,8 @@ class NormKind(Section):
     """the name people use, in which {norm} is the norm with its options; of a kind without one, the kind"""
     in_title: ClassVar[Sequence[str]] = ()
     """the options that it says"""
+    tested_with: ClassVar[Mapping[str, Any]] = {}
+    """options with which the laws of a norm hold on small tensors: without noise, for one"""
 
     @property
     def available_statistics(self) -> list[EvalStats]:
