@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bncompare.extras.mistakes import Mistakes, find_mistakes, mistakes_document, mistakes_table
     from bncompare.extras.mistakes_figure import draw_mistakes
     from bncompare.extras.mistakes_page import images_of, mistakes_html
+    from bncompare.extras.new_norm import write_package
     from bncompare.extras.tensorboard import write_event_files
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "print_explanation",
     "print_quiz",
     "write_event_files",
+    "write_package",
 ]
 
 __getattr__ = lazily(
@@ -40,5 +42,6 @@ __getattr__ = lazily(
     mistakes="Mistakes find_mistakes mistakes_document mistakes_table",
     mistakes_figure="draw_mistakes",
     mistakes_page="images_of mistakes_html",
+    new_norm="write_package",
     tensorboard="write_event_files",
 )

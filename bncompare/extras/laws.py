@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.gradcheck import GradcheckError, gradcheck
 
 from bncompare.config import RunConfig, dump_yaml, load_experiment
 from bncompare.errors import UserError
@@ -35,7 +36,7 @@ class Held:
     """What came of a law."""
 
     law: str
-    """what it says"""
+    says: str
     broken: Broken
     """how it is broken, if it is"""
 
@@ -88,8 +89,8 @@ def has_gradient(norm: Norm, shape: Shape) -> Broken:
     small = shape[:1] + (2,) * (len(shape) - 1)
     x = torch.randn(6, *small, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     try:  # a new module each time: it may track what it sees
-        torch.autograd.gradcheck(lambda x: built(norm, small)(x), x)
-    except torch.autograd.gradcheck.GradcheckError as error:
+        gradcheck(lambda x: built(norm, small)(x), x)
+    except GradcheckError as error:
         return str(error).strip().splitlines()[0]
     return None
 
@@ -121,7 +122,9 @@ def survives_state_dict(norm: Norm, shape: Shape) -> Broken:
     first, second, x = built(norm, shape), built(norm, shape), inputs(shape)
     first(x)
     second.load_state_dict(first.state_dict())
-    return None if torch.equal(first.eval()(x), second.eval()(x)) else "something that it learns or tracks is not in it"
+    return (
+        None if torch.equal(first.eval()(x), second.eval()(x)) else "something that it learns or tracks is not in it"
+    )
 
 
 def takes_constants(norm: Norm, shape: Shape) -> Broken:
@@ -199,7 +202,12 @@ def _plain(record: Record) -> tuple[Any, ...]:
 
 
 RUN_LAWS: Mapping[str, Callable[[RunConfig], Broken]] = {"pairing": is_paired, "resumption": resumes}
-_TRAINING = {"epochs": 3, "batch_size": 16, "device": "cpu", "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9}}
+_TRAINING = {
+    "epochs": 3,
+    "batch_size": 16,
+    "device": "cpu",
+    "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9},
+}
 _PLACES: Mapping[Shape, Any] = {
     (6,): {
         "data": {"name": "random_regression", "samples": 64, "test_samples": 16, "features": 3, "validation": 16},
@@ -231,19 +239,30 @@ def laws_of(kind: str) -> Iterator[Held]:
 
     The first says which shapes it takes; a law is broken where it is for one of them.
     """
+    torch.set_num_threads(1)  # of tensors so small more threads only wait for each other
     norm = NORMS[kind].model_validate({"kind": kind, **NORMS[kind].tested_with})
     if not isinstance(norm, Norm):
         raise UserError(f"{kind}: is no norm to test")
     refused = {shape: norm.problem(shape, BATCH_SIZE) for shape in SHAPES}
     taken = [shape for shape, why in refused.items() if why is None]
     if not taken:
-        yield Held("shapes", "; ".join(f"{shape} refused: {why}" for shape, why in refused.items()))
+        yield Held(
+            "shapes", _says(keeps_shape), "; ".join(f"{shape} refused: {why}" for shape, why in refused.items())
+        )
         return
     if isinstance(norm, ActivationNorm):
         for name, law in MODULE_LAWS.items():
-            yield Held(name, _first_broken(law, norm, taken))
+            yield Held(name, _says(law), _first_broken(law, norm, taken))
     for name, of_run in RUN_LAWS.items():
-        yield Held(name, _first_broken(lambda norm, shape, of_run=of_run: of_run(run_with(norm, shape)), norm, taken))
+
+        def law_of_run(norm: Norm, shape: Shape, of_run: Callable[[RunConfig], Broken] = of_run) -> Broken:
+            return of_run(run_with(norm, shape))
+
+        yield Held(name, _says(of_run), _first_broken(law_of_run, norm, taken))
+
+
+def _says(law: Callable[..., Broken]) -> str:
+    return " ".join((law.__doc__ or "").split())
 
 
 def _first_broken(law: Callable[[Norm, Shape], Broken], norm: Norm, shapes: list[Shape]) -> Broken:

@@ -12,6 +12,8 @@ from bncompare.norms.activation import GroupNorm, InstanceNorm, LayerNorm, RMSNo
 from bncompare.norms.base import (
     NORMS,
     ActivationNorm,
+    AffineNorm,
+    Array,
     BatchFamily,
     Eps,
     EvalStats,
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = [
     "NORMS",
     "ActivationNorm",
+    "AffineNorm",
+    "Array",
     "BatchFamily",
     "BatchNorm",
     "BatchNormFromScratch",
