@@ -13,7 +13,7 @@ from bncompare.cli import app
 from bncompare.config import load_experiment
 from bncompare.errors import UserError
 from bncompare.execution import plan_runs, run_experiment
-from bncompare.norms import NORMS, register_norm
+from bncompare.norms import NORMS
 from bncompare.report import norm_reference
 from bncompare.report.markdown import escape
 from bncompare.runs import RunStore, read_run
@@ -178,7 +178,7 @@ def test_the_recipe_for_a_norm(tmp_path: Path) -> None:
                 ROOT / "configs" / "smoke.yaml", overrides=[f"compare.model.norm=[{{kind: {kind}, epz: 1}}]"]
             )
         with pytest.raises(ValueError, match="already"):
-            register_norm(NORMS[kind])
+            NORMS.add(NORMS[kind])
     finally:
         NORMS.clear()
         NORMS.update(before)

@@ -22,6 +22,7 @@ from bncompare.config.smoke import SMOKE_SEEDS, shrink
 from bncompare.config.yaml import Document, load_yaml, parse_yaml
 from bncompare.datasets import DataSection
 from bncompare.errors import UserError
+from bncompare.plugins import lacking
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def load_experiment(
     """
     document, override_keys = _read(path, overrides, device, tuning or {})
     document = _with_seeds(document, seeds, until_decided=until_decided, max_seeds=max_seeds)
+    _check_plugins(document)
     choice = choosing(document, smoke=smoke)
     compare = document.subtree(("compare",)) if document.data.get("compare") is not None else None
     drafts = drafts_of(compare, choice.points) if compare else [Draft("", {}, str(path))]
@@ -119,6 +121,15 @@ def _read(
         place = f"--device {_one_line(device)}"
         document = document.assign(("training", "device"), Document(device, place), SHORTHANDS)
     return document, keys
+
+
+def _check_plugins(document: Document) -> None:
+    """Without a plugin that a run was trained with, its kinds would be unknown, or others."""
+    recorded = document.data.get("plugins")
+    if isinstance(recorded, dict):
+        problems = lacking({str(name): str(version) for name, version in recorded.items()})
+        if problems:
+            raise UserError(*(line(document, ("plugins",), problem) for problem in problems))
 
 
 def _with_seeds(document: Document, seeds: str | None, *, until_decided: bool, max_seeds: int | None) -> Document:
@@ -287,7 +298,7 @@ def _resolve(config: RunConfig, draft: Draft, index: int) -> RunConfig:
         variant = config.variant
     else:
         variant = Variant(label=config.model.norm.kind)
-    return config.model_copy(update={"training": resolved, "variant": variant})
+    return config.model_copy(update={"training": resolved, "variant": variant, "plugins": config.plugins_here})
 
 
 def _without_claims(variants: list[RunConfig], left_out: set[str | int]) -> list[RunConfig]:

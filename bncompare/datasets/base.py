@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field
 
 from bncompare.options import Count, PositiveInt, Section, must_be, tags
+from bncompare.plugins import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -166,12 +167,9 @@ class DataSection(Section):
         return self.validation == "test" or self.validation_size > 0
 
 
-DATASETS: dict[str, type[DataSection]] = {}
+def _names(dataset: type[DataSection]) -> tuple[str, ...]:
+    return tags(dataset, "name")
 
 
-def register_dataset(dataset: type[DataSection]) -> None:
-    """Make a dataset known, so that configs may name it; raises ValueError if one of its names is taken."""
-    for name in tags(dataset, "name"):
-        if name in DATASETS:
-            raise ValueError(f"there is a dataset {name!r} already: {DATASETS[name].__name__}")
-        DATASETS[name] = dataset
+DATASETS = Registry[type[DataSection]]("datasets", DataSection, _names)
+"""every dataset"""
