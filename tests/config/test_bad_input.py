@@ -455,7 +455,7 @@ COMBINATION_ERRORS = [
     bad(
         "lenet on random regression",
         base("name: mlp\n  hidden: [8, 8]", "name: lenet"),
-        "config.yaml:8: model.name: lenet needs images…mlp",
+        "config.yaml:8: model.name: lenet cannot take inputs of 10: conv.0 needs images…mlp",
     ),
     bad(
         "milestones that do not increase",
