@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bncompare.norms import Norm, Shape
+from bncompare.norms import Norm, Shape, WeightParametrization
 
 if TYPE_CHECKING:
     from bncompare.config.run import RunConfig
@@ -21,6 +21,7 @@ ACTIVATIONS: Mapping[str, str] = {
     "leaky_relu": "LeakyReLU",
     "gelu": "GELU",
     "silu": "SiLU",
+    "selu": "SELU",
     "identity": "Identity",
 }
 
@@ -95,6 +96,11 @@ class Layer:
         return self.kind != "sum"
 
     @property
+    def weight_norm(self) -> WeightParametrization | None:
+        """The norm of its weight."""
+        return self.norm.of_weight if self.norm else None
+
+    @property
     def num_weights(self) -> int:
         """Numbers in its weight, without the bias."""
         return self.in_features * self.out_features * self.kernel_size**2 * self.has_weight
@@ -110,12 +116,12 @@ class Layer:
 
     def num_parameters(self, part: Part) -> int:
         """Numbers that a part of it learns; those of a norm of its weight are the weight's."""
-        of_norm = self.norm.num_parameters(self.shape) if self.norm else 0
         if part == "norm":
-            return of_norm
+            return self.norm.num_parameters(self.shape) if self.norm else 0
         if part != self.operation:
             return 0
-        return self.num_weights + self.out_features * self.bias + of_norm * ("norm" not in self.parts)
+        of_norm = self.weight_norm.num_parameters(self.shape) if self.weight_norm else 0
+        return self.num_weights + self.out_features * self.bias + of_norm
 
     def num_trained(self, part: Part, trainable: str) -> int:
         """How many of them `training.trainable` trains."""

@@ -24,6 +24,7 @@ from bncompare.norms.base import (
     WeightParametrization,
     is_kind,
     name_of,
+    together,
 )
 from bncompare.norms.batch import (
     BatchNorm,
@@ -66,6 +67,7 @@ __all__ = [
     "WeightParametrization",
     "batch_norms",
     "name_of",
+    "together",
 ]
 
 for _module in (base, batch, activation, pointwise, whitening, switchable, weight):

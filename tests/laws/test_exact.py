@@ -56,6 +56,25 @@ CASES = {
         "training.epochs=8",
         "training.early_stopping={monitor: val/accuracy, patience: 2, min_delta: 0.05}",
     ],
+    "warm-up, then plateau, l1, label smoothing": [
+        MLP,
+        "training.warmup=2",
+        "training.scheduler={name: reduce_on_plateau, patience: 0, threshold: 0.5}",
+        "training.epochs=5",
+        "training.l1=0.001",
+        "training.label_smoothing=0.1",
+        "training.early_stopping=null",
+    ],
+    "warm-up in steps, cosine, adam": [
+        MLP,
+        "training.epochs=null",
+        "training.steps=19",
+        "training.eval_every=4",
+        "training.warmup=10",
+        "training.optimizer={name: adam, lr: 0.003}",
+        "training.scheduler=cosine",
+        "training.early_stopping=null",
+    ],
     "evaluated at the start, dropout, plateau": [
         MLP,
         "training.evaluate_at_start=true",
@@ -69,6 +88,7 @@ NORMS = [
     *("noisy_batch", "mean_only_batch", "variance_only_batch", "lp_batch", "population_batch"),
     *("dyt", "derf", "dyisru", "hard_tanh", "channel_layer", "{kind: filter_response, learn_eps: true}"),
     *("whitening", "iterative_whitening", "switchable", "{kind: weight_standardization, scaled: true}"),
+    "[{kind: weight_standardization, scaled: true}, {kind: batch, bias: false, momentum: null}]",
     *("{kind: batch, eval_stats: batch}", "{kind: batch_renorm, start: 0, eval_stats: population, momentum: null}"),
 ]
 
