@@ -193,7 +193,7 @@ def export(
     """Write runs for other tools: a CSV row per run, evaluation and metric, or a TensorBoard run for each run."""
     from bncompare import extras, runs
 
-    loaded = runs.Runs(runs_at(paths))
+    loaded = runs_at(paths)
     if to == "tensorboard":
         if output is None:
             raise UserError("--to tensorboard needs a folder: -o DIR")
