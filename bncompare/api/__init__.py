@@ -1,7 +1,7 @@
 """From Python and notebooks: train, compare, draw. The commands of `cli` call what is here, and so may everybody.
 
-Begin with `training.py`, the way from a config to runs; `runs.py`, `compared.py` and `figures.py` are what comes back,
-which a notebook shows. Names are looked up when they are asked for.
+Begin with `training.py`, the way from a config to runs; `runs.py`, `compared.py` and `figures.py` are what comes
+back, which a notebook shows. Names are looked up when they are asked for.
 """
 
 from typing import TYPE_CHECKING

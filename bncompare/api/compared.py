@@ -55,7 +55,7 @@ class Claims(Sequence[Finding]):
 
 @dataclass(frozen=True, repr=False)
 class ComparedRuns(Comparison):
-    """A comparison with the runs it is of, for people: `claims`, `frame()`, `plot()`; a notebook shows the verdicts."""
+    """A comparison with the runs it is of, for people: claims, tables, figures; a notebook shows the verdicts."""
 
     chapter: Chapter = field(kw_only=True)
     """what a report says of them"""

@@ -33,7 +33,7 @@ def preset_called(name: str, presets: Mapping[str, Path], what: str = "preset") 
 
 
 def config_called(path: Path, presets: Mapping[str, Path]) -> Path:
-    """A config as it was named: a file, or else a preset; raises UserError for what looks like a preset and is none."""
+    """A config as it was named: a file, or else a preset. Raises UserError for what looks like one and is none."""
     is_name = path.name == str(path) and not path.suffix and path.name.isprintable()
     if not is_name or path.exists():
         return path

@@ -54,8 +54,8 @@ Against = Annotated[
 ]
 
 
-@app.command(short_help="Draw the figures that fit the runs.")
-def plot(
+@app.command("plot", short_help="Draw the figures that fit the runs.")
+def plot_figures(
     paths: Paths,
     output: Annotated[
         Path | None,

@@ -42,7 +42,7 @@ def needs_main(run: RunConfig) -> bool:
 
 
 def only_here(runs: Iterable[RunConfig]) -> list[str]:
-    """Names of the experiments with classes that no other process can have: they are of a notebook, or of `python -`."""
+    """Names of the experiments with classes that no other process can have: those of a notebook, or of `python -`."""
     if os.path.isfile(getattr(sys.modules["__main__"], "__file__", None) or ""):
         return []
     return list(dict.fromkeys(run.name for run in runs if needs_main(run)))

@@ -72,8 +72,8 @@ __getattr__ = lazily(
     index="to_index",
     markdown="table_lines to_markdown",
     model_tables="layers_table norm_reference norms_table options_table",
-    run_tables="claims_table diagnostics_tables measured_cell metrics_table norm_parameters_table plan_table runs_table "
-    "verified_table",
+    run_tables="claims_table diagnostics_tables measured_cell metrics_table norm_parameters_table plan_table "
+    "runs_table verified_table",
     table="Table",
     terminal="print_answer print_findings print_report print_table print_text",
 )

@@ -78,7 +78,7 @@ FORMULA = re.compile(r"(^|[;,\t])(?=[=+\-@＝＋－＠])")
 
 
 def csv_lines(runs: Sequence[LoadedRun]) -> Iterator[str]:
-    """A header and `rows_of` the runs as CSV: a line per run, evaluation and metric; floats as exact as they were read."""
+    """A header and the rows as CSV: a line per run, evaluation and metric; floats as exact as they were read."""
     rows = rows_of(runs)
     first = next(rows, None)
     buffer = io.StringIO()
