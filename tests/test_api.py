@@ -9,11 +9,11 @@ import pytest
 from kit import EXAMPLE
 
 import bncompare
+from bncompare.api.runs import Runs, load_runs
 from bncompare.comparison.comparison import compare
 from bncompare.config.expand import load_experiment
 from bncompare.errors import UserError
 from bncompare.runs.folder import RunStore
-from bncompare.api.runs import Runs, load_runs
 
 
 def test_load_runs() -> None:

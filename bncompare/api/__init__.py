@@ -10,7 +10,7 @@ from bncompare.lazy import lazily
 
 if TYPE_CHECKING:
     from bncompare.api.compared import Claims, ComparedRuns, compare
-    from bncompare.api.configs import config_called, load_experiments, preset_called, shipped_configs
+    from bncompare.api.configs import config_called, experiments_of, preset_called, shipped_configs
     from bncompare.api.figures import Figures, plot
     from bncompare.api.pages import by_folder, read_planned, write_index, write_page
     from bncompare.api.progress import problems_of, show_progress
@@ -26,7 +26,7 @@ __all__ = [
     "by_folder",
     "compare",
     "config_called",
-    "load_experiments",
+    "experiments_of",
     "load_runs",
     "plan_rounds",
     "plot",
@@ -44,7 +44,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     compared="Claims ComparedRuns compare",
-    configs="config_called load_experiments preset_called shipped_configs",
+    configs="config_called experiments_of preset_called shipped_configs",
     figures="Figures plot",
     pages="by_folder read_planned write_index write_page",
     progress="problems_of show_progress",

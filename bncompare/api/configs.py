@@ -44,7 +44,7 @@ def config_called(path: Path, presets: Mapping[str, Path]) -> Path:
         raise UserError(message) from None
 
 
-def load_experiments(
+def experiments_of(
     configs: "Sequence[Path | Mapping[str, Any]]", overrides: Sequence[str] = (), **options: Any
 ) -> "list[Experiment]":
     """Every config, or UserError with every problem of every config; the options are those of `load_experiment`."""

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from bncompare.api import pages
 from bncompare.api.cell import Cell, is_notebook
-from bncompare.api.configs import config_called, load_experiments, shipped_configs
+from bncompare.api.configs import config_called, experiments_of, shipped_configs
 from bncompare.api.rounds import plan_rounds, train_rounds
 from bncompare.api.runs import Runs
 from bncompare.errors import UserError, printable
 
 if TYPE_CHECKING:
     from bncompare.config import Experiment
+    from bncompare.execution import Rounds
 
 
 def train(
@@ -75,7 +76,6 @@ def train(
     """
     from bncompare import config as configs
     from bncompare import execution
-    from bncompare.runs import with_names
 
     execution.refuse_in_worker()
     experiment = _experiment(
@@ -88,15 +88,11 @@ def train(
         smoke=smoke,
         tuning=configs.tuning_options([], None, _seeds(judge_seeds)),
     )
-    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= MAX_JOBS):
-        raise UserError(f"jobs={jobs!r}: must be a whole number from 1 to {MAX_JOBS}")
+    _check_jobs(jobs)
     rounds = plan_rounds(experiment.runs, Path(runs), num_processes=jobs, cluster=cluster, fresh=fresh)
     failures = train_rounds(
         rounds,
-        tell=_on_stderr if progress else _nowhere,
-        warn=_warn,
-        quiet=not progress,
-        cell=Cell() if progress and is_notebook() else None,
+        **_audience(progress),
         num_processes=jobs,
         data_dir=None if data_dir is None else Path(data_dir),
         cluster=cluster,
@@ -107,11 +103,30 @@ def train(
         _warn(f"{len(failures)} of {len(rounds.planned)} runs failed: {'; '.join(failures)}")
     if report:
         pages.write_pages(rounds.planned)
-    notes = [line for course in rounds.courses.values() for line in course.outcome]
-    return Runs(with_names(pages.read_planned(rounds.planned)), stated=experiment.runs[0].claims, notes=notes)
+    return _trained(rounds)
 
 
 MAX_JOBS = 4096
+
+
+def _trained(rounds: "Rounds") -> Runs:
+    """The runs of all rounds."""
+    from bncompare.runs import with_names
+
+    notes = [line for course in rounds.courses.values() for line in course.outcome]
+    return Runs(with_names(pages.read_planned(rounds.planned)), stated=rounds.plan[0].run.claims, notes=notes)
+
+
+def _check_jobs(jobs: Any) -> None:
+    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= MAX_JOBS):
+        raise UserError(f"jobs={jobs!r}: must be a whole number from 1 to {MAX_JOBS}")
+
+
+def _audience(progress: bool) -> dict[str, Any]:
+    """Who is told how far it is: a cell of a notebook, stderr, or nobody."""
+    cell = Cell() if progress and is_notebook() else None
+    tell = cell.tell if cell else _on_stderr if progress else _nowhere
+    return {"tell": tell, "warn": _warn, "quiet": not progress, "cell": cell}
 
 
 def _experiment(config: Any, overrides: Sequence[str], **options: Any) -> "Experiment":
@@ -122,7 +137,7 @@ def _experiment(config: Any, overrides: Sequence[str], **options: Any) -> "Exper
         raise UserError(
             f"{config!r:.80}: is no config; train takes a file, a preset's name, or a mapping as the YAML would be"
         )
-    (experiment,) = load_experiments([config], overrides, **options)
+    (experiment,) = experiments_of([config], overrides, **options)
     for warning in experiment.warnings:
         _warn(warning)
     return experiment

@@ -47,7 +47,7 @@ def load_experiments(
 ) -> "list[Experiment]":
     """Every config, or every problem of every config, after their warnings; the options are those of
     `load_experiment`."""
-    experiments = api.load_experiments(configs, overrides or [], **options)
+    experiments = api.experiments_of(configs, overrides or [], **options)
     for text in problem_lines([warning for experiment in experiments for warning in experiment.warnings]):
         warn(text)
     return experiments
