@@ -50,5 +50,9 @@ def train_rounds(
     waiting = Waiting(tell, quiet=quiet, cell=cell)
     steps = shared_steps(rounds.plan, is_live=cell is not None)
     train_round = partial(execution.run_experiment, waiting=waiting, steps=steps, **options)
-    with closing(rounds.train(train_round)) as events:
-        return show_progress(events, quiet=quiet, tell=tell, warn=warn, waiting=waiting, steps=steps, cell=cell)
+    try:
+        with closing(rounds.train(train_round)) as events:
+            return show_progress(events, quiet=quiet, tell=tell, warn=warn, waiting=waiting, steps=steps, cell=cell)
+    except KeyboardInterrupt as interruption:
+        interruption.add_note("the same call goes on from the last checkpoint")
+        raise
