@@ -16,6 +16,7 @@ from bncompare.runs import LoadedRun
 SCOPE = ".bncompare.bncompare"  # twice, to count for more than the notebook's own rules for tables
 # Text has the notebook's colour, whether that is dark or light, and what is quiet is a shade of it.
 SHADES = {"quiet": 72, "faint": 40, "line": 22, "card": 6}  # % of the ink
+INK = "#1c2126"
 LEFT_OUT = re.compile(r":root|\*|body|article|header|figure|fig|svg|\.tip|\.cross|\.lit|\.experiments|nav|footer|pre")
 
 
@@ -58,8 +59,13 @@ def scoped(style: str) -> str:
         f"--{name}: color-mix(in srgb, currentColor {share}%, transparent);" for name, share in SHADES.items()
     )
     colours = "".join(re.findall(r"--(?:good|bad|open)[a-z-]*: [^;]+;", style.partition("@media")[0]))
-    own = f"{SCOPE} {{ --ink: currentColor; {shades} {colours} font: 0.95rem/1.5 system-ui, sans-serif; }}"
-    return type(style)("\n".join([own, *_rules(style)]))
+    own = [
+        f"{SCOPE} {{ --ink: currentColor; {shades} {colours} font: 0.95rem/1.5 system-ui, sans-serif; }}",
+        *_rules(style),
+        f"{SCOPE} .answer strong {{ font-size: 1.2rem; }}",
+        f"{SCOPE} .warnings {{ color: {INK}; }}",  # on a ground that is light in a dark notebook too
+    ]
+    return type(style)("\n".join(own))
 
 
 def _rules(style: str) -> Iterator[str]:
