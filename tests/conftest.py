@@ -2,7 +2,7 @@
 
 import pytest
 
-from bncompare.cli import progress
+from bncompare.api import progress
 
 progress.SECONDS_BEFORE_WAITING = 3600.0  # however slow the machine: what is waited for is tested by itself
 

@@ -54,8 +54,8 @@ Against = Annotated[
 ]
 
 
-@app.command(short_help="Draw the figures that fit the runs.")
-def plot(
+@app.command("plot", short_help="Draw the figures that fit the runs.")
+def plot_figures(
     paths: Paths,
     output: Annotated[
         Path | None,
@@ -193,7 +193,7 @@ def export(
     """Write runs for other tools: a CSV row per run, evaluation and metric, or a TensorBoard run for each run."""
     from bncompare import extras, runs
 
-    loaded = runs.Runs(runs_at(paths))
+    loaded = runs_at(paths)
     if to == "tensorboard":
         if output is None:
             raise UserError("--to tensorboard needs a folder: -o DIR")

@@ -81,3 +81,8 @@ def _encoding(stream: TextIO | None) -> str | None:
 def say(line: str) -> None:
     """A line on stderr: progress, a warning, an error."""
     print(printable(line), file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    """A warning on stderr."""
+    say(f"warning: {text}")

@@ -8,8 +8,9 @@ import signal
 from collections.abc import Iterable
 
 from bncompare.config import RunConfig
+from bncompare.execution.main_module import hidden_main
 
-PRELOAD = ["__main__", "bncompare.execution.quiet", "torch", "bncompare.execution.processes"]
+PRELOAD = ["bncompare.execution.quiet", "torch", "bncompare.execution.processes"]
 
 
 def start_forkserver(runs: Iterable[RunConfig]) -> None:
@@ -23,7 +24,8 @@ def start_forkserver(runs: Iterable[RunConfig]) -> None:
     multiprocessing.resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        multiprocessing.forkserver.ensure_running()
+        with hidden_main():
+            multiprocessing.forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -11,6 +11,7 @@ import resource
 import signal
 import threading
 from collections.abc import Iterator, MutableSequence
+from contextlib import nullcontext
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -20,6 +21,7 @@ import torch
 
 from bncompare.errors import UserError
 from bncompare.execution import inline
+from bncompare.execution.main_module import UNGUARDED, hidden_main, needs_main
 from bncompare.execution.messages import Attempt, Evaluated, Gone, Job, Result
 from bncompare.training import Datasets
 
@@ -59,7 +61,8 @@ class Processes:
         ours, theirs = self.context.Pipe(duplex=True)
         arguments = (theirs, attempt.job, self.data_dir, self.device, self.steps)
         process = self.context.Process(target=_work, args=arguments, daemon=True)
-        process.start()
+        with nullcontext() if needs_main(attempt.job.run) else hidden_main():
+            process.start()
         theirs.close()
         self.workers[ours] = process, attempt
 
@@ -109,6 +112,11 @@ def _check_open_files(num_processes: int) -> None:
 
 def how_it_ended(exit_code: int | None) -> str:
     """The death of a process, from its exit code."""
+    if exit_code == UNGUARDED:
+        return (
+            "its process ran this program again for a class that is written in it, and that trains when it is run: "
+            'put what trains below `if __name__ == "__main__":`, or the class into a file of its own'
+        )
     if exit_code is not None and exit_code < 0:
         number = -exit_code
         known = {one.value: one.name for one in signal.Signals}  # those of real time have no name

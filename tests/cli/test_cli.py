@@ -21,7 +21,7 @@ from kit import CONFIGS, TINY, Ended, call, cells, spawn, strict
 from safetensors.numpy import save as save_tensors
 
 from bncompare import cli
-from bncompare.cli import progress
+from bncompare.api import progress
 from bncompare.comparison import summarize
 from bncompare.config import rounded
 from bncompare.runs.read import LoadedRun, read_run, read_runs
