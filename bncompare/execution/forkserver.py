@@ -1,9 +1,10 @@
-"""The process that workers are forked from: importing torch takes it as long as it takes us, so start it early."""
+"""The process that workers are forked from: importing torch takes it as long as it takes us, so start it early.
+
+Where there is none (Windows), each worker is started anew and imports torch itself.
+"""
 
 import contextlib
-import multiprocessing.forkserver
-import multiprocessing.resource_tracker
-import resource
+import multiprocessing
 import signal
 from collections.abc import Iterable
 
@@ -12,8 +13,18 @@ from bncompare.config import MNIST, RunConfig
 PRELOAD = ["__main__", "bncompare.execution.quiet", "torch", "bncompare.execution.processes"]
 
 
+def start_method() -> str:
+    """How workers are started here: the bytes are the same either way."""
+    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
 def start_forkserver(runs: Iterable[RunConfig]) -> None:
-    """Start the server, unless it runs already, and return at once."""
+    """Start the server, unless it runs already, and return at once; nothing where there is none."""
+    if start_method() != "forkserver":
+        return
+    import multiprocessing.forkserver
+    import multiprocessing.resource_tracker
+
     _raise_limit_of_files()
     needs_torchvision = any(isinstance(run.data, MNIST) for run in runs)
     context = multiprocessing.get_context("forkserver")
@@ -30,6 +41,8 @@ def start_forkserver(runs: Iterable[RunConfig]) -> None:
 
 def _raise_limit_of_files() -> None:
     """As many open files as may be, here and in the server, which inherits it: every worker takes some."""
+    import resource  # not on Windows
+
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # macOS has a lower limit than it says
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

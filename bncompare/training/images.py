@@ -60,8 +60,14 @@ def load_pool(data: MNIST | Digits, data_dir: Path, *, download: bool = True) ->
     """The images of a dataset, verified; downloads and extracts what is missing. Raises UserError."""
     if isinstance(data, Digits):
         return Pool(*read_digits(data))
-    from torchvision import datasets  # 2.3 s: not for random regression
-
+    try:
+        from torchvision import datasets  # 2.3 s: not for random regression
+    except (ImportError, RuntimeError) as error:  # it is of another version than torch, or of another build
+        why = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"{data.name}: needs torchvision, the one that belongs to torch {torch.__version__} ({why}): pip install "
+            "torchvision, from where torch was installed from"
+        ) from None
     published = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[data.name]
     _prepare(published, data_dir, download)
     parts: list[Tensor] = []
