@@ -1,14 +1,18 @@
 """Installs of all kinds: without torch, without the extras, on a system that is not Unix."""
 
+import email
 import json
+import runpy
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 from kit import EXAMPLE, ROOT, run_of
 
-from bncompare.config import MNIST
+import bncompare
+from bncompare.config import MNIST, parse_alike_yaml
 from bncompare.errors import UserError
 from bncompare.training import Datasets
 
@@ -103,3 +107,60 @@ def test_without_torchvision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert line.startswith("mnist: needs torchvision, the one that belongs to torch ")
     assert "pip install torchvision" in line
     assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- what is built
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel, as `pip install .` builds it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (path,) = folder.iterdir()
+    return zipfile.ZipFile(path)
+
+
+def test_a_wheel_has_what_it_needs(wheel: zipfile.ZipFile) -> None:
+    """Types, presets, pages, styles and digits are in it; tests, pages of docs/ and runs are not."""
+    names = set(wheel.namelist())
+    package = {path for path in (ROOT / "bncompare").rglob("*.*") if "__pycache__" not in path.parts}
+    expected = {str(path.relative_to(ROOT)) for path in package}
+    presets = (ROOT / "configs").rglob("*.yaml")
+    expected |= {f"bncompare/presets/{path.relative_to(ROOT / 'configs')}" for path in presets}
+    assert {"bncompare/py.typed", "bncompare/report/page.css", "bncompare/presets/demo.yaml"} <= expected
+    assert {name for name in names if ".dist-info/" not in name} == expected
+
+
+def test_one_version(wheel: zipfile.ZipFile) -> None:
+    """That of the package is the wheel's and the citation's."""
+    (name,) = [name for name in wheel.namelist() if name.endswith("/METADATA")]
+    metadata = email.message_from_bytes(wheel.read(name))
+    citation = parse_alike_yaml((ROOT / "CITATION.cff").read_text(encoding="utf-8"), "CITATION.cff")
+    assert metadata["Version"] == bncompare.__version__ == citation["version"]
+    assert metadata["Name"] == "bncompare"
+    assert str(metadata.get_payload()).lstrip().startswith("# bncompare\n")
+
+
+def test_the_readme_on_pypi() -> None:
+    """Where a repository is given, pictures and links of files are absolute; those of the web and the page stay."""
+    absolute = runpy.run_path(str(ROOT / "docs" / "site" / "readme.py"))["absolute"]
+    text = "![a](.github/a.png) [b](docs/b.md#c) [d](#e) [f](https://g.org)"
+    assert absolute(text, None) == text
+    assert absolute(text, "https://h.org/i") == (
+        "![a](https://h.org/i/raw/main/.github/a.png) [b](https://h.org/i/blob/main/docs/b.md#c) [d](#e) [f](https://g.org)"
+    )
+
+
+ALLOWED = {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md", "pyproject.toml"}
+ALLOWED |= {"bncompare", "configs", "docs", "examples", "runs", "tests"}
+
+
+def test_the_top_level() -> None:
+    """What a newcomer sees first is what is read first; whatever a tool wants lies where it belongs."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a checkout")
+    names = {line.split("/")[0].strip('"') for line in listed.stdout.splitlines()}
+    assert {name for name in names if not name.startswith(".")} <= ALLOWED
