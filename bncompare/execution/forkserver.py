@@ -28,7 +28,7 @@ def start_forkserver(runs: Iterable[RunConfig]) -> None:
     _raise_limit_of_files()
     needs_torchvision = any(isinstance(run.data, MNIST) for run in runs)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*PRELOAD, *(["torchvision.datasets"] if needs_torchvision else [])])
+    context.set_forkserver_preload([*PRELOAD, *["bncompare.execution.preload_images"] * needs_torchvision])
     # Ctrl-C reaches the server too, which would end in the middle of an import; its first act when ready is to ignore
     # it. The tracker comes first: starting it unblocks the signal.
     multiprocessing.resource_tracker.ensure_running()

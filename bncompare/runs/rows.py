@@ -46,11 +46,7 @@ class Runs(Sequence[LoadedRun]):
         as text, None where a variant leaves it as it is); epoch, step, metric, value. Test metrics have the rows of
         the best and the last evaluation.
         """
-        keys = list(dict.fromkeys(key for run in self for key in settings_of(run)))
-        for run in self:
-            settings = settings_of(run)
-            about = {"experiment": run.experiment, "variant": run.label, "seed": run.seed, "status": run.status}
-            about |= {key: _scalar(settings.get(key)) for key in keys}
+        for run, about in self._each():
             for metric, values in run.metrics.items():
                 if metric not in ("epoch", "step"):
                     for epoch, step, value in zip(run.metrics["epoch"], run.metrics["step"], values, strict=True):
@@ -58,6 +54,21 @@ class Runs(Sequence[LoadedRun]):
             for position, tests in _tests(run).items():
                 for metric, value in tests.items():
                     yield about | {"epoch": position[0], "step": position[1], "metric": metric, "value": value}
+
+    def diagnostics_rows(self) -> Iterator[dict[str, Any]]:
+        """A row per run, evaluation, layer and quantity of its diagnostics, if it has some: keys as of `rows`, with
+        layer and quantity in place of metric."""
+        for run, about in self._each():
+            for row in run.diagnostics:
+                yield about | vars(row) | {"step": int(row.step)}
+
+    def _each(self) -> Iterator[tuple[LoadedRun, dict[str, Any]]]:
+        """Each run with what all its rows say."""
+        keys = list(dict.fromkeys(key for run in self for key in settings_of(run)))
+        for run in self:
+            settings = settings_of(run)
+            about = {"experiment": run.experiment, "variant": run.label, "seed": run.seed, "status": run.status}
+            yield run, about | {key: _scalar(settings.get(key)) for key in keys}
 
     def to_pandas(self) -> "pandas.DataFrame":
         """The rows as a DataFrame. Raises ImportError without pandas, which bncompare does not install."""
@@ -98,16 +109,18 @@ def load_runs(*paths: str | Path) -> Runs:
 
 
 COLUMNS = ["experiment", "variant", "seed", "status", "epoch", "step", "metric", "value"]
+DIAGNOSTIC_COLUMNS = [*COLUMNS[:6], "layer", "quantity", "value"]
 # How text begins that a spreadsheet would execute; also after what it may take for the end of a cell.
 FORMULA = re.compile(r"(^|[;,\t])(?=[=+\-@＝＋－＠])")
 
 
-def csv_lines(runs: Runs) -> Iterator[str]:
-    """A header and `runs.rows()` as CSV: a line per run, evaluation and metric; floats as exact as they were read."""
-    rows = runs.rows()
+def csv_lines(runs: Runs, *, diagnostics: bool = False) -> Iterator[str]:
+    """A header and `runs.rows()`, or the rows of their diagnostics, as CSV; floats as exact as they were read."""
+    rows = runs.diagnostics_rows() if diagnostics else runs.rows()
     first = next(rows, None)
+    columns = DIAGNOSTIC_COLUMNS if diagnostics else COLUMNS
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS if first is None else list(first), lineterminator="\n")
+    writer = csv.DictWriter(buffer, columns if first is None else list(first), lineterminator="\n")
     writer.writeheader()
     for row in itertools.chain([] if first is None else [first], rows):
         writer.writerow({name: _cell(value) for name, value in row.items()})
