@@ -7,27 +7,33 @@ import contextlib
 import multiprocessing
 import signal
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from bncompare.config import MNIST, RunConfig
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 PRELOAD = ["__main__", "bncompare.execution.quiet", "torch", "bncompare.execution.processes"]
 
 
-def start_method() -> str:
-    """How workers are started here: the bytes are the same either way."""
-    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+def starting_context() -> "ForkServerContext | SpawnContext":
+    """How workers are started here; the bytes are the same either way."""
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("forkserver")
+    return multiprocessing.get_context("spawn")
 
 
 def start_forkserver(runs: Iterable[RunConfig]) -> None:
     """Start the server, unless it runs already, and return at once; nothing where there is none."""
-    if start_method() != "forkserver":
+    context = starting_context()
+    if context.get_start_method() != "forkserver":
         return
     import multiprocessing.forkserver
     import multiprocessing.resource_tracker
 
     _raise_limit_of_files()
     needs_torchvision = any(isinstance(run.data, MNIST) for run in runs)
-    context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*PRELOAD, *["bncompare.execution.preload_images"] * needs_torchvision])
     # Ctrl-C reaches the server too, which would end in the middle of an import; its first act when ready is to ignore
     # it. The tracker comes first: starting it unblocks the signal.

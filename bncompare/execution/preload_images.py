@@ -1,4 +1,4 @@
-"""torchvision for the server that workers are forked from; one that cannot be imported is told of where images load."""
+"""torchvision for the server that workers are forked from; one that is broken is told of by who needs it."""
 
 import contextlib
 

@@ -4,7 +4,6 @@ A worker trains one run and sends its evaluations through a pipe of its own, so 
 is started by a forkserver that has imported torch once, where there is one. The driver alone writes files.
 """
 
-import multiprocessing
 import os
 import pickle
 import signal
@@ -19,7 +18,7 @@ import torch
 
 from bncompare.errors import UserError
 from bncompare.execution import inline
-from bncompare.execution.forkserver import start_method
+from bncompare.execution.forkserver import starting_context
 from bncompare.execution.messages import Attempt, Evaluated, Gone, Job, Result
 from bncompare.execution.quiet import silence_libraries
 from bncompare.training import Datasets
@@ -45,7 +44,7 @@ class Processes:
     ) -> None:
         _check_open_files(num_processes)
         self.num_processes, self.data_dir, self.device, self.steps = num_processes, data_dir, device, steps
-        self.context = multiprocessing.get_context(start_method())
+        self.context = starting_context()
         self.workers: dict[Connection, tuple[BaseProcess, Attempt]] = {}
 
     @property
