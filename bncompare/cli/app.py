@@ -13,6 +13,11 @@ from bncompare.cli.help import Grouped
 from bncompare.cli.streams import say
 from bncompare.errors import StorageError, UserError, problem_lines
 
+NO_TORCH = (
+    "this needs PyTorch, which is not installed: pip install torch, "
+    "or for the CPU alone: pip install torch --index-url https://download.pytorch.org/whl/cpu"
+)
+
 app = typer.Typer(
     cls=Grouped,
     no_args_is_help=True,
@@ -37,6 +42,10 @@ def main(arguments: Sequence[str] | None = None, presets: Path | None = None) ->
             _suggest_setting(error, arguments)
             error.show()  # type: ignore[attr-defined]
             code = error.exit_code
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise UserError(NO_TORCH) from None
         finally:
             sys.stdout.flush()
     except UserError as error:

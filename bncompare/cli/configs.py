@@ -7,12 +7,14 @@ import typer
 
 from bncompare import api
 from bncompare.cli.app import app
-from bncompare.cli.options import print_json
+from bncompare.cli.options import output_option, print_json
 from bncompare.cli.streams import say, warn
 from bncompare.errors import UserError, problem_lines
 
 if TYPE_CHECKING:
     from bncompare.config import Experiment
+
+SCHEMA = "bncompare.schema.json"
 
 
 def presets_of(context: typer.Context) -> dict[str, Path]:
@@ -65,19 +67,35 @@ def init(
     schema: Annotated[
         bool, typer.Option("--schema", help="print the JSON Schema of configs, for editors that complete and check")
     ] = False,
+    output: Annotated[
+        Path | None,
+        output_option("FILE", f"write it there, and {SCHEMA} beside it, by which editors complete and check"),
+    ] = None,
 ) -> None:
     """Print a commented config to start from; without PRESET, say which there are."""
+    from bncompare import config, runs
+
     if schema:
         if preset is not None:
             raise UserError(f"--schema: is that of every config; leave out {preset}")
-        from bncompare import config
-
-        print_json(config.json_schema())
+        if output is None:
+            print_json(config.json_schema())
+        else:
+            runs.write_output(output, runs.to_json(config.json_schema()).encode())
         return
     presets = presets_of(context)
     if preset is not None:
-        print(api.preset_called(preset, presets).read_text(encoding="utf-8"), end="")
+        text = api.preset_called(preset, presets).read_text(encoding="utf-8")
+        if output is None:
+            print(text, end="")
+            return
+        if output.exists():
+            raise UserError(f"-o {output}: is there already")
+        runs.write_output(output, f"# yaml-language-server: $schema={SCHEMA}\n{text}".encode())
+        runs.write_output(output.with_name(SCHEMA), runs.to_json(config.json_schema()).encode())
         return
+    if output is not None:
+        raise UserError(f"-o {output}: of which preset? {', '.join(presets)}")
     width = max(map(len, presets)) + 2
     for name, path in presets.items():
         print(f"{name:{width}}{path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")

@@ -25,7 +25,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "bncompare tune my.yaml --dry-run",
         ),
         "papers": ("bncompare papers --quick", "bncompare papers ioffe-2015-fig1 --markdown"),
-        "init": ("bncompare init mnist-mlp > my.yaml", "bncompare init --schema > schema.json"),
+        "init": ("bncompare init mnist-mlp > my.yaml", "bncompare init mnist-mlp -o my.yaml"),
     },
     "look": {
         "report": ("bncompare report", "bncompare report runs/demo --html report.html"),

@@ -189,11 +189,17 @@ def export(
     output: Annotated[
         Path | None, output_option("PATH", "a file for CSV [default: stdout], a folder for TensorBoard")
     ] = None,
+    diagnostics: Annotated[
+        bool, typer.Option("--diagnostics", help="CSV of the diagnostics, a row per layer and quantity")
+    ] = False,
 ) -> None:
     """Write runs for other tools: a CSV row per run, evaluation and metric, or a TensorBoard run for each run."""
     from bncompare import extras, runs
 
-    loaded = runs_at(paths)
+    if diagnostics and to != "csv":
+        raise UserError(f"--diagnostics: is CSV; leave out --to {to}")
+    loaded = runs_at(paths, with_diagnostics=diagnostics)
+    lines = runs.csv_lines(loaded, diagnostics=diagnostics)
     if to == "tensorboard":
         if output is None:
             raise UserError("--to tensorboard needs a folder: -o DIR")
@@ -201,9 +207,9 @@ def export(
         shown = printable(str(output))
         print(f"{count(len(folders), 'run')} in {shown}; tensorboard --logdir {shown}")
     elif output is None:
-        sys.stdout.writelines(runs.csv_lines(loaded))
+        sys.stdout.writelines(lines)
     else:
-        runs.write_output(output, "".join(runs.csv_lines(loaded)).encode())
+        runs.write_output(output, "".join(lines).encode())
         print(printable(str(output)))
 
 

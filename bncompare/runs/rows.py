@@ -73,16 +73,18 @@ def _scalar(value: Any) -> Any:
 
 
 COLUMNS = ["experiment", "variant", "seed", "status", "epoch", "step", "metric", "value"]
+DIAGNOSTIC_COLUMNS = [*COLUMNS[:6], "layer", "quantity", "value"]
 # How text begins that a spreadsheet would execute; also after what it may take for the end of a cell.
 FORMULA = re.compile(r"(^|[;,\t])(?=[=+\-@＝＋－＠])")
 
 
-def csv_lines(runs: Sequence[LoadedRun]) -> Iterator[str]:
-    """A header and the rows as CSV: a line per run, evaluation and metric; floats as exact as they were read."""
-    rows = rows_of(runs)
+def csv_lines(runs: Sequence[LoadedRun], *, diagnostics: bool = False) -> Iterator[str]:
+    """A header and `rows_of` some runs, or `measurements_of` them, as CSV; floats as exact as they were read."""
+    rows = measurements_of(runs) if diagnostics else rows_of(runs)
     first = next(rows, None)
+    columns = DIAGNOSTIC_COLUMNS if diagnostics else COLUMNS
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS if first is None else list(first), lineterminator="\n")
+    writer = csv.DictWriter(buffer, columns if first is None else list(first), lineterminator="\n")
     writer.writeheader()
     for row in itertools.chain([] if first is None else [first], rows):
         writer.writerow({name: _cell(value) for name, value in row.items()})

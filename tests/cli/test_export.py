@@ -55,6 +55,21 @@ def test_csv_is_a_row_per_run_evaluation_and_metric(tmp_path: Path) -> None:
     )
 
 
+def test_csv_of_diagnostics(tmp_path: Path) -> None:
+    """A row per run, evaluation, layer and quantity; or the header alone."""
+    runs = [make_run(tmp_path), make_run(tmp_path, "none")]
+    header = "experiment,variant,seed,status{},epoch,step,layer,quantity,value\n"
+    assert "".join(csv_lines(runs, diagnostics=True)) == header.format("")
+    (runs[0].path / "diagnostics.csv").write_text(
+        "epoch,step,layer,quantity,value\n0.5,5,hidden.0,grad_norm,0.30000000000000004\n1,10,all,loss_range,nan\n"
+    )
+    again = [make_run(tmp_path), runs[1]]
+    assert "".join(csv_lines(again, diagnostics=True)) == header.format(",model.norm") + (
+        "e,batch,0,completed,batch eps=0.1,0.5,5,hidden.0,grad_norm,0.30000000000000004\n"
+        "e,batch,0,completed,batch eps=0.1,1.0,10,all,loss_range,nan\n"
+    )
+
+
 def test_csv_is_exact(tmp_path: Path) -> None:
     """Floats come back as they were."""
     values = [float(row["value"]) for row in table([make_run(tmp_path)])]

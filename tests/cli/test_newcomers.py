@@ -155,7 +155,7 @@ def test_mistake(line: str) -> None:
         ("train regre --dry-run", "  regression "),
         ("graph mnist", "mnist-mlp: no norm"),
         ("init mnist", "# MNIST: "),
-        ("init --schema", '{\n  "$defs"'),
+        ("init --schema", '{\n  "$schema"'),
     ],
 )
 def test_a_preset_is_named_by_how_it_begins(line: str, begins: str) -> None:
