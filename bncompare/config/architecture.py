@@ -22,6 +22,7 @@ ACTIVATIONS: Mapping[str, str] = {
     "leaky_relu": "LeakyReLU",
     "gelu": "GELU",
     "silu": "SiLU",
+    "selu": "SELU",
     "identity": "Identity",
 }
 
@@ -61,12 +62,14 @@ class Layer:
 
     def num_parameters(self, part: Part) -> int:
         """Numbers that a part of it learns; those of a norm of its weight are the weight's."""
-        of_norm = self.norm.num_parameters(self.shape) if self.norm else 0
         if part == "norm":
-            return of_norm
+            assert self.norm is not None
+            return self.norm.num_parameters(self.shape)
         if part != self.parts[0]:
             return 0
-        return self.num_weights + self.out_features * self.bias + of_norm * ("norm" not in self.parts)
+        of_weight = self.norm and self.norm.of_weight
+        of_norm = of_weight.num_parameters(self.shape) if of_weight else 0
+        return self.num_weights + self.out_features * self.bias + of_norm
 
     def num_trained(self, part: Part, trainable: str) -> int:
         """How many of them `training.trainable` trains."""

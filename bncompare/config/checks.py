@@ -84,7 +84,13 @@ def _check_training(run: RunConfig) -> list[Problem]:
     of_sampler = training.sampler.problems(training.batch_size, run.data.name, has_classes=run.data.is_classification)
     problems += _below(("training", "sampler"), of_sampler)
     problems += _below(("training", "optimizer"), training.optimizer.problems())
-    problems += _below(("training", "scheduler"), training.scheduler.problems())
+    length = training.epochs or training.steps or 1
+    problems += _below(("training", "scheduler"), training.scheduler.problems(length, training.optimizer.lr))
+    if training.warmup >= length:
+        unit = "step" if training.epochs is None else "epoch"
+        problems.append((("training", "warmup"), f"{training.warmup} is not before the end, {unit} {length}"))
+    if training.label_smoothing > 0 and not run.data.is_classification:
+        problems.append((("training", "label_smoothing"), f"{run.data.name} has no classes"))
     return problems
 
 
@@ -157,6 +163,8 @@ def _check_norm(run: RunConfig, planned: list[Layer]) -> list[Problem]:
             message = f"{run.training.trainable}: this model has no norm with γ and β"
             return [(("training", "trainable"), message)]
         return []
+    if norm.of_weight not in (norm, None):
+        problems += _check_together(run)
     if isinstance(norm.layers, list):
         names = [layer.name for layer in planned if not layer.is_output]
         for i, name in enumerate(norm.layers):
@@ -175,6 +183,17 @@ def _check_norm(run: RunConfig, planned: list[Layer]) -> list[Problem]:
     if run.training.trainable in ("norm", "random") and not has_parameters:
         problems.append((("training", "trainable"), f"{run.training.trainable}: {norm.kind} norm has no γ or β"))
     problems += _check_eval_stats(run, norm, planned)
+    return problems
+
+
+def _check_together(run: RunConfig) -> list[Problem]:
+    """A norm of the weight with one of what leaves the layer is where that is."""
+    of_weight = run.model.norm.model_dump()["weight_norm"]
+    elsewhere = [name for name, usual in (("layers", "all"), ("on_output", False)) if of_weight[name] != usual]
+    message = "has no effect: a norm of the weight is in the layers of the other; give it there"
+    problems: list[Problem] = [(("model", "norm", "weight_norm", name), message) for name in elsewhere]
+    if run.training.trainable == "random":
+        problems.append((("training", "trainable"), "random: not of weights that a norm of their own makes"))
     return problems
 
 

@@ -15,6 +15,7 @@ from bncompare.config.claim_checks import check_claims, of_no_seed, unjudgeable
 from bncompare.config.doubts import doubts
 from bncompare.config.drafts import Draft, drafts_of
 from bncompare.config.keys import SHORTHANDS, KeyPath, key_path, without
+from bncompare.config.names import kind_label
 from bncompare.config.problems import describe, explained, line
 from bncompare.config.run import RunConfig, Variant
 from bncompare.config.seeds import design_of, parse_seeds, seeds_of
@@ -275,7 +276,7 @@ def _resolve(config: RunConfig, draft: Draft, index: int) -> RunConfig:
     elif "variant" in config.model_fields_set:
         variant = config.variant
     else:
-        variant = Variant(label=config.model.norm.kind)
+        variant = Variant(label=kind_label(config.model.norm.model_dump()))
     return config.model_copy(update={"training": resolved, "variant": variant})
 
 

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
 
 from bncompare.config.keys import Problem
-from bncompare.norms import NORMS, NoNorm, Norm
+from bncompare.norms import NORMS, NoNorm, Norm, together
 from bncompare.options import MAX_SCALE, MAX_WIDTH, OneOf, Section, one_of, shorthand
 
 if TYPE_CHECKING:
@@ -17,7 +17,15 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Scale = Annotated[float, Field(gt=0, le=MAX_SCALE)]
 
 
-AnyNorm = Annotated[NoNorm | Norm, OneOf("kind", NORMS, short=True)]
+OneNorm = Annotated[NoNorm | Norm, OneOf("kind", NORMS, short=True)]
+
+
+def _two(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    return together(_NORMS.validate_python(value)) if isinstance(value, list) else handler(value)
+
+
+_NORMS = TypeAdapter(list[OneNorm], config=ConfigDict(defer_build=True))
+AnyNorm = Annotated[OneNorm, WrapValidator(_two, json_schema_input_type=OneNorm | list[OneNorm])]
 
 
 class InitSection(Section):
@@ -33,22 +41,23 @@ class InitSection(Section):
 
 
 class GainInit(InitSection):
-    """Glorot or He initialization of the weights; biases start at 0."""
+    """Glorot, He or LeCun initialization of the weights; biases start at 0."""
 
-    kind: Literal["xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"]
+    kind: Literal["xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal", "lecun_normal"]
     """the distribution of the initial weights"""
     gain: Scale = 1.0
     """multiplies the standard deviation"""
 
     def draw_weight(self, weight: "Tensor", random: "Generator") -> None:
-        """Glorot's variance is 2 / (fan in + fan out), He's 2 / fan in."""
+        """Glorot's variance is 2 / (fan in + fan out), He's 2 / fan in, LeCun's 1 / fan in (LeCun et al. 1998)."""
         from torch.nn import init
 
-        draw = getattr(init, f"{self.kind}_")
-        if self.kind.startswith("xavier"):
-            draw(weight, self.gain, generator=random)
+        if self.kind == "lecun_normal":
+            init.kaiming_normal_(weight, nonlinearity="linear", generator=random).mul_(self.gain)
+        elif self.kind.startswith("xavier"):
+            getattr(init, f"{self.kind}_")(weight, self.gain, generator=random)
         else:
-            draw(weight, nonlinearity="relu", generator=random).mul_(self.gain)
+            getattr(init, f"{self.kind}_")(weight, nonlinearity="relu", generator=random).mul_(self.gain)
 
 
 class NormalInit(InitSection):
@@ -88,10 +97,10 @@ Init = Annotated[DefaultInit | GainInit | NormalInit, one_of("kind", DefaultInit
 class ModelSection(Section):
     """What every model has."""
 
-    activation: Literal["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "identity"] = "relu"
-    """nonlinearity after each hidden layer"""
+    activation: Literal["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "selu", "identity"] = "relu"
+    """nonlinearity after each hidden layer; selu (Klambauer et al. 2017) is meant for init: lecun_normal"""
     norm: AnyNorm = NoNorm(kind="none")
-    """a kind, or a mapping with `kind` and its options"""
+    """a kind, a mapping with `kind` and its options, or a list of two, of which one is a norm of the weight"""
     init: Init = DefaultInit(kind="torch_default")
     """initial weights: a kind, or a mapping with `kind` and its options"""
     bias: Literal["auto", "always"] = "auto"

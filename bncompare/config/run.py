@@ -185,6 +185,16 @@ class RunConfig(Section):
         return self.training.epochs * self.steps_per_epoch
 
     @property
+    def schedule_unit(self) -> int:
+        """Steps in what a schedule counts: those of an epoch, or one where the run is given in steps."""
+        return 1 if self.training.epochs is None else self.steps_per_epoch
+
+    @property
+    def warmup_steps(self) -> int:
+        """In which the learning rate grows."""
+        return self.training.warmup * self.schedule_unit
+
+    @property
     def num_evaluations(self) -> int:
         """If the run goes on to its end, that at the start counted."""
         between = self.training.eval_every or self.steps_per_epoch

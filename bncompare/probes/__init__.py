@@ -13,9 +13,9 @@ from bncompare.lazy import lazily
 from bncompare.probes.base import Plan, Probe, Reading, repeated
 
 if TYPE_CHECKING:
-    from bncompare.probes.subject import Subject
+    from bncompare.probes.subject import Subject, add_l1
 
-__all__ = ["PROBES", "Plan", "Probe", "Reading", "Subject", "repeated"]
+__all__ = ["PROBES", "Plan", "Probe", "Reading", "Subject", "add_l1", "repeated"]
 
 for _module in pkgutil.iter_modules(__path__):
     if _module.name != "subject":  # the one that imports torch
@@ -24,4 +24,4 @@ for _module in pkgutil.iter_modules(__path__):
 PROBES: list[type[Probe]] = sorted(Probe.__subclasses__(), key=lambda probe: probe.order)
 """every probe, in the order of its rows in diagnostics.csv"""
 
-__getattr__ = lazily(__name__, subject="Subject")
+__getattr__ = lazily(__name__, subject="Subject add_l1")

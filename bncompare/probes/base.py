@@ -55,6 +55,7 @@ class Plan:
     trainable: str
     """all, norm, all_but_norm or random"""
     clip_gradient_norm: float | None
+    l1: float
     validated_by: Sequence[str]
     """metrics of a validation, such as val/loss"""
     num_validation: int

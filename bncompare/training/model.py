@@ -12,7 +12,6 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from bncompare.config import ACTIVATIONS, KERNEL_SIZE, POOL_SIZE, Layer, LeNet, Part, RunConfig, layers
 from bncompare.derive import derive
-from bncompare.norms import WeightParametrization
 from bncompare.randomness import generator
 from bncompare.training.layers import PairedDropout, Subset
 
@@ -51,6 +50,13 @@ def trainable_parameters(run: RunConfig, model: nn.Module) -> tuple[list[nn.Para
     return norms if trainable != "all_but_norm" else [], others if trainable != "norm" else []
 
 
+def weights_of(run: RunConfig, model: nn.Module) -> list[nn.Parameter]:
+    """What is trained of the weights of dense layers and convolutions, their biases left out."""
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    biases = {id(module.bias) for module in linear}
+    return [parameter for parameter in trainable_parameters(run, model)[1] if id(parameter) not in biases]
+
+
 def _parametrize(run: RunConfig, model: nn.Sequential) -> None:
     """Norms of weights, or the choice of what is trained of them, on top of the initial weights, which stay as they
     are in the other variants."""
@@ -62,10 +68,10 @@ def _parametrize(run: RunConfig, model: nn.Sequential) -> None:
             number = sum(p.numel() for p in model.get_submodule(f"{layer.name}.norm").parameters())
             subset = Subset(linear.weight, number, generator(run.seed, f"trained entries of {name}"))
             register_parametrization(linear, "weight", subset)
-        if isinstance(layer.norm, WeightParametrization):
+        if layer.norm is not None and layer.norm.of_weight is not None:
             with torch.random.fork_rng(devices=[]):  # spectral norm starts its power iteration at random
                 torch.manual_seed(derive(run.seed, f"init {name}.parametrization"))
-                layer.norm.parametrize(model.get_submodule(name))
+                layer.norm.of_weight.parametrize(model.get_submodule(name))
 
 
 def _build(run: RunConfig) -> nn.Sequential:

@@ -179,6 +179,39 @@ def test_norm_equals_its_reference(kind: str, given: dict[str, Any], shape: tupl
     np.testing.assert_allclose(y, options(kind, **given).reference(x.numpy()), atol=1e-12)
 
 
+def learned(module: nn.Module) -> list[str]:
+    return [name for name in ("weight", "bias") if getattr(module, name, None) is not None]
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 5, 5)], ids=str)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "bias" in NORMS[kind].model_fields])
+def test_without_bias_there_is_no_shift(kind: str, shape: tuple[int, ...]) -> None:
+    """`bias: false` leaves out β and nothing else: the output is what it is with β = 0, and so is γ's gradient."""
+    both, one = options(kind), options(kind, bias=False)
+    if both.problem(shape, 8):
+        pytest.skip("one value per channel")
+    found = []
+    for norm in (both, one):
+        module = build(kind, shape, bias=norm.bias)
+        assert learned(module) == ["weight"] * norm.has_scale + ["bias"] * norm.has_shift
+        assert sum(p.numel() for p in module.parameters()) == norm.num_parameters(shape)
+        y = module(random(8, *shape))
+        (y * random(8, *shape, seed=1)).sum().backward() if norm.has_scale else None
+        found.append((y, module.eval()(random(8, *shape, seed=2)), module.weight.grad if norm.has_scale else None))
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+    assert not learned(build(kind, shape, affine=False, bias=False))
+
+
+def test_a_layer_keeps_its_bias_before_a_norm_without() -> None:
+    """β takes the place of the bias before it; γ alone does not."""
+    biases = [run_of("{name: lenet}", f"{{kind: batch, bias: {bias}}}") for bias in ("true", "false")]
+    names = [[name for name, _ in build_model(run).named_parameters()] for run in biases]
+    assert "conv.0.norm.bias" in names[0]
+    assert "conv.0.conv.bias" in names[1]
+    assert len(names[0]) == len(names[1])
+    assert biases[1].variant_name == "BatchNorm (no bias)"
+
+
 # Of what torch.nn has not, and of what neighbours in a class could get wrong alike: one channel (m,) at a time.
 BY_HAND: dict[str, Callable[[Array], Array]] = {
     "ghost_batch": lambda c: np.concatenate([(part - part.mean()) / part.std() for part in (c[:4], c[4:])]),
