@@ -9,6 +9,8 @@ from kit import CONFIGS
 from torch.nn.functional import cross_entropy
 
 from bncompare.config import load_experiment
+from bncompare.training.data import Datasets
+from bncompare.training.loop import train
 from bncompare.training.model import build_model
 from bncompare.training.optimizer import build_optimizer
 
@@ -73,6 +75,20 @@ def test_an_exponential_rate_is_weight_decay(norm: str, momentum: float) -> None
     decaying = losses(norm, momentum, "weight decay")
     assert torch.allclose(decaying, losses(norm, momentum, "exponential rate"), rtol=0, atol=1e-10)
     assert (decaying - losses(norm, momentum, "nothing")).abs().max() > 0.01
+
+
+def test_the_config_of_the_published_result_is_such_a_pair() -> None:
+    """Its rate and its growth are those of its weight decay: trained as configs are, in float32, the losses agree."""
+    short = ["data={name: digits, validation: 0.1}", "training.steps=300", "training.eval_every=50", "claims=[]"]
+    experiment = load_experiment(CONFIGS / "papers/li-2020-exponential-rate.yaml", overrides=short, seeds="1")
+    torch.set_num_threads(experiment.runs[0].training.threads)
+    trained = [
+        [record.metrics["train/loss"] for record in train(run, Datasets(None).of(run), torch.device("cpu"))]
+        for run in experiment.runs[:3]
+    ]
+    decaying, growing, neither = torch.tensor(trained, dtype=torch.float64)
+    assert torch.allclose(decaying, growing, rtol=0, atol=1e-4)
+    assert (decaying - neither).abs().max() > 1e-3
 
 
 def test_without_a_norm_it_is_not() -> None:
