@@ -1,6 +1,7 @@
 """Laws: what follows from the loss not changing when a normalized layer's weights are scaled."""
 
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import pytest
@@ -22,6 +23,15 @@ SCALE_INVARIANT = [
 ]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """As an executor has it for a run: threads that wait for each other would take most of the time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def root(momentum: float) -> float:
     """α of Li & Arora 2020, the larger root of α² − (1 + μ − ηλ)·α + μ = 0; without momentum 1 − ηλ."""
     half = (1 + momentum - LR * WEIGHT_DECAY) / 2
@@ -36,7 +46,6 @@ def losses(
     settings = [f"compare.model.norm=[{norm}]", "model={name: mlp, hidden: [20, 20]}"]
     settings += [f"training.optimizer={{name: sgd, lr: {LR}, momentum: {momentum}, weight_decay: {decay}}}"]
     (run,) = load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="3-3").runs
-    torch.set_num_threads(run.training.threads)
     model = build_model(run).double()
     optimizer = build_optimizer(run, model)
     alpha = root(momentum) if shrinking == "exponential rate" else 1.0
@@ -81,7 +90,6 @@ def test_the_config_of_the_published_result_is_such_a_pair() -> None:
     """Its rate and its growth are those of its weight decay: trained as configs are, in float32, the losses agree."""
     short = ["data={name: digits, validation: 0.1}", "training.steps=300", "training.eval_every=50", "claims=[]"]
     experiment = load_experiment(CONFIGS / "papers/li-2020-exponential-rate.yaml", overrides=short, seeds="1")
-    torch.set_num_threads(experiment.runs[0].training.threads)
     trained = [
         [record.metrics["train/loss"] for record in train(run, Datasets(None).of(run), torch.device("cpu"))]
         for run in experiment.runs[:3]
