@@ -125,7 +125,7 @@ def test_a_papers_config_says_what_it_is(path: Path) -> None:
 
 
 def test_the_table_of_published_results_is_of_the_configs() -> None:
-    """Every claim of every paper stands in the table as the config says it, with a verdict."""
+    """Every claim of every paper stands in the table as the config says it, with a verdict once it is trained."""
     table = (
         (ROOT / "docs" / "results.md")
         .read_text(encoding="utf-8")
@@ -142,7 +142,7 @@ def test_the_table_of_published_results_is_of_the_configs() -> None:
     ]
     assert found == expected
     verdicts = {row[-1].removesuffix(" (exploratory)") for row in rows}
-    assert verdicts <= {"supported", "not supported", "inconclusive"}
+    assert verdicts <= {"supported", "not supported", "inconclusive", "not trained yet"}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks("yaml", page)], ids=lambda page: page.stem)
