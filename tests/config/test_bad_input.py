@@ -308,9 +308,13 @@ CHOICE_ERRORS = [
     bad(
         "dataset",
         base("random_regression", "fashion-mnist"),
-        "config.yaml:4: data.name: …random_regression, mnist, fashion_mnist, digits, not…'fashion_mnist'?",
+        "config.yaml:4: data.name: …random_regression, …, not 'fashion-mnist'; did you mean 'fashion_mnist'?",
     ),
-    bad("model", base("name: mlp", "name: lent"), "config.yaml:8: model.name: …mlp, lenet, not 'lent'…'lenet'?"),
+    bad(
+        "model",
+        base("name: mlp", "name: lent"),
+        "config.yaml:8: model.name: …mlp, …'lent'…'lenet'?",
+    ),
     bad(
         "norm",
         base("norm: batch", "norm: bach"),
