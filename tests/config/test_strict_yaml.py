@@ -222,9 +222,9 @@ def test_block_depth_names_the_line() -> None:
 )
 def test_very_deep_nesting_is_one_quick_message(text: str) -> None:
     """A hundred thousand open brackets are one message at once: no recursion error, no long wait."""
-    started = time.perf_counter()
+    started = time.process_time()
     (problem,) = problems_of(text)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert problem.startswith("c.yaml:1: ")
     assert len(problem) < 200
 
