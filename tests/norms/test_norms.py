@@ -280,7 +280,7 @@ def test_gradients(kind: str, shape: tuple[int, ...]) -> None:
     def forward(x: torch.Tensor) -> torch.Tensor:
         return build(kind, shape)(x)  # a new one each time: finite differences call it often
 
-    assert torch.autograd.gradcheck(forward, random(6, *shape).requires_grad_())
+    assert torch.autograd.gradcheck(forward, random(6, *shape).requires_grad_(), fast_mode=True)
 
 
 @pytest.mark.parametrize(("kind", "shape"), CASES)
@@ -469,13 +469,17 @@ def run_of(model: str, norm: str, *overrides: str) -> RunConfig:
     return load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="1").runs[0]
 
 
+SIZES = [(1, 1), (3, 1), (5, 2), (8, 4), (9, 4)]
+REMAINDERS = [(1, 3), (2, 3), (3, 2), (4, 3)]  # and of one example, which has no statistics of its own
+
+
 @pytest.mark.parametrize("model", ["{name: lenet}", "{name: mlp, hidden: [6]}"])
 @pytest.mark.parametrize("kind", NORMS)
 def test_small_batches_train_or_say_why_not(kind: str, model: str) -> None:
-    """1…9 examples in batches of 1…4, some of these without batch statistics: a result, or one clear message."""
+    """1…9 examples in batches of 1…4, all of these for batch norm: a result, or one clear message."""
     over_the_batch = "batch" in kind or "whitening" in kind or kind == "switchable"
-    every = list(itertools.product(range(1, 10), range(1, 5)))
-    for num_examples, batch_size in every if over_the_batch else [(1, 1), (3, 1), (5, 2), (8, 4), (9, 4)]:
+    every = itertools.product(range(1, 10), range(1, 5))
+    for num_examples, batch_size in every if kind == "batch" else SIZES + REMAINDERS * over_the_batch:
         sizes = [f"data.train_size={num_examples}", f"training.batch_size={batch_size}", "training.epochs=1"]
         if (kind in CONV_ONLY and "mlp" in model) or (over_the_batch and min(num_examples, batch_size) == 1):
             with pytest.raises(UserError, match=r"model\.norm: .* has one value per channel") as error:
