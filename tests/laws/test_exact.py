@@ -28,7 +28,7 @@ dataset_of = Datasets(None).of
 MLP = "model={name: mlp, hidden: [16, 16], dropout: {p: 0.3}}"
 LENET = "model={name: lenet, activation: tanh}"
 CASES = {
-    "sgd momentum, cosine, lenet, early stopping": [LENET],
+    "sgd momentum, cosine, lenet, early stopping": [LENET, "training.early_stopping.patience=2"],
     "adam, plateau, dropout": [
         MLP,
         "training.optimizer={name: adam, lr: 0.003}",
