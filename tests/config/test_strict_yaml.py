@@ -416,12 +416,7 @@ LINES = [
 
 
 @settings(deadline=None, max_examples=400)
-@given(
-    st.lists(
-        st.sampled_from(LINES),
-        max_size=6,
-    )
-)
+@given(st.lists(st.sampled_from(LINES), max_size=6))
 def test_no_cut_between_parts_is_wrong(lines: list[str]) -> None:
     """Quotes, brackets and markers that span lines at the margin are read as they are in one piece."""
     text = "\n".join(lines)

@@ -355,7 +355,7 @@ def test_renorm_schedule() -> None:
     given = {"rmax": 3.0, "dmax": 5.0, "start": 10, "rmax_end": 30, "dmax_end": 20}
     renorm = build("batch_renorm", (3,), **given).float()
     assert [options("batch_renorm", **given).limits(step) for step in (0, 10, 15, 20, 30, 99)] == [
-        *((1, 0), (1, 0), (1.5, 2.5), (2, 5), (3, 5), (3, 5)),
+        *((1, 0), (1, 0), (1.5, 2.5), (2, 5), (3, 5), (3, 5))
     ]
     x = random(8, 3).float() * 4
     torch.testing.assert_close(renorm(x), BatchNormNd(3)(x), rtol=0, atol=1e-6)
