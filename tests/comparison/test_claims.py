@@ -529,12 +529,7 @@ def write(folder: Path, values: dict[str, list[float]], difference: float) -> No
     [(-0.2, "supported", 0, 0), (-0.6, "not supported", 3, 3), (-0.415, "inconclusive", 0, 3)],
 )
 def test_check(
-    difference: float,
-    verdict: str,
-    code: int,
-    strict_code: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    difference: float, verdict: str, code: int, strict_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`check` prints each claim with its verdict and exits with 3 if one is not supported (or, strict, undecided)."""
     write(tmp_path, {"batch": [0.30, 0.31, 0.29, 0.30], "none": [0.72, 0.70, 0.73, 0.71]}, difference)

@@ -577,10 +577,7 @@ def test_unknown_metric() -> None:
         ({"versus": ""}, "'': no such variant; valid: no norm, BatchNorm"),
         ({"metric": ""}, "'': no run has this metric; valid: train/loss, "),
         ({"metric": b"val/loss"}, "metric=b'val/loss': must be a metric or several; valid: train/loss, "),
-        (
-            {"runs": loaded_run()},
-            "runs/x/none-0: is a single run; compare takes several, as load_runs gives",
-        ),
+        ({"runs": loaded_run()}, "runs/x/none-0: is a single run; compare takes several, as load_runs gives"),
         ({"window": 0}, "window=0: must be a whole number of evaluations, at least 2"),
         ({"window": 2.5}, "window=2.5: must be a whole number of evaluations, at least 2"),
         ({"versus": 3}, "3: no such variant; valid: no norm, BatchNorm"),
@@ -820,11 +817,7 @@ def test_a_condition_alone() -> None:
             SIZE,
             f"{SIZE}: no hyperparameter of a grid of norms; the variants are no such grid",
         ),
-        (
-            [r for r in by_size() if "none" in r.variant],
-            SIZE,
-            f"{SIZE}: no hyperparameter of a grid of norms; the ",
-        ),
+        ([r for r in by_size() if "none" in r.variant], SIZE, f"{SIZE}: no hyperparameter of a grid of norms; the "),
     ],
 )
 def test_no_such_condition(runs: list[LoadedRun], within: str, valid: str) -> None:

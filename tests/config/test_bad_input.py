@@ -206,9 +206,7 @@ TYPE_ERRORS = [
         "config.yaml:14: training.optimizer.lr: …number, not 'xxx…",
     ),
     bad(
-        "number for bool",
-        base(SGD, SGD.replace("}", ", nesterov: 1}")),
-        "config.yaml:14: …nesterov: …true or false…",
+        "number for bool", base(SGD, SGD.replace("}", ", nesterov: 1}")), "config.yaml:14: …nesterov: …true or false…"
     ),
     bad("number for text", base("name: base", "name: 3"), "config.yaml:1: name: must be text, not 3"),
     bad(
@@ -229,11 +227,7 @@ TYPE_ERRORS = [
 ]
 
 RANGE_ERRORS = [
-    bad(
-        f"{old} → {new}"[:60],
-        base(old, new),
-        f"config.yaml:{line}: {key}: must be at most {most}, not …",
-    )
+    bad(f"{old} → {new}"[:60], base(old, new), f"config.yaml:{line}: {key}: must be at most {most}, not …")
     for old, new, line, key, most in [
         ("norm: batch", "init: {kind: xavier_uniform, gain: 1e300}", 10, "model.init.gain", "1e+15"),
         ("norm: batch", "init: {kind: normal, std: 2e15}", 10, "model.init.std", "1e+15"),
@@ -308,9 +302,9 @@ CHOICE_ERRORS = [
     bad(
         "dataset",
         base("random_regression", "fashion-mnist"),
-        "config.yaml:4: data.name: …random_regression, mnist, fashion_mnist, digits, not…'fashion_mnist'?",
+        "config.yaml:4: data.name: …random_regression, …, not 'fashion-mnist'; did you mean 'fashion_mnist'?",
     ),
-    bad("model", base("name: mlp", "name: lent"), "config.yaml:8: model.name: …mlp, lenet, not 'lent'…'lenet'?"),
+    bad("model", base("name: mlp", "name: lent"), "config.yaml:8: model.name: …mlp, …'lent'…'lenet'?"),
     bad(
         "norm",
         base("norm: batch", "norm: bach"),
@@ -323,11 +317,7 @@ CHOICE_ERRORS = [
     ),
     bad("activation", base("norm: batch", "activation: rleu"), "config.yaml:10: model.activation: …'rleu'…'relu'?"),
     bad("init", base("norm: batch", "init: kaiming"), "config.yaml:10: model.init: …kaiming_normal…, not 'kaiming'…"),
-    bad(
-        "optimizer",
-        base("sgd", "sdg"),
-        "config.yaml:14: training.optimizer.name: …sgd, adam, …, not 'sdg'…'sgd'?",
-    ),
+    bad("optimizer", base("sgd", "sdg"), "config.yaml:14: training.optimizer.name: …sgd, adam, …, not 'sdg'…'sgd'?"),
     bad("scheduler", BASE + "  scheduler: cosin\n", "config.yaml:15: training.scheduler: …'cosin'…'cosine'?"),
     bad("monitor", BASE + "  monitor: val_loss\n", "config.yaml:15: training.monitor: …'val_loss'…'val/loss'?"),
     bad("device", BASE + "  device: gpu\n", "config.yaml:15: training.device: …auto, cpu, cuda…, not 'gpu'"),
@@ -801,7 +791,7 @@ def test_bad_config(train: Command, content: bytes, options: tuple[str, ...], pa
 
 
 @pytest.mark.parametrize(
-    ("number", "last"), [(100, "…:114: key99: …"), (101, "… and 1 more"), (9000, "… and 8900 more")]
+    ("number", "last"), [(100, "…:114: key99: …"), (101, "… and 1 more"), (300, "… and 200 more")]
 )
 def test_a_hundred_problems_are_printed(train: Command, number: int, last: str) -> None:
     """Of very many problems the first hundred are said, and how many more there are."""

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from kit import CONFIGS, content
+from kit import CONFIGS, content, fits
 from safetensors.torch import load_file
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.execution.plan import plan_runs
 from bncompare.execution.sweep import run_experiment
+from bncompare.norms import NORMS
 from bncompare.runs.folder import RunStore
 from bncompare.training.data import Datasets
 from bncompare.training.evaluate import evaluate, loss_function
@@ -27,7 +28,7 @@ dataset_of = Datasets(None).of
 MLP = "model={name: mlp, hidden: [16, 16], dropout: {p: 0.3}}"
 LENET = "model={name: lenet, activation: tanh}"
 CASES = {
-    "sgd momentum, cosine, lenet, early stopping": [LENET],
+    "sgd momentum, cosine, lenet, early stopping": [LENET, "training.early_stopping.patience=2"],
     "adam, plateau, dropout": [
         MLP,
         "training.optimizer={name: adam, lr: 0.003}",
@@ -82,12 +83,15 @@ CASES = {
         "training.epochs=5",
     ],
 }
-NORMS = [
-    *("none", "batch", "batch_from_scratch", "layer", "group", "rms", "local_response", "weight", "spectral"),
-    *("{kind: ghost_batch, virtual_batch_size: 16}", "{kind: batch_renorm, start: 3, rmax_end: 9, dmax_end: 6}"),
-    *("noisy_batch", "mean_only_batch", "variance_only_batch", "lp_batch", "population_batch"),
-    *("dyt", "derf", "dyisru", "hard_tanh", "channel_layer", "{kind: filter_response, learn_eps: true}"),
-    *("whitening", "iterative_whitening", "switchable", "{kind: weight_standardization, scaled: true}"),
+OPTIONS = {
+    "ghost_batch": "virtual_batch_size: 16",
+    "batch_renorm": "start: 3, rmax_end: 9, dmax_end: 6",
+    "filter_response": "learn_eps: true",
+    "weight_standardization": "scaled: true",
+}
+KINDS = [kind for kind in NORMS if kind in OPTIONS or fits(kind, 16)]
+VARIED = [
+    *(f"{{kind: {kind}, {OPTIONS[kind]}}}" if kind in OPTIONS else kind for kind in KINDS),
     "[{kind: weight_standardization, scaled: true}, {kind: batch, bias: false, momentum: null}]",
     *("{kind: batch, eval_stats: batch}", "{kind: batch_renorm, start: 0, eval_stats: population, momentum: null}"),
 ]
@@ -113,7 +117,8 @@ def weights(record: Record) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     ("case", "norm"),
-    [(case, "noisy_batch") for case in CASES] + [(list(CASES)[i % len(CASES)], norm) for i, norm in enumerate(NORMS)],
+    [(case, "noisy_batch") for case in CASES]
+    + [(list(CASES)[i % len(CASES)], norm) for i, norm in enumerate(VARIED)],
 )
 def test_resumed_is_uninterrupted(case: str, norm: str) -> None:
     """Interrupted again and again, after one evaluation and after two, a run gives the records and weights of one
@@ -197,7 +202,7 @@ def test_finished_is_not_trained_again(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-@pytest.mark.parametrize("norm", NORMS[:-2])
+@pytest.mark.parametrize("norm", VARIED[:-2])
 def test_best_weights_give_the_best_metric(norm: str, tmp_path: Path) -> None:
     """best.safetensors, loaded into a new model, gives exactly the validation and test metrics recorded as best."""
     settings = ["training.epochs=6", "training.optimizer.lr=1.5", "training.early_stopping=null"]

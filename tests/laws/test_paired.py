@@ -29,10 +29,7 @@ def test_initial_weights_are_shared(init: str) -> None:
     shared = [name for name in states[0] if all(name in state for state in states)]
     assert shared == [
         f"{layer}.weight" for layer in ("conv.0.conv", "conv.1.conv", "dense.0.linear", "dense.1.linear")
-    ] + [
-        "output.linear.weight",
-        "output.linear.bias",
-    ]
+    ] + ["output.linear.weight", "output.linear.bias"]
     for name in shared:
         assert same([state[name] for state in states]), name
 

@@ -3,7 +3,7 @@
 import functools
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -72,15 +72,6 @@ def records(run: RunConfig) -> list[Record]:
 
 
 POOL = Digits(name="digits", resize=28).read(None, download=False)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """These models are too small for more: threads that wait for each other would take most of the time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # ---------------------------------------------------------------- a probe changes nothing

@@ -207,7 +207,7 @@ def test_index(tmp_path: Path) -> None:
     page = Page(text)
     assert set(page.tags) <= TAGS | {"img"}
     assert [value for tag, name, value in page.attributes if name in ("href", "src")] == [
-        *("x/report.html", "x/overview.png", "x/report.html", "a%20b/report.html"),
+        *("x/report.html", "x/overview.png", "x/report.html", "a%20b/report.html")
     ]
     for told in (
         "2 experiments",

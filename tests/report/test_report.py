@@ -622,10 +622,7 @@ def test_what_chose_comes_second(tmp_path: Path) -> None:
         result["best"]["test/loss"] += 0.9
         path.write_text(json.dumps(result))
     (chapter,) = chapters(read_runs([runs])[0])
-    titles = [
-        "test loss (best weights)",
-        "validation loss at the best epoch (the hyperparameters were chosen on it)",
-    ]
+    titles = ["test loss (best weights)", "validation loss at the best epoch (the hyperparameters were chosen on it)"]
     assert [title for title, _ in chapter.verdicts] == titles
     assert [title for title, _ in chapter.tables[0].groups] == titles
     speed = {
@@ -653,10 +650,7 @@ def test_within_a_condition(tmp_path: Path) -> None:
         chapter.question == "Which is better: no norm or BatchNorm, each at the lr that the validation set chooses?"
     )
     table = chapter.tables[0]
-    assert (table.title, table.columns) == (
-        "Norms by batch size",
-        ["norm", "batch size 8", "full"],
-    )
+    assert (table.title, table.columns) == ("Norms by batch size", ["norm", "batch size 8", "full"])
     assert table.groups == [
         (
             "test loss (best weights)",
