@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+import numpy as np
+
 from bncompare.config.expand import load_experiment
 from bncompare.config.yaml import dump_yaml, load_yaml
 from bncompare.errors import UserError, problem_lines
@@ -260,9 +262,19 @@ def out_of_time(_number: int, _frame: FrameType | None) -> NoReturn:
     raise TimeoutError(f"took more than {MAX_SECONDS} s")
 
 
+def unchanged(folder: Path) -> dict[str, Any]:
+    """The configs that are mutated, by name: those of the repository, and one with a file of data in a folder."""
+    path = folder / "data.npz"
+    np.savez(path, x=np.zeros((40, 3), dtype=np.uint8), y=np.arange(40) % 4)
+    config = copy.deepcopy(load_yaml(Path(__file__).parents[1] / "configs" / "smoke.yaml").data)
+    config["data"] = {"name": "npz", "path": str(path), "test": 0.2, "validation": 8, "scaling": "standardize"}
+    config["model"] = {"name": "mlp", "hidden": [4]}
+    return {path.stem: load_yaml(path).data for path in CONFIGS} | {"npz": config}
+
+
 def fuzz(mutations: int, seed: int, folder: Path) -> list[str]:
     """Load mutated configs; the problems found, each with the number of its mutation."""
-    configs = {path.stem: load_yaml(path).data for path in CONFIGS}
+    configs = unchanged(folder)
     found = []
     before = signal.signal(signal.SIGALRM, out_of_time)
     try:
@@ -291,7 +303,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if options.replay is not None:
-            configs = {path.stem: load_yaml(path).data for path in CONFIGS}
+            configs = unchanged(folder)
             name, content = mutation(options.seed, options.replay, configs)
             print(f"# {name}\n{content.decode(errors='replace')}")
             path = folder / "config.yaml"

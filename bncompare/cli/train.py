@@ -160,7 +160,9 @@ def verify(
     jobs: Jobs = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="where MNIST and Fashion-MNIST are [default: as train, but for data.dir]"),
+        typer.Option(
+            metavar="DIR", help="where MNIST, Fashion-MNIST and .npz files are [default: as train, but for data.dir]"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

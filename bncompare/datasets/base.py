@@ -3,6 +3,7 @@
 Importing this imports no torch, so that configs are checked without it; `draw` and `read` do.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +107,8 @@ class DataSection(Section):
 
     @property
     def num_bytes(self) -> int:
-        """Of memory that its examples take, and what is there while they are drawn or read."""
-        raise NotImplementedError
+        """Of memory that its examples take as floats, and once more while they are drawn or read."""
+        return 2 * FLOAT_BYTES * (self.pool_size + self.test_size) * math.prod(self.input_shape)
 
     @property
     def source(self) -> str:

@@ -134,8 +134,10 @@ class Npz(DataSection):
         from bncompare.datasets import npz_file
 
         path = Path(self.path)
-        if data_dir is not None and (data_dir / path.name).is_file():
+        if data_dir is not None and (data_dir / path.name).exists():
             path = data_dir / path.name
+        if not path.exists():
+            raise UserError(f"{path}: no such file; --data-dir DIR says where {path.name} is")
         found = npz_file.inspect(str(path))
         if found != self.content:
             raise UserError(

@@ -40,7 +40,7 @@ class MNIST(Images):
 
     def small(self, num_examples: int) -> Images:
         """Digits, of the same size."""
-        return Digits(name="digits", resize=28, **self.model_dump(include={*Images.model_fields}))
+        return Digits(name="digits", resize=28, **self.model_dump(exclude={"name", "dir"}))
 
     @property
     def title(self) -> str:
