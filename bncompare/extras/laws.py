@@ -184,7 +184,7 @@ def resumes(run: RunConfig) -> Broken:
                 resumed.append(record)
                 checkpoint = record.checkpoint()
     for ours, theirs in zip(resumed, straight, strict=False):
-        if _plain(ours) != _plain(theirs):
+        if bits_of(ours) != bits_of(theirs):
             return f"after step {theirs.step} it is {ours.metrics}, not {theirs.metrics}"
     if len(resumed) != len(straight):
         return f"{len(resumed)} evaluations, not {len(straight)}"
@@ -195,7 +195,7 @@ def resumes(run: RunConfig) -> Broken:
     return f"{', '.join(differing)}: other values" if differing else None
 
 
-def _plain(record: Record) -> tuple[Any, ...]:
+def bits_of(record: Record) -> tuple[Any, ...]:
     """What of a record must be equal to the bit."""
     outcome = record.outcome and (record.outcome.status, record.outcome.best, record.outcome.last)
     return record.epoch, record.step, record.metrics, outcome
