@@ -162,7 +162,9 @@ def test_the_recipe_for_a_norm(tmp_path: Path) -> None:
     (recipe,) = blocks("python", ROOT / "docs" / "extending.md")
     before = dict(NORMS)
     try:
-        exec(recipe, {})
+        names: dict[str, Any] = {}
+        exec(recipe, names)
+        register_norm(names["MaxNorm"])
         (kind,) = NORMS.keys() - before.keys()
         settings = [f"compare.model.norm=[{kind}, {{kind: {kind}, eps: 0.01}}]", "training.epochs=1"]
         runs = load_experiment(ROOT / "configs" / "smoke.yaml", overrides=settings, seeds="1").runs
