@@ -110,7 +110,7 @@ def tags(section: type[Section], key: str) -> tuple[str, ...]:
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OneOf:
     """Some sections of which one is chosen by name; beside them, in `Annotated`, stands their common type."""
 

@@ -12,21 +12,21 @@ from bncompare.lazy import lazily
 if TYPE_CHECKING:
     from bncompare.config.architecture import (
         ACTIVATIONS,
-        KERNEL_SIZE,
-        POOL_SIZE,
+        INPUT,
         Layer,
         Part,
+        Pooling,
         count_parameters,
         layers,
     )
     from bncompare.config.checks import MAX_TABLE_BYTES
     from bncompare.config.choosing import one_of_each_norm, tuning_options
     from bncompare.config.claims import DIAGNOSTIC, At, Claim, NamedMeasure
-    from bncompare.config.data import MNIST, DataSection, Digits, Images, RandomRegression
+    from bncompare.config.data import dataset_of
     from bncompare.config.expand import Experiment, load_experiment
     from bncompare.config.keys import flatten, lookup, made_label, selects, setting_label, without
     from bncompare.config.metrics import Metric, Sign, rounded
-    from bncompare.config.model import LeNet
+    from bncompare.config.model import MODELS, Dropout, ModelSection, register_model
     from bncompare.config.names import norm_name, proper_name, setting_words, variant_name
     from bncompare.config.problems import keys_called
     from bncompare.config.quantities import measured, plan
@@ -42,31 +42,29 @@ if TYPE_CHECKING:
 __all__ = [
     "ACTIVATIONS",
     "DIAGNOSTIC",
-    "KERNEL_SIZE",
+    "INPUT",
     "MAX_BYTES",
     "MAX_TABLE_BYTES",
-    "MNIST",
+    "MODELS",
     "NAME",
-    "POOL_SIZE",
     "At",
     "Claim",
-    "DataSection",
-    "Digits",
+    "Dropout",
     "EarlyStopping",
     "Experiment",
     "ExperimentFile",
-    "Images",
     "Layer",
-    "LeNet",
     "Metric",
+    "ModelSection",
     "NamedMeasure",
     "Part",
-    "RandomRegression",
+    "Pooling",
     "RunConfig",
     "Sign",
     "Status",
     "Until",
     "count_parameters",
+    "dataset_of",
     "decisive",
     "did_you_mean",
     "dump_yaml",
@@ -84,6 +82,7 @@ __all__ = [
     "parse_alike_yaml",
     "plan",
     "proper_name",
+    "register_model",
     "rounded",
     "seed_ranges",
     "seeds_in",
@@ -102,13 +101,13 @@ __getattr__ = lazily(
     checks="MAX_TABLE_BYTES",
     choosing="one_of_each_norm tuning_options",
     claims="DIAGNOSTIC At Claim NamedMeasure",
-    data="MNIST DataSection Digits Images RandomRegression",
+    data="dataset_of",
     expand="Experiment load_experiment",
     keys="flatten lookup made_label selects setting_label without",
-    architecture="ACTIVATIONS KERNEL_SIZE POOL_SIZE Layer Part count_parameters layers",
+    architecture="ACTIVATIONS INPUT Layer Part Pooling count_parameters layers",
     quantities="measured plan",
     metrics="Metric Sign rounded",
-    model="LeNet",
+    model="MODELS Dropout ModelSection register_model",
     names="norm_name proper_name setting_words variant_name",
     problems="keys_called",
     ranges="seed_ranges seeds_in",

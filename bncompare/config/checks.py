@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
-from bncompare.config.architecture import POOL_SIZE, Layer, layers
+from bncompare.config.architecture import Layer, layers
 from bncompare.config.keys import KeyPath, Problem
 from bncompare.config.quantities import measured, plan
 from bncompare.config.run import RunConfig
@@ -20,13 +20,18 @@ NUMBER_BYTES = 25  # of a number and a comma, at most
 def check_run(run: RunConfig) -> list[Problem]:
     """Every problem of one run, as (path of the key, what is wrong)."""
     problems = [*_check_seeds(run), *_check_data(run), *_check_training(run), *_check_monitors(run)]
-    problems += _below(("model",), run.model.problems(run.data.input_shape))
-    problems += _check_sides(run)
+    problems += _below(("model",), _unsuited(run))
     if not any(map(is_fundamental, problems)):
         known, planned = plan(run), layers(run)
         problems += [*_check_norm(run, planned), *_check_diagnostics(run, planned, known)]
         problems += _check_tables(run, planned, known)
     return problems
+
+
+def _unsuited(run: RunConfig) -> list[Problem]:
+    setting = run.data.enlarged_by
+    advice = f"; give data.{setting}" if setting else ""
+    return [(key, message + advice) for key, message in run.model.problems(run.data.input_shape)]
 
 
 def _below(section: KeyPath, problems: Iterable[Problem]) -> list[Problem]:
@@ -37,16 +42,6 @@ def is_fundamental(problem: Problem) -> bool:
     """Whether it leaves the layers, the batches or the length of a run unknown, on which other checks rely."""
     path, _ = problem
     return path[0] == "data" or path in (("model", "name"), ("training", "epochs"))
-
-
-def _check_sides(run: RunConfig) -> list[Problem]:
-    side = run.data.input_shape[-1]
-    if len(run.data.input_shape) == 1 or all(
-        layer.kind != "conv" or layer.size >= POOL_SIZE for layer in layers(run)
-    ):
-        return []
-    what = f"missing: {run.model.name}'s convolutions leave nothing of {side}×{side}; give 28"
-    return [(("data", "resize"), what)]
 
 
 def _check_seeds(run: RunConfig) -> list[Problem]:
@@ -71,8 +66,8 @@ def _check_data(run: RunConfig) -> list[Problem]:
         message = f"{data.train_size} is more than the {left} examples that are left for training"
         problems.append((("data", "train_size"), message))
     if data.validation == "test" and data.test_size == 0:
-        problems.append((("data", "validation"), "test, but test_samples is 0: there is no test set"))
-    return problems
+        problems.append((("data", "validation"), f"test, but {data.without_test}"))
+    return [*_below(("data",), data.problems()), *problems]
 
 
 def _check_training(run: RunConfig) -> list[Problem]:
@@ -84,7 +79,13 @@ def _check_training(run: RunConfig) -> list[Problem]:
     of_sampler = training.sampler.problems(training.batch_size, run.data.name, has_classes=run.data.is_classification)
     problems += _below(("training", "sampler"), of_sampler)
     problems += _below(("training", "optimizer"), training.optimizer.problems())
-    problems += _below(("training", "scheduler"), training.scheduler.problems())
+    length = training.epochs or training.steps or 1
+    problems += _below(("training", "scheduler"), training.scheduler.problems(length, training.optimizer.lr))
+    if training.warmup >= length:
+        unit = "step" if training.epochs is None else "epoch"
+        problems.append((("training", "warmup"), f"{training.warmup} is not before the end, {unit} {length}"))
+    if training.label_smoothing > 0 and not run.data.is_classification:
+        problems.append((("training", "label_smoothing"), f"{run.data.name} has no classes"))
     return problems
 
 
@@ -157,8 +158,10 @@ def _check_norm(run: RunConfig, planned: list[Layer]) -> list[Problem]:
             message = f"{run.training.trainable}: this model has no norm with γ and β"
             return [(("training", "trainable"), message)]
         return []
+    if norm.of_weight not in (norm, None):
+        problems += _check_together(run)
     if isinstance(norm.layers, list):
-        names = [layer.name for layer in planned if not layer.is_output]
+        names = [layer.name for layer in planned if layer.has_weight and not layer.is_output]
         for i, name in enumerate(norm.layers):
             if name not in names:
                 message = f"{name!r} is not a layer of this model; valid: {', '.join(names)}"
@@ -175,6 +178,17 @@ def _check_norm(run: RunConfig, planned: list[Layer]) -> list[Problem]:
     if run.training.trainable in ("norm", "random") and not has_parameters:
         problems.append((("training", "trainable"), f"{run.training.trainable}: {norm.kind} norm has no γ or β"))
     problems += _check_eval_stats(run, norm, planned)
+    return problems
+
+
+def _check_together(run: RunConfig) -> list[Problem]:
+    """A norm of the weight with one of what leaves the layer is where that is."""
+    of_weight = run.model.norm.model_dump()["weight_norm"]
+    elsewhere = [name for name, usual in (("layers", "all"), ("on_output", False)) if of_weight[name] != usual]
+    message = "has no effect: a norm of the weight is in the layers of the other; give it there"
+    problems: list[Problem] = [(("model", "norm", "weight_norm", name), message) for name in elsewhere]
+    if run.training.trainable == "random":
+        problems.append((("training", "trainable"), "random: not of weights that a norm of their own makes"))
     return problems
 
 

@@ -3,11 +3,12 @@
 from bncompare.config.keys import Problem
 from bncompare.config.run import RunConfig
 from bncompare.config.schedulers import not_used_up
+from bncompare.norms import NoNorm
 
 
 def doubts(run: RunConfig) -> list[Problem]:
     """What a run without problems asks for and will not get."""
-    training, optimizer, wanted = run.training, run.training.optimizer, run.diagnostics
+    training, optimizer, wanted, init = run.training, run.training.optimizer, run.diagnostics, run.model.init
     evaluations = run.num_evaluations - training.evaluate_at_start  # which no schedule counts
     found: list[Problem] = [*_of_schedule(run, evaluations), *_of_norm(run)]
     if training.eval_every is not None and training.eval_every > run.total_steps:
@@ -19,6 +20,11 @@ def doubts(run: RunConfig) -> list[Problem]:
         found.append((("training", "early_stopping", "patience"), message))
     if not optimizer.decay_norm and optimizer.weight_decay == 0:
         found.append((("training", "optimizer", "decay_norm"), "has no effect: weight_decay is 0"))
+    if training.l1 > 0 and training.trainable == "norm":
+        found.append((("training", "l1"), "has no effect: no weight is trained"))
+    if run.model.activation == "selu" and isinstance(run.model.norm, NoNorm) and init.kind != "lecun_normal":
+        message = f"selu normalizes itself with init: lecun_normal (Klambauer et al. 2017), not with {init.kind}"
+        found.append((("model", "activation"), message))
     if wanted.every > evaluations:
         number = f"{evaluations} evaluation{'' if evaluations == 1 else 's'}"
         message = f"{wanted.every} is after the end: of {number} the last alone is measured"
@@ -30,8 +36,11 @@ def doubts(run: RunConfig) -> list[Problem]:
 
 def _of_schedule(run: RunConfig, evaluations: int) -> list[Problem]:
     epochs, lr = run.training.epochs, run.training.optimizer.lr
-    length, unit = (run.total_steps, "step") if epochs is None else (epochs, "epoch")
-    found = run.training.scheduler.doubts(length, unit, lr, evaluations)
+    length, end = (run.total_steps, f"step {run.total_steps}") if epochs is None else (epochs, f"epoch {epochs}")
+    if warmup := run.training.warmup:  # from whose end a schedule counts
+        length, end = length - warmup, f"{end}, which is {length - warmup} after the warm-up"
+        evaluations -= (run.warmup_steps - 1) // (run.training.eval_every or run.steps_per_epoch)
+    found = run.training.scheduler.doubts(length, end, lr, evaluations)
     return [(("training", "scheduler", *key), message) for key, message in found]
 
 

@@ -22,6 +22,7 @@ def dotted(path: KeyPath) -> str:
 # A scalar at one of these paths stands for a mapping with that one key.
 SHORTHANDS: dict[KeyPath, str] = {
     ("model", "norm"): "kind",
+    ("model", "norm", "weight_norm"): "kind",
     ("model", "init"): "kind",
     ("model", "dropout"): "p",
     ("training", "scheduler"): "name",
@@ -38,13 +39,29 @@ def selects(selector: dict[str, Any], resolved: dict[str, Any]) -> bool:
         value: Any = resolved
         for part in ["variant", "label"] if key == "label" else key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-        if isinstance(value, dict) and isinstance(wanted, dict):
-            value = {part: value.get(part) for part in wanted}
-        elif isinstance(value, dict):
-            value = value.get(SHORTHANDS.get(tuple(key.split(".")), ""))
-        if value != wanted:
+        if not _is(value, wanted, SHORTHANDS.get(tuple(key.split(".")), "")):
             return False
     return True
+
+
+def _is(value: Any, wanted: Any, short: str) -> bool:
+    """Whether a value of a resolved config is the wanted one, of which a mapping may leave out parts."""
+    if not isinstance(value, dict):
+        return bool(value == wanted)
+    if isinstance(wanted, dict):
+        return all(_is(value.get(part), inner, short) for part, inner in wanted.items())
+    parts = parts_of(value)
+    if isinstance(wanted, list):
+        return len(wanted) == len(parts) and all(any(_is(part, one, short) for part in parts) for one in wanted)
+    return len(parts) == 1 and bool(value.get(short) == wanted)
+
+
+def parts_of(norm: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of a resolved norm the norm of the weight that is there too, and itself."""
+    of_weight = norm.get("weight_norm")
+    if not isinstance(of_weight, dict) or of_weight.get("kind") == "none":
+        return [norm]
+    return [of_weight, {key: value for key, value in norm.items() if key != "weight_norm"}]
 
 
 def key_path(key: str) -> KeyPath:
@@ -61,6 +78,8 @@ def setting_label(key: str, value: Any) -> str:
         return value
     if isinstance(value, dict):
         return " ".join(setting_label(k, v) for k, v in value.items())
+    if isinstance(value, list) and key_path(key) in SHORTHANDS:
+        return " + ".join(setting_label(key, part) for part in value)
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     return f"{key.split('.')[-1]}={text}"
 

@@ -178,7 +178,8 @@ def _section(path: KeyPath, model: type[BaseModel], data: Any) -> type[BaseModel
     for key in path[:-1]:
         data = data[key]
         if isinstance(key, str):
-            model = _sections(model.model_fields[key], data)[0]
+            field = model.model_fields[key]
+        model = _sections(field, data)[0]  # of an entry of a list, what that may be
     return model
 
 

@@ -13,10 +13,10 @@ def plan(run: RunConfig) -> Plan:
         seed=seeds_of(run.seeds)[0],
         layers=planned,
         chosen=[layer.name for layer in planned] if chosen == "all" else chosen,
-        activation=run.model.activation,
         norm=run.model.norm,
         trainable=run.training.trainable,
         clip_gradient_norm=run.training.clip_gradient_norm,
+        l1=run.training.l1,
         validated_by=[name for name in run.metric_names if name.startswith("val/")],
         num_validation=data.test_size if data.validation == "test" else data.validation_size,
     )

@@ -19,7 +19,7 @@ from bncompare.config.claims import Claim
 from bncompare.config.data import Data
 from bncompare.config.diagnostics import Diagnostics
 from bncompare.config.keys import MAX_LABEL_LENGTH, flatten, without
-from bncompare.config.model import Model
+from bncompare.config.model import AnyModel
 from bncompare.config.names import variant_name
 from bncompare.config.seeds import Design, Seeds, seeds_of
 from bncompare.config.training import Training
@@ -31,7 +31,7 @@ from bncompare.options import Count, Section
 # What a run is called, claimed of it, and where and how it is trained, which changes none of its numbers.
 _NOT_DECISIVE = (
     *("name", "variant", "design", "tuning_seeds", "claims"),
-    *("data.dir", "training.device", "training.checkpoint_every"),
+    *("data.dir", "data.path", "training.device", "training.checkpoint_every"),
 )
 
 
@@ -107,7 +107,7 @@ class RunConfig(Section):
     """a number n for the seeds 0…n-1, a list, or as many as it takes: `{until: decided}`"""
     data: Data
     """the dataset"""
-    model: Model
+    model: AnyModel
     """the model"""
     training: Training
     """the training setup"""
@@ -194,6 +194,16 @@ class RunConfig(Section):
             return self.training.steps
         assert self.training.epochs is not None
         return self.training.epochs * self.steps_per_epoch
+
+    @property
+    def schedule_unit(self) -> int:
+        """Steps in what a schedule counts: those of an epoch, or one where the run is given in steps."""
+        return 1 if self.training.epochs is None else self.steps_per_epoch
+
+    @property
+    def warmup_steps(self) -> int:
+        """In which the learning rate grows."""
+        return self.training.warmup * self.schedule_unit
 
     @property
     def num_evaluations(self) -> int:

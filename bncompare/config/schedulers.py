@@ -1,5 +1,6 @@
 """The learning-rate schedules: each with its options, what is wrong with them, and how to build it."""
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -7,7 +8,7 @@ from pydantic import Field
 
 from bncompare.config.keys import Problem
 from bncompare.config.metrics import Metric, MonitorName
-from bncompare.options import Count, NonNegative, PositiveInt, Section, one_of
+from bncompare.options import MAX_NUMBER, Count, NonNegative, Positive, PositiveInt, Section, one_of
 
 if TYPE_CHECKING:
     import torch
@@ -33,16 +34,16 @@ class SchedulerSection(Section):
         """The same, with this metric where it follows one and leaves open which."""
         return self
 
-    def problems(self) -> Iterator[Problem]:
-        """What its options ask for together and can't have."""
+    def problems(self, length: int, lr: float) -> Iterator[Problem]:
+        """What its options ask for together and can't have in so many epochs or steps."""
         yield from ()
 
-    def doubts(self, length: int, unit: str, lr: float, evaluations: int) -> Iterator[Problem]:
-        """What has no effect in a run of so many epochs or steps (`unit`), with so many evaluations."""
+    def doubts(self, length: int, end: str, lr: float, evaluations: int) -> Iterator[Problem]:
+        """What has no effect in so many epochs or steps, the last of which is called `end`, and evaluations."""
         yield from ()
 
     def build(self, optimizer: "torch.optim.Optimizer", length: int) -> Any:
-        """Torch's scheduler, for a run of so many epochs (or steps); None where the rate stays as it is."""
+        """Torch's scheduler, for so many epochs (or steps) after the warm-up; None where the rate stays as it is."""
         raise NotImplementedError
 
 
@@ -67,10 +68,10 @@ class StepLR(SchedulerSection):
     gamma: Gamma = 0.1
     """factor"""
 
-    def doubts(self, length: int, unit: str, lr: float, evaluations: int) -> Iterator[Problem]:
+    def doubts(self, length: int, end: str, lr: float, evaluations: int) -> Iterator[Problem]:
         """No reduction comes."""
         if self.step_size >= length:
-            yield ("step_size",), f"{self.step_size} is not before the end, {unit} {length}"
+            yield ("step_size",), f"{self.step_size} is not before the end, {end}"
 
     def build(self, optimizer: "torch.optim.Optimizer", length: int) -> Any:
         """See torch.optim.lr_scheduler.StepLR."""
@@ -89,15 +90,15 @@ class MultiStepLR(SchedulerSection):
     gamma: Gamma = 0.1
     """factor"""
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self, length: int, lr: float) -> Iterator[Problem]:
         """Each milestone comes after the one before."""
         if self.milestones != sorted(set(self.milestones)):
             yield ("milestones",), f"must increase, not {self.milestones}"
 
-    def doubts(self, length: int, unit: str, lr: float, evaluations: int) -> Iterator[Problem]:
+    def doubts(self, length: int, end: str, lr: float, evaluations: int) -> Iterator[Problem]:
         """The last reduction does not come."""
         if self.milestones[-1] >= length:
-            yield ("milestones",), f"{self.milestones[-1]} is not before the end, {unit} {length}"
+            yield ("milestones",), f"{self.milestones[-1]} is not before the end, {end}"
 
     def build(self, optimizer: "torch.optim.Optimizer", length: int) -> Any:
         """See torch.optim.lr_scheduler.MultiStepLR."""
@@ -107,12 +108,20 @@ class MultiStepLR(SchedulerSection):
 
 
 class ExponentialLR(SchedulerSection):
-    """lr × gamma every epoch (or step)."""
+    """lr × gamma every epoch (or step); above 1 it grows, as in Li & Arora 2020."""
 
     name: Literal["exponential"]
     """the scheduler"""
-    gamma: Gamma
+    gamma: Positive
     """factor"""
+
+    def problems(self, length: int, lr: float) -> Iterator[Problem]:
+        """The rate stays a number to the end."""
+        exponent = math.log10(lr) + length * math.log10(self.gamma)  # itself it may be none
+        if exponent > math.log10(MAX_NUMBER):
+            end = f"{10 ** (exponent % 1):.1f}e+{int(exponent)}"
+            message = f"{self.gamma:g} makes the learning rate {end} in the end, from {lr:g}; at most {MAX_NUMBER:g}"
+            yield ("gamma",), message
 
     def build(self, optimizer: "torch.optim.Optimizer", length: int) -> Any:
         """See torch.optim.lr_scheduler.ExponentialLR."""
@@ -122,14 +131,14 @@ class ExponentialLR(SchedulerSection):
 
 
 class CosineLR(SchedulerSection):
-    """From lr to `eta_min` along half a cosine over the whole run."""
+    """From lr to `eta_min` along half a cosine over the whole run, or what a warm-up leaves of it."""
 
     name: Literal["cosine"]
     """the scheduler"""
     eta_min: NonNegative = 0.0
     """final learning rate"""
 
-    def doubts(self, length: int, unit: str, lr: float, evaluations: int) -> Iterator[Problem]:
+    def doubts(self, length: int, end: str, lr: float, evaluations: int) -> Iterator[Problem]:
         """It does not fall."""
         if self.eta_min >= lr:
             yield ("eta_min",), f"{self.eta_min} is not below the learning rate, {lr}"
@@ -166,7 +175,7 @@ class ReduceOnPlateau(SchedulerSection):
         """`monitor` goes first."""
         return self.model_copy(update={"monitor": self.monitor or metric})
 
-    def doubts(self, length: int, unit: str, lr: float, evaluations: int) -> Iterator[Problem]:
+    def doubts(self, length: int, end: str, lr: float, evaluations: int) -> Iterator[Problem]:
         """No reduction can come, or none is allowed."""
         if self.min_lr >= lr:
             yield ("min_lr",), f"{self.min_lr} is not below the learning rate, {lr}"

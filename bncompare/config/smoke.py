@@ -36,9 +36,10 @@ def _shrink(config: RunConfig, num_train: int) -> RunConfig:
         "batch_size": batch_size if batch_size == "full" else training.sampler.at_most(batch_size)
     }
     if training.epochs is not None:
-        update["epochs"] = min(training.epochs, SMOKE_EPOCHS)
+        update["epochs"] = length = min(training.epochs, SMOKE_EPOCHS)
     else:
-        update["steps"] = min(training.steps or SMOKE_STEPS, SMOKE_STEPS)
+        update["steps"] = length = min(training.steps or SMOKE_STEPS, SMOKE_STEPS)
+    update["warmup"] = min(training.warmup, length - 1)
     if training.eval_every is not None:
         update["eval_every"] = min(training.eval_every, SMOKE_STEPS // 2)
     measured: dict[str, Any] = {"every": 1}

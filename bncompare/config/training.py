@@ -8,7 +8,7 @@ from bncompare.config.metrics import MonitorName
 from bncompare.config.optimizers import Optimizer
 from bncompare.config.samplers import Sampler, ShuffledSampler
 from bncompare.config.schedulers import ConstantLR, Scheduler
-from bncompare.options import MAX_NUMBER, NonNegative, Positive, PositiveInt, Section, must_be
+from bncompare.options import MAX_NUMBER, Count, NonNegative, Positive, PositiveInt, Section, must_be
 
 
 class EarlyStopping(Section):
@@ -42,11 +42,21 @@ class Training(Section):
     """the optimizer"""
     scheduler: Scheduler = ConstantLR(name="none")
     """learning-rate schedule: a name, or a mapping with `name` and its options"""
+    warmup: Count = 0
+    """epochs (or steps, where `steps` is given) in which the learning rate grows linearly to `lr`, step by step
+    (Goyal et al. 2017). The schedule begins after them, and counts from there"""
     trainable: Literal["all", "norm", "all_but_norm", "random"] = "all"
     """what is trained: everything, γ and β alone (Frankle et al. 2020), everything else, or as many random entries of
     each normalized layer's weight as its γ and β have"""
     clip_gradient_norm: Positive | None = None
     """largest Euclidean norm of the gradient; null = no clipping"""
+    l1: NonNegative = 0.0
+    """L1 penalty: what times the absolute values of all weights of dense layers and convolutions is minimized beside
+    the loss (biases, γ and β are left out; of a weight that a norm makes, what it is made from counts). The losses
+    that are recorded are without it"""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """of classes: share of the target that is spread evenly over all of them in training (Szegedy et al. 2016). All
+    losses that are recorded, `train/loss` too, are without it"""
     diverged_above: Annotated[float, Field(gt=1, le=MAX_NUMBER)] | None = None
     """a training loss above this multiple of the first batch's counts as diverged, beside NaN and infinity; null =
     these alone"""

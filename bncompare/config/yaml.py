@@ -102,7 +102,7 @@ class Document:
         here, key, parts = path[:depth], path[depth], self.parts
         if not isinstance(self.data, dict):
             parts = {}
-            if self.data is not None and here in shorthands:
+            if self.data is not None and here in shorthands and not isinstance(self.data, list):
                 parts = {shorthands[here]: self}
             elif self.data is not None:
                 message = f"{dotted(here)} is {self.data!r}, which has no keys"

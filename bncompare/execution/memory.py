@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bncompare.config import Layer, RunConfig, layers
-from bncompare.norms import GhostBatchNorm, WeightParametrization
+from bncompare.norms import GhostBatchNorm
 
 FLOAT = 4  # bytes
 GB = 10**9
@@ -55,7 +55,7 @@ def _model(run: RunConfig, planned: list[Layer]) -> int:
     copies = 10 + state + SNAPSHOTS * (2 + state)
     if run.diagnostics.wanted:
         copies += 14 + state  # a model and an optimizer to try things on, weights before and after, in float64 too
-    if run.training.trainable == "random" or any(isinstance(layer.norm, WeightParametrization) for layer in planned):
+    if run.training.trainable == "random" or any(layer.norm and layer.norm.of_weight for layer in planned):
         copies += 6  # the weight is worked out from others
     return FLOAT * copies * sum(map(_num_weights, planned))
 

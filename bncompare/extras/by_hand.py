@@ -50,9 +50,11 @@ def forward(norm: ActivationNorm, x: Array, gamma: float | None, beta: float | N
         Line("var", f"{_sum(squares)}/{len(values)}", var, "; biased: over n"),
         Line("x̂", f"({number(first)} − {term(mean)})/√({number(var)} + {number(eps)})", normalized),
     ]
-    if gamma is not None and beta is not None:
-        rule = f"γ·x̂ + β = {number(gamma)}·{term(normalized)} + {term(beta)}"
-        lines.append(Line("y", rule, gamma * normalized + beta))
+    if gamma is not None:
+        name, rule = "γ·x̂", f"{number(gamma)}·{term(normalized)}"
+        if beta is not None:
+            name, rule = f"{name} + β", f"{rule} + {term(beta)}"
+        lines.append(Line("y", f"{name} = {rule}", gamma * normalized + (beta or 0)))
     return lines
 
 
@@ -94,7 +96,8 @@ def backward(norm: ActivationNorm, x: Array, gradient: Array, gamma: Array | Non
     found: dict[str, Any] = {"by_y": gradient, "by_x": by_x, "by_hand": [Line("∂L/∂x", rule, first[5])]}
     if gamma is not None:
         over = (0, *range(gamma.ndim + 1, x.ndim))
-        found |= {"by_gamma": (gradient * x_hat.reshape(shape)).sum(over), "by_beta": gradient.sum(over)}
+        found |= {"by_gamma": (gradient * x_hat.reshape(shape)).sum(over)}
+        found |= {"by_beta": gradient.sum(over)} if norm.has_shift else {}
     return found
 
 

@@ -61,7 +61,7 @@ def explain_norm(
         "statistics_over": norm.axes,
         "shape": list(shape),
     }
-    report["options"] = norm.model_dump(exclude={"kind", "layers", "on_output", "placement"})
+    report["options"] = norm.model_dump(exclude={"kind", "layers", "on_output", "placement", "weight_norm"})
     if isinstance(norm, NoNorm):
         return report
     if backward and norm.formula != by_hand.STANDARD:

@@ -25,6 +25,7 @@ from bncompare.norms.base import (
     is_kind,
     name_of,
     register_norm,
+    together,
 )
 from bncompare.norms.batch import (
     BatchNorm,
@@ -68,6 +69,7 @@ __all__ = [
     "batch_norms",
     "name_of",
     "register_norm",
+    "together",
 ]
 
 for _module in (base, batch, activation, pointwise, whitening, switchable, weight):

@@ -39,7 +39,7 @@ class LayerNorm(ExampleNorm, AffineNorm):
         """torch.nn.LayerNorm over all of `shape`."""
         from torch import nn
 
-        return nn.LayerNorm(shape, self.eps, self.affine)
+        return self.chosen(nn.LayerNorm(shape, self.eps, self.affine))
 
 
 class ChannelLayerNorm(AffineNorm):
@@ -69,7 +69,7 @@ class ChannelLayerNorm(AffineNorm):
         """torch.nn.LayerNorm with the channels last."""
         from bncompare.norms import modules
 
-        return modules.ChannelLayerNormNd(shape[0], self.eps, self.affine)
+        return self.chosen(modules.ChannelLayerNormNd(shape[0], self.eps, self.affine))
 
 
 class RMSNorm(ExampleNorm):
@@ -135,7 +135,7 @@ class InstanceNorm(AffineNorm):
         from torch import nn
 
         module: nn.Module = getattr(nn, self.module_name(shape))(shape[0], self.eps, affine=self.affine)
-        return module
+        return self.chosen(module)
 
 
 class GroupNorm(AffineNorm):
@@ -203,7 +203,7 @@ class GroupNorm(AffineNorm):
         """torch.nn.GroupNorm."""
         from torch import nn
 
-        return nn.GroupNorm(self.num_groups(shape[0]), shape[0], self.eps, self.affine)
+        return self.chosen(nn.GroupNorm(self.num_groups(shape[0]), shape[0], self.eps, self.affine))
 
 
 class FilterResponseNorm(AffineNorm):
@@ -256,7 +256,7 @@ class FilterResponseNorm(AffineNorm):
         """Ours."""
         from bncompare.norms import modules
 
-        return modules.FilterResponseNormNd(shape[0], self.eps, self.affine, self.tlu, self.learn_eps)
+        return self.chosen(modules.FilterResponseNormNd(shape[0], self.eps, self.affine, self.tlu, self.learn_eps))
 
 
 class LocalResponseNorm(ActivationNorm):

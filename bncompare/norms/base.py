@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, ValidationError
+from pydantic_core import PydanticCustomError
 
-from bncompare.options import Positive, Section, must_be, option_words, tags
+from bncompare.options import OneOf, Positive, Section, must_be, option_words, tags
 from bncompare.plugins import Registry
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class NormKind(Section):
         options = [
             option_words(name, value)
             for name, value in self
-            if name not in ("kind", *self.in_title) and (name in said or value != fields[name].default)
+            if name not in ("kind", "weight_norm", *self.in_title) and (name in said or value != fields[name].default)
         ]
         if not options:
             return title
@@ -109,6 +110,11 @@ class Norm(NormKind):
         """Whether it learns a γ or β."""
         return self.has_scale or self.has_shift
 
+    @property
+    def of_weight(self) -> "WeightParametrization | None":
+        """The norm of the layer's weight that it is, or that is in its layers too."""
+        return None
+
     def num_parameters(self, shape: Shape) -> int:
         """Numbers that it learns in a place with this shape of an example: γ and β of each channel."""
         return shape[0] * (self.has_scale + self.has_shift)
@@ -125,16 +131,56 @@ class Norm(NormKind):
 class WeightParametrization(Norm):
     """A norm of a layer's weight: it has no place of its own among the layers."""
 
+    @property
+    def of_weight(self) -> "WeightParametrization":
+        """Itself."""
+        return self
+
     def parametrize(self, layer: "nn.Module") -> None:
         """Replace the layer's `weight` by a function of other parameters that starts with the same value."""
         raise NotImplementedError
 
 
+class _OfWeights(Mapping[str, type[NoNorm] | type[WeightParametrization]]):
+    """Those of `NORMS` that are no norm or one of a weight."""
+
+    def __getitem__(self, kind: str) -> type[NoNorm] | type[WeightParametrization]:
+        norm = NORMS[kind]
+        if not issubclass(norm, NoNorm | WeightParametrization):
+            raise KeyError(kind)
+        return norm
+
+    def __iter__(self) -> Iterator[str]:
+        return (kind for kind, norm in NORMS.items() if issubclass(norm, NoNorm | WeightParametrization))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+WeightNormChoice = Annotated[NoNorm | WeightParametrization, OneOf("kind", _OfWeights(), short=True)]
+
+
 class ActivationNorm(Norm):
-    """A norm of what leaves a layer."""
+    """A norm of what leaves a layer, and of the layer's weight too if it is to be."""
 
     placement: Literal["before", "after"] = "before"
     """before or after the activation"""
+    weight_norm: WeightNormChoice = NoNorm(kind="none")
+    """a norm of the weights of the same layers; `norm: [weight_standardization, group]` is short for
+    `norm: {kind: group, weight_norm: weight_standardization}`"""
+
+    @property
+    def of_weight(self) -> WeightParametrization | None:
+        """`weight_norm`."""
+        return self.weight_norm if isinstance(self.weight_norm, WeightParametrization) else None
+
+    def called(self, said: Collection[str] = ()) -> str:
+        """Both: `Weight Standardization + GroupNorm(4)`."""
+        own = super().called(said)
+        if self.of_weight is None:
+            return own
+        below = [name.removeprefix("weight_norm.") for name in said if name.startswith("weight_norm.")]
+        return f"{self.of_weight.called(below)} + {own}"
 
     def module_name(self, shape: Shape) -> str:
         """The class of its module, as torch prints it."""
@@ -158,23 +204,37 @@ class ActivationNorm(Norm):
         raise NotImplementedError
 
 
-class AffineNorm(ActivationNorm):
+class ScaleShiftNorm(ActivationNorm):
     """A norm with γ and β."""
 
-    eps: Eps = 1e-5
-    """added to the variance"""
     affine: bool = True
     """learn a scale γ and a shift β"""
+    bias: bool = True
+    """false: γ without β. The layer before then keeps its bias"""
 
     @property
     def has_shift(self) -> bool:
         """Whether it adds a β of its own."""
-        return self.affine
+        return self.affine and self.bias
 
     @property
     def has_scale(self) -> bool:
         """Whether it learns a γ."""
         return self.affine
+
+    def chosen(self, module: "nn.Module") -> "nn.Module":
+        """A module that was built with γ and β, with those of them that it is to have."""
+        for name, is_there in (("weight", self.has_scale), ("bias", self.has_shift)):
+            if not is_there:
+                setattr(module, name, None)
+        return module
+
+
+class AffineNorm(ScaleShiftNorm):
+    """A norm by mean and variance, then γ and β."""
+
+    eps: Eps = 1e-5
+    """added to the variance"""
 
     def statistics(self, x: Array) -> dict[str, Array]:
         """Mean and biased variance over `axes_of`."""
@@ -217,7 +277,7 @@ class RunningNorm(AffineNorm):
         """A module whose `forward` is this one's."""
         from bncompare.norms.modules import ChosenBatchNorm
 
-        return ChosenBatchNorm(shape[0], self)
+        return self.chosen(ChosenBatchNorm(shape[0], self))
 
     def forward(self, module: Any, x: "Tensor") -> "Tensor":
         """Normalize x, (N, C, …), with the parameters and statistics of a `norms.from_scratch.BatchNormNd`."""
@@ -291,12 +351,24 @@ def register_norm(norm: type[NoNorm] | type[Norm]) -> None:
     NORMS.add(norm)
 
 
+def together(norms: Sequence[Any]) -> ActivationNorm:
+    """A norm of the weight and one of what leaves the layer, in either order, as one; raises PydanticCustomError."""
+    of_weight = [norm for norm in norms if isinstance(norm, WeightParametrization)]
+    others = [norm for norm in norms if isinstance(norm, ActivationNorm) and norm.of_weight is None]
+    if not len(of_weight) == len(others) == len(norms) / 2 == 1:
+        expected = "a norm of the weight and one of what leaves the layer, such as [weight_standardization, group]"
+        raise PydanticCustomError("must_be", "must be, where it is a list, {expected}", {"expected": expected})
+    return others[0].model_copy(update={"weight_norm": of_weight[0]})
+
+
 def name_of(norm: Any, said: Collection[str] = ()) -> str:
     """What people call a norm that is given as a config has it, a kind or a mapping of options.
 
     Options in `said` are named even where they are the usual ones. A kind that is not known here, and options that
     are not valid, as runs from elsewhere may have, leave the kind.
     """
+    if isinstance(norm, list):
+        return " + ".join(map(name_of, norm))
     options = norm if isinstance(norm, Mapping) else {"kind": norm}
     section = NORMS.get(str(options.get("kind")))
     try:

@@ -40,7 +40,7 @@ class BatchNorm(TrackingBatchNorm):
         from torch import nn
 
         module: nn.Module = getattr(nn, self.module_name(shape))(shape[0], **self.options)
-        return module
+        return self.chosen(module)
 
 
 class BatchNormFromScratch(TrackingBatchNorm):
@@ -60,7 +60,7 @@ class BatchNormFromScratch(TrackingBatchNorm):
         """Ours."""
         from bncompare.norms.from_scratch import BatchNormNd
 
-        return BatchNormNd(shape[0], **self.options)
+        return self.chosen(BatchNormNd(shape[0], **self.options))
 
 
 class GhostBatchNorm(BatchFamily):
@@ -214,11 +214,11 @@ class NoisyBatchNorm(BatchFamily):
     spread_std: NonNegative = 0.1
     """s ~ N(σ, spread_std), per element"""
 
-    def build(self, shape: Shape) -> "RandomBatchNorm":
+    def build(self, shape: Shape) -> "nn.Module":
         """Ours; call its `reseed` before each forward pass in training."""
         from bncompare.norms.modules import RandomBatchNorm
 
-        return RandomBatchNorm(shape[0], self)
+        return self.chosen(RandomBatchNorm(shape[0], self))
 
     def forward(self, module: "RandomBatchNorm", x: "Tensor") -> "Tensor":
         """The noise is a function of the seed, the layer and the step."""
@@ -243,7 +243,7 @@ class NoisyBatchNorm(BatchFamily):
 
 
 class MeanOnlyBatchNorm(BatchFamily):
-    """Subtracts the batch mean and divides by nothing (Salimans & Kingma 2016); `affine` learns β alone."""
+    """Subtracts the batch mean and divides by nothing (Salimans & Kingma 2016); γ there is none."""
 
     title: ClassVar = "BatchNorm (mean only)"
     formula: ClassVar = "y = x − mean + β"

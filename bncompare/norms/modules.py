@@ -20,8 +20,6 @@ class ChosenBatchNorm(BatchNormNd):
     def __init__(self, num_features: int, norm: RunningNorm) -> None:
         super().__init__(num_features, **norm.options)
         self.norm = norm
-        if not norm.has_scale:
-            self.weight = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize x, (N, C, …)."""

@@ -3,30 +3,17 @@
 import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bncompare.norms.base import ActivationNorm, Array, Shape
+from bncompare.norms.base import Array, ScaleShiftNorm, Shape
 from bncompare.options import Positive
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class PointwiseNorm(ActivationNorm):
+class PointwiseNorm(ScaleShiftNorm):
     """y = γ·f(x) + β with γ and β for each channel; f has a few numbers that are learned for the whole layer."""
 
     axes: ClassVar = "none"
-
-    affine: bool = True
-    """learn a scale γ and a shift β"""
-
-    @property
-    def has_shift(self) -> bool:
-        """Whether it adds a β of its own."""
-        return self.affine
-
-    @property
-    def has_scale(self) -> bool:
-        """Whether it learns a γ."""
-        return self.affine
 
     def num_parameters(self, shape: Shape) -> int:
         """The numbers of f too."""

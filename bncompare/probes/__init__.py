@@ -12,8 +12,8 @@ from bncompare.probes.base import Plan, Probe, Reading, repeated
 
 if TYPE_CHECKING:
     from bncompare.probes.registry import PROBES
-    from bncompare.probes.subject import Subject
+    from bncompare.probes.subject import Subject, add_l1
 
-__all__ = ["PROBES", "Plan", "Probe", "Reading", "Subject", "repeated"]
+__all__ = ["PROBES", "Plan", "Probe", "Reading", "Subject", "add_l1", "repeated"]
 
-__getattr__ = lazily(__name__, registry="PROBES", subject="Subject")
+__getattr__ = lazily(__name__, registry="PROBES", subject="Subject add_l1")

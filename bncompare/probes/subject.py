@@ -1,7 +1,7 @@
 """What is probed: a copy of a model and its optimizer, with a fixed batch of examples."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import InitVar, dataclass
 from functools import cached_property
@@ -80,6 +80,8 @@ class Subject:
         """The parameters after the step that the optimizer would take next, with this batch."""
         for name, parameter in self.parameters.items():
             parameter.grad = self.gradients[name].clone()
+        weights = [name for layer in self.plan.layers for name in self.weights(layer.name)]
+        add_l1([self.parameters[name] for name in weights], self.plan.l1)
         if self.plan.clip_gradient_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip_gradient_norm)
         self.optimizer.step()
@@ -97,6 +99,14 @@ class Subject:
         """What is trained of a layer's weight, without its bias: W, or V and g of weight normalization."""
         prefixes = (f"{layer}.linear.", f"{layer}.conv.")
         return [name for name in self.parameters if name.startswith(prefixes) and not name.endswith(".bias")]
+
+
+@torch.no_grad()
+def add_l1(weights: Sequence[Tensor], penalty: float) -> None:
+    """Add to the gradients of some weights those of `penalty` times the sum of their absolute values; 0 at 0."""
+    for weight in weights if penalty else ():
+        assert weight.grad is not None
+        weight.grad.add_(weight.sign(), alpha=penalty)
 
 
 def flat(tensors: Iterable[Tensor]) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from bncompare.norms import NoNorm, Norm
+from bncompare.norms import ActivationNorm, NoNorm, Norm
 from bncompare.options import descriptions
 from bncompare.report.table import Table, as_yaml
 
@@ -23,7 +23,7 @@ class NormReference:
     @property
     def options_line(self) -> str:
         """`eps 1e-05, momentum 0.1, …`, without those that every norm has."""
-        shared = Norm.model_fields.keys() | {"placement"}
+        shared = ActivationNorm.model_fields
         return ", ".join(f"{name} {default}" for name, default, _ in self.options if name not in shared)
 
 
@@ -32,7 +32,7 @@ def norm_reference(norm: type[NoNorm] | type[Norm]) -> NormReference:
     (kind,) = get_args(norm.model_fields["kind"].annotation)
     meanings = descriptions(norm)
     options = [
-        (name, as_yaml(field.default), " ".join(meanings.get(name, "").split()))
+        (name, as_yaml(getattr(field.default, "kind", field.default)), " ".join(meanings.get(name, "").split()))
         for name, field in norm.model_fields.items()
         if name != "kind"
     ]

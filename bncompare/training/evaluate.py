@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,12 @@ EVALUATION_CHUNK = 500  # examples; a few MB of activations, and small enough fo
 def loss_function(run: RunConfig) -> Callable[..., Tensor]:
     """Cross entropy (nats) of the classes, or the squared error."""
     return F.cross_entropy if run.data.is_classification else F.mse_loss
+
+
+def minimized(run: RunConfig) -> Callable[..., Tensor]:
+    """What training minimizes, beside a penalty: the loss, with smooth labels if there are to be some."""
+    smoothing = run.training.label_smoothing
+    return partial(F.cross_entropy, label_smoothing=smoothing) if smoothing else loss_function(run)
 
 
 @torch.inference_mode()

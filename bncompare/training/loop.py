@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bncompare.config import RunConfig, Status, plan
-from bncompare.probes import Reading, Subject
+from bncompare.probes import Reading, Subject, add_l1
 from bncompare.randomness import StepRandomness
 from bncompare.training.data import Dataset, Split, epoch_rows, probe_batch
 from bncompare.training.evaluate import (
@@ -20,10 +20,11 @@ from bncompare.training.evaluate import (
     evaluate,
     evaluation_chunk,
     loss_function,
+    minimized,
     of_first_epoch,
     validate_otherwise,
 )
-from bncompare.training.model import build_model
+from bncompare.training.model import build_model, weights_of
 from bncompare.training.monitors import Best, Patience, Weights
 from bncompare.training.optimizer import build_optimizer
 from bncompare.training.snapshot import load_state
@@ -125,9 +126,13 @@ class Loop:
         }
         self.optimizer = build_optimizer(run, self.model)
         schedule = run.training.scheduler
-        self.scheduler = schedule.build(self.optimizer, run.training.epochs or run.total_steps)
+        self.scheduler = schedule.build(self.optimizer, (run.total_steps - run.warmup_steps) // run.schedule_unit)
         self.watched = schedule.watched
         self.loss_fn = loss_function(run)
+        self.minimized = minimized(run)
+        """instead of it, in training"""
+        self.penalized = weights_of(run, self.model) if run.training.l1 else []
+        """by `training.l1`"""
         self.statistics = run.model.norm.evaluated_with
         """over the batch, in evaluation"""
         self.sums = Sums(run.data.is_classification, device)
@@ -192,13 +197,20 @@ class Loop:
         if self.device.type == "cpu":
             self.has_diverged = not (math.isfinite(loss.item()) and loss.item() <= self.largest_loss)
         if not self.has_diverged:
-            self._descend(loss)
+            self._warm_up(step)
+            self._descend(self.minimized(outputs, targets) if self.run.training.label_smoothing else loss)
         self.num_steps = step + 1
         self.lr = self.optimizer.param_groups[0]["lr"]
         # A scheduler's unit is that of the run's length, unless it watches evaluations.
-        unit = self.run.steps_per_epoch if self.run.training.epochs is not None else 1
-        if self.scheduler and self.watched is None and self.num_steps % unit == 0:
+        is_due = self.num_steps > self.run.warmup_steps and self.num_steps % self.run.schedule_unit == 0
+        if self.scheduler and self.watched is None and is_due:
             self.scheduler.step()
+
+    def _warm_up(self, step: int) -> None:
+        """The learning rate of this step, unless it is the schedule's; the last step of the warm-up has all of it."""
+        if step < self.run.warmup_steps:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.run.training.optimizer.lr * ((step + 1) / self.run.warmup_steps)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         epoch, position = divmod(step, self.run.steps_per_epoch)
@@ -210,6 +222,7 @@ class Loop:
     def _descend(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        add_l1(self.penalized, self.run.training.l1)
         if self.run.training.clip_gradient_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.run.training.clip_gradient_norm)
         self.optimizer.step()
@@ -252,6 +265,7 @@ class Loop:
         if self.dataset.validation:
             with evaluation_statistics(self.model, self.dataset.train, self.statistics):
                 metrics |= self._evaluate(self.dataset.validation, "val")
+        self._warm_up(0)
         self.lr = metrics["lr"] = self.optimizer.param_groups[0]["lr"]
         readings = self._measure(-1, is_last=False)
         return Record(0.0, 0, metrics, readings, time.perf_counter() - started, 0.0, self.snapshot, None)
@@ -265,7 +279,7 @@ class Loop:
         if self.has_diverged:
             return Status.DIVERGED
         stops = self.patience is not None and self.patience.update(metrics)
-        if self.scheduler and self.watched is not None:
+        if self.scheduler and self.watched is not None and self.num_steps >= self.run.warmup_steps:
             self.scheduler.step(metrics[self.watched])
         if step + 1 == self.run.total_steps:
             return Status.COMPLETED
@@ -281,7 +295,7 @@ class Loop:
             self.model,
             self.optimizer,
             probe_batch(run, train_split),
-            self.loss_fn,
+            self.minimized,
             in_evaluation=partial(in_evaluation, train_split=train_split, statistics=self.statistics),
             validate=partial(validate_otherwise, run, self.model, self.dataset, self.loss_fn),
             step=step,

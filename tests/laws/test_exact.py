@@ -69,6 +69,7 @@ KINDS = [
     *("noisy_batch", "mean_only_batch", "variance_only_batch", "lp_batch", "population_batch"),
     *("dyt", "derf", "dyisru", "hard_tanh", "channel_layer", "{kind: filter_response, learn_eps: true}"),
     *("whitening", "iterative_whitening", "switchable", "{kind: weight_standardization, scaled: true}"),
+    "[{kind: weight_standardization, scaled: true}, {kind: batch, bias: false, momentum: null}]",
     *("{kind: batch, eval_stats: batch}", "{kind: batch_renorm, start: 0, eval_stats: population, momentum: null}"),
 ]
 

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,8 @@ from bncompare.extras.laws import MODULE_LAWS, SHAPES, built, equals_reference
 from bncompare.norms.base import NORMS, ActivationNorm
 from bncompare.norms.from_scratch import BatchNormNd
 from bncompare.randomness import StepRandomness
-from bncompare.training.data import load_dataset
+from bncompare.training.data import Datasets
 from bncompare.training.evaluate import loss_function
-from bncompare.training.images import load_pool
 from bncompare.training.loop import train
 from bncompare.training.model import build_model
 
@@ -172,6 +170,39 @@ def test_laws_of_a_module(kind: str, law: str) -> None:
 def test_options_in_the_reference(kind: str, given: dict[str, Any], shape: tuple[int, ...]) -> None:
     """With other options too it computes what its definition says."""
     assert equals_reference(options(kind, **given), shape) is None
+
+
+def learned(module: nn.Module) -> list[str]:
+    return [name for name in ("weight", "bias") if getattr(module, name, None) is not None]
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 5, 5)], ids=str)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "bias" in NORMS[kind].model_fields])
+def test_without_bias_there_is_no_shift(kind: str, shape: tuple[int, ...]) -> None:
+    """`bias: false` leaves out β and nothing else: the output is what it is with β = 0, and so is γ's gradient."""
+    both, one = options(kind), options(kind, bias=False)
+    if both.problem(shape, 8):
+        pytest.skip("one value per channel")
+    found = []
+    for norm in (both, one):
+        module = build(kind, shape, bias=norm.bias)
+        assert learned(module) == ["weight"] * norm.has_scale + ["bias"] * norm.has_shift
+        assert sum(p.numel() for p in module.parameters()) == norm.num_parameters(shape)
+        y = module(random(8, *shape))
+        (y * random(8, *shape, seed=1)).sum().backward() if norm.has_scale else None
+        found.append((y, module.eval()(random(8, *shape, seed=2)), module.weight.grad if norm.has_scale else None))
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+    assert not learned(build(kind, shape, affine=False, bias=False))
+
+
+def test_a_layer_keeps_its_bias_before_a_norm_without() -> None:
+    """β takes the place of the bias before it; γ alone does not."""
+    biases = [run_of("{name: lenet}", f"{{kind: batch, bias: {bias}}}") for bias in ("true", "false")]
+    names = [[name for name, _ in build_model(run).named_parameters()] for run in biases]
+    assert "conv.0.norm.bias" in names[0]
+    assert "conv.0.conv.bias" in names[1]
+    assert len(names[0]) == len(names[1])
+    assert biases[1].variant_name == "BatchNorm (no bias)"
 
 
 # Of what torch.nn has not, and of what neighbours in a class could get wrong alike: one channel (m,) at a time.
@@ -455,7 +486,7 @@ def test_small_batches_train_or_say_why_not(kind: str, model: str) -> None:
             assert len(error.value.problems) == 1
             continue
         run = run_of(model, kind if kind not in CONV_ONLY else f"{{kind: {kind}, layers: conv}}", *sizes)
-        *_, last = train(run, load_dataset(run, load_pool(run.data, Path())), torch.device("cpu"))
+        *_, last = train(run, Datasets(None).of(run), torch.device("cpu"))
         assert last.outcome is not None
         assert last.outcome.status == "completed"
 
@@ -474,7 +505,7 @@ def test_lenet_training_equals_torch() -> None:
     for kind in ("batch", "batch_from_scratch"):
         run = lenet(kind)
         assert run.data.name != "random_regression"
-        split = load_dataset(run, load_pool(run.data, Path())).train
+        split = Datasets(None).of(run).train
         model = build_model(run).double()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         for step in range(20):

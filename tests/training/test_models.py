@@ -26,7 +26,13 @@ def names(run: RunConfig) -> list[str]:
 def test_mlp() -> None:
     """784-128-10 with a norm: the order and names of its layers, 784·128 + 2·128 + 128·10 + 10 parameters."""
     run = run_of("{name: mlp, hidden: [128]}", "batch")
-    assert names(run) == ["flatten.0", "hidden.0.linear", "hidden.0.norm", "hidden.0.activation", "output.linear"]
+    assert names(run) == [
+        "hidden.0.flatten",
+        "hidden.0.linear",
+        "hidden.0.norm",
+        "hidden.0.activation",
+        "output.linear",
+    ]
     assert count_parameters(run) == 784 * 128 + 2 * 128 + 128 * 10 + 10
 
 
@@ -40,7 +46,7 @@ def test_lenet(padding: int, flat: int) -> None:
     assert names(run) == [
         *("conv.0.conv", "conv.0.activation", "conv.0.pool", "conv.1.conv", "conv.1.activation", "conv.1.pool"),
         *(
-            "flatten.0",
+            "dense.0.flatten",
             "dense.0.linear",
             "dense.0.activation",
             "dense.1.linear",
@@ -48,6 +54,20 @@ def test_lenet(padding: int, flat: int) -> None:
             "output.linear",
         ),
     ]
+
+
+def test_lenet_takes_shape_and_classes_from_the_data() -> None:
+    """Channels, height, width and classes go through to the layers; images too small for two poolings are a problem."""
+    lenet = run_of("{name: lenet}").model
+    first, second, third, _, output = lenet.layers((3, 32, 40), 100)
+    assert (first.num_weights, second.output_shape, third.in_features) == (3 * 6 * 25, (16, 6, 8), 16 * 6 * 8)
+    assert (output.out_features, third.out_features) == (100, 120)
+    assert list(lenet.problems((1, 12, 12))) == []
+    ((key, message),) = lenet.problems((3, 12, 11))
+    assert (key, message) == (
+        ("name",),
+        "lenet cannot take inputs of 3×12×11: conv.1 leaves nothing of 6×5",
+    )
 
 
 @pytest.mark.parametrize("padding", [0, 2])
@@ -61,10 +81,7 @@ def test_planned_sizes_are_the_real_ones(padding: int) -> None:
             module.register_forward_hook(lambda m, i, o, name=name: seen.update({name: tuple(o.shape[1:])}))
     model(torch.zeros(1, 1, 28, 28))
     for layer in layers(run):
-        shape = seen[f"{layer.name}.{'conv' if layer.kind == 'conv' else 'linear'}"]
-        assert shape == (
-            (layer.out_features, layer.size, layer.size) if layer.kind == "conv" else (layer.out_features,)
-        )
+        assert layer.shape == seen[f"{layer.name}.{layer.operation}"]
 
 
 def test_pooling_and_activation() -> None:
