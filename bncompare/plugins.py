@@ -258,11 +258,12 @@ def _of_file(path: Path) -> Plugin:
     return Plugin(path.name, HASH + hashlib.sha256(_source(path)).hexdigest())
 
 
-@cache
 def _module(path: Path) -> ModuleType:
     """A file as a module, which other processes find by its name when they have loaded it too. Raises UserError."""
     source = _source(path)
     name = "bncompare_plugin_" + re.sub(r"\W", "_", path.stem)
+    if name in sys.modules:  # perhaps not whole yet, and looking at a registry
+        return sys.modules[name]
     module = ModuleType(name)
     module.__file__ = str(path)
     linecache.cache[str(path)] = (len(source), None, source.decode(errors="replace").splitlines(True), str(path))

@@ -164,7 +164,9 @@ def test_the_recipe_for_a_norm(tmp_path: Path) -> None:
     recipe, *_ = blocks("python", ROOT / "docs" / "extending.md")
     before = dict(NORMS)
     try:
-        exec(recipe, {})
+        names: dict[str, Any] = {}
+        exec(recipe, names)
+        NORMS.add(names["MaxNorm"])
         (kind,) = NORMS.keys() - before.keys()
         settings = [f"compare.model.norm=[{kind}, {{kind: {kind}, eps: 0.01}}]", "training.epochs=1"]
         runs = load_experiment(ROOT / "configs" / "smoke.yaml", overrides=settings, seeds="1").runs
@@ -197,7 +199,7 @@ def test_the_recipe_for_a_model() -> None:
         assert build_model(run)(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
         assert MODELS[name].model_validate({"name": name}).channels == 16
         with pytest.raises(ValueError, match="already"):
-            register_model(MODELS[name])
+            MODELS.add(MODELS[name])
     finally:
         MODELS.clear()
         MODELS.update(before)

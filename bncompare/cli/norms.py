@@ -1,5 +1,6 @@
 """norms, explain, graph."""
 
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from bncompare.cli.app import app
 from bncompare.cli.configs import OneConfig, load_experiments
 from bncompare.cli.options import AsJson, Overrides, output_option, print_json
 from bncompare.cli.streams import say
-from bncompare.errors import UserError
+from bncompare.errors import UserError, printable
 
 
 @app.command(short_help="The kinds of norm.")
@@ -54,7 +55,8 @@ def _test_norm(kind: str, as_json: bool) -> None:
     for one in extras.laws_of(kind):
         held.append(one)
         if not as_json:
-            print(f"{'✗' if one.broken else '✓'} {one.law}: {one.broken or one.says}")
+            line = f"{'✗' if one.broken else '✓'} {one.law}: {one.broken or one.says}"
+            print(textwrap.fill(printable(line), 80, subsequent_indent="  "))
     if as_json:
         print_json({one.law: one.broken for one in held})
     if any(one.broken for one in held):

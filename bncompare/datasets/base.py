@@ -51,8 +51,6 @@ class DataSection(Section):
     """the setting that makes its inputs larger, for a model that can't take them"""
     without_test: ClassVar[str] = "there is no test set"
     """said where there is none and one is asked for"""
-    enlarged_by: ClassVar[str] = ""
-    """the setting that makes its inputs larger, for a model that can't take them"""
 
     validation: Validation = 0
     """held out of the training set: a fraction, a number of examples, 0 for none, or `test` to validate on the

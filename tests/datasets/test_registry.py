@@ -10,7 +10,7 @@ from kit import CONFIGS, ROOT, call, content
 from test_readme import blocks
 
 from bncompare.config import load_experiment
-from bncompare.datasets import DATASETS, DataSection, Pool, register_dataset
+from bncompare.datasets import DATASETS, DataSection, Pool
 from bncompare.errors import UserError
 from bncompare.execution import plan_runs, run_experiment
 from bncompare.runs import RunStore
@@ -56,7 +56,7 @@ def registry() -> Iterator[None]:
 @pytest.fixture
 def spirals() -> str:
     """The dataset of the page on extending, typed as it stands there."""
-    (recipe,) = [text for text in blocks("python", ROOT / "docs" / "extending.md") if "register_dataset" in text]
+    (recipe,) = [text for text in blocks("python", ROOT / "docs" / "extending.md") if "DATASETS.add" in text]
     exec(recipe, {})
     return "spirals"
 
@@ -65,7 +65,7 @@ def spirals() -> str:
 def stored() -> str:
     """A dataset that is read."""
     NUM_READ.clear()
-    register_dataset(Stored)
+    DATASETS.add(Stored)
     return "stored"
 
 
@@ -91,7 +91,7 @@ def test_one_class_is_enough(
     with pytest.raises(UserError, match=r"data\.nam: unknown key; valid: .*did you mean 'name'"):
         load_experiment(CONFIGS / "smoke.yaml", overrides=[*settings, "data.nam=x"])
     with pytest.raises(ValueError, match=f"there is a dataset '{name}' already"):
-        register_dataset(DATASETS[name])
+        DATASETS.add(DATASETS[name])
 
 
 def test_what_is_stored_is_read_once(stored: str) -> None:
