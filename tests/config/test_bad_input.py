@@ -314,8 +314,7 @@ KEY_ERRORS = [
     bad(
         "a rate that grows beyond all numbers",
         BASE + "  scheduler: {name: exponential, gamma: 1.0e+30}\n",
-        "config.yaml:15: training.scheduler.gamma: 1e+30 lets the learning rate grow from 0.1 to about 1e+59 in the end; "
-        "at most 1e+30",
+        "config.yaml:15: training.scheduler.gamma: 1e+30 lets the learning rate grow from 0.1 to about 1e+59…1e+30",
     ),
     bad("no patience", BASE + "  early_stopping: {}\n", "config.yaml:15: training.early_stopping.patience: missing…"),
 ]
