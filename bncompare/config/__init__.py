@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bncompare.config.claims import DIAGNOSTIC, At, Claim, NamedMeasure
     from bncompare.config.data import dataset_of
     from bncompare.config.expand import Experiment, load_experiment
-    from bncompare.config.keys import flatten, lookup, made_label, selects, setting_label, without
+    from bncompare.config.keys import flatten, lookup, made_label, selects, setting_label, setting_value, without
     from bncompare.config.metrics import Metric, Sign, rounded
     from bncompare.config.model import MODELS, Dropout, ModelSection
     from bncompare.config.names import norm_name, proper_name, setting_words, variant_name
@@ -88,6 +88,7 @@ __all__ = [
     "selector_text",
     "selects",
     "setting_label",
+    "setting_value",
     "setting_words",
     "suggestion",
     "tuning_options",
@@ -102,7 +103,7 @@ __getattr__ = lazily(
     claims="DIAGNOSTIC At Claim NamedMeasure",
     data="dataset_of",
     expand="Experiment load_experiment",
-    keys="flatten lookup made_label selects setting_label without",
+    keys="flatten lookup made_label selects setting_label setting_value without",
     architecture="ACTIVATIONS INPUT Layer Part Pooling count_parameters layers",
     quantities="measured plan",
     metrics="Metric Sign rounded",

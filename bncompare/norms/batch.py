@@ -243,7 +243,7 @@ class NoisyBatchNorm(BatchFamily):
 
 
 class MeanOnlyBatchNorm(BatchFamily):
-    """Subtracts the batch mean and divides by nothing (Salimans & Kingma 2016); γ there is none."""
+    """Subtracts the batch mean and divides by nothing (Salimans & Kingma 2016); `affine` learns β alone."""
 
     title: ClassVar = "BatchNorm (mean only)"
     formula: ClassVar = "y = x − mean + β"

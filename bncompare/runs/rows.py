@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bncompare.config import setting_label
+from bncompare.config import setting_value
 from bncompare.errors import printable
 from bncompare.runs.experiments import settings_of
 from bncompare.runs.read import LoadedRun, available_metrics
@@ -54,7 +54,7 @@ def _told(runs: Sequence[LoadedRun]) -> Iterator[tuple[LoadedRun, dict[str, Any]
     for run in runs:
         settings = settings_of(run)
         about = {"experiment": run.experiment, "variant": run.label, "seed": run.seed, "status": run.status}
-        yield run, about | {key: _scalar(settings.get(key)) for key in keys}
+        yield run, about | {key: _scalar(key, settings.get(key)) for key in keys}
 
 
 def _tests(run: LoadedRun) -> dict[tuple[float, int], dict[str, float]]:
@@ -68,8 +68,8 @@ def _tests(run: LoadedRun) -> dict[tuple[float, int], dict[str, float]]:
     return found
 
 
-def _scalar(value: Any) -> Any:
-    return setting_label("", value).removeprefix("=") if isinstance(value, dict | list) else value
+def _scalar(key: str, value: Any) -> Any:
+    return setting_value(key, value) if isinstance(value, dict | list) else value
 
 
 COLUMNS = ["experiment", "variant", "seed", "status", "epoch", "step", "metric", "value"]
