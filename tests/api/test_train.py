@@ -33,7 +33,9 @@ def test_a_mapping_is_trained_as_the_file_would_be(here: Path, capsys: pytest.Ca
     (here / "tiny.yaml").write_text(TINY)
     call("train", "tiny.yaml", "--set", "training.epochs=3", "--runs", "theirs", "--jobs", "1")
     runs = bncompare.train(CONFIG, settings={"training.epochs": 3}, runs="ours", jobs=1, report=True, progress=False)
-    assert content(here / "ours") == content(here / "theirs")
+    ours, theirs = content(here / "ours"), content(here / "theirs")
+    assert ours.keys() == theirs.keys()
+    assert {name for name in ours if ours[name] != theirs[name]} <= {"tiny/report.html"}  # which has times
     assert (repr(runs), [run.variant for run in runs]) == ("<4 runs: tiny>", ["no norm", "BatchNorm"] * 2)
     assert "BatchNorm" in runs._repr_html_()
     assert capsys.readouterr() == ("", "")
@@ -58,7 +60,7 @@ def test_seeds(seeds: int | str | Sequence[int], trained: list[int]) -> None:
         ("demoo", {}, "demoo: no such file, and no preset of this name; did you mean 'demo'?"),
         ("a.yaml", {}, "a.yaml: no such file"),
         ({}, {}, "config: is empty; a config is a mapping (name: …, data: …, model: …)"),
-        ({"name": {1}}, {}, "config: {1} is no number, text, list or mapping, but <class 'set'>"),
+        ({"name": Path}, {}, "config: <class 'pathlib.Path'> is no number, text, list or mapping, but <class 'type'>"),
         ({**CONFIG, "nam": 1}, {}, "config: nam: unknown key; valid: name, seeds, data, "),
         (CONFIG, {"settings": {"training.epoch": 1}}, "--set training.epoch=1: training.epoch: unknown key; valid: "),
         (CONFIG, {"jobs": 0}, "jobs=0: must be a whole number from 1 to 4096"),
@@ -166,24 +168,16 @@ register_norm(MyNorm)
 
 
 @pytest.mark.parametrize(
-    ("norm", "from_stdin", "out"),
+    ("norm", "out"),
     [
-        ("batch", False, "['completed', 'completed']\n"),
-        ("batch", True, "['completed', 'completed']\n"),
-        ("mine", False, "[] 2 of 2 runs failed: tiny mine seed 0: its process ran this program again for a class"),
+        ("batch", "['completed', 'completed']\n"),
+        ("mine", "['failed', 'failed'] 2 of 2 runs failed: tiny mine seed 0: its process ran this program again for "),
     ],
 )
-def test_processes_of_a_script_without_a_guard(here: Path, norm: str, from_stdin: bool, out: str) -> None:
-    """Workers do not run the program again, but for a class that is written in it: then it needs a guard, and says so."""
+def test_processes_of_a_script_without_a_guard(here: Path, norm: str, out: str) -> None:
+    """Workers do not run the program again, but for a class that is written in it; then they say what it lacks."""
     config = {**CONFIG, "compare": {"model.norm": [norm]}}
-    text = SCRIPT.format(written=NORM if norm == "mine" else "", config=config)
-    (here / "script.py").write_text(text)
-    ended = subprocess.run(
-        [sys.executable, "-" if from_stdin else "script.py"],
-        input=text if from_stdin else None,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    (here / "script.py").write_text(SCRIPT.format(written=NORM if norm == "mine" else "", config=config))
+    ended = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=False)
     assert ended.stdout.startswith(out)
     assert (ended.returncode, ended.stderr) == (0, "")
