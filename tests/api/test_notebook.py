@@ -79,9 +79,11 @@ def test_the_lesson(outputs: dict[str, list[dict[str, Any]]]) -> None:
 
 def test_a_class_that_is_written_in_a_notebook(outputs: dict[str, list[dict[str, Any]]]) -> None:
     """Other processes cannot have it, which is said; this one trains it."""
-    said, _, answer = outputs[MORE.splitlines()[-1]]
+    waited, said, progress, answer = outputs[MORE.splitlines()[-1]]
     assert "".join(said["text"]).startswith("mine: has a class that is written in this notebook")
-    assert "".join(answer["data"]["text/plain"]) == "<3 runs: mine>"
+    assert shown([waited], "text/html") == [""]
+    assert '<progress value="3" max="3">' in shown([progress], "text/html")[0]
+    assert shown([answer], "text/plain") == ["<3 runs: mine>"]
 
 
 def test_the_lesson_is_committed_without_outputs() -> None:
