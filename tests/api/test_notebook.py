@@ -94,7 +94,7 @@ def test_the_lesson_is_committed_without_outputs() -> None:
 
 
 def test_what_is_shown_restyles_nothing_else() -> None:
-    """Each rule of a fragment is for what is inside of one, and no colour of text is fixed but on a ground of its own."""
+    """Each rule is for what is inside of a fragment; text has the colour of the notebook."""
     comparison = bncompare.compare(bncompare.load_runs(EXAMPLE))
     for html in (
         comparison._repr_html_(),

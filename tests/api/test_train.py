@@ -60,7 +60,7 @@ def test_seeds(seeds: int | str | Sequence[int], trained: list[int]) -> None:
         ("demoo", {}, "demoo: no such file, and no preset of this name; did you mean 'demo'?"),
         ("a.yaml", {}, "a.yaml: no such file"),
         ({}, {}, "config: is empty; a config is a mapping (name: …, data: …, model: …)"),
-        ({"name": Path}, {}, "config: <class 'pathlib.Path'> is no number, text, list or mapping, but <class 'type'>"),
+        ({"name": Path}, {}, "config: <class 'pathlib.Path'> is no number, text, list or mapping, but "),
         ({**CONFIG, "nam": 1}, {}, "config: nam: unknown key; valid: name, seeds, data, "),
         (CONFIG, {"settings": {"training.epoch": 1}}, "--set training.epoch=1: training.epoch: unknown key; valid: "),
         (CONFIG, {"jobs": 0}, "jobs=0: must be a whole number from 1 to 4096"),
@@ -171,11 +171,11 @@ register_norm(MyNorm)
     ("norm", "out"),
     [
         ("batch", "['completed', 'completed']\n"),
-        ("mine", "['failed', 'failed'] 2 of 2 runs failed: tiny mine seed 0: its process ran this program again for "),
+        ("mine", "['failed', 'failed'] 2 of 2 runs failed: tiny mine seed 0: its process ran this program again"),
     ],
 )
 def test_processes_of_a_script_without_a_guard(here: Path, norm: str, out: str) -> None:
-    """Workers do not run the program again, but for a class that is written in it; then they say what it lacks."""
+    """Workers do not run the program again, but for a class that is written in it; then it is said what it lacks."""
     config = {**CONFIG, "compare": {"model.norm": [norm]}}
     (here / "script.py").write_text(SCRIPT.format(written=NORM if norm == "mine" else "", config=config))
     ended = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=False)
