@@ -79,9 +79,8 @@ def test_the_lesson(outputs: dict[str, list[dict[str, Any]]]) -> None:
 
 def test_a_class_that_is_written_in_a_notebook(outputs: dict[str, list[dict[str, Any]]]) -> None:
     """Other processes cannot have it, which is said; this one trains it."""
-    waited, said, progress, answer = outputs[MORE.splitlines()[-1]]
+    _, said, progress, answer = outputs[MORE.splitlines()[-1]]
     assert "".join(said["text"]).startswith("mine: has a class that is written in this notebook")
-    assert shown([waited], "text/html") == [""]
     assert '<progress value="3" max="3">' in shown([progress], "text/html")[0]
     assert shown([answer], "text/plain") == ["<3 runs: mine>"]
 
@@ -120,7 +119,7 @@ def test_short_texts() -> None:
     assert [line.partition(":")[0] for line in repr(comparison.claims).splitlines()] == [
         "not supported (preliminary"
     ] * 2
-    assert repr(comparison.plot("train/loss")).startswith("<4 figures: train-loss, differences-train-loss-")
+    assert repr(comparison.plot("train/loss")).startswith("<3 figures: train-loss, differences-train-loss-best, ")
     with pytest.raises(bncompare.UserError, match="heat: is none of these figures; valid: train-loss, "):
         bncompare.plot(comparison, "train/loss")["heat"]
     with pytest.raises(bncompare.UserError, match="z: no run has this metric"):
