@@ -205,14 +205,18 @@ def test_the_recipe_for_a_model() -> None:
         MODELS.update(before)
 
 
-def test_the_example_of_the_python_api(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The page's example of the API runs as it stands there."""
+def test_the_examples_of_the_python_api(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The page's examples run as they stand there, one after the other."""
     pytest.importorskip("pandas")
-    (example,) = blocks("python", ROOT / "docs" / "python.md")
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(example, names)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("training loss at the last epoch: no clear difference between BatchNorm and no norm")
-    assert lines[1].startswith("test loss (last weights): ")
-    assert len(names["rows"]) == len(names["table"]) == 6 * (20 * 2 + 1)
+    for example in blocks("python", ROOT / "docs" / "python.md"):
+        exec(example, names)
+    printed = capsys.readouterr().out
+    assert printed.startswith("<6 runs: first>\n2 completed ")
+    assert "figures: overview, train-loss, " in printed
+    assert "validation loss at the best epoch: no clear difference between BatchNorm and no norm" in printed
+    assert len(names["table"]) == 6 * 2
+    assert (tmp_path / "figures" / "overview.svg").is_file()

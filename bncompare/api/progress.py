@@ -77,6 +77,8 @@ class Waiting:
                 yield event
         finally:
             self.end()
+            if self.cell is not None:
+                self.cell.wait_for("")
 
 
 def shared_steps(planned: "Sequence[Planned]", *, is_live: bool = False) -> "MutableSequence[int] | None":
