@@ -11,7 +11,7 @@ import torch
 import typer
 
 from bncompare.cli import app
-from bncompare.config import MODELS, load_experiment
+from bncompare.config import MODELS, load_experiment, parse_alike_yaml
 from bncompare.errors import UserError
 from bncompare.execution import plan_runs, run_experiment
 from bncompare.norms import NORMS
@@ -70,20 +70,28 @@ def test_the_references_say_what_may_be_left_out(page: str, words: str) -> None:
     assert words in (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
 
 
-COMMANDS = [
-    line
-    for page in PAGES
-    for block in blocks("sh", page)
-    for line in re.findall(r"(?:^|bin/)(bncompare .*)$", block, re.MULTILINE)
-]
+WORKFLOW = ROOT / "docs" / "ci" / "workflow.yml"
+TYPED = [block for page in PAGES for block in blocks("sh", page)] + [WORKFLOW.read_text(encoding="utf-8")]
+COMMANDS = [line for text in TYPED for line in re.findall(r"(?:^ *|bin/)(bncompare .*)$", text, re.MULTILINE)]
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_in_the_pages_are_understood(line: str) -> None:
     """Each command that a page types is there, and takes what it is given."""
-    _, name, *arguments = shlex.split(line.split(" > ")[0], comments=True)
+    _, name, *arguments = shlex.split(re.split(" >>? ", line)[0], comments=True)
     commands = typer.main.get_command(app).commands
     assert commands[name].make_context(name, arguments).params
+
+
+def test_the_workflow_to_copy() -> None:
+    """Its steps use an action or run something; it reports, whatever fails, and ends with the check."""
+    workflow = parse_alike_yaml(WORKFLOW.read_text(encoding="utf-8"), WORKFLOW.name)
+    assert workflow.keys() == {"name", "on", "permissions", "env", "jobs"}
+    (job,) = workflow["jobs"].values()
+    assert all(("uses" in step) != ("run" in step) for step in job["steps"])
+    whatever = [step["name"] for step in job["steps"] if step.get("if") == "always()"]
+    assert whatever == ["Report", "Figures", "Link"]
+    assert job["steps"][-1]["run"] == "bncompare check\n"
 
 
 def test_every_command_is_documented() -> None:
@@ -190,7 +198,7 @@ def test_the_recipe_for_a_norm(tmp_path: Path) -> None:
 
 def test_the_recipe_for_a_model() -> None:
     """The new model of the page is one like any other, as it stands there."""
-    _, recipe = blocks("python", ROOT / "docs" / "extending.md")
+    (recipe,) = [text for text in blocks("python", ROOT / "docs" / "extending.md") if "MODELS.add" in text]
     before = dict(MODELS)
     try:
         exec(recipe, {})

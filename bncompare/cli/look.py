@@ -265,6 +265,18 @@ def _print_run(run: "LoadedRun", parameters: dict[str, Any]) -> None:
         report.print_table(table)
 
 
+def _meant(path: Path) -> str | None:
+    """The folder that a path may mean which leads nowhere: one of runs/, or one beside it with nearly its name."""
+    from bncompare import config
+
+    for folder in (RUNS / path.parent, path.parent):
+        if folder.is_dir():
+            there = [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+            if meant := config.suggestion(path.name, there):
+                return printable(str(folder / meant))
+    return None
+
+
 def runs_at(paths: list[Path], *, with_diagnostics: bool = False) -> "list[LoadedRun]":
     """The runs there, and a warning for what cannot be read."""
     from bncompare import runs
@@ -274,7 +286,7 @@ def runs_at(paths: list[Path], *, with_diagnostics: bool = False) -> "list[Loade
     try:
         loaded, warnings = runs.read_runs(paths)
     except UserError as error:
-        meant = [str(RUNS / path) for path in paths if not os.path.exists(path) and os.path.isdir(RUNS / path)]
+        meant = [found for path in paths if not os.path.exists(path) and (found := _meant(path))]
         hint = f"; did you mean {' '.join(meant)}?" if meant else ""
         raise UserError(*(f"{problem}{hint}" for problem in error.problems)) from None
     if with_diagnostics:

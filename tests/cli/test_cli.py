@@ -836,6 +836,8 @@ def test_a_wrong_path(command: str) -> None:
     none = "no run folders here or below (a run folder has a config.yaml and metrics.csv)"
     assert call(command, "no") == Ended(2, "", "error: no: no such folder\n")
     assert call(command, "tiny") == Ended(2, "", "error: tiny: no such folder; did you mean runs/tiny?\n")
+    for slip in ("tny", "runs/tny"):
+        assert call(command, slip) == Ended(2, "", f"error: {slip}: no such folder; did you mean runs/tiny?\n")
     assert call(command, "tiny.yaml") == Ended(2, "", "error: tiny.yaml: is a file, not a run folder\n")
     assert call(command, "empty") == Ended(2, "", f"error: empty: {none}\n")
 

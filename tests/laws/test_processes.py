@@ -59,6 +59,7 @@ def test_the_bytes_are_the_same_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delattr(os, "O_DIRECTORY")
     for name in ("fcntl", "resource"):
         monkeypatch.setitem(sys.modules, name, None)
+    assert Processes(1, None, torch.device("cpu")).context.get_start_method() == "spawn"
     assert run_all(tmp_path / "elsewhere", 2, *settings) == [1] * 2
     assert content(tmp_path / "here") == content(tmp_path / "elsewhere")
     assert not list(tmp_path.rglob(".*.lock"))
