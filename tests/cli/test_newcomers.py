@@ -18,7 +18,7 @@ training: {epochs: 2, batch_size: 8, device: cpu, optimizer: {name: sgd, lr: 0.1
 KINDS = ", ".join(NORMS)
 TOP = "name, seeds, data, model, training, diagnostics, claims, compare, tune, judge_seeds"
 NOTHING = "runs: nothing trained yet; `bncompare demo` trains a first experiment"
-PAPERS = ["ioffe-2015-fig1", "ioffe-2015-grid", "ioffe-2017-renorm"]
+PAPERS = ["ioffe-2015-fig1", "ioffe-2015-grid", "ioffe-2015-steps", "ioffe-2017-renorm"]
 
 
 @pytest.fixture(autouse=True)
