@@ -210,7 +210,7 @@ def test_diverged_runs_that_do_not_speak_for_the_claim() -> None:
     assert judge(claim(**BAD, at_least=0.5), unfinished).verdict == "inconclusive"
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.3, 0.45])
+@pytest.mark.parametrize("rate", [0.1, 0.45])
 @pytest.mark.parametrize("n", [6, 20])
 def test_false_support_by_diverged_runs_is_rare(n: int, rate: float) -> None:
     """Where just half of the runs are bad, diverged or not, at most 2.5 % of experiments call the variant bad."""
