@@ -684,12 +684,8 @@ def test_output_that_is_not_utf8(runs: list[Path]) -> None:
 
 
 FIGURES = [
-    "overview",
-    "train-loss",
-    "val-loss",
-    "differences-val-loss-best",
-    "differences-test-loss-best",
-    "epochs-to-val-loss",
+    *("overview", "train-loss", "val-loss", "differences-val-loss-best"),
+    *("differences-test-loss-best", "epochs-to-val-loss"),
 ]
 
 

@@ -183,10 +183,13 @@ def test_finished_is_not_trained_again(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-@pytest.mark.parametrize("norm", VARIED[:-2])
-def test_best_weights_give_the_best_metric(norm: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "norm"),
+    [*((MLP, norm) for norm in VARIED[:-2]), *((LENET, norm) for norm in ("batch", "noisy_batch", "weight"))],
+)
+def test_best_weights_give_the_best_metric(model: str, norm: str, tmp_path: Path) -> None:
     """best.safetensors, loaded into a new model, gives exactly the validation and test metrics recorded as best."""
-    settings = ["training.epochs=6", "training.optimizer.lr=1.5", "training.early_stopping=null"]
+    settings = [model, "training.epochs=6", "training.optimizer.lr=1.5", "training.early_stopping=null"]
     settings += ["training.scheduler=none", "training.monitor=val/accuracy", f"compare.model.norm=[{norm}]"]
     settings += ["data.train_size=128"]
     for run in load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="9").runs:

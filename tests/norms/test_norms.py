@@ -26,6 +26,7 @@ from bncompare.training.loop import train
 from bncompare.training.model import build_model
 
 Array = NDArray[np.float64]
+dataset_of = Datasets(None).of
 TORCH_BATCH_NORM = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 BATCH_SHAPES = [(8, 3), (5, 3, 7), (4, 3, 5, 6), (3, 3, 2, 4, 5)]
 
@@ -490,7 +491,7 @@ def test_small_batches_train_or_say_why_not(kind: str, model: str) -> None:
             assert len(error.value.problems) == 1
             continue
         run = run_of(model, kind if kind not in CONV_ONLY else f"{{kind: {kind}, layers: conv}}", *sizes)
-        *_, last = train(run, Datasets(None).of(run), torch.device("cpu"))
+        *_, last = train(run, dataset_of(run), torch.device("cpu"))
         assert last.outcome is not None
         assert last.outcome.status == "completed"
 
@@ -509,7 +510,7 @@ def test_lenet_training_equals_torch() -> None:
     for kind in ("batch", "batch_from_scratch"):
         run = lenet(kind)
         assert run.data.name != "random_regression"
-        split = Datasets(None).of(run).train
+        split = dataset_of(run).train
         model = build_model(run).double()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         for step in range(20):

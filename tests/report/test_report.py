@@ -411,14 +411,9 @@ class Page(HTMLParser):
 
 
 ATTACKS = [
-    "<script>alert(1)</script>",
-    "\"' onmouseover=alert(1) x='",
-    "</style></title></svg><img src=x onerror=alert(1)>",
-    "javascript:alert(1) --> ]]> <!--",
-    "{{ 7 * 7 }} {% raw %} ${x}",
-    "שלום עולם \u202eabc\u202c",
-    "$\\frac{1}{2}$ _a_ `b` | c",
-    "x" * 120,
+    *("<script>alert(1)</script>", "\"' onmouseover=alert(1) x='"),
+    *("</style></title></svg><img src=x onerror=alert(1)>", "javascript:alert(1) --> ]]> <!--"),
+    *("{{ 7 * 7 }} {% raw %} ${x}", "שלום עולם \u202eabc\u202c", "$\\frac{1}{2}$ _a_ `b` | c", "x" * 120),
 ]
 
 
@@ -490,13 +485,8 @@ def test_the_setup_is_what_variants_share(compare: str, first: str, gone: str, t
     config = CONFIG[: CONFIG.index("claims")].replace("model.norm: [none, batch]", compare)
     (chapter,) = chapters(read_runs([write(tmp_path, config=config)])[0])
     parts = [
-        "SGD",
-        "training examples 1000",
-        "hidden [4]",
-        "activation relu",
-        "lr 0.1",
-        "batch size full",
-        "epochs 2",
+        *("SGD", "training examples 1000", "hidden [4]", "activation relu", "lr 0.1"),
+        *("batch size full", "epochs 2"),
     ]
     parts = [part for part in (*parts, "validation 200") if part.split()[0] not in gone.split()]
     assert chapter.setup.split("; ") == [first, *parts, "4 seeds (0-3)"]
