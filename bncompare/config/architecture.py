@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bncompare.norms import Norm, Shape
+from bncompare.norms import Norm, Shape, WeightParametrization
 
 if TYPE_CHECKING:
     from bncompare.config.run import RunConfig
@@ -96,6 +96,11 @@ class Layer:
         return self.kind != "sum"
 
     @property
+    def weight_norm(self) -> WeightParametrization | None:
+        """The norm of its weight."""
+        return self.norm.of_weight if self.norm else None
+
+    @property
     def num_weights(self) -> int:
         """Numbers in its weight, without the bias."""
         return self.in_features * self.out_features * self.kernel_size**2 * self.has_weight
@@ -115,8 +120,7 @@ class Layer:
             return self.norm.num_parameters(self.shape) if self.norm else 0
         if part != self.operation:
             return 0
-        of_weight = self.norm and self.norm.of_weight
-        of_norm = of_weight.num_parameters(self.shape) if of_weight else 0
+        of_norm = self.weight_norm.num_parameters(self.shape) if self.weight_norm else 0
         return self.num_weights + self.out_features * self.bias + of_norm
 
     def num_trained(self, part: Part, trainable: str) -> int:

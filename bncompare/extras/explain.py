@@ -52,7 +52,7 @@ def explain_norm(
     """
     norm = NORMS[kind].model_validate({"kind": kind, **EXAMPLES.get(kind, {}), **options})
     shape = shape or next((small for small in SHAPES if _problem(norm, small) is None), SHAPES[0])
-    _check(norm, shape)
+    _check(norm, shape, backward=backward)
     random = generator(seed, "explain")
     batches = [torch.randn(shape, dtype=torch.float64, generator=random) for _ in range(steps)]
     report: dict[str, Any] = {
@@ -64,9 +64,6 @@ def explain_norm(
     report["options"] = norm.model_dump(exclude={"kind", "layers", "on_output", "placement", "weight_norm"})
     if isinstance(norm, NoNorm):
         return report
-    if backward and norm.formula != by_hand.STANDARD:
-        kinds = ", ".join(kind for kind, other in NORMS.items() if other.formula == by_hand.STANDARD)
-        raise UserError(f"--backward: is written out for {kinds}, not for {kind}")
     if isinstance(norm, WeightParametrization):
         return report | _weight(norm, shape, random)
     assert isinstance(norm, ActivationNorm)
@@ -118,7 +115,7 @@ def _problem(norm: Norm | NoNorm, shape: tuple[int, ...]) -> str | None:
     return norm.problem(shape[1:], shape[0]) if isinstance(norm, Norm) else None
 
 
-def _check(norm: Norm | NoNorm, shape: tuple[int, ...]) -> None:
+def _check(norm: Norm | NoNorm, shape: tuple[int, ...], *, backward: bool) -> None:
     if not 2 <= len(shape) <= 5 or min(shape) < 1 or math.prod(shape) > MAX_VALUES:
         raise UserError(
             f"--shape {','.join(map(str, shape))}: must be N,C or N,C,L or N,C,H,W or N,C,D,H,W with at most "
@@ -126,6 +123,9 @@ def _check(norm: Norm | NoNorm, shape: tuple[int, ...]) -> None:
         )
     if problem := _problem(norm, shape):
         raise UserError(f"--shape {','.join(map(str, shape))}: {norm.kind} norm {problem}")
+    if backward and isinstance(norm, Norm) and norm.formula != by_hand.STANDARD:
+        kinds = ", ".join(kind for kind, other in NORMS.items() if other.formula == by_hand.STANDARD)
+        raise UserError(f"--backward: is written out for {kinds}, not for {norm.kind}")
 
 
 def _module(norm: Norm, shape: tuple[int, ...], *, learnt: bool) -> nn.Module:

@@ -22,6 +22,16 @@ HUES = {
     "local_response": "#7a7a00",
     "weight": "#6a3d9a",
     "spectral": "#332288",
+    "weight_standardization": "#8b5cf6",
+    "channel_layer": "#1e40af",
+    "filter_response": "#0d9488",
+    "whitening": "#3f6212",
+    "iterative_whitening": "#65a30d",
+    "switchable": "#be185d",
+    "dyt": "#a21caf",
+    "derf": "#701a75",
+    "dyisru": "#d946ef",
+    "hard_tanh": "#9f7aea",
 }
 # The others of batch normalization's family are warm as it is, and differ from it in stroke as well.
 BATCH_FAMILY = {

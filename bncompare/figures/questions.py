@@ -67,6 +67,8 @@ _ROWS: dict[str, tuple[str, tuple[float, float] | None, float | None]] = {
     "running mean distance": ("mean off by (sd)", None, 0.0),
     "running variance ratio": ("variance ratio", None, 1.0),
 }
+_SHARES = [f"{of} weight {norm}" for of in ("mean", "var") for norm in ("instance", "layer", "batch")]
+_ROWS |= {name: (f"{name.replace(' weight', '')} (%)", (0.0, 1.0), None) for name in _SHARES}
 _SYMBOLS = {"gamma": ("γ", 1.0), "beta": ("β", 0.0)}
 
 
@@ -83,7 +85,7 @@ def questions(measured: Sequence[Key]) -> Iterator[Question]:
     for question in (
         Question("gradients", "do gradients vanish?", of("gradient norm", "update ratio")),
         Question("inputs", "do the inputs of layers drift?", [*_percentiles(measured), *of(*drift)]),
-        Question("norm-parameters", "what do γ and β learn?", list(_parameters(measured))),
+        Question("norm-parameters", "what do the norms learn?", [*_parameters(measured), *of(*_SHARES)]),
         Question("landscape", "is the loss landscape smoother?", list(_landscape(measured))),
         Question("evaluation", "do training and evaluation agree?", agreement),
         Question("others", "what else was measured", of(*(name for name in captions if name not in known))),

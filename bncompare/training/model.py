@@ -67,7 +67,7 @@ def _parametrize(run: RunConfig, model: nn.Module) -> None:
             number = sum(p.numel() for p in model.get_submodule(f"{layer.name}.norm").parameters())
             subset = Subset(linear.weight, number, generator(run.seed, f"trained entries of {name}"))
             register_parametrization(linear, "weight", subset)
-        if layer.norm is not None and layer.norm.of_weight is not None:
+        if layer.weight_norm is not None:
             with torch.random.fork_rng(devices=[]):  # spectral norm starts its power iteration at random
                 torch.manual_seed(derive(run.seed, f"init {name}.parametrization"))
-                layer.norm.of_weight.parametrize(model.get_submodule(name))
+                layer.weight_norm.parametrize(model.get_submodule(name))

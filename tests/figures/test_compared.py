@@ -174,13 +174,13 @@ def test_facets_of_a_second_hyperparameter() -> None:
 
 
 def test_more_norms_than_fit_a_sweep() -> None:
-    """Of seventeen the baseline and the seven best."""
+    """The baseline and the seven best."""
     of = {norm: {rate: [float(i), i + rate] for rate in (0.1, 0.2)} for i, norm in enumerate(NORMS)}
     figure = swept(of)["sensitivity"]
     assert [*data(figure.axes[0], "mean")] == [
         [(rate, pytest.approx(i + rate / 2)) for rate in (0.1, 0.2)] for i in range(8)
     ]
-    assert note(figure).endswith("; the 8 best of 17 norms, the baseline among them")
+    assert note(figure).endswith(f"; the 8 best of {len(NORMS)} norms, the baseline among them")
 
 
 # ---------------------------------------------------------------- heat map

@@ -173,6 +173,8 @@ def test_dropout_keeps_the_mean() -> None:
         ("kaiming_uniform", math.sqrt(2 / 784)),
         ("kaiming_normal", math.sqrt(2 / 784)),
         ("{kind: kaiming_normal, gain: 0.5}", 0.5 * math.sqrt(2 / 784)),
+        ("lecun_normal", math.sqrt(1 / 784)),
+        ("{kind: lecun_normal, gain: 2}", 2 * math.sqrt(1 / 784)),
         ("{kind: normal, std: 0.05}", 0.05),
     ],
 )
