@@ -112,7 +112,7 @@ MISTAKES = {
         "docs/extending.md says how to add one"
     ),
     "train my.yaml --set data.name=cifar10": (
-        "--set data.name=cifar10: data.name: must be one of random_regression, mnist, fashion_mnist, digits, "
+        "--set data.name=cifar10: data.name: must be one of random_regression, mnist, fashion_mnist, digits, npz, "
         "not 'cifar10'; docs/extending.md says how to add one"
     ),
     "train mnst-mlp": "mnst-mlp: no such file, and no preset of this name; did you mean 'mnist-mlp'?",

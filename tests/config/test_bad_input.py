@@ -308,7 +308,7 @@ CHOICE_ERRORS = [
     bad(
         "dataset",
         base("random_regression", "fashion-mnist"),
-        "config.yaml:4: data.name: …random_regression, mnist, fashion_mnist, digits, not…'fashion_mnist'?",
+        "config.yaml:4: data.name: …random_regression, mnist, fashion_mnist, digits, npz, not…'fashion_mnist'?",
     ),
     bad("model", base("name: mlp", "name: lent"), "config.yaml:8: model.name: …mlp, lenet, not 'lent'…'lenet'?"),
     bad(
