@@ -30,8 +30,8 @@ MAX_TARGETS = 100_000
 CHUNK = 2**20  # numbers at a time
 CHANNELS = (1, 3, 4)  # of an image, as people have them
 # What zipfile and NumPy raise for bytes that are no .npz file, or one that is packed in a way they do not know.
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError, SyntaxError, tokenize.TokenError)
-DAMAGED += (struct.error, RuntimeError)
+DAMAGED: tuple[type[Exception], ...] = (zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError, EOFError)
+DAMAGED += (ValueError, TypeError, SyntaxError, RuntimeError)
 
 
 class _Wrong(Exception):
