@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from bncompare.datasets.base import MAX_CLASSES, DataSection, Pool
+from bncompare.datasets.base import FLOAT_BYTES, INDEX_BYTES, MAX_CLASSES, DataSection, Pool
 from bncompare.errors import UserError
 from bncompare.options import Count, PositiveInt, Section, must_be
 
@@ -101,11 +101,11 @@ class Npz(DataSection):
     @property
     def num_bytes(self) -> int:
         """As they stay; as they are in the file; and a part that is cut off."""
-        held, width = self.held, 1 if self.held.dtype == "uint8" else 4
+        held, width = self.held, 1 if self.held.dtype == "uint8" else FLOAT_BYTES
         numbers = (held.examples + held.test_examples) * math.prod(held.shape)
-        in_file = int(held.dtype.lstrip("uintfloa")) // 8
+        in_file = {"uint8": 1, "float16": 2, "float32": 4, "float64": 8}[held.dtype]
         copies = width + max(in_file, width if self._held_out else 0)
-        return numbers * copies + 3 * 8 * held.targets * (held.examples + held.test_examples)
+        return numbers * copies + 3 * INDEX_BYTES * held.targets * (held.examples + held.test_examples)
 
     @property
     def title(self) -> str:

@@ -176,12 +176,13 @@ def settings_of(run: LoadedRun) -> dict[str, Any]:
 def compared_keys(runs: Sequence[LoadedRun]) -> list[str]:
     """The dotted keys in which variants differ by intent: all that some variant sets, and none below another.
 
-    Where the `name` or `kind` of a section is set it is the whole section, as each has keys of its own.
+    Where the `name` or `kind` of a section is set it is the whole section, as each has keys of its own; where the
+    `path` of a file is, too, as what is in it stands in other keys.
     """
     keys = []
     for key in dict.fromkeys(key for run in runs for key in settings_of(run)):
         section, _, last = key.rpartition(".")
-        keys.append(section if section and last in ("name", "kind") else key)
+        keys.append(section if section and last in ("name", "kind", "path") else key)
     return [key for key in dict.fromkeys(keys) if not _is_below(key, set(keys) - {key})]
 
 

@@ -13,12 +13,14 @@ import pytest
 import torch
 from kit import call, content, strict
 
-from bncompare.config import RunConfig, dataset_of, load_experiment
+from bncompare.config import RunConfig, dataset_of, dump_yaml, load_experiment
 from bncompare.datasets import Npz
 from bncompare.errors import UserError
 from bncompare.execution import plan_runs, run_experiment
 from bncompare.execution.memory import needed
-from bncompare.runs import RunStore
+from bncompare.extras import find_mistakes, images_of
+from bncompare.report.again import experiment_config
+from bncompare.runs import RunStore, experiments, read_runs
 from bncompare.training import Datasets
 
 RANDOM = np.random.default_rng(0)
@@ -362,11 +364,24 @@ def test_looks_take_no_file(trained: Path) -> None:
     assert f"{trained}/configs/my.npz: no such file" in ended.err
 
 
+def test_files_are_compared(here: Path) -> None:
+    """As variants of one experiment, which can be trained again from the config that its report has."""
+    save(x=TABLE, y=Y)
+    save("configs/less.npz", x=TABLE[::2], y=Y[::2])
+    first = train("runs", "compare={data.path: [configs/my.npz, configs/less.npz]}", "seeds=1")
+    (experiment,) = experiments(read_runs([Path("runs")])[0])
+    assert [run.variant for run in experiment.runs] == ["configs/my.npz", "configs/less.npz"]
+    written = experiment_config(experiment.runs)
+    assert [variant["data"]["path"] for variant in written["compare"]] == ["my.npz", "less.npz"]
+    Path("configs/again.yaml").write_text(dump_yaml(written))
+    again = train("again", config="configs/again.yaml")
+    metrics = [{data for name, data in of.items() if name.endswith("metrics.csv")} for of in (first, again)]
+    assert metrics[0] == metrics[1]
+    assert len(metrics[0]) == 2
+
+
 def test_mistakes_of_any_classes(here: Path) -> None:
     """As many classes as there are; coloured images in colour, and of numbers that are no image no picture."""
-    from bncompare.extras import find_mistakes, images_of
-    from bncompare.runs import experiments, read_runs
-
     cases = {"images": IMAGES, "floats": IMAGES.astype("f4")[:, :1], "table": TABLE}
     for name, x in cases.items():
         save(x=x[:40], y=Y[:40], x_test=x[40:], y_test=Y[40:])
