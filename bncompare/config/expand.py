@@ -57,7 +57,6 @@ def load_experiment(
     document, override_keys = _read(source, overrides, device, tuning or {})
     place, folder = (str(source), source.parent) if isinstance(source, Path) else (MAPPING, Path())
     document = _with_seeds(document, seeds, until_decided=until_decided, max_seeds=max_seeds)
-    _check_plugins(document)
     choice = choosing(document, smoke=smoke)
     compare = document.subtree(("compare",)) if document.data.get("compare") is not None else None
     drafts = drafts_of(compare, choice.points) if compare else [Draft("", {}, place)]
@@ -125,6 +124,7 @@ def _read(
     if device is not None:
         place = f"--device {_one_line(device)}"
         document = document.assign(("training", "device"), Document(device, place), SHORTHANDS)
+    _check_plugins(document)
     return document, keys
 
 
