@@ -252,7 +252,7 @@ def literals(hint: Any) -> list[str]:
 
 def norm_table() -> str:
     """The kinds of norm, as `bncompare norms` prints them."""
-    placed = {"layers", "on_output", "placement"}  # of every kind
+    placed = {"layers", "on_output", "placement", "weight_norm"}  # of every kind
     rows = []
     for kind, norm in json.loads(output("norms", "--json")).items():
         options = ", ".join(f"{name} {default}" for name, default, _ in norm["options"] if name not in placed)

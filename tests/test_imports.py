@@ -14,10 +14,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "bncompare"
 
 # From the ground up. A package imports from those before it, and past no face.
-FLOORS = ["errors", "lazy", "options", "derive", "randomness", "norms", "probes", "config", "runs", "training"]
-FLOORS += ["comparison", "figures", "report", "execution", "extras", "cli"]
+FLOORS = ["errors", "lazy", "options", "derive", "randomness", "norms", "probes", "datasets", "config", "runs"]
+FLOORS += ["training", "comparison", "figures", "report", "execution", "extras", "cli"]
 MAX_SPINE = 2_720
-TORCH_FREE = ["norms", "probes", "config", "runs", "comparison", "figures", "report", "execution", "extras", "cli"]
+TORCH_FREE = ["norms", "probes", "datasets", "config", "runs", "comparison", "figures", "report", "execution"]
+TORCH_FREE += ["extras", "cli"]
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 
 from bncompare.cli import app
-from bncompare.config import load_experiment
+from bncompare.config import MODELS, load_experiment, register_model
 from bncompare.errors import UserError
 from bncompare.execution import plan_runs, run_experiment
 from bncompare.norms import NORMS, register_norm
 from bncompare.report import norm_reference
 from bncompare.report.markdown import escape
 from bncompare.runs import RunStore, read_run
+from bncompare.training import build_model
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -159,7 +161,7 @@ def test_configs_in_the_pages_are_valid(page: Path, tmp_path: Path) -> None:
 
 def test_the_recipe_for_a_norm(tmp_path: Path) -> None:
     """The new norm of the page, typed as it stands there, is a kind like any other: config, training, reference."""
-    (recipe,) = blocks("python", ROOT / "docs" / "extending.md")
+    recipe, _ = blocks("python", ROOT / "docs" / "extending.md")
     before = dict(NORMS)
     try:
         exec(recipe, {})
@@ -182,6 +184,23 @@ def test_the_recipe_for_a_norm(tmp_path: Path) -> None:
     finally:
         NORMS.clear()
         NORMS.update(before)
+
+
+def test_the_recipe_for_a_model() -> None:
+    """The new model of the page is one like any other, as it stands there."""
+    _, recipe = blocks("python", ROOT / "docs" / "extending.md")
+    before = dict(MODELS)
+    try:
+        exec(recipe, {})
+        (name,) = MODELS.keys() - before.keys()
+        run = load_experiment(ROOT / "configs" / "smoke.yaml", overrides=[f"model={{name: {name}}}"]).runs[0]
+        assert build_model(run)(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+        assert MODELS[name].model_validate({"name": name}).channels == 16
+        with pytest.raises(ValueError, match="already"):
+            register_model(MODELS[name])
+    finally:
+        MODELS.clear()
+        MODELS.update(before)
 
 
 def test_the_example_of_the_python_api(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bncompare.config.checks import MAX_TABLE_BYTES
     from bncompare.config.choosing import one_of_each_norm, tuning_options
     from bncompare.config.claims import DIAGNOSTIC, At, Claim, NamedMeasure
-    from bncompare.config.data import MNIST, DataSection, Digits, Images, RandomRegression
+    from bncompare.config.data import dataset_of
     from bncompare.config.expand import Experiment, load_experiment
     from bncompare.config.keys import flatten, lookup, made_label, selects, setting_label, setting_value, without
     from bncompare.config.metrics import Metric, Sign, rounded
@@ -45,30 +45,26 @@ __all__ = [
     "INPUT",
     "MAX_BYTES",
     "MAX_TABLE_BYTES",
-    "MNIST",
     "MODELS",
     "NAME",
     "At",
     "Claim",
-    "DataSection",
-    "Digits",
     "Dropout",
     "EarlyStopping",
     "Experiment",
     "ExperimentFile",
-    "Images",
     "Layer",
     "Metric",
     "ModelSection",
     "NamedMeasure",
     "Part",
     "Pooling",
-    "RandomRegression",
     "RunConfig",
     "Sign",
     "Status",
     "Until",
     "count_parameters",
+    "dataset_of",
     "decisive",
     "did_you_mean",
     "dump_yaml",
@@ -106,7 +102,7 @@ __getattr__ = lazily(
     checks="MAX_TABLE_BYTES",
     choosing="one_of_each_norm tuning_options",
     claims="DIAGNOSTIC At Claim NamedMeasure",
-    data="MNIST DataSection Digits Images RandomRegression",
+    data="dataset_of",
     expand="Experiment load_experiment",
     keys="flatten lookup made_label selects setting_label setting_value without",
     architecture="ACTIVATIONS INPUT Layer Part Pooling count_parameters layers",

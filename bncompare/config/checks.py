@@ -66,8 +66,8 @@ def _check_data(run: RunConfig) -> list[Problem]:
         message = f"{data.train_size} is more than the {left} examples that are left for training"
         problems.append((("data", "train_size"), message))
     if data.validation == "test" and data.test_size == 0:
-        problems.append((("data", "validation"), "test, but test_samples is 0: there is no test set"))
-    return problems
+        problems.append((("data", "validation"), f"test, but {data.without_test}"))
+    return [*_below(("data",), data.problems()), *problems]
 
 
 def _check_training(run: RunConfig) -> list[Problem]:

@@ -21,6 +21,7 @@ from bncompare.config.run import RunConfig, Variant
 from bncompare.config.seeds import design_of, parse_seeds, seeds_of
 from bncompare.config.smoke import SMOKE_SEEDS, shrink
 from bncompare.config.yaml import Document, load_yaml, parse_yaml
+from bncompare.datasets import DataSection
 from bncompare.errors import UserError
 
 
@@ -58,7 +59,7 @@ def load_experiment(
     compare = document.subtree(("compare",)) if document.data.get("compare") is not None else None
     drafts = drafts_of(compare, choice.points) if compare else [Draft("", {}, str(path))]
     _check_overrides(choice.shared, overrides, override_keys, drafts)
-    found = _validate(choice.shared, drafts)
+    found = _validate(choice.shared, drafts, path.parent)
     variants, problems, warnings = found.variants, found.problems, found.warnings
     if variants:
         problems += [line(document, *problem) for problem in check_claims(variants[0].claims)]
@@ -153,9 +154,9 @@ class _Found:
     """whether their layers, batches and lengths are known"""
 
 
-def _validate(shared: Document, drafts: list[Draft]) -> _Found:
+def _validate(shared: Document, drafts: list[Draft], folder: Path) -> _Found:
     """Each variant by itself: read, checked, resolved."""
-    found, sections = _Found(), _Sections(shared)
+    found, sections = _Found(), _Sections(shared, folder)
     for index, draft in enumerate(drafts):
         document = shared
         try:
@@ -187,8 +188,8 @@ def _of_each_seed(variants: list[RunConfig]) -> list[RunConfig]:
 class _Sections:
     """The sections of the variants so far: what variants share is put together and validated once."""
 
-    def __init__(self, shared: Document) -> None:
-        self.shared = shared
+    def __init__(self, shared: Document, folder: Path) -> None:
+        self.shared, self.folder = shared, folder
         self.assigned: dict[tuple[tuple[str, Document], ...], Document] = {}
         self.validated: dict[Document, Any] = {}
         self.defaults: dict[str, Any] = {}
@@ -209,14 +210,24 @@ class _Sections:
         return document
 
     def config(self, document: Document) -> RunConfig:
-        """The config that a document holds; raises ValidationError."""
+        """The config that a document holds; raises ValidationError, or UserError about files that it names."""
         parts = {str(name): part for name, part in document.parts.items()}
         written = {name: self.validated.get(part, part.data) for name, part in parts.items()}
         config = RunConfig.model_validate(self.defaults | written)
+        config = config.model_copy(update={"data": self._with_content(config.data, document)})
         self.validated |= {part: getattr(config, name) for name, part in parts.items()}
         if not self.defaults:
             self.defaults = {name: getattr(config, name) for name in RunConfig.model_fields if name not in parts}
         return config
+
+    def _with_content(self, data: DataSection, document: Document) -> DataSection:
+        """A dataset with what its file holds; a relative path is from the config's folder, of --set from here."""
+        at = ("data", "path")
+        folder = Path() if document.place(at).startswith("--set ") else self.folder
+        try:
+            return data.resolved(folder)
+        except UserError as error:
+            raise UserError(*(line(document, at, problem) for problem in error.problems)) from None
 
 
 def _line_number(problem: str) -> int:

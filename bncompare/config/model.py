@@ -138,11 +138,19 @@ class ModelSection(Section):
         raise NotImplementedError
 
     def problems(self, input_shape: Shape) -> Iterator[Problem]:
-        """Why it can't take inputs of this shape."""
+        """Why it can't take inputs of this shape, or its plan is none."""
         try:
-            self.layers(input_shape, 1)
+            planned = self.layers(input_shape, 1)
         except Unsuited as error:
             yield ("name",), f"{self.name} cannot take inputs of {_by(input_shape)}: {error}"
+            return
+        before = {INPUT}
+        for layer in planned:
+            if layer.name in before or not before.issuperset(layer.follows):
+                yield ("name",), f"{self.name}.layers has {layer.name} twice, or before a layer that it follows"
+            before.add(layer.name)
+        if not planned[-1].is_output:
+            yield ("name",), f"{self.name}.layers does not end with self.output(…)"
 
     # ------------------------------------------------------------ what a plan is made of
 
@@ -189,9 +197,11 @@ class ModelSection(Section):
     def sum(
         self, name: str, after: Sequence[Layer], *, pool: Pooling | None = None, activation: bool = True
     ) -> Layer:
-        """The sum of what leaves some layers, all of one shape."""
+        """The sum of what leaves some layers, all of one shape. Raises Unsuited."""
         shape = after[0].output_shape
-        assert all(layer.output_shape == shape for layer in after), f"{name}: a sum is of layers of one shape"
+        if any(layer.output_shape != shape for layer in after):
+            shapes = " and ".join(_by(layer.output_shape) for layer in after)
+            raise Unsuited(f"{name} is a sum of layers of one shape, not {shapes}")
         layer = Layer(name, "sum", shape, shape[0], tuple(layer.name for layer in after), pool=pool)
         return self._complete(layer, activation, NO_DROPOUT)
 

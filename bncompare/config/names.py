@@ -9,9 +9,6 @@ from bncompare.norms import name_of
 from bncompare.options import option_words
 
 _PROPER_NAMES = {
-    "mnist": "MNIST",
-    "fashion_mnist": "Fashion-MNIST",
-    "random_regression": "random regression",
     "sgd": "SGD",
     "adam": "Adam",
     "adamw": "AdamW",
@@ -19,7 +16,7 @@ _PROPER_NAMES = {
 
 
 def proper_name(name: str) -> str:
-    """Of a model, a dataset or an optimizer: `LeNet`, `Fashion-MNIST`, `SGD`."""
+    """Of a model or an optimizer: `LeNet`, `SGD`."""
     model = MODELS.get(name)
     return (model.title if model else _PROPER_NAMES.get(name)) or name
 

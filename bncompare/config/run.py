@@ -29,7 +29,7 @@ from bncompare.options import Count, Section
 # What a run is called, claimed of it, and where and how it is trained, which changes none of its numbers.
 _NOT_DECISIVE = (
     *("name", "variant", "design", "tuning_seeds", "claims"),
-    *("data.dir", "training.device", "training.checkpoint_every"),
+    *("data.dir", "data.path", "training.device", "training.checkpoint_every"),
 )
 
 

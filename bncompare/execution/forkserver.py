@@ -7,7 +7,7 @@ import resource
 import signal
 from collections.abc import Iterable
 
-from bncompare.config import MNIST, RunConfig
+from bncompare.config import RunConfig
 
 PRELOAD = ["__main__", "bncompare.execution.quiet", "torch", "bncompare.execution.processes"]
 
@@ -15,9 +15,9 @@ PRELOAD = ["__main__", "bncompare.execution.quiet", "torch", "bncompare.executio
 def start_forkserver(runs: Iterable[RunConfig]) -> None:
     """Start the server, unless it runs already, and return at once."""
     _raise_limit_of_files()
-    needs_torchvision = any(isinstance(run.data, MNIST) for run in runs)
+    of_data = dict.fromkeys(module for run in runs for module in run.data.preload)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*PRELOAD, *(["torchvision.datasets"] if needs_torchvision else [])])
+    context.set_forkserver_preload([*PRELOAD, *of_data])
     # Ctrl-C reaches the server too, which would end in the middle of an import; its first act when ready is to ignore
     # it. The tracker comes first: starting it unblocks the signal.
     multiprocessing.resource_tracker.ensure_running()

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, MutableSequence, Sequence
 from pathlib import Path
 
-from bncompare.config import Images, RunConfig
+from bncompare.config import RunConfig
 from bncompare.execution import memory
 from bncompare.execution.forkserver import start_forkserver
 from bncompare.execution.inline import Inline
@@ -32,7 +32,7 @@ def choose_places(
     devices = {} if cluster else {name: resolve_device(name) for name in names}
     datasets = Datasets(data_dir)
     for run in runs:
-        if isinstance(run.data, Images):
+        if run.data.is_stored:
             waiting(f"reading {run.data.name}")
         datasets.load(run)  # a missing dataset is found before any run folder is made
     waiting("starting to train")

@@ -1,7 +1,8 @@
 """Train runs as tasks of a Ray cluster; the bytes are those of `inline`.
 
 A task trains one run and streams its evaluations back, so that the nodes share no files: the driver writes them all.
-The images are sent to a node once. Every node has bncompare installed; the same versions, or its runs may differ.
+What a dataset has stored is sent to a node once, which needs no file of it. Every node has bncompare installed; the
+same versions, or its runs may differ.
 """
 
 import logging
@@ -17,11 +18,12 @@ from functools import cached_property
 from typing import Any
 
 from bncompare.config import RunConfig
+from bncompare.datasets import Pool
 from bncompare.errors import UserError
 from bncompare.execution import inline
 from bncompare.execution.messages import Attempt, Failure, Gone, Job, Restart, Result
 from bncompare.execution.processes import to_bytes
-from bncompare.training import Pool, load_dataset, resolve_device
+from bncompare.training import load_dataset, resolve_device
 
 # Without clusters of several machines Ray listens on loopback alone; else, on Linux, on every interface.
 ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -36,7 +38,7 @@ class Ray:
 
     `num_jobs` None stands for one for each CPU, as the cluster grows and shrinks. A run that cannot be started on a
     node (the package is not there, or in a version that cannot read the job) is tried on another; a node where that
-    happens twice gets no more runs. `load` gives the images of a run.
+    happens twice gets no more runs. `load` gives the examples of a run, where they are stored.
     """
 
     def __init__(self, address: str, num_jobs: int | None, load: Callable[[RunConfig], Pool | None]) -> None:
@@ -207,7 +209,7 @@ def _entry() -> Callable[[bytes, list[Any]], Generator[Any, None, None]]:
     """What a node runs: it says which it is before it imports the package, which it may not have.
 
     As a function inside a function it travels by value; from a module it would be imported there. Nor can Ray load
-    arguments that need the package: the job comes as bytes, the images as a reference within a list.
+    arguments that need the package: the job comes as bytes, the examples as a reference within a list.
     """
 
     def entry(job: bytes, pool: list[Any]) -> Generator[Any, None, None]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bncompare.config import MNIST, RunConfig, Status, load_experiment
+from bncompare.config import RunConfig, Status, load_experiment
 from bncompare.errors import UserError
 from bncompare.execution.environment import differences
 from bncompare.execution.plan import Planned, plan_runs
@@ -92,9 +92,8 @@ def _plan(run: LoadedRun, folder: Path, datasets: Datasets) -> Planned | str:
 
 
 def _with_our_data(run: RunConfig) -> RunConfig:
-    if not isinstance(run.data, MNIST):
-        return run
-    return run.model_copy(update={"data": run.data.model_copy(update={"dir": None})})
+    update = {key: None for key in type(run.data).model_fields if key == "dir"}
+    return run.model_copy(update={"data": run.data.model_copy(update=update)})
 
 
 def _compare(run: LoadedRun, again: Planned) -> Verified:

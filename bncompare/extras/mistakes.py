@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bncompare.comparison import Paired, compare_paired, sign_test_p, t_sequence
-from bncompare.config import did_you_mean
+from bncompare.config import dataset_of, did_you_mean
 from bncompare.errors import UserError
 from bncompare.report import Table
 from bncompare.runs import ExperimentRuns, LoadedRun, Predictions, baseline, read_predictions
@@ -22,7 +22,6 @@ from bncompare.runs import ExperimentRuns, LoadedRun, Predictions, baseline, rea
 ALPHA = 0.05
 MAX_NAME = 14  # characters of a variant that fit below an image
 FEW_SEEDS = 6  # with fewer a verdict is preliminary
-CLOTHES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,8 @@ class Mistakes:
     experiment: ExperimentRuns
     a: str
     b: str
+    things: str
+    """what the test set is of: images, or examples"""
     seeds: list[Seed]
     class_names: list[str]
     confusion: tuple[np.ndarray, np.ndarray]
@@ -124,7 +125,7 @@ class Mistakes:
         said = " and ".join(more) or "the two cannot be told apart with any"
         return (
             f"McNemar's test, of each pair of trained networks: {said} of {_seeds(len(self.seeds))} (p < {ALPHA:g}). "
-            "It is about these networks on these images."
+            f"It is about these networks on these {self.things}."
         )
 
     def _about_training(self) -> str:
@@ -204,14 +205,16 @@ def _compared(
         paired = replace(paired, difference=replace(paired.difference, low=looks.low, high=looks.high))
     size = 1 + max(max(max(one.classes), max(one.predicted)) for both in pairs.values() for one in both)
     confusion = tuple(_confusion([both[i] for both in pairs.values()], size) for i in (0, 1))
-    clothes = experiment.runs[0].config.get("data", {}).get("name") == "fashion_mnist" and size <= len(CLOTHES)
-    names = list(CLOTHES[:size]) if clothes else list(map(str, range(size)))
+    data = dataset_of(experiment.runs[0].config)
+    things = "examples" if data and len(data.input_shape) == 1 else "images"
+    names = data.class_names if data and size <= data.num_outputs else list(map(str, range(size)))
+    size = len(names)
     only_a, only_b = (
         _disputed({seed.seed: images for seed, images in zip(seeds, of, strict=True)}, pairs)
         for of in ([seed.only_a for seed in seeds], [seed.only_b for seed in seeds])
     )
     confusions, anytime_p = (confusion[0], confusion[1]), looks.p if looks else None
-    return Mistakes(experiment, a, b, seeds, names, confusions, paired, anytime_p, only_a, only_b, classes)
+    return Mistakes(experiment, a, b, things, seeds, names, confusions, paired, anytime_p, only_a, only_b, classes)
 
 
 def _seed(seed: int, a: Predictions, b: Predictions) -> Seed:
@@ -296,7 +299,7 @@ def mistakes_table(mistakes: Mistakes) -> Table:
     for seed in mistakes.seeds:
         counts = [seed.seed, seed.both_right, len(seed.only_a), len(seed.only_b), seed.both_wrong]
         rows.append([*map(str, counts), f"{seed.p:.2g}"])
-    title = f"{mistakes.experiment.title}: images of the test set"
+    title = f"{mistakes.experiment.title}: {mistakes.things} of the test set"
     return Table(columns, [("", rows)], frozenset(columns), title, [mistakes.key] if mistakes.key else [])
 
 

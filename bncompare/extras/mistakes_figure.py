@@ -12,6 +12,7 @@ from bncompare.extras.mistakes import Disputed, Mistakes
 from bncompare.figures import add_head, styled
 
 COLUMNS, ROWS = 8, 2  # of images in a block
+MAX_CLASSES_NAMED = 30  # of a confusion matrix whose cells have room for a number
 GREY = "#666666"
 
 
@@ -19,7 +20,8 @@ def heading(mistakes: Mistakes, name: str, disputed: Sequence[Disputed]) -> str:
     """What a block of images shows."""
     share = len(disputed) / len(mistakes.classes)
     seeds = f", with at least one of {len(mistakes.seeds)} seeds" if len(mistakes.seeds) > 1 else ""
-    return f"Only {name} is right{seeds}: {len(disputed)} of {len(mistakes.classes)} images ({100 * share:.1f} %)"
+    of_all = f"{len(disputed)} of {len(mistakes.classes)} {mistakes.things} ({100 * share:.1f} %)"
+    return f"Only {name} is right{seeds}: {of_all}"
 
 
 def rest_of(mistakes: Mistakes, disputed: Sequence[Disputed], number: int) -> str:
@@ -36,7 +38,7 @@ def rest_of(mistakes: Mistakes, disputed: Sequence[Disputed], number: int) -> st
 
 @styled
 def draw_mistakes(mistakes: Mistakes, images: np.ndarray | None, why_none: str) -> Figure:
-    """Two blocks of images, (N, height, width) of the test set or `why_none`, above two confusion matrices."""
+    """Two blocks of images, as `images_of` gives them, or `why_none`, above two confusion matrices."""
     a, b = mistakes.short_names
     sides = ((b, mistakes.only_b), (a, mistakes.only_a))
     rows = [min(ROWS, -(-len(disputed) // COLUMNS)) if images is not None else 0 for _, disputed in sides]
@@ -106,14 +108,20 @@ def _draw_confusion(axes: Axes, name: str, counts: np.ndarray, names: Sequence[s
     mistaken, size = _mistaken(counts), len(counts)
     axes.imshow(np.ma.masked_equal(mistaken, 0), cmap="Oranges", vmin=-0.1 * worst, vmax=worst)
     axes.grid(visible=False)
-    for (row, column), value in np.ndenumerate(percents(counts)):
+    shares = percents(counts) if size <= MAX_CLASSES_NAMED else np.empty((0, 0))
+    for (row, column), value in np.ndenumerate(shares):
         color = "#999999" if row == column else "white" if value > 0.6 * worst else "#222222"
         axes.text(column, row, percent_text(value), ha="center", va="center", fontsize=7, color=color)
-    rotation = 45 if max(map(len, names)) > 2 else 0
-    axes.set_xticks(range(size), names, rotation=rotation, ha="right" if rotation else "center")
-    axes.set_yticks(range(size), names)
+    if size <= MAX_CLASSES_NAMED:
+        _name_classes(axes, names)
     axes.tick_params(length=0, labelsize=7.5)
     right = counts.trace() / counts.sum()
     axes.set_title(f"{name}: {100 * right:.1f} % right", fontsize=9.5)
     axes.set_xlabel("what it says")
     axes.set_ylabel("class, 100 % a row")
+
+
+def _name_classes(axes: Axes, names: Sequence[str]) -> None:
+    rotation = 45 if max(map(len, names)) > 2 else 0
+    axes.set_xticks(range(len(names)), names, rotation=rotation, ha="right" if rotation else "center")
+    axes.set_yticks(range(len(names)), names)

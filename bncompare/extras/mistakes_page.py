@@ -13,22 +13,36 @@ import bncompare
 from bncompare.config import load_experiment
 from bncompare.errors import UserError, printable
 from bncompare.extras.mistakes import Disputed, Mistakes, mistakes_table
-from bncompare.extras.mistakes_figure import heading, largest_mistake, percent_text, percents, rest_of
+from bncompare.extras.mistakes_figure import (
+    MAX_CLASSES_NAMED,
+    heading,
+    largest_mistake,
+    percent_text,
+    percents,
+    rest_of,
+)
 
 MAX_IMAGES = 40  # in a block of the page
 
 
 def images_of(mistakes: Mistakes, data_dir: Path | None) -> tuple[np.ndarray | None, str]:
-    """The images of the test set, (N, height, width) uint8, or None and why; nothing is downloaded. Imports torch."""
+    """The images of the test set, grey (N, height, width) or coloured (N, height, width, 3), uint8, or None and why;
+    nothing is downloaded. Imports torch."""
     from bncompare.training import Datasets
 
     try:
         pool = Datasets(data_dir, download=False).load(load_experiment(mistakes.run.path / "config.yaml").runs[0])
     except UserError as error:
         return None, f"The images are not to be had: {printable(error.problems[0])}"
-    if pool is None or pool.test_labels.tolist() != mistakes.classes:
+    if pool is None or pool.test_targets.tolist() != mistakes.classes:
         return None, "The images are not to be had: those of this test set are others"
-    return pool.test_images[:, 0].numpy(), ""
+    images = pool.test_inputs.numpy()
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        return None, f"There are no pictures: an example is {' × '.join(map(str, images.shape[1:]))} numbers"
+    if images.dtype != np.uint8:
+        low, high = float(images.min()), float(images.max())
+        images = (255 * (images - low) / ((high - low) or 1)).astype(np.uint8)
+    return images[:, 0] if images.shape[1] == 1 else np.moveaxis(images, 1, -1), ""
 
 
 def mistakes_html(found: Sequence[tuple[Mistakes, np.ndarray | None, str]]) -> str:
@@ -57,6 +71,8 @@ def _part(mistakes: Mistakes, images: np.ndarray | None, why: str) -> dict[str, 
         "blocks": blocks,
         "key": printable(mistakes.key),
         "classes": mistakes.class_names,
+        "things": mistakes.things,
+        "is_small": len(mistakes.class_names) <= MAX_CLASSES_NAMED,
         "matrices": [_matrix(name, counts, largest_mistake(mistakes)) for name, counts in matrices],
     }
 
@@ -75,11 +91,11 @@ def _thumbnails(
 
 
 def _png(image: np.ndarray) -> str:
-    """A grey image, dark on white, as a data URI."""
+    """An image as a data URI; grey ones dark on white."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(255 - image).save(buffer, "PNG")
+    Image.fromarray(255 - image if image.ndim == 2 else np.ascontiguousarray(image)).save(buffer, "PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bncompare.comparison import Comparison, compare
-from bncompare.config import Metric, lookup, proper_name
+from bncompare.config import Metric, dataset_of, lookup, proper_name
 from bncompare.figures.choice import Shown, named, shown_of
 from bncompare.figures.lines import Curve, are_few, curves_of, draw_curves, explain_marks, said
 from bncompare.figures.style import (
@@ -28,7 +28,6 @@ from bncompare.figures.style import (
 )
 from bncompare.runs import LoadedRun
 
-NUM_CLASSES = 10  # of every dataset of images
 # Inches: margins and panels are fixed, as working out a layout would double the time.
 LEFT, RIGHT, BETWEEN, HEIGHT, ABOVE, BELOW = 0.55, 0.52, 1.0, 1.6, 0.3, 0.42
 FONT, LINE_HEIGHT = 7.5, 9.0  # points, of the values at the ends of lines
@@ -87,11 +86,24 @@ def _setup(runs: Sequence[LoadedRun]) -> str:
         shown = proper_name(value) if isinstance(value, str) else f"{value:g}" if value else ""
         return form.format(shown) if shown else ""
 
-    model = common("model.name") + common("model.activation", " ({})") + common("data.name", " on {}")
+    model = common("model.name") + common("model.activation", " ({})") + _dataset(runs)
     optimizer = common("training.optimizer.name") + common("training.optimizer.lr", " {}")
     batch = common("training.batch_size", "batch size {}").replace("batch size full", "full batches")
     parts = (model.strip(), optimizer.strip(), batch)
     return ", ".join(part for part in parts if part)
+
+
+def _dataset(runs: Sequence[LoadedRun]) -> str:
+    """` on digits`, if they are all on the same one."""
+    titles = {found.title if (found := dataset_of(run.config)) else "" for run in runs}
+    return f" on {title}" if len(titles) == 1 and (title := titles.pop()) else ""
+
+
+def _chance(curves: Sequence[Curve]) -> float | None:
+    """The accuracy of what knows nothing, of a panel of accuracies, if it is the same for all runs."""
+    known = [dataset_of(run.config) for curve in curves for run in curve.runs]
+    found = {data.chance if data else None for data in known}
+    return found.pop() if len(found) == 1 and curves[0].metric.is_accuracy else None
 
 
 def _note(curves: Sequence[Curve]) -> str:
@@ -99,7 +111,7 @@ def _note(curves: Sequence[Curve]) -> str:
     note = f"{seeds} seed{'' if seeds == 1 else 's'}"
     if any(len(curve.kept) >= 2 for curve in curves):
         note = f"mean of {note}, shaded: {spread_words(are_few(curves))}, thin: single seeds"
-    return note + ", dotted: chance" * curves[0].metric.is_accuracy
+    return note + ", dotted: chance" * (_chance(curves) is not None)
 
 
 def _caption(curves: Sequence[Curve], chosen: Shown) -> str:
@@ -156,11 +168,11 @@ _RING: dict[str, Any] = {"markersize": 6, "markerfacecolor": "white", "markeredg
 
 
 def _draw_panel(axes: Axes, curves: Sequence[Curve]) -> None:
-    metric = curves[0].metric
+    metric, chance = curves[0].metric, _chance(curves)
     draw_curves(axes, curves, curves)
     low, high = axes.get_ylim()
-    if metric.is_accuracy and low <= 1 / NUM_CLASSES <= high:
-        axes.axhline(1 / NUM_CLASSES, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1, gid="chance")
+    if chance is not None and low <= chance <= high:
+        axes.axhline(chance, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1, gid="chance")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     if metric.split != "train":
         for curve in curves:

@@ -1,6 +1,7 @@
 """The config that trains an experiment again, put together from its runs."""
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 from bncompare.config import lookup
@@ -28,6 +29,9 @@ def experiment_config(runs: Sequence[LoadedRun]) -> dict[str, Any]:
 
 
 def _without_folder(config: dict[str, Any]) -> dict[str, Any]:
-    """Without the place of the data on the machine of the run."""
+    """Without the place of the data on the machine of the run: of a file its name."""
     data = config.get("data")
-    return config | {"data": {k: v for k, v in data.items() if k != "dir"}} if isinstance(data, dict) else config
+    if not isinstance(data, dict):
+        return config
+    data = {key: value for key, value in data.items() if key != "dir"}
+    return config | {"data": data | {"path": PurePath(str(data["path"])).name} if "path" in data else data}

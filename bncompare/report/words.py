@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bncompare.config import flatten, proper_name, seed_ranges, setting_words
+from bncompare.config import dataset_of, flatten, proper_name, seed_ranges, setting_words
 from bncompare.options import option_name
 from bncompare.report.table import as_yaml
 from bncompare.runs import ExperimentRuns, LoadedRun, compared_keys, validates_on_test
@@ -71,8 +71,9 @@ def setup_of(runs: Sequence[LoadedRun], comparison: "Comparison") -> str:
         "steps": shared("training.steps"),
         "validation": shared("data.validation"),
     }
-    trained = [name for name in (shared("model.name"), shared("data.name")) if name is not None]
-    parts = [" on ".join(map(proper_name, trained)), proper_name(shared("training.optimizer.name") or "")]
+    data = dataset_of(runs[0].config) if shared("data.path", "data.name") is not None else None
+    trained = filter(None, (proper_name(shared("model.name") or ""), data.title if data else ""))
+    parts = [" on ".join(trained), proper_name(shared("training.optimizer.name") or "")]
     parts += [f"{name} {short(value)}" for name, value in sizes.items() if value is not None]
     if (tuning := comparison.tuning) is not None:
         parts.append(f"{_counted_seeds(tuning.seeds)} to choose, {_counted_seeds(tuning.judge_seeds)} to judge")

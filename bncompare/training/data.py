@@ -1,6 +1,6 @@
 """Datasets as tensors that stay in memory; a batch is a gather by index.
 
-Images stay uint8 and are converted batch by batch, which costs less than reading floats from memory.
+Bytes stay bytes and are converted batch by batch, which costs less than reading floats from memory.
 """
 
 from dataclasses import dataclass, replace
@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bncompare.config import MNIST, DataSection, Images, RunConfig
+from bncompare.config import RunConfig
+from bncompare.datasets import DataSection, Pool
 from bncompare.errors import UserError
 from bncompare.randomness import generator
-from bncompare.training.images import BINARIZE_AT, Pool, find_data_dir, load_pool, pixel_scaling
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,14 @@ class Split:
     """Some rows of a pool of examples."""
 
     inputs: Tensor
-    """(N, features) float32, or (N, 1, height, width) uint8"""
+    """(N, *input_shape) uint8 or float32"""
     targets: Tensor
     """(N, targets) float32, or (N,) int64 classes"""
     rows: Tensor
     """(n,) int64: the examples of this split"""
-    scale: float = 1.0
-    shift: float = 0.0
-    binarize: bool = False
+    scale: Tensor | None = None
+    """broadcast over an example, as is `shift`; None = as they are"""
+    shift: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -36,18 +36,17 @@ class Split:
         """Inputs (as float32, scaled) and targets of some rows of the pool."""
         inputs = self.inputs.index_select(0, rows)
         if inputs.dtype == torch.uint8:
-            if self.binarize:
-                inputs = (inputs >= BINARIZE_AT).to(torch.uint8).mul_(255)
             inputs = inputs.to(torch.float32)
-            if self.scale != 1:
-                inputs.mul_(self.scale)
-            if self.shift != 0:
-                inputs.add_(self.shift)
+        if self.scale is not None:
+            inputs.mul_(self.scale)
+        if self.shift is not None:
+            inputs.add_(self.shift)
         return inputs, self.targets.index_select(0, rows)
 
     def to(self, device: torch.device) -> "Split":
         """The same split, living on a device."""
-        moved = {name: getattr(self, name).to(device) for name in ("inputs", "targets", "rows")}
+        parts = {name: getattr(self, name) for name in ("inputs", "targets", "rows", "scale", "shift")}
+        moved = {name: part.to(device) for name, part in parts.items() if part is not None}
         return replace(self, **moved)
 
 
@@ -61,20 +60,13 @@ class Dataset:
 
 
 def load_dataset(run: RunConfig, pool: Pool | None) -> Dataset:
-    """The data of one run, split by its seed. `pool` is what `load_pool` gives for the run's images."""
-    if not isinstance(run.data, Images):
-        return _drawn(run.data, run.seed)
-    assert pool is not None
+    """The data of one run, split by its seed. `pool` is what `Datasets.load` gives for it; None where it is drawn."""
     data = run.data
+    pool = pool or _drawn(data, run.seed)
     train_rows, validation_rows = _split(data, run.seed)
-    scale, shift = pixel_scaling(data, pool.train_images, train_rows)
-    train = Split(pool.train_images, pool.train_labels, train_rows, scale, shift, data.binarize)
-    test_rows = torch.arange(len(pool.test_labels))
-    test = replace(train, inputs=pool.test_images, targets=pool.test_labels, rows=test_rows)
-    return _dataset(data, train, validation_rows, test)
-
-
-def _dataset(data: DataSection, train: Split, validation_rows: Tensor, test: Split) -> Dataset:
+    train = Split(pool.inputs, pool.targets, train_rows, *data.scale_and_shift(pool.inputs, train_rows))
+    test_rows = torch.arange(len(pool.test_targets))
+    test = replace(train, inputs=pool.test_inputs, targets=pool.test_targets, rows=test_rows)
     validation = test if data.validation == "test" else replace(train, rows=validation_rows)
     return Dataset(train, validation if len(validation) else None, test if len(test) else None)
 
@@ -86,36 +78,29 @@ def _split(data: DataSection, seed: int) -> tuple[Tensor, Tensor]:
     return rest[: data.num_train], order[: data.validation_size]
 
 
-def _drawn(data: DataSection, seed: int) -> Dataset:
+def _drawn(data: DataSection, seed: int) -> Pool:
     """A dataset that is drawn anew for each seed."""
-
-    def draw(part: str, num_examples: int) -> Split:
-        return Split(*data.draw(part, num_examples, seed), torch.arange(num_examples))
-
-    train_rows, validation_rows = _split(data, seed)
-    train = replace(draw("train", data.pool_size), rows=train_rows)
-    return _dataset(data, train, validation_rows, draw("test", data.test_size))
+    return Pool(*data.draw("train", data.pool_size, seed), *data.draw("test", data.test_size, seed))
 
 
 class Datasets:
-    """The data of runs; the images of a dataset are loaded once, and looked for once if they are not to be had."""
+    """The data of runs; what is stored is read once, and looked for once if it is not to be had."""
 
     def __init__(self, data_dir: Path | None, *, download: bool = True) -> None:
         self.data_dir, self.download = data_dir, download
-        self.pools: dict[tuple[str, int, Path], Pool | UserError] = {}
+        self.pools: dict[str, Pool | UserError] = {}
 
     def load(self, run: RunConfig) -> Pool | None:
-        """The images of a run; None for random regression. Raises UserError."""
-        if not isinstance(run.data, Images):
+        """The examples of a run; None where they are drawn for its seed. Raises UserError."""
+        if not run.data.is_stored:
             return None
-        data_dir = find_data_dir(self.data_dir, run.data) if isinstance(run.data, MNIST) else Path()
-        key = (run.data.name, run.data.side, data_dir)
-        if key not in self.pools:
+        source = run.data.source
+        if source not in self.pools:
             try:
-                self.pools[key] = load_pool(run.data, data_dir, download=self.download)
+                self.pools[source] = run.data.read(self.data_dir, download=self.download)
             except UserError as error:
-                self.pools[key] = error
-        pool = self.pools[key]
+                self.pools[source] = error
+        pool = self.pools[source]
         if isinstance(pool, UserError):
             raise pool
         return pool

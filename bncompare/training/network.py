@@ -36,7 +36,7 @@ class Network(nn.Sequential):
             x = left[layer.name] = block(entering if layer.kind == "sum" else entering[0])
             for name in layer.follows:
                 if self.last_use[name] == layer.name:
-                    del left[name]
+                    left.pop(name, None)
         return x
 
 

@@ -6,17 +6,15 @@ Each round trains an epoch without and with each probe, in turn in one process; 
 """
 
 import argparse
-import os
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from bncompare.config.data import MNIST
 from bncompare.config.expand import load_experiment
+from bncompare.datasets import MNIST, Pool
 from bncompare.training.data import load_dataset
-from bncompare.training.images import Pool, find_data_dir, load_pool
 from bncompare.training.loop import train
 
 CONFIG = Path(__file__).parents[2] / "configs" / "mnist-mlp.yaml"
@@ -40,8 +38,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = MNIST(name="mnist")
-    pool = load_pool(data, find_data_dir(options.data_dir, data, os.environ))
+    pool = MNIST(name="mnist").read(options.data_dir, download=True)
     print(f"{options.rounds} rounds after a warm-up, 1 thread; median (range)")
     for kind in ("none", "batch"):
         running = {name: epochs(probes, kind, options.rounds, pool) for name, probes in PROBES.items()}

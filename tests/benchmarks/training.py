@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
-from bncompare.config.data import MNIST, Images
 from bncompare.config.expand import load_experiment
 from bncompare.config.optimizers import SGD
 from bncompare.config.run import RunConfig
-from bncompare.training.data import Dataset, load_dataset
-from bncompare.training.images import find_data_dir, load_pool
+from bncompare.datasets import MNIST
+from bncompare.datasets.published import find_data_dir
+from bncompare.training.data import Dataset, Datasets
 from bncompare.training.loop import train
 from bncompare.training.model import build_model
 
@@ -116,8 +116,7 @@ def tutorial(run: RunConfig, dataset: Dataset, data_dir: Path) -> Loop:
 def measure(name: str, kind: str, rounds: int, data_dir: Path, with_tutorial: bool) -> None:
     overrides = [f"compare={{model.norm: [{kind}]}}", f"training.epochs={rounds + 1}", "training.early_stopping=null"]
     (run,) = load_experiment(CONFIGS / f"{name}.yaml", overrides=[*overrides, "claims=[]"], seeds="1").runs
-    assert isinstance(run.data, Images)
-    dataset = load_dataset(run, load_pool(run.data, data_dir))
+    dataset = Datasets(data_dir).of(run)
     loops: dict[str, Callable[[], Loop]] = {
         "bncompare": lambda: ours(run, dataset),
         "bare": lambda: bare(run, dataset),

@@ -16,7 +16,7 @@ from urllib.error import URLError
 import pytest
 
 from bncompare import cli
-from bncompare.config.data import MNIST
+from bncompare.datasets import MNIST
 from bncompare.errors import UserError
 
 BASE = """\
@@ -1209,9 +1209,7 @@ def pool_sizes() -> Callable[[Path], list[tuple[int, ...]]]:
     """Loads MNIST from a data directory and tells the shapes of its four parts."""
 
     def load(data_dir: Path) -> list[tuple[int, ...]]:
-        from bncompare.training.images import load_pool
-
-        pool = load_pool(MNIST(name="mnist"), data_dir)
+        pool = MNIST(name="mnist").read(data_dir, download=True)
         return [tuple(part.shape) for part in vars(pool).values()]
 
     return load

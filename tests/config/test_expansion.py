@@ -20,7 +20,6 @@ from pydantic import BaseModel, ValidationError
 
 from bncompare.config.checks import check_run
 from bncompare.config.claims import Claim
-from bncompare.config.data import MNIST
 from bncompare.config.expand import Experiment, load_experiment
 from bncompare.config.keys import flatten, lookup, selects
 from bncompare.config.model import LeNet
@@ -29,6 +28,7 @@ from bncompare.config.run import RunConfig
 from bncompare.config.schedulers import ReduceOnPlateau
 from bncompare.config.seeds import Listed, Until, design_of, parse_seeds
 from bncompare.config.yaml import parse_yaml
+from bncompare.datasets import MNIST
 from bncompare.errors import UserError
 from bncompare.options import Section
 from bncompare.runs import LoadedRun, experiments

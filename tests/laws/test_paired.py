@@ -1,15 +1,12 @@
 """Law: variants that share a seed share split, batch order, dropout masks and the weights they have in common."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from kit import CONFIGS
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
-from bncompare.training.data import epoch_rows, load_dataset
-from bncompare.training.images import load_pool
+from bncompare.training.data import Datasets, epoch_rows, load_dataset
 from bncompare.training.layers import PairedDropout
 from bncompare.training.model import build_model
 
@@ -49,7 +46,7 @@ def test_biases_are_shared() -> None:
 def test_split_and_batch_order_are_shared() -> None:
     """Every variant holds out the same examples and visits the others in the same order, epoch by epoch."""
     runs = variants()
-    datasets = [load_dataset(run, load_pool(run.data, Path())) for run in runs]  # type: ignore[arg-type]
+    datasets = [Datasets(None).of(run) for run in runs]
     assert same([dataset.validation.rows for dataset in datasets if dataset.validation])
     assert same([dataset.train.rows for dataset in datasets])
     for epoch in (0, 1, 7):

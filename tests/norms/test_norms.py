@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,8 @@ from bncompare.errors import UserError
 from bncompare.norms.base import NORMS, ActivationNorm
 from bncompare.norms.from_scratch import BatchNormNd
 from bncompare.randomness import StepRandomness
-from bncompare.training.data import load_dataset
+from bncompare.training.data import Datasets
 from bncompare.training.evaluate import loss_function
-from bncompare.training.images import load_pool
 from bncompare.training.loop import train
 from bncompare.training.model import build_model
 
@@ -516,7 +514,7 @@ def test_small_batches_train_or_say_why_not(kind: str, model: str) -> None:
             assert len(error.value.problems) == 1
             continue
         run = run_of(model, kind if kind not in CONV_ONLY else f"{{kind: {kind}, layers: conv}}", *sizes)
-        *_, last = train(run, load_dataset(run, load_pool(run.data, Path())), torch.device("cpu"))
+        *_, last = train(run, Datasets(None).of(run), torch.device("cpu"))
         assert last.outcome is not None
         assert last.outcome.status == "completed"
 
@@ -535,7 +533,7 @@ def test_lenet_training_equals_torch() -> None:
     for kind in ("batch", "batch_from_scratch"):
         run = lenet(kind)
         assert run.data.name != "random_regression"
-        split = load_dataset(run, load_pool(run.data, Path())).train
+        split = Datasets(None).of(run).train
         model = build_model(run).double()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         for step in range(20):

@@ -5,7 +5,6 @@ import io
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,10 @@ from kit import CONFIGS
 from numpy.typing import NDArray
 from torch import nn
 
-from bncompare.config.data import Digits
 from bncompare.config.expand import load_experiment
 from bncompare.config.quantities import measured, plan
 from bncompare.config.run import RunConfig
+from bncompare.datasets import Digits
 from bncompare.probes.activations import Activations
 from bncompare.probes.base import Probe, Reading
 from bncompare.probes.covariate_shift import CovariateShift
@@ -32,7 +31,6 @@ from bncompare.probes.switchable_weights import SwitchableWeights
 from bncompare.probes.train_eval_gap import TrainEvalGap
 from bncompare.training.data import Dataset, load_dataset, probe_batch
 from bncompare.training.evaluate import evaluate, loss_function
-from bncompare.training.images import load_pool
 from bncompare.training.loop import Record, train
 from bncompare.training.model import build_model
 from bncompare.training.statistics import in_evaluation, set_evaluation_mode
@@ -73,7 +71,7 @@ def records(run: RunConfig) -> list[Record]:
     return list(train(run, load_dataset(run, POOL), CPU))
 
 
-POOL = load_pool(Digits(name="digits", resize=28), Path())
+POOL = Digits(name="digits", resize=28).read(None, download=False)
 
 
 @pytest.fixture(autouse=True, scope="module")

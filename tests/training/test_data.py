@@ -8,11 +8,11 @@ import pytest
 import torch
 from kit import CONFIGS
 
-from bncompare.config.data import MNIST, Images
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
+from bncompare.datasets import MNIST, Pool
+from bncompare.datasets.published import find_data_dir
 from bncompare.training.data import Dataset, load_dataset
-from bncompare.training.images import Pool, find_data_dir, load_pool
 
 
 def run_of(config: str, *overrides: str) -> RunConfig:
@@ -25,8 +25,7 @@ def regression(*overrides: str) -> Dataset:
 
 def images(*overrides: str) -> tuple[Dataset, Pool]:
     run = run_of("smoke.yaml", *overrides)
-    assert isinstance(run.data, Images)
-    pool = load_pool(run.data, Path())
+    pool = run.data.read(None, download=False)
     return load_dataset(run, pool), pool
 
 
@@ -87,7 +86,7 @@ def test_splits(validation: str) -> None:
     assert (len(dataset.validation) if dataset.validation else 0) == expected
     if validation == "test":
         assert dataset.validation is not None
-        assert dataset.validation.inputs is pool.test_images
+        assert dataset.validation.inputs is pool.test_inputs
         assert len(dataset.train) == 1437
     elif dataset.validation:
         assert sorted([*dataset.train.rows.tolist(), *dataset.validation.rows.tolist()]) == list(range(1437))
@@ -110,12 +109,12 @@ def test_scaling(scaling: str, binarize: str) -> None:
     dataset, pool = images(f"data.scaling={scaling}", f"data.binarize={binarize}")
     x, y = dataset.train.batch(dataset.train.rows)
     assert x.dtype == torch.float32
-    raw = pool.train_images[dataset.train.rows].numpy().astype(np.float64)
+    raw = pool.inputs[dataset.train.rows].numpy().astype(np.float64)
     if binarize == "true":
         raw = np.where(raw >= 128, 255.0, 0.0)
     expected = {"none": raw, "unit": raw / 255, "standardize": (raw - raw.mean()) / raw.std()}[scaling]
     np.testing.assert_allclose(x.numpy(), expected, rtol=1e-5, atol=1e-5)
-    assert torch.equal(y, pool.train_labels[dataset.train.rows])
+    assert torch.equal(y, pool.targets[dataset.train.rows])
     assert dataset.test is not None
     assert dataset.test.scale == dataset.train.scale
 
@@ -123,7 +122,7 @@ def test_scaling(scaling: str, binarize: str) -> None:
 def test_images_stay_bytes() -> None:
     """The images in memory are the pool's own uint8 tensors, not copies."""
     dataset, pool = images()
-    assert dataset.train.inputs is pool.train_images
+    assert dataset.train.inputs is pool.inputs
     assert dataset.train.inputs.dtype == torch.uint8
 
 
@@ -144,13 +143,13 @@ def test_order_of_data_directories(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "mean", "std"), [("mnist", 0.1307, 0.3081), ("fashion_mnist", 0.2860, 0.3530)])
 def test_real_images(name: str, mean: float, std: float) -> None:
     """The real datasets have their published sizes, class counts, and mean and standard deviation."""
-    pool = load_pool(MNIST(name=name), find_data_dir(None, MNIST(name=name)))  # type: ignore[arg-type]
-    assert pool.train_images.shape == (60000, 1, 28, 28)
-    assert pool.test_images.shape == (10000, 1, 28, 28)
-    pixels = pool.train_images.to(torch.float64) / 255
+    pool = MNIST(name=name).read(None, download=True)  # type: ignore[arg-type]
+    assert pool.inputs.shape == (60000, 1, 28, 28)
+    assert pool.test_inputs.shape == (10000, 1, 28, 28)
+    pixels = pool.inputs.to(torch.float64) / 255
     assert pixels.mean().item() == pytest.approx(mean, abs=5e-5)
     assert pixels.std().item() == pytest.approx(std, abs=5e-5)
-    counts = torch.bincount(pool.train_labels).tolist()
+    counts = torch.bincount(pool.targets).tolist()
     assert counts == (
         [6000] * 10 if name == "fashion_mnist" else [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     )

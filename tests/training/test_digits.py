@@ -10,10 +10,10 @@ from kit import CONFIGS, call
 from torch.nn.functional import interpolate
 
 from bncompare.config import RunConfig, layers, load_experiment
+from bncompare.datasets.digits import FILE, read_digits
 from bncompare.errors import UserError
 from bncompare.execution.memory import needed
 from bncompare.training.data import Dataset, Datasets
-from bncompare.training.digits import FILE, read_digits
 from bncompare.training.loop import train
 from bncompare.training.model import build_model
 

@@ -56,6 +56,20 @@ def test_lenet(padding: int, flat: int) -> None:
     ]
 
 
+def test_lenet_takes_shape_and_classes_from_the_data() -> None:
+    """Channels, height, width and classes go through to the layers; too small images are a problem."""
+    lenet = run_of("{name: lenet}").model
+    first, second, third, _, output = lenet.layers((3, 32, 40), 100)
+    assert (first.num_weights, second.output_shape, third.in_features) == (3 * 6 * 25, (16, 6, 8), 16 * 6 * 8)
+    assert (output.out_features, third.out_features) == (100, 120)
+    assert list(lenet.problems((1, 12, 12))) == []
+    ((key, message),) = lenet.problems((3, 12, 11))
+    assert (key, message) == (
+        ("name",),
+        "lenet cannot take inputs of 3×12×11: conv.1 leaves nothing of 6×5",
+    )
+
+
 @pytest.mark.parametrize("padding", [0, 2])
 def test_planned_sizes_are_the_real_ones(padding: int) -> None:
     """The sizes worked out from the config are those of the tensors that leave each layer."""

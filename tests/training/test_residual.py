@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from kit import ROOT, call, content, run_of
 from torch import Tensor, nn
 
-from bncompare.config import MODELS, RunConfig, layers, measured, register_model
+from bncompare.config import MODELS, Layer, ModelSection, RunConfig, layers, measured, register_model
 from bncompare.execution import plan_runs, run_experiment
 from bncompare.extras import draw, layer_table
 from bncompare.norms import batch_norms
@@ -163,6 +164,30 @@ def test_in_commands(tmp_path: Path) -> None:
         ended = call("train", config, "--dry-run", *(word for setting in settings for word in ("--set", setting)))
         assert (ended.code, ended.out) == (2, "")
         assert message in ended.err
+
+
+def test_a_plan_that_is_none() -> None:
+    """A mistake in a plan is a problem of the config, which names the layer."""
+
+    class Wrong(ModelSection):
+        name: Literal["wrong"] = "wrong"
+        mistake: str
+
+        def layers(self, input_shape: tuple[int, ...], num_outputs: int) -> list[Layer]:
+            a = self.conv("a", input_shape, 4, 3)
+            b = self.conv("b", a, 4, 3)
+            output = self.output(b, num_outputs)
+            if self.mistake == "sum":
+                return [a, b, self.sum("c", [a, b]), output]
+            return {"twice": [a, a, b, output], "order": [b, a, output], "end": [a, b]}[self.mistake]
+
+    for mistake, message in (
+        ("twice", "wrong.layers has a twice, or before a layer that it follows"),
+        ("order", "wrong.layers has b twice, or before a layer that it follows"),
+        ("end", "wrong.layers does not end with self.output(…)"),
+        ("sum", "wrong cannot take inputs of 1×8×8: c is a sum of layers of one shape, not 4×6×6 and 4×4×4"),
+    ):
+        assert list(Wrong(mistake=mistake).problems((1, 8, 8))) == [(("name",), message)]
 
 
 def test_layers_say_their_own_sizes() -> None:

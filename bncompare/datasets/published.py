@@ -1,4 +1,4 @@
-"""Published images: in this package, or found, downloaded, verified, held as tensors."""
+"""MNIST and Fashion-MNIST: found, downloaded, verified."""
 
 import contextlib
 import os
@@ -6,69 +6,62 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.error import URLError
 
-import torch
-from torch import Tensor
-
-from bncompare.config import MNIST, Digits, Images
+from bncompare.datasets.base import Pool
+from bncompare.datasets.digits import Digits
+from bncompare.datasets.images import Images
 from bncompare.errors import UserError
-from bncompare.training.digits import read_digits
 
-BINARIZE_AT = 128
+if TYPE_CHECKING:
+    from torch import Tensor
+
 DOWNLOAD_TIMEOUT_SECONDS = 30
 MAX_FILE_BYTES = 64 * 1024 * 1024  # the largest that was published has 47 MB
+CLOTHES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
-@dataclass(frozen=True)
-class Pool:
-    """Images before they are split: the training and the test set."""
+class MNIST(Images):
+    """28×28 grey images of ten classes: 60,000 to train on and 10,000 to test."""
 
-    train_images: Tensor
-    """(N, 1, height, width) uint8"""
-    train_labels: Tensor
-    """(N,) int64"""
-    test_images: Tensor
-    test_labels: Tensor
+    pool_size: ClassVar = 60_000
+    test_size: ClassVar = 10_000
+    side: ClassVar = 28
 
+    preload: ClassVar = ("torchvision.datasets",)
 
-def pixel_scaling(data: Images, images: Tensor, rows: Tensor) -> tuple[float, float]:
-    """(scale, shift) such that pixel·scale + shift is what `data.scaling` asks for."""
-    if data.scaling == "none":
-        return 1.0, 0.0
-    if data.scaling == "unit":
-        return 1 / 255, 0.0
-    # Exact integer counts, chunk by chunk: the mean and variance do not depend on the order of the rows.
-    counts = torch.zeros(256, dtype=torch.int64)
-    for chunk in rows.tensor_split(-(-len(rows) // 4096)):
-        counts += torch.bincount(images.index_select(0, chunk).flatten(), minlength=256)
-    if data.binarize:
-        counts[0], counts[255] = counts[:BINARIZE_AT].sum(), counts[BINARIZE_AT:].sum()
-        counts[1:255] = 0
-    values = torch.arange(256, dtype=torch.float64)
-    total = counts.sum()
-    mean = (counts * values).sum() / total
-    std = ((counts * (values - mean).square()).sum() / total).sqrt().item() or 1.0
-    return 1 / std, -mean.item() / std
+    name: Literal["mnist", "fashion_mnist"]
+    """the dataset"""
+    dir: str | None = None
+    """folder with torchvision's layout (MNIST/raw/…); null = BNCOMPARE_DATA or a cache; --data-dir goes first"""
 
+    def small(self, num_examples: int) -> Images:
+        """Digits, of the same size."""
+        return Digits(name="digits", resize=28, **self.model_dump(include={*Images.model_fields}))
 
-def load_pool(data: MNIST | Digits, data_dir: Path, *, download: bool = True) -> Pool:
-    """The images of a dataset, verified; downloads and extracts what is missing. Raises UserError."""
-    if isinstance(data, Digits):
-        return Pool(*read_digits(data))
-    from torchvision import datasets  # 2.3 s: not for random regression
+    @property
+    def title(self) -> str:
+        return {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}[self.name]
 
-    published = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[data.name]
-    _prepare(published, data_dir, download)
-    parts: list[Tensor] = []
-    for is_train in (True, False):
-        part = published(data_dir, train=is_train)
-        parts += [part.data.unsqueeze(1), part.targets]
-    return Pool(*parts)
+    @property
+    def class_names(self) -> list[str]:
+        return list(CLOTHES) if self.name == "fashion_mnist" else super().class_names
+
+    def load(self, data_dir: Path | None, *, download: bool) -> Pool:
+        """The images, verified; downloads and extracts what is missing. Raises UserError."""
+        from torchvision import datasets  # 2.3 s
+
+        published = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[self.name]
+        folder = find_data_dir(data_dir, self)
+        _prepare(published, folder, download)
+        parts: list[Tensor] = []
+        for is_train in (True, False):
+            part = published(folder, train=is_train)
+            parts += [part.data.unsqueeze(1), part.targets]
+        return Pool(*parts)
 
 
 def find_data_dir(option: Path | None, data: MNIST, environment: Mapping[str, str] = os.environ) -> Path:
