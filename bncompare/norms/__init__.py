@@ -14,12 +14,10 @@ from bncompare.norms.base import (
     ActivationNorm,
     AffineNorm,
     Array,
-    BatchFamily,
     Eps,
     EvalStats,
     NoNorm,
     Norm,
-    RunningNorm,
     Shape,
     WeightParametrization,
     is_kind,
@@ -35,6 +33,7 @@ from bncompare.norms.batch import (
     MeanOnlyBatchNorm,
     PopulationBatchNorm,
 )
+from bncompare.norms.running import BatchFamily, RunningNorm
 from bncompare.norms.switchable import SwitchableNorm
 
 if TYPE_CHECKING:

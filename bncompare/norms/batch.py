@@ -5,14 +5,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from bncompare.norms.base import (
-    Array,
-    BatchFamily,
-    EvalStats,
-    RunningNorm,
-    Shape,
-    TrackingBatchNorm,
-)
+from bncompare.norms.base import Array, EvalStats, Shape
+from bncompare.norms.running import BatchFamily, RunningNorm, TrackingBatchNorm
 from bncompare.options import MAX_COUNT, MAX_NUMBER, Count, NonNegative, PositiveInt
 
 if TYPE_CHECKING:
