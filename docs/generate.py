@@ -111,7 +111,7 @@ class Reference:
         for choice in [value] if "type" in value or "enum" in value else value.get("anyOf", []):
             # Beside sections with a tag, text is the tag alone.
             if "$ref" not in choice and not (tagged and choice.get("type") == "string"):
-                yield self._plain(choice, path)
+                yield "list of these" if tagged and "items" in choice else self._plain(choice, path)
 
     def _plain(self, value: Schema, path: str) -> str:
         choices = value.get("enum", [value["const"]] if "const" in value else [])

@@ -12,10 +12,10 @@ from bncompare.lazy import lazily
 if TYPE_CHECKING:
     from bncompare.config.architecture import (
         ACTIVATIONS,
-        KERNEL_SIZE,
-        POOL_SIZE,
+        INPUT,
         Layer,
         Part,
+        Pooling,
         count_parameters,
         layers,
     )
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from bncompare.config.claims import DIAGNOSTIC, At, Claim, NamedMeasure
     from bncompare.config.data import MNIST, DataSection, Digits, Images, RandomRegression
     from bncompare.config.expand import Experiment, load_experiment
-    from bncompare.config.keys import flatten, lookup, made_label, selects, setting_label, without
+    from bncompare.config.keys import flatten, lookup, made_label, selects, setting_label, setting_value, without
     from bncompare.config.metrics import Metric, Sign, rounded
-    from bncompare.config.model import LeNet
+    from bncompare.config.model import MODELS, Dropout, ModelSection, register_model
     from bncompare.config.names import norm_name, proper_name, setting_words, variant_name
     from bncompare.config.problems import keys_called
     from bncompare.config.quantities import measured, plan
@@ -42,25 +42,27 @@ if TYPE_CHECKING:
 __all__ = [
     "ACTIVATIONS",
     "DIAGNOSTIC",
-    "KERNEL_SIZE",
+    "INPUT",
     "MAX_BYTES",
     "MAX_TABLE_BYTES",
     "MNIST",
+    "MODELS",
     "NAME",
-    "POOL_SIZE",
     "At",
     "Claim",
     "DataSection",
     "Digits",
+    "Dropout",
     "EarlyStopping",
     "Experiment",
     "ExperimentFile",
     "Images",
     "Layer",
-    "LeNet",
     "Metric",
+    "ModelSection",
     "NamedMeasure",
     "Part",
+    "Pooling",
     "RandomRegression",
     "RunConfig",
     "Sign",
@@ -84,12 +86,14 @@ __all__ = [
     "parse_alike_yaml",
     "plan",
     "proper_name",
+    "register_model",
     "rounded",
     "seed_ranges",
     "seeds_in",
     "selector_text",
     "selects",
     "setting_label",
+    "setting_value",
     "setting_words",
     "suggestion",
     "tuning_options",
@@ -104,11 +108,11 @@ __getattr__ = lazily(
     claims="DIAGNOSTIC At Claim NamedMeasure",
     data="MNIST DataSection Digits Images RandomRegression",
     expand="Experiment load_experiment",
-    keys="flatten lookup made_label selects setting_label without",
-    architecture="ACTIVATIONS KERNEL_SIZE POOL_SIZE Layer Part count_parameters layers",
+    keys="flatten lookup made_label selects setting_label setting_value without",
+    architecture="ACTIVATIONS INPUT Layer Part Pooling count_parameters layers",
     quantities="measured plan",
     metrics="Metric Sign rounded",
-    model="LeNet",
+    model="MODELS Dropout ModelSection register_model",
     names="norm_name proper_name setting_words variant_name",
     problems="keys_called",
     ranges="seed_ranges seeds_in",

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
-from bncompare.config.architecture import POOL_SIZE, Layer, layers
+from bncompare.config.architecture import Layer, layers
 from bncompare.config.keys import KeyPath, Problem
 from bncompare.config.quantities import measured, plan
 from bncompare.config.run import RunConfig
@@ -20,13 +20,18 @@ NUMBER_BYTES = 25  # of a number and a comma, at most
 def check_run(run: RunConfig) -> list[Problem]:
     """Every problem of one run, as (path of the key, what is wrong)."""
     problems = [*_check_seeds(run), *_check_data(run), *_check_training(run), *_check_monitors(run)]
-    problems += _below(("model",), run.model.problems(run.data.input_shape))
-    problems += _check_sides(run)
+    problems += _below(("model",), _unsuited(run))
     if not any(map(is_fundamental, problems)):
         known, planned = plan(run), layers(run)
         problems += [*_check_norm(run, planned), *_check_diagnostics(run, planned, known)]
         problems += _check_tables(run, planned, known)
     return problems
+
+
+def _unsuited(run: RunConfig) -> list[Problem]:
+    setting = run.data.enlarged_by
+    advice = f"; give data.{setting}" if setting else ""
+    return [(key, message + advice) for key, message in run.model.problems(run.data.input_shape)]
 
 
 def _below(section: KeyPath, problems: Iterable[Problem]) -> list[Problem]:
@@ -37,16 +42,6 @@ def is_fundamental(problem: Problem) -> bool:
     """Whether it leaves the layers, the batches or the length of a run unknown, on which other checks rely."""
     path, _ = problem
     return path[0] == "data" or path in (("model", "name"), ("training", "epochs"))
-
-
-def _check_sides(run: RunConfig) -> list[Problem]:
-    side = run.data.input_shape[-1]
-    if len(run.data.input_shape) == 1 or all(
-        layer.kind != "conv" or layer.size >= POOL_SIZE for layer in layers(run)
-    ):
-        return []
-    what = f"missing: {run.model.name}'s convolutions leave nothing of {side}×{side}; give 28"
-    return [(("data", "resize"), what)]
 
 
 def _check_seeds(run: RunConfig) -> list[Problem]:
@@ -166,7 +161,7 @@ def _check_norm(run: RunConfig, planned: list[Layer]) -> list[Problem]:
     if norm.of_weight not in (norm, None):
         problems += _check_together(run)
     if isinstance(norm.layers, list):
-        names = [layer.name for layer in planned if not layer.is_output]
+        names = [layer.name for layer in planned if layer.has_weight and not layer.is_output]
         for i, name in enumerate(norm.layers):
             if name not in names:
                 message = f"{name!r} is not a layer of this model; valid: {', '.join(names)}"

@@ -22,6 +22,9 @@ Validation = Annotated[
 class DataSection(Section):
     """What every dataset has."""
 
+    enlarged_by: ClassVar[str] = ""
+    """the setting that makes its inputs larger, for a model that can't take them"""
+
     validation: Validation = 0
     """held out of the training set: a fraction, a number of examples, 0 for none, or `test` to validate on the
     test set"""
@@ -225,6 +228,7 @@ class Digits(Images):
 
     pool_size: ClassVar = 1_437
     test_size: ClassVar = 360  # 36 a class: what knows nothing is right in a tenth
+    enlarged_by: ClassVar = "resize: 28"
 
     name: Literal["digits"]
     """the dataset"""

@@ -84,6 +84,11 @@ def setting_label(key: str, value: Any) -> str:
     return f"{key.split('.')[-1]}={text}"
 
 
+def setting_value(key: str, value: Any) -> str:
+    """The same without the key."""
+    return setting_label(key, value).removeprefix(f"{key.split('.')[-1]}=")
+
+
 MAX_LABEL_LENGTH = 120
 
 

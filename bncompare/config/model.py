@@ -1,14 +1,17 @@
 """The `model` section: layers, norm, initial weights."""
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
 
+from bncompare.config.architecture import INPUT, Layer, Part, Pooling
 from bncompare.config.keys import Problem
-from bncompare.norms import NORMS, NoNorm, Norm, together
-from bncompare.options import MAX_SCALE, MAX_WIDTH, OneOf, Section, one_of, shorthand
+from bncompare.norms import NORMS, ActivationNorm, NoNorm, Norm, Shape, together
+from bncompare.options import MAX_SCALE, MAX_WIDTH, OneOf, Section, one_of, shorthand, tags
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -94,23 +97,6 @@ class DefaultInit(InitSection):
 Init = Annotated[DefaultInit | GainInit | NormalInit, one_of("kind", DefaultInit, GainInit, NormalInit, short=True)]
 
 
-class ModelSection(Section):
-    """What every model has."""
-
-    activation: Literal["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "selu", "identity"] = "relu"
-    """nonlinearity after each hidden layer; selu (Klambauer et al. 2017) is meant for init: lecun_normal"""
-    norm: AnyNorm = NoNorm(kind="none")
-    """a kind, a mapping with `kind` and its options, or a list of two, of which one is a norm of the weight"""
-    init: Init = DefaultInit(kind="torch_default")
-    """initial weights: a kind, or a mapping with `kind` and its options"""
-    bias: Literal["auto", "always"] = "auto"
-    """`auto` leaves out a layer's bias where a norm with its own β follows directly"""
-
-    def problems(self, input_shape: tuple[int, ...]) -> Iterator[Problem]:
-        """Why it can't take inputs of this shape."""
-        yield from ()
-
-
 class Dropout(Section):
     """Dropout in the hidden layers."""
 
@@ -122,19 +108,165 @@ class Dropout(Section):
     """in every hidden layer, or the last alone"""
 
 
+NO_DROPOUT = Dropout()
+
+
+class Unsuited(ValueError):
+    """A model can't take inputs of a shape; the message says which layer can't."""
+
+
+class ModelSection(Section):
+    """What every model has; one of your own says its `name` and its options, and plans its `layers`."""
+
+    title: ClassVar[str] = ""
+    """the name people use, if it is another"""
+
+    name: str
+    """the model"""
+    activation: Literal["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "selu", "identity"] = "relu"
+    """nonlinearity after each hidden layer; selu (Klambauer et al. 2017) is meant for init: lecun_normal"""
+    norm: AnyNorm = NoNorm(kind="none")
+    """a kind, a mapping with `kind` and its options, or a list of two, of which one is a norm of the weight"""
+    init: Init = DefaultInit(kind="torch_default")
+    """initial weights: a kind, or a mapping with `kind` and its options"""
+    bias: Literal["auto", "always"] = "auto"
+    """`auto` leaves out a layer's bias where a norm with its own β follows directly"""
+
+    def layers(self, input_shape: Shape, num_outputs: int) -> list[Layer]:
+        """Its layers for examples of this shape, (features,) or (channels, height, width), each after those that it
+        follows. Their names are what variants share. Raises Unsuited for a shape that it can't take."""
+        raise NotImplementedError
+
+    def problems(self, input_shape: Shape) -> Iterator[Problem]:
+        """Why it can't take inputs of this shape."""
+        try:
+            self.layers(input_shape, 1)
+        except Unsuited as error:
+            yield ("name",), f"{self.name} cannot take inputs of {_by(input_shape)}: {error}"
+
+    # ------------------------------------------------------------ what a plan is made of
+
+    def conv(
+        self,
+        name: str,
+        after: Layer | Shape,
+        channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        pool: Pooling | None = None,
+        activation: bool = True,
+        dropout: Dropout = NO_DROPOUT,
+    ) -> Layer:
+        """A convolution of what leaves a layer, or of the inputs, with its norm; without an activation where a sum
+        follows that has one. Raises Unsuited."""
+        shape, follows = _entering(after)
+        if len(shape) != 3:
+            raise Unsuited(f"{name} needs images, (channels, height, width); use mlp")
+        layer = Layer(name, "conv", shape, channels, follows, kernel_size, stride, padding, pool)
+        if min(layer.output_shape) < 1:
+            raise Unsuited(f"{name} leaves nothing of {_by(shape[1:])}")
+        return self._complete(layer, activation, dropout)
+
+    def dense(
+        self,
+        name: str,
+        after: Layer | Shape,
+        width: int,
+        *,
+        activation: bool = True,
+        dropout: Dropout = NO_DROPOUT,
+    ) -> Layer:
+        """A dense layer with its norm, of all numbers that leave a layer, or of the inputs."""
+        shape, follows = _entering(after)
+        return self._complete(Layer(name, "dense", shape, width, follows), activation, dropout)
+
+    def output(self, after: Layer | Shape, num_outputs: int) -> Layer:
+        """The last layer, dense and without an activation."""
+        return self.dense("output", after, num_outputs, activation=False)
+
+    def sum(
+        self, name: str, after: Sequence[Layer], *, pool: Pooling | None = None, activation: bool = True
+    ) -> Layer:
+        """The sum of what leaves some layers, all of one shape."""
+        shape = after[0].output_shape
+        assert all(layer.output_shape == shape for layer in after), f"{name}: a sum is of layers of one shape"
+        layer = Layer(name, "sum", shape, shape[0], tuple(layer.name for layer in after), pool=pool)
+        return self._complete(layer, activation, NO_DROPOUT)
+
+    def _complete(self, layer: Layer, activation: bool, dropout: Dropout) -> Layer:
+        """What belongs to a layer, and the order in which data goes through it."""
+        norm = self._norm_of(layer)
+        has_norm = isinstance(norm, ActivationNorm)
+        norm_first = isinstance(norm, ActivationNorm) and (norm.placement == "before" or not activation)
+        dropout_first = dropout.placement == "before_norm"
+        places: list[tuple[Part, bool]] = [
+            ("flatten", layer.kind == "dense" and len(layer.entering) > 1),
+            (layer.operation, True),
+            ("dropout", dropout.p > 0 and dropout_first),
+            ("norm", norm_first),
+            ("activation", activation),
+            ("norm", has_norm and not norm_first),
+            ("dropout", dropout.p > 0 and not dropout_first),
+            ("pool", layer.pool is not None),
+        ]
+        parts = tuple(part for part, is_there in places if is_there)
+        has_shift = norm is not None and norm.has_shift and (layer.operation, "norm") in pairwise(parts)
+        return replace(
+            layer,
+            parts=parts,
+            norm=norm,
+            bias=layer.has_weight and (self.bias == "always" or not has_shift),
+            activation=self.activation if activation else None,
+            dropout=dropout.p,
+        )
+
+    def _norm_of(self, layer: Layer) -> Norm | None:
+        norm = self.norm
+        if isinstance(norm, NoNorm) or not layer.has_weight:
+            return None
+        if layer.is_output:
+            return norm if norm.on_output else None
+        chosen = layer.name in norm.layers if isinstance(norm.layers, list) else norm.layers in ("all", layer.kind)
+        return norm if chosen else None
+
+
+def _entering(after: Layer | Shape) -> tuple[Shape, tuple[str, ...]]:
+    """The shape of what enters a layer, and whose output it is."""
+    return (after.output_shape, (after.name,)) if isinstance(after, Layer) else (after, (INPUT,))
+
+
+def _by(shape: Shape) -> str:
+    """`28×28`"""
+    return "×".join(map(str, shape))
+
+
 class MLP(ModelSection):
     """Dense layers; an image is flattened."""
+
+    title: ClassVar = "MLP"
 
     name: Literal["mlp"]
     """the model"""
     hidden: Annotated[list[Annotated[int, Field(ge=1, le=MAX_WIDTH)]], Field(min_length=1, max_length=200)]
     """units of each hidden layer"""
-    dropout: Annotated[Dropout, shorthand("p", Dropout | float)] = Dropout()
+    dropout: Annotated[Dropout, shorthand("p", Dropout | float)] = NO_DROPOUT
     """a probability, or a mapping with `p`, `placement` and `layers`"""
+
+    def layers(self, input_shape: Shape, num_outputs: int) -> list[Layer]:
+        """hidden.0, hidden.1, …, output."""
+        planned, last, every = list[Layer](), len(self.hidden) - 1, self.dropout.layers == "all"
+        for i, width in enumerate(self.hidden):
+            dropout = self.dropout if every or i == last else NO_DROPOUT
+            planned.append(self.dense(f"hidden.{i}", planned[-1] if planned else input_shape, width, dropout=dropout))
+        return [*planned, self.output(planned[-1], num_outputs)]
 
 
 class LeNet(ModelSection):
-    """LeCun et al. 1998 as in Dive into Deep Learning: conv 6@5×5, conv 16@5×5, dense 120, 84, 10."""
+    """LeCun et al. 1998 as in Dive into Deep Learning: conv 6@5×5, conv 16@5×5, dense 120, 84, and the output."""
+
+    title: ClassVar = "LeNet"
 
     name: Literal["lenet"]
     """the model"""
@@ -143,10 +275,27 @@ class LeNet(ModelSection):
     pooling: Literal["avg", "max"] = "avg"
     """2×2 pooling after each convolution"""
 
-    def problems(self, input_shape: tuple[int, ...]) -> Iterator[Problem]:
-        """Convolutions need rows and columns."""
-        if len(input_shape) == 1:
-            yield ("name",), "lenet needs images (mnist, fashion_mnist, digits); use mlp"
+    def layers(self, input_shape: Shape, num_outputs: int) -> list[Layer]:
+        """conv.0, conv.1, dense.0, dense.1, output."""
+        pool = Pooling(self.pooling, (2, 2))
+        first = self.conv("conv.0", input_shape, 6, 5, padding=self.padding, pool=pool)
+        second = self.conv("conv.1", first, 16, 5, pool=pool)
+        third = self.dense("dense.0", second, 120)
+        fourth = self.dense("dense.1", third, 84)
+        return [first, second, third, fourth, self.output(fourth, num_outputs)]
 
 
-Model = Annotated[MLP | LeNet, one_of("name", MLP, LeNet)]
+MODELS: dict[str, type[ModelSection]] = {}
+AnyModel = Annotated[ModelSection, OneOf("name", MODELS, short=False)]
+
+
+def register_model(model: type[ModelSection]) -> None:
+    """Make a model known, so that configs may name it; raises ValueError if the name is taken."""
+    (name,) = tags(model, "name")
+    if name in MODELS:
+        raise ValueError(f"there is a model {name!r} already: {MODELS[name].__name__}")
+    MODELS[name] = model
+
+
+for _model in (MLP, LeNet):
+    register_model(_model)

@@ -3,13 +3,12 @@
 from typing import Any
 
 from bncompare.config.keys import SHORTHANDS, key_path, lookup, made_label, parts_of
+from bncompare.config.model import MODELS
 from bncompare.errors import printable
 from bncompare.norms import name_of
 from bncompare.options import option_words
 
 _PROPER_NAMES = {
-    "mlp": "MLP",
-    "lenet": "LeNet",
     "mnist": "MNIST",
     "fashion_mnist": "Fashion-MNIST",
     "random_regression": "random regression",
@@ -21,7 +20,8 @@ _PROPER_NAMES = {
 
 def proper_name(name: str) -> str:
     """Of a model, a dataset or an optimizer: `LeNet`, `Fashion-MNIST`, `SGD`."""
-    return _PROPER_NAMES.get(name, name)
+    model = MODELS.get(name)
+    return (model.title if model else _PROPER_NAMES.get(name)) or name
 
 
 def norm_name(config: dict[str, Any], settings: dict[str, Any]) -> str:

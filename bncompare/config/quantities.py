@@ -13,7 +13,6 @@ def plan(run: RunConfig) -> Plan:
         seed=seeds_of(run.seeds)[0],
         layers=planned,
         chosen=[layer.name for layer in planned] if chosen == "all" else chosen,
-        activation=run.model.activation,
         norm=run.model.norm,
         trainable=run.training.trainable,
         clip_gradient_norm=run.training.clip_gradient_norm,

@@ -17,7 +17,7 @@ from bncompare.config.claims import Claim
 from bncompare.config.data import Data
 from bncompare.config.diagnostics import Diagnostics
 from bncompare.config.keys import MAX_LABEL_LENGTH, flatten, without
-from bncompare.config.model import Model
+from bncompare.config.model import AnyModel
 from bncompare.config.names import variant_name
 from bncompare.config.seeds import Design, Seeds, seeds_of
 from bncompare.config.training import Training
@@ -104,7 +104,7 @@ class RunConfig(Section):
     """a number n for the seeds 0…n-1, a list, or as many as it takes: `{until: decided}`"""
     data: Data
     """the dataset"""
-    model: Model
+    model: AnyModel
     """the model"""
     training: Training
     """the training setup"""

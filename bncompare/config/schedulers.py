@@ -119,9 +119,8 @@ class ExponentialLR(SchedulerSection):
         """The rate stays a number to the end."""
         exponent = math.log10(lr) + length * math.log10(self.gamma)  # itself it may be none
         if exponent > math.log10(MAX_NUMBER):
-            end = f"{10 ** (exponent % 1):.1f}e+{int(exponent)}"
-            message = f"{self.gamma:g} makes the learning rate {end} in the end, from {lr:g}; at most {MAX_NUMBER:g}"
-            yield ("gamma",), message
+            grown = f"from {lr:g} to about 1e+{round(exponent)} in the end"
+            yield ("gamma",), f"{self.gamma:g} lets the learning rate grow {grown}; at most {MAX_NUMBER:g}"
 
     def build(self, optimizer: "torch.optim.Optimizer", length: int) -> Any:
         """See torch.optim.lr_scheduler.ExponentialLR."""

@@ -55,7 +55,7 @@ def _model(run: RunConfig, planned: list[Layer]) -> int:
     copies = 10 + state + SNAPSHOTS * (2 + state)
     if run.diagnostics.wanted:
         copies += 14 + state  # a model and an optimizer to try things on, weights before and after, in float64 too
-    if run.training.trainable == "random" or any(layer.norm and layer.norm.of_weight for layer in planned):
+    if run.training.trainable == "random" or any(layer.weight_norm for layer in planned):
         copies += 6  # the weight is worked out from others
     return FLOAT * copies * sum(map(_num_weights, planned))
 

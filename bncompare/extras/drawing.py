@@ -1,13 +1,15 @@
 """The model of a run as a table of its layers, and as a drawing."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bncompare.config import ACTIVATIONS, POOL_SIZE, Layer, LeNet, Part, RunConfig, layers
+from bncompare.config import ACTIVATIONS, INPUT, Layer, Part, RunConfig, layers
 from bncompare.errors import UserError, printable
-from bncompare.norms import ActivationNorm
+from bncompare.norms import ActivationNorm, Shape
 
 FORMATS = ("svg", "png", "dot")
 
@@ -31,30 +33,40 @@ class LayerRow:
 def layer_table(run: RunConfig) -> list[LayerRow]:
     """The layers in the order data goes through them, as `training.build_model` builds them."""
     rows: list[LayerRow] = []
-    shape = run.data.input_shape
     for layer in layers(run):
-        if layer.kind == "dense" and len(shape) > 1:
-            shape = (layer.in_features,)
-            rows.append(LayerRow("flatten.0", "Flatten", shape, 0, 0, 0))
         for part in layer.parts:
-            shape = layer.shape if part != "pool" else (shape[0], *(side // POOL_SIZE for side in shape[1:]))
             numbers = layer.num_parameters(part), layer.num_trained(part, run.training.trainable)
-            multiply_adds = layer.num_weights * math.prod(layer.shape[1:]) if part == layer.parts[0] else 0
-            rows.append(LayerRow(f"{layer.name}.{part}", _kind(run, layer, part), shape, *numbers, multiply_adds))
+            multiply_adds = layer.num_weights * math.prod(layer.shape[1:]) if part == layer.operation else 0
+            name, shape = f"{layer.name}.{part}", layer.shape_after(part)
+            rows.append(LayerRow(name, _kind(layer, part), shape, *numbers, multiply_adds))
     return rows
 
 
-def _kind(run: RunConfig, layer: Layer, part: Part) -> str:
+def _kind(layer: Layer, part: Part) -> str:
     """The class of a part's module."""
     if part == "activation":
-        return ACTIVATIONS[run.model.activation]
+        assert layer.activation is not None
+        return ACTIVATIONS[layer.activation]
     if part == "pool":
-        assert isinstance(run.model, LeNet)
-        return {"avg": "AvgPool2d", "max": "MaxPool2d"}[run.model.pooling]
+        assert layer.pool is not None
+        return layer.pool.module_name
     if part == "norm":
         assert isinstance(layer.norm, ActivationNorm)
         return layer.norm.module_name(layer.shape)
-    return {"conv": "Conv2d", "linear": "Linear", "dropout": "PairedDropout"}[part]
+    names = {"flatten": "Flatten", "conv": "Conv2d", "linear": "Linear", "sum": "Sum", "dropout": "PairedDropout"}
+    return names[part]
+
+
+def _edges(run: RunConfig) -> Iterator[tuple[str, str, Shape]]:
+    """From what, to what, and the shape of what goes there."""
+    planned = layers(run)
+    ends = {layer.name: f"{layer.name}.{layer.parts[-1]}" for layer in planned} | {INPUT: INPUT}
+    for layer in planned:
+        first = f"{layer.name}.{layer.parts[0]}"
+        yield from ((ends[name], first, layer.entering) for name in layer.follows)
+        for before, after in pairwise(layer.parts):
+            yield f"{layer.name}.{before}", f"{layer.name}.{after}", layer.shape_after(before)
+    yield ends[planned[-1].name], "output", planned[-1].output_shape
 
 
 def draw(run: RunConfig, rows: list[LayerRow], path: Path) -> None:
@@ -70,18 +82,15 @@ def draw(run: RunConfig, rows: list[LayerRow], path: Path) -> None:
     drawing: Any = graphviz.Digraph(run.name, graph_attr={"label": title, "labelloc": "t"})
     drawing.attr("node", shape="box", style="rounded,filled", fillcolor="white", fontname="Helvetica", fontsize="11")
     drawing.attr("edge", fontname="Helvetica", fontsize="9")
-    shape = " × ".join(map(str, run.data.input_shape))
-    drawing.node("input", "input", fillcolor="#eeeeee")
-    previous = "input"
+    drawing.node(INPUT, INPUT, fillcolor="#eeeeee")
     for row in rows:
         text = f"{row.name}\n{row.kind}" + (f"\n{row.parameters:,} parameters" if row.parameters else "")
         text += f"\n{row.trained:,} trained" if row.trained != row.parameters else ""
         is_norm = row.name.endswith(".norm")
         drawing.node(row.name, text, fillcolor="#cfe3f5" if is_norm else "white")
-        drawing.edge(previous, row.name, label=f" {shape}")
-        previous, shape = row.name, " × ".join(map(str, row.output_shape))
     drawing.node("output", "output", fillcolor="#eeeeee")
-    drawing.edge(previous, "output", label=f" {shape}")
+    for start, end, shape in _edges(run):
+        drawing.edge(start, end, label=f" {' × '.join(map(str, shape))}")
     try:
         content = drawing.source.encode() if format == "dot" else drawing.pipe(format=format)
     except graphviz.ExecutableNotFound:

@@ -12,12 +12,10 @@ from bncompare.norms.activation import GroupNorm, InstanceNorm, LayerNorm, RMSNo
 from bncompare.norms.base import (
     NORMS,
     ActivationNorm,
-    BatchFamily,
     Eps,
     EvalStats,
     NoNorm,
     Norm,
-    RunningNorm,
     Shape,
     WeightParametrization,
     is_kind,
@@ -34,6 +32,7 @@ from bncompare.norms.batch import (
     MeanOnlyBatchNorm,
     PopulationBatchNorm,
 )
+from bncompare.norms.running import BatchFamily, RunningNorm
 from bncompare.norms.switchable import SwitchableNorm
 
 if TYPE_CHECKING:

@@ -208,7 +208,11 @@ class GroupNorm(AffineNorm):
 
 class FilterResponseNorm(AffineNorm):
     """Filter response normalization with its thresholded linear unit (Singh & Krishnan 2020); γ, β and τ for each
-    channel. The unit takes the place of an activation: `activation: identity` leaves it alone. τ starts at 0."""
+    channel. The unit takes the place of an activation: `activation: identity` leaves it alone. τ starts at 0.
+
+    The formula is that of the paper's listing, which leaves open whether a learned eps is one number for each
+    channel, as here, or for the layer.
+    """
 
     title: ClassVar = "FilterResponseNorm"
     formula: ClassVar = "y = max(γ·x/√(mean(x²) + |eps|) + β, τ)"

@@ -5,14 +5,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from bncompare.norms.base import (
-    Array,
-    BatchFamily,
-    EvalStats,
-    RunningNorm,
-    Shape,
-    TrackingBatchNorm,
-)
+from bncompare.norms.base import Array, EvalStats, Shape
+from bncompare.norms.running import BatchFamily, RunningNorm, TrackingBatchNorm
 from bncompare.options import MAX_COUNT, MAX_NUMBER, Count, NonNegative, PositiveInt
 
 if TYPE_CHECKING:
@@ -240,7 +234,7 @@ class NoisyBatchNorm(BatchFamily):
 
 
 class MeanOnlyBatchNorm(BatchFamily):
-    """Subtracts the batch mean and divides by nothing (Salimans & Kingma 2016); γ there is none."""
+    """Subtracts the batch mean and divides by nothing (Salimans & Kingma 2016); `affine` learns β alone."""
 
     title: ClassVar = "BatchNorm (mean only)"
     formula: ClassVar = "y = x − mean + β"

@@ -5,9 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bncompare.norms.base import RunningNorm, Shape
+from bncompare.norms.base import Shape
 from bncompare.norms.from_scratch import BatchNormNd, per_channel, scaled_and_shifted
 from bncompare.norms.pointwise import PointwiseNorm
+from bncompare.norms.running import RunningNorm
 from bncompare.norms.switchable import SwitchableNorm
 from bncompare.norms.weight import WeightStandardization
 from bncompare.randomness import StepRandomness

@@ -15,7 +15,8 @@ class SwitchableNorm(AffineNorm):
     layer and batch normalization that are mixed. γ and β for each channel; the weights start equal.
 
     The paper evaluates with averages over batches after training; here they are running ones, as the authors' code
-    can have it.
+    can have it. The variances that are mixed are the biased ones of the paper's formulas (the authors' code has the
+    unbiased one for an instance), and the running one is the unbiased one, as for batch normalization.
     """
 
     title: ClassVar = "SwitchableNorm"

@@ -52,7 +52,12 @@ class SpectralNorm(WeightParametrization):
 
 class WeightStandardization(WeightParametrization):
     """Weight standardization (Qiao et al. 2019): the incoming weights of a unit have mean 0 and variance 1; scaled,
-    the variance is 1/fan_in, times a gain that is learned (Brock et al. 2021)."""
+    the variance is 1/fan_in, times a gain that is learned (Brock et al. 2021).
+
+    As in the papers the variance is over all fan_in weights, and eps stands under the root. The authors' codes differ
+    in what hardly shows: an unbiased standard deviation plus eps; scaled, the larger of fan_in·var and eps. The
+    constant of the activation by which Brock et al. multiply too is left out.
+    """
 
     title: ClassVar = "Weight Standardization"
     formula: ClassVar = "W = (V − mean)/√(var + eps); scaled: W = g·(V − mean)/√(fan_in·var + eps)"

@@ -41,28 +41,29 @@ class Activations(Probe):
         yield from repeated("units", self.units)
         if self.units and not self.activations:
             yield "units", "needs activations: true"
-        hidden = [layer for layer in plan.measured if not layer.is_output]
+        hidden = [layer for layer in plan.measured if layer.activation]
         smallest = min(hidden, key=lambda layer: layer.out_features, default=None)
         if self.units and smallest and max(self.units) >= smallest.out_features:
             last = smallest.out_features - 1
             yield "units", f"{max(self.units)} is not a unit of {smallest.name}: it has units 0 to {last}"
 
     def of_layer(self, plan: Plan, layer: ProbedLayer) -> Iterator[str]:
-        """The output layer has no activation."""
-        if layer.is_output:
+        """Of layers that have an activation."""
+        if layer.activation is None:
             return
         yield from (f"input {name}" for name in PERCENTILES)
         yield from ("input mean", "input std", "output mean", "output std")
-        if plan.activation in SATURATED:
+        if layer.activation in SATURATED:
             yield "saturated"
-        if plan.activation == "relu":
+        if layer.activation == "relu":
             yield "dead"
         yield from (f"input {name} of unit {unit}" for unit in self.units for name in PERCENTILES)
 
     def measure(self, subject: "Subject") -> Iterator[Reading]:
         """In the order of `of_layer`."""
-        kind = subject.plan.activation
+        kinds = {layer.name: layer.activation for layer in subject.plan.measured}
         for name, (entered, left) in _passed(subject).items():
+            kind = kinds[name]
             for quantity, value in _percentiles(entered).items():
                 yield Reading(name, f"input {quantity}", value)
             for where, values in (("input", entered), ("output", left)):

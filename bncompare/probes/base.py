@@ -38,7 +38,9 @@ class ProbedLayer(Protocol):
     @property
     def norm(self) -> Norm | None: ...
     @property
-    def is_output(self) -> bool: ...
+    def has_weight(self) -> bool: ...
+    @property
+    def activation(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,6 @@ class Plan:
     """from input to output"""
     chosen: Collection[str]
     """names of the layers that are measured one by one"""
-    activation: str
     norm: NoNorm | Norm
     trainable: str
     """all, norm, all_but_norm or random"""
@@ -67,10 +68,10 @@ class Plan:
         return [layer for layer in self.layers if layer.name in self.chosen]
 
     def trains_weight(self, layer: ProbedLayer) -> bool:
-        """Whether anything of a layer's weight is trained."""
+        """Whether it has a weight of which anything is trained."""
         if self.trainable == "random":
             return layer.norm is not None and layer.norm.has_parameters
-        return self.trainable != "norm"
+        return layer.has_weight and self.trainable != "norm"
 
 
 class Probe(Section):

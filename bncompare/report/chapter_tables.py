@@ -17,7 +17,7 @@ from bncompare.comparison import (
     VariantSummary,
     level,
 )
-from bncompare.config import flatten, lookup, setting_label, setting_words
+from bncompare.config import flatten, lookup, setting_value, setting_words
 from bncompare.options import option_name
 from bncompare.report.table import Table
 from bncompare.report.words import labels_of, short, some
@@ -242,8 +242,8 @@ def differences_table(runs: Sequence[LoadedRun]) -> Table:
     rows = []
     for variant in labels_of(runs):
         settings, config = settings_of(first[variant]), first[variant].config
-        cells = [settings[key] if key in settings else _resolved(config, key) for key in keys]
-        rows.append([variant, *(short(_words(cell)) for cell in cells)])
+        values = {key: settings[key] if key in settings else _resolved(config, key) for key in keys}
+        rows.append([variant, *(short(setting_value(key, value)) for key, value in values.items())])
     groups = [("", rows)] if keys else []
     return Table(["variant", *keys], groups, title="Settings that differ", is_detail=True)
 
@@ -252,11 +252,6 @@ def _resolved(config: dict[str, Any], key: str) -> Any:
     """A setting that the variant leaves as it is; of a norm the kind."""
     value = lookup(config, key)
     return value.get("kind") if isinstance(value, dict) else value
-
-
-def _words(value: Any) -> str:
-    """A setting as a label says it, without its key."""
-    return setting_label("", value).removeprefix("=")
 
 
 def environment_of(runs: Sequence[LoadedRun]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -79,5 +80,5 @@ def _max_bytes(run: RunConfig) -> int:
     """More than a checkpoint of this model can take: weights, the best ones, two moments, what norms keep, tables."""
     values = 0
     for layer in layers(run):
-        values += layer.num_weights + layer.out_features * (layer.out_features + layer.size**2)
+        values += layer.num_weights + layer.out_features * layer.out_features + math.prod(layer.shape)
     return 64 * values + 4 * MAX_TABLE_BYTES

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from bncompare.config import setting_label
+from bncompare.config import setting_value
 from bncompare.errors import UserError, printable
 from bncompare.runs.experiments import settings_of
 from bncompare.runs.read import LoadedRun, available_metrics, read_runs
@@ -50,7 +50,7 @@ class Runs(Sequence[LoadedRun]):
         for run in self:
             settings = settings_of(run)
             about = {"experiment": run.experiment, "variant": run.label, "seed": run.seed, "status": run.status}
-            about |= {key: _scalar(settings.get(key)) for key in keys}
+            about |= {key: _scalar(key, settings.get(key)) for key in keys}
             for metric, values in run.metrics.items():
                 if metric not in ("epoch", "step"):
                     for epoch, step, value in zip(run.metrics["epoch"], run.metrics["step"], values, strict=True):
@@ -79,8 +79,8 @@ def _tests(run: LoadedRun) -> dict[tuple[float, int], dict[str, float]]:
     return found
 
 
-def _scalar(value: Any) -> Any:
-    return setting_label("", value).removeprefix("=") if isinstance(value, dict | list) else value
+def _scalar(key: str, value: Any) -> Any:
+    return setting_value(key, value) if isinstance(value, dict | list) else value
 
 
 def load_runs(*paths: str | Path) -> Runs:

@@ -1,5 +1,7 @@
 """The layers of models that torch.nn has not."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +25,14 @@ class PairedDropout(StepRandomness):
     def extra_repr(self) -> str:
         """The option, as torch.nn prints it."""
         return f"p={self.p}"
+
+
+class Sum(nn.Module):
+    """What enters from several layers, added up."""
+
+    def forward(self, entering: Sequence[Tensor]) -> Tensor:
+        """The sum of tensors of one shape."""
+        return sum(entering[1:], entering[0])
 
 
 class Subset(nn.Module):

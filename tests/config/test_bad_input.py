@@ -301,6 +301,21 @@ KEY_ERRORS = [
     bad("no lr", base(", lr: 0.1", ""), "config.yaml:14: training.optimizer.lr: missing…"),
     bad("no std", base("norm: batch", "init: normal"), "config.yaml:10: model.init.std: missing…"),
     bad("no norm.kind", base("norm: batch", "norm: {eps: 1}"), "config.yaml:10: model.norm.kind: missing…"),
+    bad(
+        "a warm-up to the end",
+        BASE + "  warmup: 2\n",
+        "config.yaml:15: training.warmup: 2 is not before the end, epoch 2",
+    ),
+    bad(
+        "label smoothing of numbers",
+        BASE + "  label_smoothing: 0.1\n",
+        "config.yaml:15: training.label_smoothing: random_regression has no classes",
+    ),
+    bad(
+        "a rate that grows beyond all numbers",
+        BASE + "  scheduler: {name: exponential, gamma: 1.0e+30}\n",
+        "config.yaml:15: training.scheduler.gamma: 1e+30 lets the learning rate grow from 0.1 to about 1e+59…1e+30",
+    ),
     bad("no patience", BASE + "  early_stopping: {}\n", "config.yaml:15: training.early_stopping.patience: missing…"),
 ]
 
@@ -455,7 +470,7 @@ COMBINATION_ERRORS = [
     bad(
         "lenet on random regression",
         base("name: mlp\n  hidden: [8, 8]", "name: lenet"),
-        "config.yaml:8: model.name: lenet needs images…mlp",
+        "config.yaml:8: model.name: lenet cannot take inputs of 10: conv.0 needs images…mlp",
     ),
     bad(
         "milestones that do not increase",

@@ -809,6 +809,19 @@ LATE = "model.norm={kind: batch_renorm, rmax_end: 100, dmax_end: 100}"
         ([TEN], "training.scheduler={name: step, step_size: 9}", "10", ".step_size: 10 is not before…epoch 10"),
         ([STEPS], "training.scheduler={name: step, step_size: 9}", "10", ".step_size: 10 is not before…step 10"),
         ([TEN], "training.scheduler={name: multistep, milestones: [3, 9]}", "10", ".milestones: 10 is not before…"),
+        (
+            [TEN, "training.warmup=3"],
+            "training.scheduler={name: step, step_size: 6}",
+            "7",
+            ".step_size: 7 is not before…epoch 10, which is 7 after the warm-up",
+        ),
+        (
+            [TEN, "training.warmup=3"],
+            "training.scheduler={name: reduce_on_plateau, patience: 5}",
+            "6",
+            ".patience: 6 is not…8 evaluations",
+        ),
+        ([TEN, "training.trainable=norm"], "training.l1=0", "0.1", ": has no effect: no weight is trained"),
         ([TEN], "training.scheduler={name: cosine, eta_min: 0.09}", "0.1", ".eta_min: 0.1 is not below…0.1"),
         (
             [TEN],
@@ -844,6 +857,15 @@ def test_what_has_no_effect_is_warned_of(
     pattern = ".*".join(re.escape(part) for part in message.split("…"))
     key = changed.partition("=")[0]
     assert re.fullmatch(rf"--set .*: {re.escape(key)}.*{pattern}", warning) or "decay_norm: has no effect" in warning
+
+
+def test_selu_without_its_initial_weights_is_warned_of(expand: Expand) -> None:
+    """It is made for LeCun's; where a norm follows, these make no difference."""
+    settings = [TEN, "model.activation=selu", "model.norm=none"]
+    (warning,) = expand(BASE, *settings, "model.init=kaiming_normal").warnings
+    assert "model.activation: selu normalizes itself with init: lecun_normal" in warning
+    assert expand(BASE, *settings, "model.init=lecun_normal").warnings == []
+    assert expand(BASE, *settings, "model.norm=batch").warnings == []
 
 
 def test_a_warning_is_said_once_for_all_variants(expand: Expand) -> None:

@@ -48,6 +48,11 @@ PATIENCE = "training.early_stopping={patience: 4}"
         pytest.param([*BY_STEPS, "training.steps=4"], [*BY_STEPS, "training.steps=9"], id="steps"),
         pytest.param([PLATEAU, PATIENCE], [PLATEAU, PATIENCE, "training.epochs=6"], id="plateau and patience"),
         pytest.param(
+            ["training.warmup=2", PLATEAU, "training.l1=0.01", "training.epochs=3"],
+            ["training.warmup=2", PLATEAU, "training.l1=0.01", "training.epochs=6"],
+            id="warm-up",
+        ),
+        pytest.param(
             ["training.scheduler={name: step, step_size: 2}"],
             ["training.scheduler={name: step, step_size: 2}", "training.epochs=6"],
             id="steps of the learning rate",

@@ -120,9 +120,8 @@ def test_what_follows_from_the_size(overrides: list[str], inputs: int) -> None:
 def test_lenet_needs_them_enlarged(padding: int) -> None:
     """At 8×8 nothing is left after two convolutions and poolings: the message says what to do."""
     model = f"model={{name: lenet, padding: {padding}}}"
-    with pytest.raises(
-        UserError, match=r"data\.resize: missing: lenet's convolutions leave nothing of 8×8; give 28$"
-    ):
+    said = r"lenet cannot take inputs of 1×8×8: conv\.1 leaves nothing of [24]×[24]; give data\.resize: 28$"
+    with pytest.raises(UserError, match=said):
         run_of(model)
     assert run_of(model, "data.resize=28").data.input_shape == (1, 28, 28)
 

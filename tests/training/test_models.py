@@ -26,7 +26,13 @@ def names(run: RunConfig) -> list[str]:
 def test_mlp() -> None:
     """784-128-10 with a norm: the order and names of its layers, 784·128 + 2·128 + 128·10 + 10 parameters."""
     run = run_of("{name: mlp, hidden: [128]}", "batch")
-    assert names(run) == ["flatten.0", "hidden.0.linear", "hidden.0.norm", "hidden.0.activation", "output.linear"]
+    assert names(run) == [
+        "hidden.0.flatten",
+        "hidden.0.linear",
+        "hidden.0.norm",
+        "hidden.0.activation",
+        "output.linear",
+    ]
     assert count_parameters(run) == 784 * 128 + 2 * 128 + 128 * 10 + 10
 
 
@@ -40,7 +46,7 @@ def test_lenet(padding: int, flat: int) -> None:
     assert names(run) == [
         *("conv.0.conv", "conv.0.activation", "conv.0.pool", "conv.1.conv", "conv.1.activation", "conv.1.pool"),
         *(
-            "flatten.0",
+            "dense.0.flatten",
             "dense.0.linear",
             "dense.0.activation",
             "dense.1.linear",
@@ -61,10 +67,7 @@ def test_planned_sizes_are_the_real_ones(padding: int) -> None:
             module.register_forward_hook(lambda m, i, o, name=name: seen.update({name: tuple(o.shape[1:])}))
     model(torch.zeros(1, 1, 28, 28))
     for layer in layers(run):
-        shape = seen[f"{layer.name}.{'conv' if layer.kind == 'conv' else 'linear'}"]
-        assert shape == (
-            (layer.out_features, layer.size, layer.size) if layer.kind == "conv" else (layer.out_features,)
-        )
+        assert layer.shape == seen[f"{layer.name}.{layer.operation}"]
 
 
 def test_pooling_and_activation() -> None:
@@ -156,6 +159,8 @@ def test_dropout_keeps_the_mean() -> None:
         ("kaiming_uniform", math.sqrt(2 / 784)),
         ("kaiming_normal", math.sqrt(2 / 784)),
         ("{kind: kaiming_normal, gain: 0.5}", 0.5 * math.sqrt(2 / 784)),
+        ("lecun_normal", math.sqrt(1 / 784)),
+        ("{kind: lecun_normal, gain: 2}", 2 * math.sqrt(1 / 784)),
         ("{kind: normal, std: 0.05}", 0.05),
     ],
 )

@@ -1,5 +1,6 @@
 """The loop: against one written by hand; early stopping, divergence, schedules, evaluation points."""
 
+import io
 import math
 
 import pytest
@@ -200,6 +201,7 @@ def test_divergence_ends_the_run_at_once() -> None:
         ("{name: step, step_size: 2, gamma: 0.5}", [1, 1, 0.5, 0.5, 0.25, 0.25]),
         ("{name: multistep, milestones: [1, 4], gamma: 0.1}", [1, 0.1, 0.1, 0.1, 0.01, 0.01]),
         ("{name: exponential, gamma: 0.5}", [0.5**i for i in range(6)]),
+        ("{name: exponential, gamma: 1.5}", [1.5**i for i in range(6)]),
         ("{name: cosine, eta_min: 0.1}", [0.1 + 0.45 * (1 + math.cos(math.pi * i / 6)) for i in range(6)]),
     ],
 )
@@ -211,6 +213,127 @@ def test_learning_rates(scheduler: str, expected: list[float], unit: str) -> Non
     settings = [MLP, size, "training.optimizer={name: sgd, lr: 1}", f"training.scheduler={scheduler}"]
     run = run_of(*settings, *length, "training.early_stopping=null")
     assert [record.metrics["lr"] for record in records(run)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [
+        ("none", [1, 1, 1, 1]),
+        ("{name: step, step_size: 2, gamma: 0.5}", [1, 1, 0.5, 0.5]),
+        ("{name: multistep, milestones: [1, 3], gamma: 0.5}", [1, 0.5, 0.5, 0.25]),
+        ("{name: exponential, gamma: 2}", [1, 2, 4, 8]),
+        ("{name: cosine}", [0.5 * (1 + math.cos(math.pi * i / 4)) for i in range(4)]),
+    ],
+)
+@pytest.mark.parametrize("unit", ["epochs", "steps"])
+def test_warmup(scheduler: str, expected: list[float], unit: str) -> None:
+    """The rate grows in equal parts, step by step, to all of `lr` in the last; then the schedule begins."""
+    per_unit = 3 if unit == "epochs" else 1
+    size = ["data.train_size=192", "training.batch_size=64", "training.eval_every=1", f"training.{unit}=6"]
+    settings = [MLP, *size, "training.optimizer={name: sgd, lr: 1}", f"training.scheduler={scheduler}"]
+    settings += ["training.epochs=null"] * (unit == "steps") + ["training.early_stopping=null"]
+    run = run_of(*settings, "training.warmup=2", "training.evaluate_at_start=true")
+    number = 2 * per_unit
+    growing = [(step + 1) / number for step in range(number)]
+    rates = growing + [rate for rate in expected for _ in range(per_unit)]
+    assert [record.metrics["lr"] for record in records(run)] == pytest.approx([rates[0], *rates])
+
+
+ONE_STEP = [
+    *("training.epochs=null", "training.steps=1", "training.scheduler=none", "training.early_stopping=null"),
+    *("training.optimizer={name: sgd, lr: 0.5}", "data.train_size=64", "training.batch_size=64", "model.bias=always"),
+]
+
+
+def test_the_warm_rate_is_what_moves_the_weights() -> None:
+    """The first step of plain SGD is a fifth of what it is without a warm-up of five."""
+    five = [*ONE_STEP[:1], "training.steps=6", "training.eval_every=1", *ONE_STEP[2:], "training.optimizer.lr=1.0e-3"]
+    moved = []
+    for warmup in (0, 5):
+        run = run_of(MLP, *five, f"training.warmup={warmup}", norm="none")
+        start = build_model(run).state_dict()["output.linear.weight"]
+        state = load_state_of(next(train(run, dataset_of(run), CPU)))
+        moved.append(state["output.linear.weight"] - start)
+    torch.testing.assert_close(moved[1], moved[0] / 5, rtol=1e-3, atol=1e-7)
+
+
+def load_state_of(record: Record) -> dict[str, torch.Tensor]:
+    """The weights in its checkpoint."""
+    weights: dict[str, torch.Tensor] = torch.load(io.BytesIO(record.checkpoint()), weights_only=True)["model"]
+    return weights
+
+
+def test_a_plateau_begins_after_the_warmup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluations within the warm-up are none that a schedule counts."""
+    script = iter([1.0, 2.0, 2.0, 1.9, 1.9, 1.9, 1.9])
+
+    def fake(model: object, split: object, loss_fn: object, prefix: str, *_: object) -> dict[str, float]:
+        return {f"{prefix}/loss": next(script) if prefix == "val" else 1.0}
+
+    monkeypatch.setattr("bncompare.training.loop.evaluate", fake)
+    plateau = "training.scheduler={name: reduce_on_plateau, factor: 0.1, patience: 1}"
+    settings = [MLP, "training.epochs=7", "training.optimizer={name: sgd, lr: 1}", "training.early_stopping=null"]
+    got = records(run_of(*settings, plateau, "training.warmup=3"))
+    assert [record.metrics["lr"] for record in got] == pytest.approx([1 / 3, 2 / 3, 1, 1, 1, 1, 0.1])
+
+
+def stepped(run: RunConfig) -> tuple[RunConfig, dict[str, torch.Tensor], dict[str, torch.Tensor], Record]:
+    """The weights before and after the one step of a run, in which they are the best."""
+    before = {name: value.clone() for name, value in build_model(run).state_dict().items()}
+    (record,) = records(run)
+    assert record.outcome is not None
+    assert record.outcome.best_weights is not None
+    return run, before, record.outcome.best_weights, record
+
+
+@pytest.mark.parametrize("norm", ["batch", "weight", "none"])
+def test_l1(norm: str) -> None:
+    """A step moves each weight by lr·l1·sign(w) more, and nothing else; the recorded loss is the same."""
+    _, before, plain, without = stepped(run_of(MLP, *ONE_STEP, norm=norm))
+    _, _, moved, record = stepped(run_of(MLP, *ONE_STEP, "training.l1=0.01", norm=norm))
+    assert record.metrics["train/loss"] == without.metrics["train/loss"]
+    for name, value in before.items():
+        penalized = name.endswith((".weight", ".original0", ".original1")) and ".norm." not in name
+        step = 0.5 * 0.01 * value.sign() if penalized else torch.zeros_like(value)
+        torch.testing.assert_close(plain[name] - moved[name], step, rtol=0, atol=1e-6, msg=name)
+
+
+def test_l1_is_in_the_step_that_is_measured() -> None:
+    """The measured step is the one that the optimizer takes: with plain SGD lr·(gradient + l1·sign(w))."""
+    measure = ["diagnostics={gradients: true}", "training.epochs=null", "training.steps=1"]
+    settings = [
+        MLP,
+        *measure,
+        "training.optimizer={name: sgd, lr: 1.0e-3}",
+        "training.l1=1000",
+        "training.scheduler=none",
+    ]
+    run = run_of(*settings, "training.early_stopping=null", norm="none")
+    (record,) = records(run)
+    assert record.outcome is not None
+    assert record.outcome.best_weights is not None
+    weight = record.outcome.best_weights["hidden.0.linear.weight"]
+    (ratio,) = [r.value for r in record.diagnostics if (r.layer, r.quantity) == ("hidden.0", "update ratio")]
+    assert ratio == pytest.approx(1e-3 * 1000 * math.sqrt(weight.numel()) / weight.norm().item(), rel=1e-2)
+
+
+def test_label_smoothing() -> None:
+    """A step is that of PyTorch's smoothed loss; what is recorded, of training too, is the loss without."""
+    run, before, after, record = stepped(run_of(MLP, *ONE_STEP, "training.label_smoothing=0.2", norm="none"))
+    dataset, model = dataset_of(run), build_model(run)
+    x, y = dataset.train.batch(epoch_rows(run, dataset.train, 0))
+    outputs = model(x)
+    target = F.one_hot(y, 10) * 0.8 + 0.2 / 10
+    loss = -(target * outputs.log_softmax(1)).sum(1).mean()
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(after[name], before[name] - 0.5 * parameter.grad, rtol=0, atol=1e-6)
+    assert record.metrics["train/loss"] == pytest.approx(F.cross_entropy(outputs, y).item(), rel=1e-6)
+    assert dataset.validation is not None
+    model.load_state_dict(after)
+    x, y = dataset.validation.batch(dataset.validation.rows)
+    assert record.metrics["val/loss"] == pytest.approx(F.cross_entropy(model(x), y).item(), rel=1e-5)
 
 
 def test_reduce_on_plateau(monkeypatch: pytest.MonkeyPatch) -> None:
