@@ -2,7 +2,7 @@
 
 import signal
 
-if __name__ != "__mp_main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # First of all: Ctrl-C in the middle of an import would be a traceback. Training has a handler of its own.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -10,5 +10,5 @@ from bncompare.cli import main
 
 __all__ = ["main"]
 
-if __name__ == "__main__":  # worker processes import it too
+if __name__ == "__main__":
     main()

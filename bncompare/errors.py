@@ -19,6 +19,10 @@ class StorageError(UserError):
     """A file that cannot be written or read (disk full, no permission, …); the command ends with exit code 1."""
 
 
+class PluginWarning(UserWarning):
+    """A class of an installed package that is left out as it is broken."""
+
+
 # What has no ink although Python calls it printable: Unicode's Default_Ignorable_Code_Point, and empty Braille.
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"

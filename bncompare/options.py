@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, ClassVar, Union, get_args
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -105,8 +105,9 @@ def option_words(key: str, value: Any) -> str:
 
 
 def tags(section: type[Section], key: str) -> tuple[str, ...]:
-    """The names that a section has at the key that tells it from its alternatives."""
-    return get_args(section.model_fields[key].annotation)
+    """The names that a section has at the key that tells it from its alternatives; none of one to inherit from."""
+    annotation = section.model_fields[key].annotation if key in section.model_fields else None
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,13 @@
 """Options of the test command."""
 
+import os
+
 import pytest
 
-from bncompare.cli import progress
+from bncompare.api import progress
 
+# What is computed here is too small for more threads: they would wait for each other, and for those of other workers.
+os.environ["OMP_NUM_THREADS"] = "1"
 progress.SECONDS_BEFORE_WAITING = 3600.0  # however slow the machine: what is waited for is tested by itself
 
 

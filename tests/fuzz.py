@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+import numpy as np
+
 from bncompare.config.expand import load_experiment
 from bncompare.config.yaml import dump_yaml, load_yaml
 from bncompare.errors import UserError, problem_lines
@@ -30,117 +32,35 @@ ODD_VALUES: list[Any] = [
     *(None, True, False, 0, -1, 1, 2, 3, 10**6, 10**12, 10**13, 2**63, -(2**63), 10**21),
     *(0.0, -0.0, 0.5, 1.0, -1.5, 1e-320, 1e30, 1e38, 1e39, 1e300, -1e300, float("inf"), float("-inf"), float("nan")),
     *(
-        "",
-        " ",
-        "a",
-        "none",
-        "null",
-        "no",
-        "012",
-        "1e3",
-        "auto",
-        "full",
-        "test",
-        "batch",
-        "kind",
-        "label",
-        "name",
-        "val/loss",
+        *("", " ", "a", "none", "null", "no", "012", "1e3", "auto", "full", "test", "batch", "kind", "label"),
+        *("name", "val/loss"),
     ),
     *(
-        "a\nb",
-        "a\tb",
-        "a ",
-        "a\u200b",
-        "\u00a0",
-        "e\u0301",
-        "\u202e",
-        "\x1b[2J",
-        "\x85",
-        "\ufeff",
-        "\U0001f600",
-        "\u3164",
+        *("a\nb", "a\tb", "a ", "a\u200b", "\u00a0", "e\u0301", "\u202e", "\x1b[2J", "\x85", "\ufeff"),
+        *("\U0001f600", "\u3164"),
     ),
     *(".", "..", "../x", "/", "a/b", "{", "%s", "x" * 121, "x" * 5000, "diagnostics/*/x", "diagnostics/a\nb/c"),
     *(
-        [],
-        {},
-        [[]],
-        [{}],
-        [None],
-        [0, 0],
-        [1, 2, 3],
-        ["a", "a"],
-        {"a": 1},
-        {"": None},
-        {"kind": "batch"},
-        {"kind": []},
+        *([], {}, [[]], [{}], [None], [0, 0], [1, 2, 3], ["a", "a"], {"a": 1}, {"": None}),
+        *({"kind": "batch"}, {"kind": []}),
     ),
     *(
-        {"name": "step"},
-        {"name": {}},
-        {"label": "a"},
-        [{"label": "a"}, {"label": "b"}],
-        {"model.norm": ["none", "batch"]},
+        *({"name": "step"}, {"name": {}}, {"label": "a"}),
+        *([{"label": "a"}, {"label": "b"}], {"model.norm": ["none", "batch"]}),
     ),
     *([0] * 3000, {f"k{i}": i for i in range(300)}, {"epoch": 1, "step": 1}, {"a\nb": "c"}, {"model.norm": ["a\nb"]}),
 ]
 ODD_KEYS = [
-    "",
-    " ",
-    "a",
-    "a.b",
-    ".",
-    "..",
-    "kind",
-    "name",
-    "label",
-    "compare",
-    "variant",
-    "a\nb",
-    "\u200b",
-    "model.norm",
-    "x" * 300,
+    *("", " ", "a", "a.b", ".", "..", "kind", "name", "label", "compare", "variant", "a\nb", "\u200b"),
+    *("model.norm", "x" * 300),
 ]
 DAMAGE = [
-    "\t",
-    "\0",
-    "\x1b",
-    "\r",
-    "\n",
-    "\n\n",
-    ":",
-    ": ",
-    "- ",
-    "[",
-    "]",
-    "{",
-    "}",
-    "'",
-    '"',
-    "&a ",
-    "*a",
-    "!!int ",
-    "#",
-    " #",
+    *("\t", "\0", "\x1b", "\r", "\n", "\n\n", ":", ": ", "- ", "[", "]", "{", "}", "'", '"', "&a ", "*a", "!!int "),
+    *("#", " #"),
 ]
 DAMAGE += [
-    "---\n",
-    "...\n",
-    "%YAML 1.1\n",
-    "|",
-    ">",
-    "? ",
-    "~",
-    "012",
-    "\ufeff",
-    "\ud800",
-    "\u2028",
-    "é",
-    ",",
-    "<<: ",
-    " " * 40,
-    "\\u000a",
+    *("---\n", "...\n", "%YAML 1.1\n", "|", ">", "? ", "~", "012", "\ufeff", "\ud800", "\u2028", "é", ",", "<<: "),
+    *(" " * 40, "\\u000a"),
 ]
 
 
@@ -260,9 +180,19 @@ def out_of_time(_number: int, _frame: FrameType | None) -> NoReturn:
     raise TimeoutError(f"took more than {MAX_SECONDS} s")
 
 
+def unchanged(folder: Path) -> dict[str, Any]:
+    """The configs that are mutated, by name: those of the repository, and one with a file of data in a folder."""
+    path = folder / "data.npz"
+    np.savez(path, x=np.zeros((40, 3), dtype=np.uint8), y=np.arange(40) % 4)
+    config = copy.deepcopy(load_yaml(Path(__file__).parents[1] / "configs" / "smoke.yaml").data)
+    config["data"] = {"name": "npz", "path": str(path), "test": 0.2, "validation": 8, "scaling": "standardize"}
+    config["model"] = {"name": "mlp", "hidden": [4]}
+    return {path.stem: load_yaml(path).data for path in CONFIGS} | {"npz": config}
+
+
 def fuzz(mutations: int, seed: int, folder: Path) -> list[str]:
     """Load mutated configs; the problems found, each with the number of its mutation."""
-    configs = {path.stem: load_yaml(path).data for path in CONFIGS}
+    configs = unchanged(folder)
     found = []
     before = signal.signal(signal.SIGALRM, out_of_time)
     try:
@@ -291,7 +221,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if options.replay is not None:
-            configs = {path.stem: load_yaml(path).data for path in CONFIGS}
+            configs = unchanged(folder)
             name, content = mutation(options.seed, options.replay, configs)
             print(f"# {name}\n{content.decode(errors='replace')}")
             path = folder / "config.yaml"

@@ -18,6 +18,7 @@ import pytest
 
 from bncompare import cli
 from bncompare.config import RunConfig, load_experiment
+from bncompare.norms import NORMS
 from bncompare.runs import LoadedRun, Result
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +63,11 @@ def run_of(config: str, *overrides: str, norm: str | None = None) -> RunConfig:
     """The first run of one of `configs/`, with the norm as its only variant if it is given."""
     settings = [f"compare.model.norm=[{norm}]"] * (norm is not None)
     return load_experiment(CONFIGS / config, overrides=[*settings, *overrides], seeds="1").runs[0]
+
+
+def fits(kind: str, *shape: int, batch_size: int = 8) -> bool:
+    """Whether a kind of norm, with its usual options, can be in a place with this shape of an example."""
+    return kind == "none" or NORMS[kind](kind=kind).problem(shape, batch_size) is None
 
 
 def cells(text: str) -> list[list[str]]:

@@ -9,17 +9,17 @@ import pytest
 from kit import EXAMPLE
 
 import bncompare
+from bncompare.api.runs import Runs, load_runs
 from bncompare.comparison.comparison import compare
 from bncompare.config.expand import load_experiment
 from bncompare.errors import UserError
 from bncompare.runs.folder import RunStore
-from bncompare.runs.rows import Runs, load_runs
 
 
 def test_load_runs() -> None:
     """Runs are a sequence, in the order of the config; a path may be a text."""
     runs = load_runs(str(EXAMPLE))
-    assert [(run.variant, run.seed) for run in runs] == [(v, s) for v in ("none", "batch") for s in range(3)]
+    assert [(run.variant, run.seed) for run in runs] == [(v, s) for v in ("no norm", "BatchNorm") for s in range(3)]
     assert (runs.warnings, repr(runs), repr(runs[1:3])) == ([], "<6 runs: example>", "<2 runs: example>")
     assert isinstance(runs[:2], Runs)
     assert runs[-1].seed == 2
@@ -95,30 +95,63 @@ def test_rows_of_swept_settings(tmp_path: Path) -> None:
     assert tests == [(1.0, 1.0), (2.0, 2.0)]
 
 
-def test_to_pandas() -> None:
-    """The DataFrame has the rows, in numbers that pandas can work with."""
+def test_frame() -> None:
+    """A row per run and evaluation: what is in metrics.csv, and the test metrics where they were taken."""
     pytest.importorskip("pandas")
     runs = load_runs(EXAMPLE)
-    table = runs.to_pandas()
-    assert list(table.columns) == list(next(runs.rows()))
-    assert table.value.dtype == "float64"
-    ends = table[(table.metric == "train/loss") & (table.epoch == 200)].groupby("variant").value.mean()
+    table = runs.frame()
+    assert list(table.columns) == [
+        "experiment", "variant", "seed", "status", "model.norm", "epoch", "step", "train/loss", "lr", "test/loss",
+    ]  # fmt: skip
+    assert len(table) == 6 * 20
+    ends = table[table.epoch == 200].groupby("variant")["train/loss"].mean()
     expected = compare(runs, "train/loss", at="last").measures[0].variants
     assert [ends[label] for label in ("none", "batch")] == pytest.approx(
         [v.summary.mean for v in expected if v.summary]
     )
+    assert table["test/loss"].notna().sum() == 6
+    assert list(runs.frame(diagnostics=True).columns) == []  # none were asked for
 
 
 def test_without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pandas the error says what to install."""
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match=r"^Runs\.to_pandas\(\) needs pandas: pip install pandas$"):
-        load_runs(EXAMPLE).to_pandas()
+    with pytest.raises(ImportError, match=r"^Runs\.frame\(\) needs pandas: pip install pandas$"):
+        load_runs(EXAMPLE).frame()
+
+
+@pytest.mark.parametrize(
+    ("settings", "number"),
+    [
+        ({"norm": "batch"}, 3),
+        ({"norm": ["none", "batch"], "seed": 1}, 2),
+        ({"variant": "BatchNorm"}, 3),
+        ({"variant": "batch", "seed": range(2)}, 2),
+        ({"lr": 0.01, "hidden": [50]}, 6),
+        ({"model.norm.kind": "none"}, 3),
+        ({"norm": {"kind": "batch", "momentum": 0.1}}, 3),
+        ({"status": "diverged"}, 0),
+    ],
+)
+def test_select(settings: dict[str, Any], number: int) -> None:
+    """By settings, called by the last word of their key, and by what a run has beside them."""
+    runs = load_runs(EXAMPLE)
+    assert len(runs.select(**settings)) == number
+    assert list(runs.experiments) == ["example"]
+
+
+def test_select_by_what_is_no_setting() -> None:
+    """A name that no config has is an error with those there are; of two keys both are named."""
+    with pytest.raises(UserError, match="norms: is no setting of a run"):
+        load_runs(EXAMPLE).select(norms="batch")
+    with pytest.raises(UserError, match=r"eps: is no setting of a run; did you mean model\.norm\.eps or training"):
+        load_runs(EXAMPLE).select(eps=1e-5)
 
 
 def test_importing_bncompare_loads_nothing() -> None:
     """`import bncompare` waits for no NumPy; what the API needs is imported with its first use."""
     code = "import sys, bncompare as b; assert 'numpy' not in sys.modules; b.compare; assert 'numpy' in sys.modules"
+    assert dir(bncompare) == ["UserError", "__version__", "compare", "load_runs", "plot", "train"]
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(AttributeError, match="module 'bncompare' has no attribute 'comparee'"):
         _ = bncompare.comparee

@@ -11,10 +11,10 @@ import torch
 import typer
 
 from bncompare.cli import app
-from bncompare.config import MODELS, load_experiment, register_model
+from bncompare.config import MODELS, load_experiment, parse_alike_yaml
 from bncompare.errors import UserError
 from bncompare.execution import plan_runs, run_experiment
-from bncompare.norms import NORMS, register_norm
+from bncompare.norms import NORMS
 from bncompare.report import norm_reference
 from bncompare.report.markdown import escape
 from bncompare.runs import RunStore, read_run
@@ -70,20 +70,28 @@ def test_the_references_say_what_may_be_left_out(page: str, words: str) -> None:
     assert words in (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
 
 
-COMMANDS = [
-    line
-    for page in PAGES
-    for block in blocks("sh", page)
-    for line in re.findall(r"(?:^|bin/)(bncompare .*)$", block, re.MULTILINE)
-]
+WORKFLOW = ROOT / "docs" / "ci" / "workflow.yml"
+TYPED = [block for page in PAGES for block in blocks("sh", page)] + [WORKFLOW.read_text(encoding="utf-8")]
+COMMANDS = [line for text in TYPED for line in re.findall(r"(?:^ *|bin/)(bncompare .*)$", text, re.MULTILINE)]
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_in_the_pages_are_understood(line: str) -> None:
     """Each command that a page types is there, and takes what it is given."""
-    _, name, *arguments = shlex.split(line.split(" > ")[0], comments=True)
+    _, name, *arguments = shlex.split(re.split(" >>? ", line)[0], comments=True)
     commands = typer.main.get_command(app).commands
     assert commands[name].make_context(name, arguments).params
+
+
+def test_the_workflow_to_copy() -> None:
+    """Its steps use an action or run something; it reports, whatever fails, and ends with the check."""
+    workflow = parse_alike_yaml(WORKFLOW.read_text(encoding="utf-8"), WORKFLOW.name)
+    assert workflow.keys() == {"name", "on", "permissions", "env", "jobs"}
+    (job,) = workflow["jobs"].values()
+    assert all(("uses" in step) != ("run" in step) for step in job["steps"])
+    whatever = [step["name"] for step in job["steps"] if step.get("if") == "always()"]
+    assert whatever == ["Report", "Figures", "Link"]
+    assert job["steps"][-1]["run"] == "bncompare check\n"
 
 
 def test_every_command_is_documented() -> None:
@@ -127,7 +135,7 @@ def test_a_papers_config_says_what_it_is(path: Path) -> None:
 
 
 def test_the_table_of_published_results_is_of_the_configs() -> None:
-    """Every claim of every paper stands in the table as the config says it, with a verdict."""
+    """Every claim of every paper stands in the table as the config says it, with a verdict once it is trained."""
     table = (
         (ROOT / "docs" / "results.md")
         .read_text(encoding="utf-8")
@@ -144,7 +152,7 @@ def test_the_table_of_published_results_is_of_the_configs() -> None:
     ]
     assert found == expected
     verdicts = {row[-1].removesuffix(" (exploratory)") for row in rows}
-    assert verdicts <= {"supported", "not supported", "inconclusive"}
+    assert verdicts <= {"supported", "not supported", "inconclusive", "not trained yet"}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks("yaml", page)], ids=lambda page: page.stem)
@@ -161,10 +169,12 @@ def test_configs_in_the_pages_are_valid(page: Path, tmp_path: Path) -> None:
 
 def test_the_recipe_for_a_norm(tmp_path: Path) -> None:
     """The new norm of the page, typed as it stands there, is a kind like any other: config, training, reference."""
-    recipe, _ = blocks("python", ROOT / "docs" / "extending.md")
+    recipe, *_ = blocks("python", ROOT / "docs" / "extending.md")
     before = dict(NORMS)
     try:
-        exec(recipe, {})
+        names: dict[str, Any] = {}
+        exec(recipe, names)
+        NORMS.add(names["MaxNorm"])
         (kind,) = NORMS.keys() - before.keys()
         settings = [f"compare.model.norm=[{kind}, {{kind: {kind}, eps: 0.01}}]", "training.epochs=1"]
         runs = load_experiment(ROOT / "configs" / "smoke.yaml", overrides=settings, seeds="1").runs
@@ -180,7 +190,7 @@ def test_the_recipe_for_a_norm(tmp_path: Path) -> None:
                 ROOT / "configs" / "smoke.yaml", overrides=[f"compare.model.norm=[{{kind: {kind}, epz: 1}}]"]
             )
         with pytest.raises(ValueError, match="already"):
-            register_norm(NORMS[kind])
+            NORMS.add(NORMS[kind])
     finally:
         NORMS.clear()
         NORMS.update(before)
@@ -188,7 +198,7 @@ def test_the_recipe_for_a_norm(tmp_path: Path) -> None:
 
 def test_the_recipe_for_a_model() -> None:
     """The new model of the page is one like any other, as it stands there."""
-    _, recipe = blocks("python", ROOT / "docs" / "extending.md")
+    (recipe,) = [text for text in blocks("python", ROOT / "docs" / "extending.md") if "MODELS.add" in text]
     before = dict(MODELS)
     try:
         exec(recipe, {})
@@ -197,20 +207,24 @@ def test_the_recipe_for_a_model() -> None:
         assert build_model(run)(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
         assert MODELS[name].model_validate({"name": name}).channels == 16
         with pytest.raises(ValueError, match="already"):
-            register_model(MODELS[name])
+            MODELS.add(MODELS[name])
     finally:
         MODELS.clear()
         MODELS.update(before)
 
 
-def test_the_example_of_the_python_api(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The page's example of the API runs as it stands there."""
+def test_the_examples_of_the_python_api(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The page's examples run as they stand there, one after the other."""
     pytest.importorskip("pandas")
-    (example,) = blocks("python", ROOT / "docs" / "python.md")
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(example, names)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("training loss at the last epoch: no clear difference between BatchNorm and no norm")
-    assert lines[1].startswith("test loss (last weights): ")
-    assert len(names["rows"]) == len(names["table"]) == 6 * (20 * 2 + 1)
+    for example in blocks("python", ROOT / "docs" / "python.md"):
+        exec(example, names)
+    printed = capsys.readouterr().out
+    assert printed.startswith("<6 runs: first>\n2 completed ")
+    assert "figures: overview, train-loss, " in printed
+    assert "validation loss at the best epoch: no clear difference between BatchNorm and no norm" in printed
+    assert len(names["table"]) == 6 * 2
+    assert (tmp_path / "figures" / "overview.svg").is_file()

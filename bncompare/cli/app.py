@@ -13,6 +13,11 @@ from bncompare.cli.help import Grouped
 from bncompare.cli.streams import say
 from bncompare.errors import StorageError, UserError, problem_lines
 
+NO_TORCH = (
+    "this needs PyTorch, which is not installed: pip install torch, "
+    "or for the CPU alone: pip install torch --index-url https://download.pytorch.org/whl/cpu"
+)
+
 app = typer.Typer(
     cls=Grouped,
     no_args_is_help=True,
@@ -30,12 +35,17 @@ def main(arguments: Sequence[str] | None = None, presets: Path | None = None) ->
     streams.prepare()
     code = 0
     try:
+        arguments = plugins_first(sys.argv[1:] if arguments is None else arguments)
         try:
             code = app(arguments, prog_name="bncompare", obj=presets, standalone_mode=False) or 0
         except typer.TyperException as error:
-            _suggest_setting(error, sys.argv[1:] if arguments is None else arguments)
+            _suggest_setting(error, arguments)
             error.show()  # type: ignore[attr-defined]
             code = error.exit_code
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise UserError(NO_TORCH) from None
         finally:
             sys.stdout.flush()
     except UserError as error:
@@ -70,6 +80,19 @@ def _suggest_setting(error: typer.TyperException, arguments: Sequence[str]) -> N
         raise UserError(f"{option}: no such option; {settings}")
 
 
+def plugins_first(arguments: Sequence[str]) -> list[str]:
+    """`--plugin FILE`, which may stand anywhere, in front of the command, as its options are of bncompare itself."""
+    first, others, rest = list[str](), list[str](), iter(arguments)
+    for argument in rest:
+        if argument == "--plugin":
+            first.append(f"--plugin={next(rest, '')}")
+        elif argument.startswith("--plugin="):
+            first.append(argument)
+        else:
+            others += [argument, *(rest if argument == "--" else ())]
+    return [*first, *others]
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from bncompare import __version__
@@ -83,5 +106,15 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
     ] = False,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="a Python file with norms, models, datasets or probes of your own; repeatable"
+        ),
+    ] = None,
 ) -> None:
     """Options of bncompare itself."""
+    if plugin:
+        from bncompare import plugins
+
+        plugins.use(plugin)

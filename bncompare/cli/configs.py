@@ -5,56 +5,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bncompare import api
 from bncompare.cli.app import app
-from bncompare.cli.options import print_json
-from bncompare.cli.streams import say
+from bncompare.cli.options import output_option, print_json
+from bncompare.cli.streams import say, warn
 from bncompare.errors import UserError, problem_lines
 
 if TYPE_CHECKING:
     from bncompare.config import Experiment
 
-
-def shipped_configs(context: typer.Context) -> dict[str, Path]:
-    """The shipped configs by name: in an installed package, beside it in a checkout, or where `main` was told."""
-    package = Path(__file__).parents[1]
-    folder = package / "presets" if (package / "presets").is_dir() else package.parent / "configs"
-    return {path.stem: path for path in sorted((context.obj or folder).rglob("*.yaml"))}
+SCHEMA = "bncompare.schema.json"
 
 
-def preset_called(name: str, presets: dict[str, Path], what: str = "preset") -> Path:
-    """The preset of a name, or the only one that begins so; raises UserError."""
-    begin = [preset for preset in presets if preset.startswith(name)]
-    if name in presets or len(begin) == 1:
-        return presets[name if name in presets else begin[0]]
-    if begin:
-        raise UserError(f"{name}: which {what}? {', '.join(begin)}")
-    from bncompare import config
-
-    hint = config.did_you_mean(name, presets) or "; `bncompare init` lists those there are"
-    raise UserError(f"{name}: no such {what}{hint}")
+def presets_of(context: typer.Context) -> dict[str, Path]:
+    """The shipped configs by name, or those of the folder that `main` was told."""
+    return api.shipped_configs(context.obj)
 
 
 def _files(context: typer.Context, value: Path | list[Path]) -> Path | list[Path]:
     """Configs as they were named: a file, or else a preset."""
     if isinstance(value, list):
-        return [_file(context, path) for path in value]
-    return _file(context, value)
-
-
-def _file(context: typer.Context, path: Path) -> Path:
-    is_name = path.name == str(path) and not path.suffix and path.name.isprintable()
-    if not is_name or path.exists():
-        return path
-    try:
-        return preset_called(str(path), shipped_configs(context))
-    except UserError as error:
-        message = str(error).replace("no such preset", "no such file, and no preset of this name", 1)
-        raise UserError(message) from None
+        return [api.config_called(path, presets_of(context)) for path in value]
+    return api.config_called(value, presets_of(context))
 
 
 def _names(context: typer.Context, incomplete: str) -> list[str]:
     """For the completion of a shell."""
-    return [name for name in shipped_configs(context) if name.startswith(incomplete)]
+    return [name for name in presets_of(context) if name.startswith(incomplete)]
 
 
 def _config(help: str) -> Any:
@@ -70,23 +47,11 @@ def load_experiments(
     overrides: list[str] | None = None,
     **options: Any,
 ) -> "list[Experiment]":
-    """Every config, or every problem of every config; the options are those of `load_experiment`."""
-    from bncompare import config
-
-    experiments, problems, names = [], list[str](), dict[str, Path]()
-    for path in configs:
-        try:
-            experiment = config.load_experiment(path, overrides=overrides or [], **options)
-            if experiment.name in names:
-                raise UserError(f"{path}: name: {experiment.name!r} is also that of {names[experiment.name]}")
-            names[experiment.name] = path
-            experiments.append(experiment)
-        except UserError as error:
-            problems += error.problems
-    if problems:
-        raise UserError(*dict.fromkeys(problems))
+    """Every config, or every problem of every config, after their warnings; the options are those of
+    `load_experiment`."""
+    experiments = api.experiments_of(configs, overrides or [], **options)
     for text in problem_lines([warning for experiment in experiments for warning in experiment.warnings]):
-        say(f"warning: {text}")
+        warn(text)
     return experiments
 
 
@@ -102,19 +67,35 @@ def init(
     schema: Annotated[
         bool, typer.Option("--schema", help="print the JSON Schema of configs, for editors that complete and check")
     ] = False,
+    output: Annotated[
+        Path | None,
+        output_option("FILE", f"write it there, and {SCHEMA} beside it, by which editors complete and check"),
+    ] = None,
 ) -> None:
     """Print a commented config to start from; without PRESET, say which there are."""
+    from bncompare import config, runs
+
     if schema:
         if preset is not None:
             raise UserError(f"--schema: is that of every config; leave out {preset}")
-        from bncompare import config
-
-        print_json(config.json_schema())
+        if output is None:
+            print_json(config.json_schema())
+        else:
+            runs.write_output(output, runs.to_json(config.json_schema()).encode())
         return
-    presets = shipped_configs(context)
+    presets = presets_of(context)
     if preset is not None:
-        print(preset_called(preset, presets).read_text(encoding="utf-8"), end="")
+        text = api.preset_called(preset, presets).read_text(encoding="utf-8")
+        if output is None:
+            print(text, end="")
+            return
+        if output.exists():
+            raise UserError(f"-o {output}: is there already")
+        runs.write_output(output, f"# yaml-language-server: $schema={SCHEMA}\n{text}".encode())
+        runs.write_output(output.with_name(SCHEMA), runs.to_json(config.json_schema()).encode())
         return
+    if output is not None:
+        raise UserError(f"-o {output}: of which preset? {', '.join(presets)}")
     width = max(map(len, presets)) + 2
     for name, path in presets.items():
         print(f"{name:{width}}{path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")

@@ -25,7 +25,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "bncompare tune my.yaml --dry-run",
         ),
         "papers": ("bncompare papers --quick", "bncompare papers ioffe-2015-fig1 --markdown"),
-        "init": ("bncompare init mnist-mlp > my.yaml", "bncompare init --schema > schema.json"),
+        "init": ("bncompare init mnist-mlp > my.yaml", "bncompare init mnist-mlp -o my.yaml"),
     },
     "look": {
         "report": ("bncompare report", "bncompare report runs/demo --html report.html"),
@@ -36,7 +36,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "export": ("bncompare export -o runs.csv", "bncompare export runs/demo --to tensorboard -o events"),
     },
     "learn": {
-        "norms": ("bncompare norms", "bncompare norms group"),
+        "norms": ("bncompare norms group", "bncompare norms --new my_norm"),
         "explain": ("bncompare explain batch", "bncompare explain batch --shape 3,4,2,2,3 --momentum 0.3"),
         "graph": ("bncompare graph fashion-lenet", "bncompare graph my.yaml --variant batch -o model.svg"),
     },

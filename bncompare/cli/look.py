@@ -54,8 +54,8 @@ Against = Annotated[
 ]
 
 
-@app.command(short_help="Draw the figures that fit the runs.")
-def plot(
+@app.command("plot", short_help="Draw the figures that fit the runs.")
+def plot_figures(
     paths: Paths,
     output: Annotated[
         Path | None,
@@ -189,11 +189,17 @@ def export(
     output: Annotated[
         Path | None, output_option("PATH", "a file for CSV [default: stdout], a folder for TensorBoard")
     ] = None,
+    diagnostics: Annotated[
+        bool, typer.Option("--diagnostics", help="CSV of the diagnostics, a row per layer and quantity")
+    ] = False,
 ) -> None:
     """Write runs for other tools: a CSV row per run, evaluation and metric, or a TensorBoard run for each run."""
     from bncompare import extras, runs
 
-    loaded = runs.Runs(runs_at(paths))
+    if diagnostics and to != "csv":
+        raise UserError(f"--diagnostics: is CSV; leave out --to {to}")
+    loaded = runs_at(paths, with_diagnostics=diagnostics)
+    lines = runs.csv_lines(loaded, diagnostics=diagnostics)
     if to == "tensorboard":
         if output is None:
             raise UserError("--to tensorboard needs a folder: -o DIR")
@@ -201,9 +207,9 @@ def export(
         shown = printable(str(output))
         print(f"{count(len(folders), 'run')} in {shown}; tensorboard --logdir {shown}")
     elif output is None:
-        sys.stdout.writelines(runs.csv_lines(loaded))
+        sys.stdout.writelines(lines)
     else:
-        runs.write_output(output, "".join(runs.csv_lines(loaded)).encode())
+        runs.write_output(output, "".join(lines).encode())
         print(printable(str(output)))
 
 
@@ -259,6 +265,18 @@ def _print_run(run: "LoadedRun", parameters: dict[str, Any]) -> None:
         report.print_table(table)
 
 
+def _meant(path: Path) -> str | None:
+    """The folder that a path may mean which leads nowhere: one of runs/, or one beside it with nearly its name."""
+    from bncompare import config
+
+    for folder in (RUNS / path.parent, path.parent):
+        if folder.is_dir():
+            there = [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+            if meant := config.suggestion(path.name, there):
+                return printable(str(folder / meant))
+    return None
+
+
 def runs_at(paths: list[Path], *, with_diagnostics: bool = False) -> "list[LoadedRun]":
     """The runs there, and a warning for what cannot be read."""
     from bncompare import runs
@@ -268,7 +286,7 @@ def runs_at(paths: list[Path], *, with_diagnostics: bool = False) -> "list[Loade
     try:
         loaded, warnings = runs.read_runs(paths)
     except UserError as error:
-        meant = [str(RUNS / path) for path in paths if not os.path.exists(path) and os.path.isdir(RUNS / path)]
+        meant = [found for path in paths if not os.path.exists(path) and (found := _meant(path))]
         hint = f"; did you mean {' '.join(meant)}?" if meant else ""
         raise UserError(*(f"{problem}{hint}" for problem in error.problems)) from None
     if with_diagnostics:

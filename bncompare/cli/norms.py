@@ -1,5 +1,6 @@
 """norms, explain, graph."""
 
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -9,16 +10,61 @@ from bncompare.cli.app import app
 from bncompare.cli.configs import OneConfig, load_experiments
 from bncompare.cli.options import AsJson, Overrides, output_option, print_json
 from bncompare.cli.streams import say
-from bncompare.errors import UserError
+from bncompare.errors import UserError, printable
 
 
 @app.command(short_help="The kinds of norm.")
 def norms(
     kind: Annotated[str | None, typer.Argument(metavar="KIND", help="one kind, with all it takes")] = None,
+    test: Annotated[
+        str | None, typer.Option("--test", metavar="KIND", help="hold one kind against the laws of every norm")
+    ] = None,
+    new: Annotated[
+        str | None,
+        typer.Option("--new", metavar="NAME", help="write a package for a norm of your own, with its test"),
+    ] = None,
+    output: Annotated[Path | None, output_option("DIR", "where --new writes it [default: bncompare-NAME]")] = None,
     as_json: AsJson = False,
 ) -> None:
     """The kinds of norm: formula, what its statistics are taken over, options."""
-    from bncompare import norms, report
+    if [kind, test, new].count(None) < 2:
+        raise UserError("KIND, --test KIND, --new NAME: one of them")
+    if output is not None and new is None:
+        raise UserError(f"-o {output}: is where --new writes a package")
+    if new is not None:
+        _write_package(new, output)
+    elif test is not None:
+        _test_norm(_norm_kind(test), as_json)
+    else:
+        _print_norms(kind, as_json)
+
+
+def _write_package(name: str, folder: Path | None) -> None:
+    from bncompare import extras
+
+    folder = extras.write_package(name, folder)
+    print(folder)
+    say(f"next: pip install -e {folder}; bncompare norms --test {name}")
+
+
+def _test_norm(kind: str, as_json: bool) -> None:
+    """A line for each law; exit code 1 if one is broken."""
+    from bncompare import extras
+
+    held = []
+    for one in extras.laws_of(kind):
+        held.append(one)
+        if not as_json:
+            line = f"{'✗' if one.broken else '✓'} {one.law}: {one.broken or one.says}"
+            print(textwrap.fill(printable(line), 80, subsequent_indent="  "))
+    if as_json:
+        print_json({one.law: one.broken for one in held})
+    if any(one.broken for one in held):
+        raise typer.Exit(1)
+
+
+def _print_norms(kind: str | None, as_json: bool) -> None:
+    from bncompare import norms, plugins, report
 
     chosen = [_norm_kind(kind)] if kind else list(norms.NORMS)
     references = {name: report.norm_reference(norms.NORMS[name]) for name in chosen}
@@ -27,6 +73,8 @@ def norms(
     elif kind:
         norm = references[kind]
         print(f"{norm.kind}: {norm.summary}\n\n    {norm.formula}\n\nstatistics over: {norm.axes}")
+        if plugin := plugins.origin(norms.NORMS[kind]):
+            print(f"from: {plugin}")
         if norm.options:
             report.print_table(report.options_table(norm))
     else:

@@ -46,7 +46,9 @@ Jobs = Annotated[
 RunsFolder = Annotated[Path, typer.Option("--runs", metavar="DIR", help="where the run folders go")]
 DataFolder = Annotated[
     Path | None,
-    typer.Option("--data-dir", metavar="DIR", help="where MNIST and Fashion-MNIST are, or are downloaded to"),
+    typer.Option(
+        "--data-dir", metavar="DIR", help="where MNIST, Fashion-MNIST and .npz files are, or are downloaded to"
+    ),
 ]
 
 # Of what trains.

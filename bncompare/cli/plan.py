@@ -3,8 +3,9 @@
 import re
 from typing import TYPE_CHECKING
 
+from bncompare import api
 from bncompare.cli.options import count, print_json
-from bncompare.cli.progress import tell_problems
+from bncompare.cli.streams import warn
 from bncompare.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def print_plan(rounds: "Rounds", as_json: bool) -> None:
         if any(item.state != "finished" for item in round_.planned):
             break
     planned = rounds.planned
-    tell_problems(planned)
+    for problem in api.problems_of(planned):
+        warn(problem)
     rows = [
         {
             "experiment": item.run.name,

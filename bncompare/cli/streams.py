@@ -5,9 +5,10 @@ import io
 import os
 import select
 import sys
+import warnings
 from typing import Any, TextIO
 
-from bncompare.errors import printable
+from bncompare.errors import PluginWarning, printable
 
 
 class OutputError(Exception):
@@ -61,9 +62,16 @@ def prepare() -> None:
         from bncompare.execution import silence_libraries
 
         silence_libraries()
+        warnings.filterwarnings("always", category=PluginWarning)
+        warnings.showwarning = _show_warning
         # Unbuffered: a signal may come, and be told of, in the middle of a line.
         unbuffered = _BestEffort(2, "wb", closefd=False)
         sys.stderr = io.TextIOWrapper(unbuffered, _encoding(sys.stderr), errors="replace", line_buffering=True)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """In a line. Only what is for the person at the terminal gets here."""
+    say(f"warning: {message}")
 
 
 def _encoding(stream: TextIO | None) -> str | None:
@@ -73,3 +81,8 @@ def _encoding(stream: TextIO | None) -> str | None:
 def say(line: str) -> None:
     """A line on stderr: progress, a warning, an error."""
     print(printable(line), file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    """A warning on stderr."""
+    say(f"warning: {text}")

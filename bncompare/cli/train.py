@@ -2,17 +2,17 @@
 
 import signal
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from functools import partial
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from bncompare.cli.answer import by_folder, print_answers, read_planned, tell_other_settings
+from bncompare import api
+from bncompare.cli.answer import print_answers, tell_other_settings
 from bncompare.cli.app import app
-from bncompare.cli.configs import Configs, load_experiments, preset_called, shipped_configs
+from bncompare.cli.configs import Configs, load_experiments, presets_of
 from bncompare.cli.look import runs_at
 from bncompare.cli.options import (
     Address,
@@ -40,8 +40,7 @@ from bncompare.cli.options import (
     run_json,
 )
 from bncompare.cli.plan import chosen_runs, print_plan
-from bncompare.cli.progress import Waiting, shared_steps, show_progress
-from bncompare.cli.streams import say
+from bncompare.cli.streams import say, warn
 from bncompare.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,8 +48,7 @@ if TYPE_CHECKING:
 
     from bncompare.comparison import Finding
     from bncompare.config import RunConfig
-    from bncompare.execution import Planned, Rounds
-    from bncompare.runs import RunStore
+    from bncompare.execution import Planned
 
 QUICK = ("tutorial-regression", "one-at-a-time")  # the published results that --quick trains
 
@@ -115,12 +113,8 @@ def train_runs(
     **options: Any,
 ) -> None:
     """Train these runs, or say what that would be; the options are those of `run_experiment`."""
-    from bncompare import execution, runs
-
-    store, cluster = runs.RunStore(folder), options.get("cluster")
-    if options["num_processes"] != 1 and cluster is None and not dry_run:
-        _warm_up(chosen, store, fresh=fresh)
-    rounds = execution.Rounds(execution.plan_runs(chosen, store, fresh=fresh, elsewhere=cluster is not None))
+    jobs = 1 if dry_run else options["num_processes"]
+    rounds = api.plan_rounds(chosen, folder, num_processes=jobs, cluster=options.get("cluster"), fresh=fresh)
     if dry_run:
         print_plan(rounds, as_json)
         return
@@ -128,7 +122,7 @@ def train_runs(
         try:
             if not as_json:
                 tell_other_settings(rounds.plan)
-            failures = _train(rounds, quiet=as_json, **options)
+            failures = api.train_rounds(rounds, tell=say, warn=warn, quiet=as_json, **options)
         except SystemExit as interruption:
             finished = [item for item in rounds.planned if item.folder.has_result]
             if interruption.code == 128 + signal.SIGINT and finished and not as_json:
@@ -137,7 +131,7 @@ def train_runs(
     # All is kept: a signal may end what draws, whose C code would swallow an exception.
     if as_json:
         until = [course.to_plain() for course in rounds.courses.values() if course.until]
-        print_json({"runs": [run_json(run) for run in read_planned(rounds.planned)], "until_decided": until})
+        print_json({"runs": [run_json(run) for run in api.read_planned(rounds.planned)], "until_decided": until})
     else:
         outcomes = {folder: course.outcome for folder, course in rounds.courses.items()}
         with_report = not (is_part or no_report)
@@ -153,29 +147,8 @@ def demo(
     jobs: Jobs = None,
 ) -> None:
     """Train the preset `demo`, in which the norm decides: real digits, no download; `train` for your own."""
-    (experiment,) = load_experiments([shipped_configs(context)["demo"]])
+    (experiment,) = load_experiments([presets_of(context)["demo"]])
     train_runs(experiment.runs, folder, num_processes=jobs, data_dir=None)
-
-
-def _warm_up(chosen: "Sequence[RunConfig]", store: "RunStore", *, fresh: bool = False) -> None:
-    """Let the server of processes import torch while we do, if several runs are to be trained for sure."""
-    from bncompare import config, execution
-
-    sure = [run for run in chosen if not isinstance(run.design, config.Until) or run.seed < run.design.at_least]
-    sure = [run for run in sure if not run.tuning_seeds or run.seed in run.tuning_seeds]
-    unfinished = [run for run in sure if fresh or not store.run(run).has_result]
-    if len(unfinished) > 1:
-        execution.start_forkserver(unfinished)
-
-
-def _train(rounds: "Rounds", *, quiet: bool, **options: Any) -> int:
-    """Train round after round, the options being those of `run_experiment`; returns how many runs failed."""
-    from bncompare import execution
-
-    waiting, steps = Waiting(quiet=quiet), shared_steps(rounds.plan)
-    train_round = partial(execution.run_experiment, waiting=waiting, steps=steps, **options)
-    with closing(rounds.train(train_round)) as events:
-        return show_progress(events, quiet=quiet, waiting=waiting, steps=steps)
 
 
 @app.command(short_help="Retrain finished runs and compare the bytes.")
@@ -187,7 +160,9 @@ def verify(
     jobs: Jobs = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="where MNIST and Fashion-MNIST are [default: as train, but for data.dir]"),
+        typer.Option(
+            metavar="DIR", help="where MNIST, Fashion-MNIST and .npz files are [default: as train, but for data.dir]"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -203,8 +178,11 @@ def verify(
                 chosen,
                 data_dir=data_dir,
                 num_processes=jobs,
-                show=lambda planned, events: show_progress(
-                    chain([execution.Round(list(planned), [], is_last=True)], events), quiet=as_json
+                show=lambda planned, events: api.show_progress(
+                    chain([execution.Round(list(planned), [], is_last=True)], events),
+                    quiet=as_json,
+                    tell=say,
+                    warn=warn,
                 ),
             )
         )
@@ -233,14 +211,13 @@ def papers(
     as_json: AsJson = False,
 ) -> None:
     """Train the configs of published results, and print what was claimed, published and measured."""
-    from bncompare import comparison, execution, report, runs
+    from bncompare import comparison, report
 
     one_form(markdown, as_json)
     experiments = load_experiments(_papers(context, names, quick))
-    store = runs.RunStore(folder)
-    rounds = execution.Rounds(execution.plan_runs(chosen_runs(experiments, None), store))
+    rounds = api.plan_rounds(chosen_runs(experiments, None), folder, num_processes=jobs)
     with _interruptible():
-        failures = _train(rounds, quiet=as_json, data_dir=data_dir, num_processes=jobs)
+        failures = api.train_rounds(rounds, tell=say, warn=warn, quiet=as_json, data_dir=data_dir, num_processes=jobs)
     findings = _findings(rounds.planned)
     if as_json:
         plain = [{"experiment": name, **comparison.to_plain(f)} for name, judged in findings.items() for f in judged]
@@ -257,9 +234,9 @@ def _papers(context: typer.Context, names: list[str] | None, quick: bool) -> lis
     """The configs of published results that are asked for."""
     if quick and names:
         raise UserError("--quick: chooses the configs itself; give it or their names")
-    there = {name: path for name, path in shipped_configs(context).items() if path.parent.name == "papers"}
+    there = {name: path for name, path in presets_of(context).items() if path.parent.name == "papers"}
     if names:
-        return list(dict.fromkeys(preset_called(name, there, "config of a published result") for name in names))
+        return list(dict.fromkeys(api.preset_called(name, there, "config of a published result") for name in names))
     return [path for name, path in there.items() if not quick or name in QUICK]
 
 
@@ -285,8 +262,8 @@ def _findings(planned: "list[Planned]") -> "dict[str, list[Finding]]":
     from bncompare.runs import with_names
 
     found = {}
-    for members in by_folder(planned).values():
-        runs = with_names(read_planned(members))
+    for members in api.by_folder(planned).values():
+        runs = with_names(api.read_planned(members))
         claims = comparison.claims_of(runs, members[0].run.claims)
         found[members[0].run.name] = [comparison.judge(claim, runs) for claim in claims]
     return found

@@ -6,7 +6,7 @@ sentences; no file is read, nothing is drawn.
 
 from bncompare.comparison.ask import Ask
 from bncompare.comparison.claims import Finding, claims_of, judge
-from bncompare.comparison.comparison import Comparison, Convergence, compare, compare_experiment
+from bncompare.comparison.comparison import Comparison, Convergence, compare, compare_experiment, one_experiment
 from bncompare.comparison.grid import Candidate, Sensitivity
 from bncompare.comparison.lines import joined, verdict_lines
 from bncompare.comparison.measures import Measure, Missing, level, metric_at
@@ -44,6 +44,7 @@ __all__ = [
     "judge",
     "level",
     "metric_at",
+    "one_experiment",
     "sign_test_p",
     "summarize",
     "t_sequence",

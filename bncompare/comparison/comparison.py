@@ -85,6 +85,12 @@ def compare(
     Raises UserError for runs of several experiments or none, for a metric or variant that no run has, and for any
     other argument that is not as said.
     """
+    metrics = [metric] if isinstance(metric, str) else metric
+    return compare_experiment(one_experiment(runs), Ask(metrics, at, versus, threshold, window, within))
+
+
+def one_experiment(runs: Sequence[LoadedRun]) -> ExperimentRuns:
+    """The experiment that runs are of. Raises UserError for those of several or none, and for what is no run."""
     if isinstance(runs, LoadedRun):
         raise UserError(f"{runs.path}: is a single run; compare takes several, as load_runs gives")
     strangers = [runs] if isinstance(runs, str) or not isinstance(runs, Sequence) else runs
@@ -97,8 +103,7 @@ def compare(
     if len(found) != 1:
         titles = ", ".join(experiment.title for experiment in found)
         raise UserError(f"the runs are of {len(found)} experiments, not one: {titles}")
-    metrics = [metric] if isinstance(metric, str) else metric
-    return compare_experiment(found[0], Ask(metrics, at, versus, threshold, window, within))
+    return found[0]
 
 
 def compare_experiment(found: ExperimentRuns, ask: Ask) -> Comparison:

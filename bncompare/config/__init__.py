@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bncompare.config.expand import Experiment, load_experiment
     from bncompare.config.keys import flatten, lookup, made_label, selects, setting_label, setting_value, without
     from bncompare.config.metrics import Metric, Sign, rounded
-    from bncompare.config.model import MODELS, Dropout, ModelSection, register_model
+    from bncompare.config.model import MODELS, Dropout, ModelSection
     from bncompare.config.names import norm_name, proper_name, setting_words, variant_name
     from bncompare.config.problems import keys_called
     from bncompare.config.quantities import measured, plan
@@ -82,7 +82,6 @@ __all__ = [
     "parse_alike_yaml",
     "plan",
     "proper_name",
-    "register_model",
     "rounded",
     "seed_ranges",
     "seeds_in",
@@ -108,7 +107,7 @@ __getattr__ = lazily(
     architecture="ACTIVATIONS INPUT Layer Part Pooling count_parameters layers",
     quantities="measured plan",
     metrics="Metric Sign rounded",
-    model="MODELS Dropout ModelSection register_model",
+    model="MODELS Dropout ModelSection",
     names="norm_name proper_name setting_words variant_name",
     problems="keys_called",
     ranges="seed_ranges seeds_in",

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import create_model
+from pydantic import SerializerFunctionWrapHandler, create_model, model_serializer
 
 from bncompare.options import PositiveInt, Section, must_be
+from bncompare.plugins import origin
 from bncompare.probes import PROBES, Probe
 
 
@@ -20,6 +21,7 @@ class _Shared(Section):
 
 
 _KEYS = {probe: tuple(probe.model_fields) for probe in PROBES}
+_OF_PLUGINS = [probe for probe in PROBES if origin(probe)]
 _fields: Any = {name: (field.annotation, field) for probe in PROBES for name, field in probe.model_fields.items()}
 _WithKeys: Any = create_model("_WithKeys", __base__=_Shared, **_fields)
 
@@ -31,6 +33,13 @@ class Diagnostics(_WithKeys):
     """
 
     merged = PROBES
+
+    @model_serializer(mode="wrap")
+    def _as_without_plugins(self, handler: SerializerFunctionWrapHandler) -> Any:
+        """Without the keys of a plugin's probe that is off: a run that does not take it is as where there is none."""
+        wanted = set(map(type, self.wanted)) if _OF_PLUGINS else set()
+        off = {key for probe in _OF_PLUGINS if probe not in wanted for key in _KEYS[probe]}
+        return {key: value for key, value in handler(self).items() if key not in off}
 
     if TYPE_CHECKING:
 

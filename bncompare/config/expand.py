@@ -20,9 +20,10 @@ from bncompare.config.problems import describe, explained, line
 from bncompare.config.run import RunConfig, Variant
 from bncompare.config.seeds import design_of, parse_seeds, seeds_of
 from bncompare.config.smoke import SMOKE_SEEDS, shrink
-from bncompare.config.yaml import Document, load_yaml, parse_yaml
+from bncompare.config.yaml import MAPPING, Document, load_yaml, mapping_yaml, parse_yaml
 from bncompare.datasets import DataSection
 from bncompare.errors import UserError
+from bncompare.plugins import lacking
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Experiment:
 
 
 def load_experiment(
-    path: Path,
+    source: Path | Mapping[str, Any],
     *,
     overrides: Sequence[str] = (),
     seeds: str | None = None,
@@ -48,18 +49,20 @@ def load_experiment(
     tuning: Mapping[str, Document] | None = None,
     smoke: bool = False,
 ) -> Experiment:
-    """Read, override, expand and check a config; raises UserError with everything that is wrong.
+    """Read, override, expand and check a config, a file or a mapping; raises UserError with everything that is wrong.
 
     `overrides` are `KEY=VALUE` as given to --set, `tuning` what is said of the choice of settings, by dotted key,
     `seeds`, `device` and the others what is given to the options of their names.
     """
-    document, override_keys = _read(path, overrides, device, tuning or {})
+    document, override_keys = _read(source, overrides, device, tuning or {})
+    place, folder = (str(source), source.parent) if isinstance(source, Path) else (MAPPING, Path())
     document = _with_seeds(document, seeds, until_decided=until_decided, max_seeds=max_seeds)
+    _check_plugins(document)
     choice = choosing(document, smoke=smoke)
     compare = document.subtree(("compare",)) if document.data.get("compare") is not None else None
-    drafts = drafts_of(compare, choice.points) if compare else [Draft("", {}, str(path))]
+    drafts = drafts_of(compare, choice.points) if compare else [Draft("", {}, place)]
     _check_overrides(choice.shared, overrides, override_keys, drafts)
-    found = _validate(choice.shared, drafts, path.parent)
+    found = _validate(choice.shared, drafts, folder)
     variants, problems, warnings = found.variants, found.problems, found.warnings
     if variants:
         problems += [line(document, *problem) for problem in check_claims(variants[0].claims)]
@@ -74,25 +77,25 @@ def load_experiment(
         else:
             problems += [line(document, *problem) for problem in lacking]
         problems += _twins(variants, drafts)
-    if problems := problems or _too_many(path, variants, choice):
+    if problems := problems or _too_many(place, variants, choice):
         raise UserError(*sorted(dict.fromkeys(problems), key=_line_number))  # what variants share is said once
 
     if any(config.data.validation == "test" for config in variants):
         warnings.append(
-            f"{path}: data.validation is test: the best epoch is chosen on the test set, so its test "
+            f"{place}: data.validation is test: the best epoch is chosen on the test set, so its test "
             "metrics are optimistic; compare the last ones"
         )
     if overrides and variants[0].claims:
-        variants = _beside_the_file(path, variants)
+        variants = _beside_the_file(source, variants)
     variants = shrink(variants) if smoke else variants
     runs = _of_each_seed(_with_fresh_seeds(variants, choice, SMOKE_SEEDS if smoke else None))
     return Experiment(runs[0].name, runs, list(dict.fromkeys(warnings)))  # likewise
 
 
-def _too_many(path: Path, variants: list[RunConfig], choice: Choosing) -> list[str]:
+def _too_many(place: str, variants: list[RunConfig], choice: Choosing) -> list[str]:
     parts = [variants] if choice.judge_seeds is None else [variants, choice.judged(variants)]
     number = sum(len(part) * len(seeds_of(part[0].seeds)) for part in parts)
-    return [f"{path}: {number:,} runs; at most {MAX_RUNS:,}"] * (number > MAX_RUNS)
+    return [f"{place}: {number:,} runs; at most {MAX_RUNS:,}"] * (number > MAX_RUNS)
 
 
 def _with_fresh_seeds(variants: list[RunConfig], choice: Choosing, most: int | None) -> list[RunConfig]:
@@ -104,10 +107,13 @@ def _with_fresh_seeds(variants: list[RunConfig], choice: Choosing, most: int | N
 
 
 def _read(
-    path: Path, overrides: Sequence[str], device: str | None, tuning: Mapping[str, Document]
+    source: Path | Mapping[str, Any],
+    overrides: Sequence[str],
+    device: str | None,
+    tuning: Mapping[str, Document],
 ) -> tuple[Document, list[KeyPath]]:
-    """A config file with what the command line sets, and the keys of `overrides`."""
-    document, keys = load_yaml(path), list[KeyPath]()
+    """A config with what the command line sets, and the keys of `overrides`."""
+    document, keys = load_yaml(source) if isinstance(source, Path) else mapping_yaml(source), list[KeyPath]()
     for text in overrides:
         key, value = _override(text)
         document = document.assign(key_path(key), value, SHORTHANDS)
@@ -120,6 +126,15 @@ def _read(
         place = f"--device {_one_line(device)}"
         document = document.assign(("training", "device"), Document(device, place), SHORTHANDS)
     return document, keys
+
+
+def _check_plugins(document: Document) -> None:
+    """Without a plugin that a run was trained with, its kinds would be unknown, or others."""
+    recorded = document.data.get("plugins")
+    if isinstance(recorded, dict):
+        problems = lacking({str(name): str(version) for name, version in recorded.items()})
+        if problems:
+            raise UserError(*(line(document, ("plugins",), problem) for problem in problems))
 
 
 def _with_seeds(document: Document, seeds: str | None, *, until_decided: bool, max_seeds: int | None) -> Document:
@@ -288,7 +303,7 @@ def _resolve(config: RunConfig, draft: Draft, index: int) -> RunConfig:
         variant = config.variant
     else:
         variant = Variant(label=kind_label(config.model.norm.model_dump()))
-    return config.model_copy(update={"training": resolved, "variant": variant})
+    return config.model_copy(update={"training": resolved, "variant": variant, "plugins": config.plugins_here})
 
 
 def _without_claims(variants: list[RunConfig], left_out: set[str | int]) -> list[RunConfig]:
@@ -296,13 +311,13 @@ def _without_claims(variants: list[RunConfig], left_out: set[str | int]) -> list
     return [config.model_copy(update={"claims": claims}) for config in variants]
 
 
-def _beside_the_file(path: Path, variants: list[RunConfig]) -> list[RunConfig]:
+def _beside_the_file(source: Path | Mapping[str, Any], variants: list[RunConfig]) -> list[RunConfig]:
     """The variants, each with the settings of the file that --set changed, for which its claims were stated.
 
     A variant that the file does not have was claimed nothing of, nor are claims of --set those of the file.
     """
     try:
-        of_file = {json.dumps(run.variant.settings, default=str): run for run in load_experiment(path).runs}
+        of_file = {json.dumps(run.variant.settings, default=str): run for run in load_experiment(source).runs}
     except UserError:  # it takes the overrides to be valid
         return variants
     found = []

@@ -12,6 +12,7 @@ from bncompare.config.architecture import INPUT, Layer, Part, Pooling
 from bncompare.config.keys import Problem
 from bncompare.norms import NORMS, ActivationNorm, NoNorm, Norm, Shape, together
 from bncompare.options import MAX_SCALE, MAX_WIDTH, OneOf, Section, one_of, shorthand, tags
+from bncompare.plugins import Registry
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -295,17 +296,13 @@ class LeNet(ModelSection):
         return [first, second, third, fourth, self.output(fourth, num_outputs)]
 
 
-MODELS: dict[str, type[ModelSection]] = {}
+def _names(model: type[ModelSection]) -> tuple[str, ...]:
+    return tags(model, "name")
+
+
+MODELS = Registry[type[ModelSection]]("models", ModelSection, _names)
+"""every model"""
 AnyModel = Annotated[ModelSection, OneOf("name", MODELS, short=False)]
 
-
-def register_model(model: type[ModelSection]) -> None:
-    """Make a model known, so that configs may name it; raises ValueError if the name is taken."""
-    (name,) = tags(model, "name")
-    if name in MODELS:
-        raise ValueError(f"there is a model {name!r} already: {MODELS[name].__name__}")
-    MODELS[name] = model
-
-
 for _model in (MLP, LeNet):
-    register_model(_model)
+    MODELS.add(_model)

@@ -15,7 +15,7 @@ from bncompare.config.suggestions import called, did_you_mean, suggestion
 from bncompare.config.yaml import Document
 from bncompare.options import OneOf, Section
 
-WRITTEN = ("variant", "design", "tuning_seeds")  # by bncompare, into the config.yaml of a run
+WRITTEN = ("variant", "design", "tuning_seeds", "plugins")  # by bncompare, into the config.yaml of a run
 MAX_SHOWN = 60  # characters of a bad value
 
 _WANTED = {

@@ -8,11 +8,13 @@ import hashlib
 import json
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
+from bncompare import plugins as others
 from bncompare.config.claims import Claim
 from bncompare.config.data import Data
 from bncompare.config.diagnostics import Diagnostics
@@ -35,7 +37,8 @@ _NOT_DECISIVE = (
 
 def decisive(config: dict[str, Any]) -> dict[str, Any]:
     """Of a resolved config, which may be of a run from elsewhere, all that decides the numbers, by dotted key."""
-    return without(flatten(config), _NOT_DECISIVE)
+    no_plugins = [] if config.get("plugins") else ["plugins"]  # as in runs from before there were any
+    return without(flatten(config), [*_NOT_DECISIVE, *no_plugins])
 
 
 def _left_out(*keys: str) -> dict[str, Any]:
@@ -114,12 +117,20 @@ class RunConfig(Section):
     """what the experiment is expected to show"""
     tuning_seeds: list[Count] = []
     """the seeds on which settings are chosen, so that no verdict rests on them; in a run folder's config.yaml only"""
+    plugins: dict[str, str] = {}
+    """the packages and files of others that it takes, each with its version or hash; in a run folder's config.yaml
+    only"""
 
     @property
     def seed(self) -> int:
         """The seed of this run."""
         (seed,) = seeds_of(self.seeds)
         return seed
+
+    @property
+    def plugins_here(self) -> dict[str, str]:
+        """What `plugins` is with those that are here."""
+        return others.used([*_classes([self.data, self.model]), *map(type, self.diagnostics.wanted)])
 
     @property
     def variant_name(self) -> str:
@@ -213,7 +224,17 @@ class RunConfig(Section):
 
     def to_yaml(self) -> str:
         """The text of config.yaml."""
-        return dump_yaml(_name_first(self.model_dump()))
+        return dump_yaml(_name_first(self.model_dump(exclude=set() if self.plugins else {"plugins"})))
+
+
+def _classes(value: Any) -> Iterator[type[Section]]:
+    """Those of sections, and of all sections in them."""
+    if isinstance(value, Section):
+        yield type(value)
+        value = [inner for _, inner in value]
+    if isinstance(value, list):
+        for inner in value:
+            yield from _classes(inner)
 
 
 def _name_first(data: Any) -> Any:

@@ -7,6 +7,7 @@ scalars follow YAML 1.2, duplicate keys, anchors, aliases and tags are errors, a
 import contextlib
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -282,6 +283,21 @@ def load_yaml(path: Path) -> Document:
         found = {type(None): "empty", list: "a list"}.get(type(document.data), "a single value")
         raise UserError(f"{path}:1: a config is a mapping (name: …, data: …, model: …); this is {found}")
     return document
+
+
+MAPPING = "config"  # what messages call a config that is no file
+
+
+def mapping_yaml(data: Mapping[str, Any]) -> Document:
+    """A config that is a mapping, read as if it stood in a file; raises UserError."""
+    try:
+        text = dump_yaml(dict(data))
+    except yaml.representer.RepresenterError as error:
+        value = error.args[-1]
+        raise UserError(f"{MAPPING}: {value!r:.80} is no number, text, list or mapping, but {type(value)}") from None
+    if not data:
+        raise UserError(f"{MAPPING}: is empty; a config is a mapping (name: …, data: …, model: …)")
+    return parse_yaml(text, MAPPING, line_numbers=False)
 
 
 class _Dumper(yaml.SafeDumper):

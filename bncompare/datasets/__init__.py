@@ -4,7 +4,7 @@ Begin with `base.py`: what a dataset has, and the registry. `regression.py` draw
 imports no torch; `draw` and `read` do.
 """
 
-from bncompare.datasets.base import DATASETS, DataSection, Pool, register_dataset
+from bncompare.datasets.base import DATASETS, DataSection, Pool
 from bncompare.datasets.digits import Digits
 from bncompare.datasets.images import Images
 from bncompare.datasets.npz import Npz
@@ -20,8 +20,7 @@ __all__ = [
     "Npz",
     "Pool",
     "RandomRegression",
-    "register_dataset",
 ]
 
 for _dataset in (RandomRegression, MNIST, Digits, Npz):
-    register_dataset(_dataset)
+    DATASETS.add(_dataset)

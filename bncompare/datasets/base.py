@@ -3,6 +3,7 @@
 Importing this imports no torch, so that configs are checked without it; `draw` and `read` do.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field
 
 from bncompare.options import Count, PositiveInt, Section, must_be, tags
+from bncompare.plugins import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,10 +47,10 @@ class DataSection(Section):
 
     preload: ClassVar[Sequence[str]] = ()
     """modules that `read` imports which take long"""
-    without_test: ClassVar[str] = "there is no test set"
-    """said where there is none and one is asked for"""
     enlarged_by: ClassVar[str] = ""
     """the setting that makes its inputs larger, for a model that can't take them"""
+    without_test: ClassVar[str] = "there is no test set"
+    """said where there is none and one is asked for"""
 
     validation: Validation = 0
     """held out of the training set: a fraction, a number of examples, 0 for none, or `test` to validate on the
@@ -105,8 +107,8 @@ class DataSection(Section):
 
     @property
     def num_bytes(self) -> int:
-        """Of memory that its examples take, and what is there while they are drawn or read."""
-        raise NotImplementedError
+        """Of memory that its examples take as floats, and once more while they are drawn or read."""
+        return 2 * FLOAT_BYTES * (self.pool_size + self.test_size) * math.prod(self.input_shape)
 
     @property
     def source(self) -> str:
@@ -166,12 +168,9 @@ class DataSection(Section):
         return self.validation == "test" or self.validation_size > 0
 
 
-DATASETS: dict[str, type[DataSection]] = {}
+def _names(dataset: type[DataSection]) -> tuple[str, ...]:
+    return tags(dataset, "name")
 
 
-def register_dataset(dataset: type[DataSection]) -> None:
-    """Make a dataset known, so that configs may name it; raises ValueError if one of its names is taken."""
-    for name in tags(dataset, "name"):
-        if name in DATASETS:
-            raise ValueError(f"there is a dataset {name!r} already: {DATASETS[name].__name__}")
-        DATASETS[name] = dataset
+DATASETS = Registry[type[DataSection]]("datasets", DataSection, _names)
+"""every dataset"""

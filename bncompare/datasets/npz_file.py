@@ -4,6 +4,8 @@ import functools
 import hashlib
 import os
 import stat
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -27,7 +29,11 @@ MAX_FEATURES = 100_000_000  # of one example
 MAX_TARGETS = 100_000
 CHUNK = 2**20  # numbers at a time
 CHANNELS = (1, 3, 4)  # of an image, as people have them
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
+# What zipfile and NumPy raise for bytes that are no .npz file, or one that is packed in a way they do not know.
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+    *(EOFError, ValueError, TypeError, SyntaxError, RuntimeError),
+)
 
 
 class _Wrong(Exception):
@@ -272,7 +278,7 @@ def _floats(values: "NDArray[np.generic]", name: str) -> "NDArray[np.float32]":
     """As float32. Raises _Wrong for what is not finite, or so large that its square is not."""
     step = max(1, CHUNK // max(1, values[0].size))
     for start in range(0, len(values), step):
-        bad = ~(np.abs(values[start : start + step]) <= MAX_SCALE)
+        bad = ~(np.abs(values[start : start + step].astype(np.float64)) <= MAX_SCALE)
         if bad.any():
             place = tuple(int(i[0]) for i in bad.nonzero())
             at = [start + place[0], *place[1:]]

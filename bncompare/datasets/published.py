@@ -31,7 +31,7 @@ class MNIST(Images):
     test_size: ClassVar = 10_000
     side: ClassVar = 28
 
-    preload: ClassVar = ("torchvision.datasets",)
+    preload: ClassVar = ("bncompare.datasets.preload_images",)
 
     name: Literal["mnist", "fashion_mnist"]
     """the dataset"""
@@ -40,7 +40,7 @@ class MNIST(Images):
 
     def small(self, num_examples: int) -> Images:
         """Digits, of the same size."""
-        return Digits(name="digits", resize=28, **self.model_dump(include={*Images.model_fields}))
+        return Digits(name="digits", resize=28, **self.model_dump(exclude={"name", "dir"}))
 
     @property
     def title(self) -> str:
@@ -52,8 +52,16 @@ class MNIST(Images):
 
     def load(self, data_dir: Path | None, *, download: bool) -> Pool:
         """The images, verified; downloads and extracts what is missing. Raises UserError."""
-        from torchvision import datasets  # 2.3 s
+        try:
+            from torchvision import datasets  # 2.3 s
+        except (ImportError, RuntimeError) as error:  # it is of another version than torch, or of another build
+            import torch
 
+            why = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"{self.name}: needs torchvision, the one that belongs to torch {torch.__version__} ({why}): pip "
+                "install torchvision, from where torch was installed from"
+            ) from None
         published = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[self.name]
         folder = find_data_dir(data_dir, self)
         _prepare(published, folder, download)

@@ -11,6 +11,7 @@ from bncompare.lazy import lazily
 
 if TYPE_CHECKING:
     from bncompare.execution.forkserver import start_forkserver
+    from bncompare.execution.main_module import refuse_in_worker
     from bncompare.execution.messages import Evaluated, Failure, Restart, Started
     from bncompare.execution.plan import Planned, plan_runs
     from bncompare.execution.quiet import silence_libraries
@@ -29,6 +30,7 @@ __all__ = [
     "Started",
     "choose",
     "plan_runs",
+    "refuse_in_worker",
     "run_experiment",
     "silence_libraries",
     "start_forkserver",
@@ -39,6 +41,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     forkserver="start_forkserver",
+    main_module="refuse_in_worker",
     messages="Evaluated Failure Restart Started",
     plan="Planned plan_runs",
     quiet="silence_libraries",

@@ -10,15 +10,17 @@ import torch
 
 from bncompare.config import RunConfig
 
-# What the bits of a number depend on, beside the config.
+PACKAGES = ("bncompare", "torch", "torchvision", "numpy")
+# What the bits of a number depend on, beside the config and the plugins.
 DECISIVE = ("bncompare", "torch", "machine", "cpu", "cpu_capability", "device_name")
 
 
 def environment(run: RunConfig, device: torch.device) -> dict[str, Any]:
     """Where a run trains: environment.json."""
-    packages = ("bncompare", "torch", "torchvision", "numpy")
     return {
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in PACKAGES}
+        | run.plugins_here,
         "platform": platform.platform(),
         "machine": platform.machine(),
         "cpu": _cpu_name(),
@@ -42,7 +44,9 @@ def _cpu_name() -> str:
 
 def differences(made_on: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """`torch 2.4.0, here 2.5.1`: where two environments differ in what decides the bits."""
-    pairs = [(name, _value(made_on, name), _value(here, name)) for name in DECISIVE]
+    versions = [*made_on.get("versions", {}), *here.get("versions", {})]
+    plugins = [name for name in dict.fromkeys(versions) if name not in ("python", *PACKAGES)]
+    pairs = [(name, _value(made_on, name), _value(here, name)) for name in (*DECISIVE, *plugins)]
     return [f"{name} {theirs}, here {ours}" for name, theirs, ours in pairs if theirs != ours]
 
 

@@ -63,6 +63,9 @@ def train_job(
     torch.backends.cudnn.deterministic = True
     run, checkpoint = job.run, job.checkpoint
     torch.set_num_threads(run.training.threads)
+    if run.plugins_here != run.plugins:
+        yield Failure(f"its plugins are others where it trains: {run.plugins_here}, not {run.plugins}", "")
+        return
     here = environment(run, device)
     if checkpoint is not None and (other := differences(checkpoint.made_on, here)):
         if job.on_mismatch == "fail":

@@ -8,6 +8,7 @@ from bncompare.config import RunConfig
 from bncompare.execution import memory
 from bncompare.execution.forkserver import start_forkserver
 from bncompare.execution.inline import Inline
+from bncompare.execution.main_module import check_importable, only_here
 from bncompare.execution.messages import Place
 from bncompare.execution.processes import Processes
 from bncompare.execution.ray import Ray
@@ -43,7 +44,10 @@ def choose_places(
         numbers = [number for number, run in enumerate(runs) if devices[run.training.device] == device]
         mine = [runs[number] for number in numbers]
         at_once = num_at_once(mine, num_processes, device.type, available_cores(), memory.available_memory())
+        if num_processes is None and only_here(mine):
+            at_once = 1
         if at_once > 1:
+            check_importable(mine)
             start_forkserver(mine)
             places.append((Processes(at_once, data_dir, device, steps), numbers))
         else:

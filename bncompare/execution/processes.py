@@ -1,16 +1,15 @@
 """Train runs in processes of their own, several at a time; the bytes are those of `inline`.
 
 A worker trains one run and sends its evaluations through a pipe of its own, so that one death poisons no other. It
-is started by a forkserver that has imported torch once. The driver alone writes files.
+is started by a forkserver that has imported torch once, where there is one. The driver alone writes files.
 """
 
-import multiprocessing
 import os
 import pickle
-import resource
 import signal
 import threading
 from collections.abc import Iterator, MutableSequence
+from contextlib import nullcontext
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -20,7 +19,10 @@ import torch
 
 from bncompare.errors import UserError
 from bncompare.execution import inline
+from bncompare.execution.forkserver import starting_context
+from bncompare.execution.main_module import UNGUARDED, hidden_main, needs_main
 from bncompare.execution.messages import Attempt, Evaluated, Gone, Job, Result
+from bncompare.execution.quiet import silence_libraries
 from bncompare.training import Datasets
 
 SECONDS_TO_END = 2.0
@@ -44,7 +46,7 @@ class Processes:
     ) -> None:
         _check_open_files(num_processes)
         self.num_processes, self.data_dir, self.device, self.steps = num_processes, data_dir, device, steps
-        self.context = multiprocessing.get_context("forkserver")
+        self.context = starting_context()
         self.workers: dict[Connection, tuple[BaseProcess, Attempt]] = {}
 
     @property
@@ -59,7 +61,8 @@ class Processes:
         ours, theirs = self.context.Pipe(duplex=True)
         arguments = (theirs, attempt.job, self.data_dir, self.device, self.steps)
         process = self.context.Process(target=_work, args=arguments, daemon=True)
-        process.start()
+        with nullcontext() if needs_main(attempt.job.run) else hidden_main():
+            process.start()
         theirs.close()
         self.workers[ours] = process, attempt
 
@@ -97,6 +100,10 @@ class Processes:
 
 
 def _check_open_files(num_processes: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows, which sets no such limit
+        return
     may_be_open, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = num_processes * FILES_PER_WORKER + OTHER_FILES
     if may_be_open != resource.RLIM_INFINITY and needed > may_be_open:
@@ -109,6 +116,11 @@ def _check_open_files(num_processes: int) -> None:
 
 def how_it_ended(exit_code: int | None) -> str:
     """The death of a process, from its exit code."""
+    if exit_code == UNGUARDED:
+        return (
+            "its process ran this program again for a class that is written in it, and that trains when it is run: "
+            'put what trains below `if __name__ == "__main__":`, or the class into a file of its own'
+        )
     if exit_code is not None and exit_code < 0:
         number = -exit_code
         known = {one.value: one.name for one in signal.Signals}  # those of real time have no name
@@ -126,6 +138,7 @@ def _work(
     steps: MutableSequence[int] | None,
 ) -> None:
     """The worker: train and send."""
+    silence_libraries()  # where no server has done it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_driver, args=(connection,), daemon=True).start()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from bncompare import plugins
 from bncompare.config import RunConfig
 from bncompare.datasets import Pool
 from bncompare.errors import UserError
@@ -82,7 +83,8 @@ class Ray:
         if id(pool) not in self.pools:
             self.pools[id(pool)] = self.ray.put(pool)
         task = self.entry.options(num_returns="streaming", **options)
-        self.tasks[task.remote(pickle.dumps(job), [self.pools[id(pool)]])] = _Task(attempt)
+        sent = plugins.sources(), pickle.dumps(job), [self.pools[id(pool)]]
+        self.tasks[task.remote(*sent)] = _Task(attempt)
         return None
 
     def wait(self) -> Iterator[tuple[Attempt, Result | Gone]]:
@@ -205,19 +207,23 @@ def _reason(error: Exception) -> str:
     return f"{type(cause).__name__}: {lines[0] if lines else ''}"[:MAX_REASON_LENGTH]
 
 
-def _entry() -> Callable[[bytes, list[Any]], Generator[Any, None, None]]:
+def _entry() -> Callable[[dict[str, bytes], bytes, list[Any]], Generator[Any, None, None]]:
     """What a node runs: it says which it is before it imports the package, which it may not have.
 
     As a function inside a function it travels by value; from a module it would be imported there. Nor can Ray load
-    arguments that need the package: the job comes as bytes, the examples as a reference within a list.
+    arguments that need the package: the job comes as bytes, the examples as a reference within a list, and the files
+    of --plugin, which no other node has, by name with their content.
     """
 
-    def entry(job: bytes, pool: list[Any]) -> Generator[Any, None, None]:
+    def entry(files: dict[str, bytes], job: bytes, pool: list[Any]) -> Generator[Any, None, None]:
         import pickle
 
         import ray
 
         yield ray.get_runtime_context().get_node_id()
+        from bncompare import plugins
+
+        plugins.receive(files)
         from bncompare.execution.ray import work
 
         yield from work(pickle.loads(job), *ray.get(pool))

@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     from bncompare.extras.drawing import draw, layer_table
     from bncompare.extras.explain import explain_norm
     from bncompare.extras.explanation import print_explanation, print_quiz
+    from bncompare.extras.laws import laws_of
     from bncompare.extras.mistakes import Mistakes, find_mistakes, mistakes_document, mistakes_table
     from bncompare.extras.mistakes_figure import draw_mistakes
     from bncompare.extras.mistakes_page import images_of, mistakes_html
+    from bncompare.extras.new_norm import write_package
     from bncompare.extras.tensorboard import write_event_files
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "explain_norm",
     "find_mistakes",
     "images_of",
+    "laws_of",
     "layer_table",
     "mistakes_document",
     "mistakes_html",
@@ -27,6 +30,7 @@ __all__ = [
     "print_explanation",
     "print_quiz",
     "write_event_files",
+    "write_package",
 ]
 
 __getattr__ = lazily(
@@ -34,8 +38,10 @@ __getattr__ = lazily(
     drawing="draw layer_table",
     explain="explain_norm",
     explanation="print_explanation print_quiz",
+    laws="laws_of",
     mistakes="Mistakes find_mistakes mistakes_document mistakes_table",
     mistakes_figure="draw_mistakes",
     mistakes_page="images_of mistakes_html",
+    new_norm="write_package",
     tensorboard="write_event_files",
 )

@@ -4,15 +4,15 @@ import contextlib
 import datetime
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 
 from bncompare.errors import StorageError, UserError
-from bncompare.runs import LoadedRun, Runs, unused
+from bncompare.runs import LoadedRun, rows_of, unused
 
 
-def write_event_files(runs: Runs, folder: Path) -> list[Path]:
+def write_event_files(runs: Sequence[LoadedRun], folder: Path) -> list[Path]:
     """A TensorBoard run for each run, in folder/<experiment>/<run folder>: every metric by step.
 
     The time of an event is when the run started, by environment.json (else 1970), and the seconds in timing.csv.
@@ -50,7 +50,7 @@ def _events(run: LoadedRun) -> Iterator[tuple[float, int, dict[str, float]]]:
     times = dict(zip(run.metrics["step"], run.elapsed, strict=True))
     elapsed = 0.0
     by_step = itemgetter("step")
-    for step, rows in itertools.groupby(sorted(Runs([run]).rows(), key=by_step), key=by_step):
+    for step, rows in itertools.groupby(sorted(rows_of([run]), key=by_step), key=by_step):
         evaluation = list(rows)
         elapsed = times[step] if math.isfinite(times.get(step, math.nan)) else elapsed
         metrics = {row["metric"]: row["value"] for row in evaluation}

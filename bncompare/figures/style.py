@@ -75,6 +75,10 @@ class NamedFigure:
     """what is to be seen, in one sentence; serves as the text for who cannot see it"""
     figure: Figure
 
+    def _repr_png_(self) -> bytes:
+        """In a notebook."""
+        return render(self.figure, "png")
+
 
 def colour_mapped(axes: Axes) -> list[Artist]:
     """What is drawn there in colours that stand for numbers, which a dark page must not change."""

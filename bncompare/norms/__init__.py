@@ -12,6 +12,8 @@ from bncompare.norms.activation import GroupNorm, InstanceNorm, LayerNorm, RMSNo
 from bncompare.norms.base import (
     NORMS,
     ActivationNorm,
+    AffineNorm,
+    Array,
     Eps,
     EvalStats,
     NoNorm,
@@ -20,7 +22,6 @@ from bncompare.norms.base import (
     WeightParametrization,
     is_kind,
     name_of,
-    register_norm,
     together,
 )
 from bncompare.norms.batch import (
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = [
     "NORMS",
     "ActivationNorm",
+    "AffineNorm",
+    "Array",
     "BatchFamily",
     "BatchNorm",
     "BatchNormFromScratch",
@@ -63,12 +66,11 @@ __all__ = [
     "WeightParametrization",
     "batch_norms",
     "name_of",
-    "register_norm",
     "together",
 ]
 
 for _module in (base, batch, activation, pointwise, whitening, switchable, weight):
     for _norm in [value for value in vars(_module).values() if is_kind(value, _module.__name__)]:
-        register_norm(_norm)
+        NORMS.add(_norm)
 
 __getattr__ = lazily(__name__, modules="batch_norms")

@@ -4,12 +4,13 @@ Importing this imports no torch, so that configs are checked without it; `build`
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from bncompare.options import OneOf, Positive, Section, must_be, option_words, tags
+from bncompare.plugins import Registry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,8 @@ class NormKind(Section):
     """the name people use, in which {norm} is the norm with its options; of a kind without one, the kind"""
     in_title: ClassVar[Sequence[str]] = ()
     """the options that it says"""
+    tested_with: ClassVar[Mapping[str, Any]] = {}
+    """options with which the laws of a norm hold on small tensors: without noise, for one"""
 
     @property
     def available_statistics(self) -> list[EvalStats]:
@@ -137,8 +140,23 @@ class WeightParametrization(Norm):
         raise NotImplementedError
 
 
-WEIGHT_NORMS: dict[str, type[NoNorm] | type[WeightParametrization]] = {}
-WeightNormChoice = Annotated[NoNorm | WeightParametrization, OneOf("kind", WEIGHT_NORMS, short=True)]
+class _WeightNorms(Mapping[str, type[NoNorm] | type[WeightParametrization]]):
+    """Of `NORMS`, which stands below, those of a weight, and none."""
+
+    def __getitem__(self, kind: str) -> type[NoNorm] | type[WeightParametrization]:
+        norm = NORMS[kind]
+        if not issubclass(norm, NoNorm | WeightParametrization):
+            raise KeyError(kind)
+        return norm
+
+    def __iter__(self) -> Iterator[str]:
+        return (kind for kind, norm in NORMS.items() if issubclass(norm, NoNorm | WeightParametrization))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+WeightNormChoice = Annotated[NoNorm | WeightParametrization, OneOf("kind", _WeightNorms(), short=True)]
 
 
 class ActivationNorm(Norm):
@@ -229,29 +247,19 @@ class AffineNorm(ScaleShiftNorm):
         return y
 
 
-NORMS: dict[str, type[NoNorm] | type[Norm]] = {}
+def _kinds(norm: type[NoNorm] | type[Norm]) -> tuple[str, ...]:
+    return tags(norm, "kind")
+
+
+NORMS = Registry[type[NoNorm] | type[Norm]]("norms", Norm, _kinds)
+"""every kind of norm"""
 
 
 def is_kind(value: object, module: str) -> bool:
     """Whether it is a norm's class, defined in that module, with the one name that configs call it by."""
     if not (isinstance(value, type) and issubclass(value, NormKind) and value.__module__ == module):
         return False
-    kind = value.model_fields.get("kind")
-    return kind is not None and get_origin(kind.annotation) is Literal
-
-
-def register_norm(norm: type[NoNorm] | type[Norm]) -> None:
-    """Make a kind of norm known, so that configs may name it; raises ValueError if the kind is taken.
-
-    For norms of your own: import the module that calls this, then use bncompare from Python. A config never names
-    code to import.
-    """
-    (kind,) = tags(norm, "kind")
-    if kind in NORMS:
-        raise ValueError(f"there is a norm {kind!r} already: {NORMS[kind].__name__}")
-    NORMS[kind] = norm
-    if issubclass(norm, NoNorm | WeightParametrization):
-        WEIGHT_NORMS[kind] = norm
+    return bool(tags(value, "kind"))
 
 
 def together(norms: Sequence[Any]) -> ActivationNorm:

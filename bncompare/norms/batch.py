@@ -64,6 +64,7 @@ class GhostBatchNorm(BatchFamily):
     in_title: ClassVar = ("virtual_batch_size",)
     formula: ClassVar = "batch normalization of each virtual batch"
     axes: ClassVar = "a virtual batch and the positions of one channel"
+    tested_with: ClassVar = {"virtual_batch_size": 4}
 
     kind: Literal["ghost_batch"]
     """the norm"""
@@ -124,6 +125,7 @@ class BatchRenorm(BatchFamily):
     formula: ClassVar = (
         "y = γ·((x − mean)/σ·r + d) + β, r = σ/σ_run in [1/rmax, rmax], d = (mean − mean_run)/σ_run in ±dmax"
     )
+    tested_with: ClassVar = {"start": 0, "rmax_end": 1, "dmax_end": 1, "rmax": 1.5, "dmax": 0.25}
 
     kind: Literal["batch_renorm"]
     """the norm"""
@@ -193,6 +195,7 @@ class NoisyBatchNorm(BatchFamily):
 
     title: ClassVar = "BatchNorm (noisy)"
     formula: ClassVar = "y = s·batch(x) + m, m ~ U(μ ± spread_mean), s ~ N(σ, spread_std); μ, σ per channel and step"
+    tested_with: ClassVar = {"noise_mean": 0.0, "noise_std": 1.0, "spread_mean": 0.0, "spread_std": 0.0}
 
     kind: Literal["noisy_batch"]
     """the norm"""

@@ -78,7 +78,7 @@ class Probe(Section):
     """Something that is measured inside a model.
 
     Its fields are keys of the `diagnostics` section, of which the first switches it on. Every subclass in a module
-    of this package is one of `PROBES`.
+    of this package is one of `PROBES`, and those of plugins are.
     """
 
     order: ClassVar[int] = 100

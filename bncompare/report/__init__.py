@@ -12,6 +12,7 @@ from bncompare.lazy import lazily
 if TYPE_CHECKING:
     from bncompare.report.answer import Answer, answer_of
     from bncompare.report.content import Chapter, chapters, document
+    from bncompare.report.fragment import answer_html, answers_html, claims_html
     from bncompare.report.html import to_html
     from bncompare.report.index import to_index
     from bncompare.report.markdown import table_lines, to_markdown
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bncompare.report.run_tables import (
         claims_table,
         diagnostics_tables,
+        measured_cell,
         metrics_table,
         norm_parameters_table,
         plan_table,
@@ -32,12 +34,16 @@ __all__ = [
     "Answer",
     "Chapter",
     "Table",
+    "answer_html",
     "answer_of",
+    "answers_html",
     "chapters",
+    "claims_html",
     "claims_table",
     "diagnostics_tables",
     "document",
     "layers_table",
+    "measured_cell",
     "metrics_table",
     "norm_parameters_table",
     "norm_reference",
@@ -61,12 +67,13 @@ __getattr__ = lazily(
     __name__,
     answer="Answer answer_of",
     content="Chapter chapters document",
+    fragment="answer_html answers_html claims_html",
     html="to_html",
     index="to_index",
     markdown="table_lines to_markdown",
     model_tables="layers_table norm_reference norms_table options_table",
-    run_tables="claims_table diagnostics_tables metrics_table norm_parameters_table plan_table runs_table "
-    "verified_table",
+    run_tables="claims_table diagnostics_tables measured_cell metrics_table norm_parameters_table plan_table "
+    "runs_table verified_table",
     table="Table",
     terminal="print_answer print_findings print_report print_table print_text",
 )

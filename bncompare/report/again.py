@@ -20,6 +20,8 @@ def experiment_config(runs: Sequence[LoadedRun]) -> dict[str, Any]:
     config["seeds"] = sorted(seeds & chose or seeds)
     if seeds & chose and seeds - chose:
         config["judge_seeds"] = sorted(seeds - chose)
+    if taken := {name: version for run in runs for name, version in run.config.get("plugins", {}).items()}:
+        config["plugins"] = taken
     if keys:
         config["compare"] = [
             {"label": variant} | {key: lookup(resolved, key) for key in keys}

@@ -188,7 +188,7 @@ def _chosen(ask: Ask, found: ExperimentRuns, comparison: Comparison) -> list[str
         words.append(f"threshold of {speed.metric.words} {level(speed.metric, speed.threshold)}")
     if ask.within is not None:
         words.append(f"norms within {option_name(ask.within)}")
-    return [f"chosen on the command line: {'; '.join(words)}"] if words else []
+    return [f"chosen for this comparison: {'; '.join(words)}"] if words else []
 
 
 def _verdicts(comparison: Comparison) -> list[tuple[str, list[tuple[str, str]]]]:

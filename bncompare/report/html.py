@@ -69,8 +69,14 @@ def rendered(template: str, **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("bncompare.report", ""), autoescape=True, undefined=StrictUndefined, finalize=_printable
     )
-    style = Markup(_text("page.css"))
-    return environment.get_template(template).render(style=style, version=bncompare.__version__, **values) + "\n"
+    return (
+        environment.get_template(template).render(style=style_sheet(), version=bncompare.__version__, **values) + "\n"
+    )
+
+
+def style_sheet() -> Markup:
+    """That of every page."""
+    return Markup(_text("page.css"))
 
 
 def _text(name: str) -> str:

@@ -50,6 +50,8 @@ def drawing_of(figure: Figure, caption: str, prefix: str, numbers: Numbers) -> D
     curves = [(axes, series) for axes in figure.axes if (series := _series(axes, numbers))]
     cells = [(axes, found) for axes in figure.axes if (found := _cells(axes))]
     _mark(figure, numbers)
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        patch.set_visible(False)  # the ground is the page's, with shades where there is more beyond an edge
     for i, (axes, _) in enumerate(curves):
         axes.set_gid(f"panel-{i}")
         axes.yaxis.set_gid("ticks-y")

@@ -1,7 +1,7 @@
 """Run folders: written by one run at a time, read by everything else, grouped into experiments.
 
 Begin with `layout.py`, the files of a folder; `folder.py` writes them, `read.py` reads them and trusts none,
-`condition.py` says what a run goes on from. What is read are `LoadedRun`s, tidy rows with `load_runs`. No torch here.
+`condition.py` says what a run goes on from. What is read are `LoadedRun`s, tidy rows with `rows_of`. No torch here.
 """
 
 from bncompare.runs.checkpoint import ADVICE, Checkpoint
@@ -25,7 +25,7 @@ from bncompare.runs.layout import State
 from bncompare.runs.looks import Addition, additions, follows_looks
 from bncompare.runs.predictions import Predictions, predictions_csv, read_predictions
 from bncompare.runs.read import LoadedRun, available_metrics, read_run, read_runs
-from bncompare.runs.rows import Runs, csv_lines, load_runs
+from bncompare.runs.rows import csv_lines, evaluations_of, measurements_of, rows_of
 from bncompare.runs.tables import Diagnostic, Tables
 from bncompare.runs.weights import read_norm_parameters
 
@@ -42,7 +42,6 @@ __all__ = [
     "Result",
     "RunFolder",
     "RunStore",
-    "Runs",
     "State",
     "Tables",
     "additions",
@@ -51,10 +50,11 @@ __all__ = [
     "baseline",
     "compared_keys",
     "csv_lines",
+    "evaluations_of",
     "experiments",
     "follows_looks",
-    "load_runs",
     "make_folder",
+    "measurements_of",
     "newest_first",
     "predictions_csv",
     "read_norm_parameters",
@@ -62,6 +62,7 @@ __all__ = [
     "read_run",
     "read_runs",
     "regular_file",
+    "rows_of",
     "settings_of",
     "to_json",
     "tuning_seeds",

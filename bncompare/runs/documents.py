@@ -105,6 +105,7 @@ class _Config(BaseModel):
     variant: _Variant
     design: _ByKey | None = None
     tuning_seeds: list[Whole] = []
+    plugins: dict[Annotated[str, _must_be("a printable key", str.isprintable)], Line] = {}
 
 
 def read_config(path: Path) -> dict[str, Any]:

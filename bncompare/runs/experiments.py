@@ -20,6 +20,7 @@ from bncompare.config import (
     without,
 )
 from bncompare.errors import UserError
+from bncompare.plugins import Plugin
 from bncompare.runs.looks import Addition, absences, additions, began, follows_looks
 from bncompare.runs.read import LoadedRun, available_metrics
 
@@ -103,7 +104,7 @@ def experiments(runs: Sequence[LoadedRun]) -> list[ExperimentRuns]:
     found = []
     for name, folder in dict.fromkeys((run.experiment, run.path.parent) for run in runs):
         members = [run for run in runs if (run.experiment, run.path.parent) == (name, folder)]
-        compared = compared_keys(members)
+        compared = _of_variants(members)
         groups: dict[str, list[LoadedRun]] = {}
         setups: dict[str, dict[str, Any]] = {}
         for run in members:
@@ -158,7 +159,12 @@ def against(found: ExperimentRuns, others: Sequence[ExperimentRuns], name: str) 
 
 def _fixed(runs: Sequence[LoadedRun]) -> dict[str, Any]:
     """What all variants share of what decides the numbers."""
-    return without(_decisive(runs[0]), compared_keys(runs))
+    return without(_decisive(runs[0]), _of_variants(runs))
+
+
+def _of_variants(runs: Sequence[LoadedRun]) -> list[str]:
+    """The dotted keys in which variants differ, as they mean to or as one takes a plugin and another none."""
+    return [*compared_keys(runs), "plugins"]
 
 
 def settings_of(run: LoadedRun) -> dict[str, Any]:
@@ -180,8 +186,9 @@ def compared_keys(runs: Sequence[LoadedRun]) -> list[str]:
 
 
 def _decisive(run: LoadedRun) -> dict[str, Any]:
-    """What decides the numbers beside the seed, by dotted key."""
-    return without(decisive(run.config), {"seeds"})
+    """What decides the numbers beside the seed, by dotted key; of plugins in one line."""
+    taken = ", ".join(str(Plugin(name, version)) for name, version in run.config.get("plugins", {}).items())
+    return without(decisive(run.config), {"seeds", "plugins"}) | ({"plugins": taken} if taken else {})
 
 
 def _is_below(key: str, others: Collection[str]) -> bool:

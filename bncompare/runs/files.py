@@ -34,8 +34,12 @@ def regular_file(path: Path) -> Iterator[BinaryIO]:
         raise OSError(error.errno, reason, path.name) from None
 
 
+# As far as this system knows them: Windows does not.
+WITH_CARE = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
+
+
 def _open(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, flags | WITH_CARE)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
@@ -108,6 +112,8 @@ def unused(stem: Path, suffix: str, taken: Container[Path]) -> Path:
 
 def sync_folder(path: Path) -> None:
     """See that the names of the files written so far are there after a power cut."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folder
+        return
     with storage_errors(path):
         folder = os.open(path, os.O_RDONLY)
         try:

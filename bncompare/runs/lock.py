@@ -3,6 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
+from typing import Any
 
 from bncompare.errors import StorageError
 from bncompare.runs.files import storage_errors
@@ -14,11 +15,14 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor: int | None = None
+        self._other: Any = None
 
     def take(self) -> bool:
         """Hold it until `release`; False if another process does. Raises StorageError."""
-        import fcntl  # not on Windows, where the commands that train nothing work all the same
-
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return self._take_elsewhere()
         # Not through a link, which may lead anywhere.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         while True:
@@ -39,8 +43,26 @@ class Lock:
                 if self._descriptor != descriptor:
                     os.close(descriptor)
 
+    def _take_elsewhere(self) -> bool:
+        """With `filelock`, which torch brings: it knows the locks of other systems."""
+        import filelock
+
+        other = filelock.FileLock(self.path, blocking=False)
+        with storage_errors(self.path):
+            try:
+                other.acquire()
+            except filelock.Timeout:
+                return False
+        self._other = other
+        return True
+
     def release(self) -> None:
         """Let others hold it."""
+        if self._other is not None:
+            self._other.release()
+            self._other = None
+            with contextlib.suppress(OSError):  # another holds it already
+                os.unlink(self.path)
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)

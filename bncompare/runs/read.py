@@ -21,7 +21,7 @@ MAX_SEARCH_DEPTH = 4
 MAX_WARNING_LENGTH = 300
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadedRun:
     """What a run folder says, finished or not."""
 
@@ -46,6 +46,9 @@ class LoadedRun:
     def __post_init__(self) -> None:
         """Until `experiments` has told people's names, variants have their labels."""
         object.__setattr__(self, "label", self.label or self.variant)
+
+    def __repr__(self) -> str:
+        return f"<run of {self.experiment}: {self.variant}, seed {self.seed}, {self.status.replace('_', ' ')}>"
 
     @property
     def status(self) -> Status:

@@ -21,7 +21,7 @@ from kit import CONFIGS, TINY, Ended, call, cells, spawn, strict
 from safetensors.numpy import save as save_tensors
 
 from bncompare import cli
-from bncompare.cli import progress
+from bncompare.api import progress
 from bncompare.comparison import summarize
 from bncompare.config import rounded
 from bncompare.runs.read import LoadedRun, read_run, read_runs
@@ -684,12 +684,8 @@ def test_output_that_is_not_utf8(runs: list[Path]) -> None:
 
 
 FIGURES = [
-    "overview",
-    "train-loss",
-    "val-loss",
-    "differences-val-loss-best",
-    "differences-test-loss-best",
-    "epochs-to-val-loss",
+    *("overview", "train-loss", "val-loss", "differences-val-loss-best"),
+    *("differences-test-loss-best", "epochs-to-val-loss"),
 ]
 
 
@@ -836,6 +832,8 @@ def test_a_wrong_path(command: str) -> None:
     none = "no run folders here or below (a run folder has a config.yaml and metrics.csv)"
     assert call(command, "no") == Ended(2, "", "error: no: no such folder\n")
     assert call(command, "tiny") == Ended(2, "", "error: tiny: no such folder; did you mean runs/tiny?\n")
+    for slip in ("tny", "runs/tny"):
+        assert call(command, slip) == Ended(2, "", f"error: {slip}: no such folder; did you mean runs/tiny?\n")
     assert call(command, "tiny.yaml") == Ended(2, "", "error: tiny.yaml: is a file, not a run folder\n")
     assert call(command, "empty") == Ended(2, "", f"error: empty: {none}\n")
 

@@ -17,7 +17,7 @@ from bncompare.errors import StorageError, UserError
 from bncompare.extras.tensorboard import write_event_files
 from bncompare.runs.documents import Result
 from bncompare.runs.read import LoadedRun
-from bncompare.runs.rows import Runs, csv_lines
+from bncompare.runs.rows import csv_lines
 
 STARTED = "2024-05-01T12:00:00+00:00"
 
@@ -37,7 +37,7 @@ def make_run(folder: Path, variant: str = "batch", seed: int = 0, **changes: Any
 
 
 def table(runs: list[LoadedRun]) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO("".join(csv_lines(Runs(runs))))))
+    return list(csv.DictReader(io.StringIO("".join(csv_lines(runs)))))
 
 
 # ---------------------------------------------------------------- CSV
@@ -45,13 +45,28 @@ def table(runs: list[LoadedRun]) -> list[dict[str, str]]:
 
 def test_csv_is_a_row_per_run_evaluation_and_metric(tmp_path: Path) -> None:
     """The whole text: every metric at every evaluation, the test metrics at the best and the last."""
-    assert "".join(csv_lines(Runs([make_run(tmp_path)]))) == (
+    assert "".join(csv_lines([make_run(tmp_path)])) == (
         "experiment,variant,seed,status,model.norm,epoch,step,metric,value\n"
         "e,batch,0,completed,batch eps=0.1,0.5,5,val/loss,0.30000000000000004\n"
         "e,batch,0,completed,batch eps=0.1,1.0,10,val/loss,1e-300\n"
         "e,batch,0,completed,batch eps=0.1,1.5,15,val/loss,nan\n"
         "e,batch,0,completed,batch eps=0.1,1.0,10,test/accuracy,0.75\n"
         "e,batch,0,completed,batch eps=0.1,1.5,15,test/accuracy,0.5\n"
+    )
+
+
+def test_csv_of_diagnostics(tmp_path: Path) -> None:
+    """A row per run, evaluation, layer and quantity; or the header alone."""
+    runs = [make_run(tmp_path), make_run(tmp_path, "none")]
+    header = "experiment,variant,seed,status{},epoch,step,layer,quantity,value\n"
+    assert "".join(csv_lines(runs, diagnostics=True)) == header.format("")
+    (runs[0].path / "diagnostics.csv").write_text(
+        "epoch,step,layer,quantity,value\n0.5,5,hidden.0,grad_norm,0.30000000000000004\n1,10,all,loss_range,nan\n"
+    )
+    again = [make_run(tmp_path), runs[1]]
+    assert "".join(csv_lines(again, diagnostics=True)) == header.format(",model.norm") + (
+        "e,batch,0,completed,batch eps=0.1,0.5,5,hidden.0,grad_norm,0.30000000000000004\n"
+        "e,batch,0,completed,batch eps=0.1,1.0,10,all,loss_range,nan\n"
     )
 
 
@@ -99,7 +114,7 @@ def test_csv_for_a_spreadsheet(tmp_path: Path, label: str, cell: str) -> None:
 def test_csv_without_evaluations(tmp_path: Path) -> None:
     """Runs that have just begun are a header."""
     run = make_run(tmp_path, metrics={"epoch": [], "step": []}, elapsed=[], result=None)
-    assert "".join(csv_lines(Runs([run]))) == "experiment,variant,seed,status,epoch,step,metric,value\n"
+    assert "".join(csv_lines([run])) == "experiment,variant,seed,status,epoch,step,metric,value\n"
 
 
 # ---------------------------------------------------------------- TensorBoard
@@ -119,7 +134,7 @@ def read_events(folder: Path) -> dict[str, list[tuple[int, float, float]]]:
 def test_tensorboard_reads_the_same_values(tmp_path: Path) -> None:
     """Every metric by step, in single precision, at the time it was measured; the epoch as well."""
     pytest.importorskip("tensorboard")
-    runs = Runs([make_run(tmp_path / "a", "none"), make_run(tmp_path / "a", "batch", 1)])
+    runs = [make_run(tmp_path / "a", "none"), make_run(tmp_path / "a", "batch", 1)]
     folders = write_event_files(runs, tmp_path / "out")
     assert folders == [tmp_path / "out" / "e" / "none-s0", tmp_path / "out" / "e" / "batch-s1"]
     start = datetime.datetime.fromisoformat(STARTED).timestamp()
@@ -142,14 +157,14 @@ def test_tensorboard_without_times(tmp_path: Path, environment: str) -> None:
     pytest.importorskip("tensorboard")
     run = make_run(tmp_path, elapsed=[1.0, math.nan, math.nan])
     (run.path / "environment.json").write_text(environment)
-    (folder,) = write_event_files(Runs([run]), tmp_path / "out")
+    (folder,) = write_event_files([run], tmp_path / "out")
     assert [time for _, _, time in read_events(folder)["val/loss"]] == [1.0, 1.0, 1.0]
 
 
 def test_runs_of_the_same_name_keep_apart(tmp_path: Path) -> None:
     """Two folders of one name, from different places, are two TensorBoard runs."""
     pytest.importorskip("tensorboard")
-    runs = Runs([make_run(tmp_path / "a"), make_run(tmp_path / "b")])
+    runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b")]
     assert [folder.name for folder in write_event_files(runs, tmp_path / "out")] == ["batch-s0", "batch-s0-2"]
 
 
@@ -157,9 +172,9 @@ def test_an_export_is_not_added_to(tmp_path: Path) -> None:
     """TensorBoard would show both: a second export into the same folder is refused, before anything is written."""
     pytest.importorskip("tensorboard")
     first, second = make_run(tmp_path, "a"), make_run(tmp_path, "b")
-    write_event_files(Runs([second]), tmp_path / "out")
+    write_event_files([second], tmp_path / "out")
     with pytest.raises(UserError, match=r"b-s0: exists already"):
-        write_event_files(Runs([first, second]), tmp_path / "out")
+        write_event_files([first, second], tmp_path / "out")
     assert not (tmp_path / "out" / "e" / "a-s0").exists()
 
 
@@ -168,14 +183,14 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     (tmp_path / "out").write_text("")
     with pytest.raises(StorageError, match="out"):
-        write_event_files(Runs([make_run(tmp_path)]), tmp_path / "out")
+        write_event_files([make_run(tmp_path)], tmp_path / "out")
 
 
 def test_without_the_tensorboard_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to install."""
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
     with pytest.raises(UserError, match=r"pip install 'bncompare\[tensorboard\]'"):
-        write_event_files(Runs([make_run(tmp_path)]), tmp_path / "out")
+        write_event_files([make_run(tmp_path)], tmp_path / "out")
 
 
 def test_no_torch_is_imported(tmp_path: Path) -> None:
@@ -185,11 +200,10 @@ def test_no_torch_is_imported(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from bncompare.runs import Runs
 from bncompare.extras import write_event_files
 from test_export import make_run
 assert not {{"torch", "tensorflow"}} & sys.modules.keys()
-write_event_files(Runs([make_run(Path({str(tmp_path)!r}))]), Path({str(tmp_path / "out")!r}))
+write_event_files([make_run(Path({str(tmp_path)!r}))], Path({str(tmp_path / "out")!r}))
 print(sorted({{"torch", "tensorflow"}} & sys.modules.keys()))
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

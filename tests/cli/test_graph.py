@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from kit import CONFIGS
+from kit import CONFIGS, fits
 from torch import nn
 
 from bncompare.config.architecture import count_parameters
@@ -73,10 +73,10 @@ MLPS = [
 @pytest.mark.parametrize("kind", NORMS)
 def test_the_table_is_of_the_model_that_is_built(kind: str) -> None:
     """Every kind in every place: what is worked out from the config alone is what torch builds."""
-    where = "layers: conv" if kind in ("instance", "filter_response") else "on_output: true"
+    where = "on_output: true" if fits(kind, 8) else "layers: conv"
     norms = [f"{{kind: {kind}, {where}}}" if kind != "none" else kind]
     norms += [f"{{kind: {kind}, {where}, placement: after}}"] * ("placement" in NORMS[kind].model_fields)
-    for norm, model in itertools.product(norms, LENETS if kind in ("instance", "filter_response") else LENETS + MLPS):
+    for norm, model in itertools.product(norms, LENETS + MLPS * fits(kind, 8)):
         run = run_of(norm, model)
         assert layer_table(run) == built(run)
         assert sum(row.trained for row in layer_table(run)) == count_parameters(run)

@@ -85,16 +85,8 @@ def spoil_environment(runs: Path) -> None:
 
 
 COMMANDS = [
-    "list runs",
-    "report runs",
-    "report runs --markdown",
-    "report runs --html report.html",
-    "check runs",
-    "export runs",
-    "plot runs --format svg",
-    "list runs --json",
-    "report runs --json",
-    "check runs --json",
+    *("list runs", "report runs", "report runs --markdown", "report runs --html report.html", "check runs"),
+    *("export runs", "plot runs --format svg", "list runs --json", "report runs --json", "check runs --json"),
 ]
 
 

@@ -210,18 +210,18 @@ def test_diverged_runs_that_do_not_speak_for_the_claim() -> None:
     assert judge(claim(**BAD, at_least=0.5), unfinished).verdict == "inconclusive"
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.3, 0.45])
+@pytest.mark.parametrize("rate", [0.1, 0.45])
 @pytest.mark.parametrize("n", [6, 20])
 def test_false_support_by_diverged_runs_is_rare(n: int, rate: float) -> None:
     """Where just half of the runs are bad, diverged or not, at most 2.5 % of experiments call the variant bad."""
     random = np.random.default_rng(n)
     share = (0.5 - rate) / (1 - rate)  # of the values that are above the bound of 0.5
     supported = 0
-    for _ in range(1000):
+    for _ in range(500):
         values = 0.5 + 0.1 * np.where(random.uniform(size=n) < share, 1, -1) * random.exponential(size=n)
         runs = with_diverged(values.tolist(), [], int(random.binomial(n, rate)))
         supported += judge(claim(**BAD, at_least=0.5), runs).verdict == "supported"
-    assert supported / 1000 < 0.025 + 3 * math.sqrt(0.025 * 0.975 / 1000)
+    assert supported / 500 < 0.025 + 3 * math.sqrt(0.025 * 0.975 / 500)
 
 
 def test_too_little_to_say() -> None:
@@ -439,12 +439,12 @@ def test_false_support_is_rare(n: int) -> None:
     """Where the truth is just on the wrong side of a bound, at most 2.5 % of experiments support the claim."""
     random = np.random.default_rng(7)
     supported = 0
-    for _ in range(2000):
+    for _ in range(1000):
         none = random.normal(1, 0.3, n)
         batch = none + random.normal(0, 0.1, n)
         runs = variants(batch=batch.tolist(), none=none.tolist())
         supported += judge(versus(difference_at_most=0.0), runs).verdict == "supported"
-    assert supported / 2000 < 0.025 + 3 * math.sqrt(0.025 * 0.975 / 2000)
+    assert supported / 1000 < 0.025 + 3 * math.sqrt(0.025 * 0.975 / 1000)
 
 
 @pytest.mark.parametrize(("collapse", "least", "most"), [(0.0, 0.015, 0.035), (0.2, 0.24, 0.30)])
@@ -529,12 +529,7 @@ def write(folder: Path, values: dict[str, list[float]], difference: float) -> No
     [(-0.2, "supported", 0, 0), (-0.6, "not supported", 3, 3), (-0.415, "inconclusive", 0, 3)],
 )
 def test_check(
-    difference: float,
-    verdict: str,
-    code: int,
-    strict_code: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    difference: float, verdict: str, code: int, strict_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`check` prints each claim with its verdict and exits with 3 if one is not supported (or, strict, undecided)."""
     write(tmp_path, {"batch": [0.30, 0.31, 0.29, 0.30], "none": [0.72, 0.70, 0.73, 0.71]}, difference)

@@ -444,12 +444,12 @@ def test_false_verdicts_are_rare(n: int) -> None:
     random = np.random.default_rng(n)
     measure = metric_at(Metric("val/loss"), "best")
     false = 0
-    for _ in range(2000):
+    for _ in range(1000):
         shared = random.normal(1, 0.3, n)  # what the seed does to both
         a, b = shared + random.normal(0, 0.1, (2, n))
         comparison = compare_by(measure, variants(none=a.tolist(), batch=b.tolist()), [("batch", "none")])
         false += comparison.pairs[0].verdict != "undecided"
-    assert 0.03 < false / 2000 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)
+    assert 0.03 < false / 1000 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
 
 
 def test_false_verdicts_among_six_pairs_are_rare() -> None:
@@ -458,11 +458,11 @@ def test_false_verdicts_among_six_pairs_are_rare() -> None:
     measure = metric_at(Metric("val/loss"), "best")
     pairs = [(a, b) for i, a in enumerate("abcd") for b in "abcd"[:i]]
     false = 0
-    for _ in range(1000):
+    for _ in range(500):
         columns = random.normal(1, 0.1, (4, 6)) + random.normal(0, 0.3, 6)
         runs = variants(**{name: column.tolist() for name, column in zip("abcd", columns, strict=True)})
         false += any(pair.verdict != "undecided" for pair in compare_by(measure, runs, pairs).pairs)
-    assert false / 1000 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
+    assert false / 500 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 500)
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.3])
@@ -577,10 +577,7 @@ def test_unknown_metric() -> None:
         ({"versus": ""}, "'': no such variant; valid: no norm, BatchNorm"),
         ({"metric": ""}, "'': no run has this metric; valid: train/loss, "),
         ({"metric": b"val/loss"}, "metric=b'val/loss': must be a metric or several; valid: train/loss, "),
-        (
-            {"runs": loaded_run()},
-            "runs/x/none-0: is a single run; compare takes several, as load_runs gives",
-        ),
+        ({"runs": loaded_run()}, "runs/x/none-0: is a single run; compare takes several, as load_runs gives"),
         ({"window": 0}, "window=0: must be a whole number of evaluations, at least 2"),
         ({"window": 2.5}, "window=2.5: must be a whole number of evaluations, at least 2"),
         ({"versus": 3}, "3: no such variant; valid: no norm, BatchNorm"),
@@ -820,11 +817,7 @@ def test_a_condition_alone() -> None:
             SIZE,
             f"{SIZE}: no hyperparameter of a grid of norms; the variants are no such grid",
         ),
-        (
-            [r for r in by_size() if "none" in r.variant],
-            SIZE,
-            f"{SIZE}: no hyperparameter of a grid of norms; the ",
-        ),
+        ([r for r in by_size() if "none" in r.variant], SIZE, f"{SIZE}: no hyperparameter of a grid of norms; the "),
     ],
 )
 def test_no_such_condition(runs: list[LoadedRun], within: str, valid: str) -> None:

@@ -173,7 +173,7 @@ def test_what_was_chosen_on_the_command_line(folder: Path) -> None:
     assert (plain["chosen"], plain["notes"]) == ({}, [])
     assert "command line" not in kit.call("report", "runs").out
     asked = ["--metric", "train/loss", "--at", "last", "--versus", "batch", "--threshold", "0.5"]
-    said = "chosen on the command line: metric training loss; last evaluation; baseline BatchNorm; threshold of "
+    said = "chosen for this comparison: metric training loss; last evaluation; baseline BatchNorm; threshold of "
     said += "training loss 0.5"
     report = ("report", "runs", *asked)
     assert f"\nnote: {said}\n" in kit.call(*report).out

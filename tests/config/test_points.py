@@ -170,10 +170,7 @@ BAD = {
     "unknown hyperparameter": (tune(LR, "optimizer.lr"), "tune.over.optimizer.lr: cannot be compared"),
     "bad hyperparameter": (tune(LR, "training.optimizer.rate"), "training.optimizer.rate: unknown key"),
     "out of range": (tune("[1.0e-4, 3]", "[1.0, 1.0e+40]"), "training.optimizer.lr: must be"),
-    "norm": (
-        tune("training.batch_size: [8, 16]", "model.norm: [rms, batch]"),
-        "model.norm: norms are what",
-    ),
+    "norm": (tune("training.batch_size: [8, 16]", "model.norm: [rms, batch]"), "model.norm: norms are what"),
     "compared": (
         BASE.replace("layer]", "layer], training.batch_size: [8, 16]") + TUNE,
         "tune.over.training.batch_size: is in compare.training.batch_size already",
@@ -186,10 +183,7 @@ BAD = {
     "both": (BASE + TUNE + "judge_seeds: 3\n", "judge_seeds: with tune it is tune.judge_seeds"),
     "no validation": (BASE.replace("validation: 16", "validation: 0") + TUNE, "tune: needs data.validation"),
     "until": (BASE.replace("seeds: 5", "seeds: {until: decided}") + TUNE, "seeds: those that choose are a number"),
-    "shared": (
-        GRID.replace("judge_seeds: 3", "judge_seeds: [4, 5]"),
-        "judge_seeds: seeds that choose",
-    ),
+    "shared": (GRID.replace("judge_seeds: 3", "judge_seeds: [4, 5]"), "judge_seeds: seeds that choose"),
     "no grid": (BASE + "judge_seeds: 3\n", "judge_seeds: nothing is chosen here"),
     "none": (GRID.replace("judge_seeds: 3", "judge_seeds: 0"), "judge_seeds: must be a number of seeds"),
     "too many": (tune("8}", "2000}"), "at most 10,000"),

@@ -222,9 +222,9 @@ def test_block_depth_names_the_line() -> None:
 )
 def test_very_deep_nesting_is_one_quick_message(text: str) -> None:
     """A hundred thousand open brackets are one message at once: no recursion error, no long wait."""
-    started = time.perf_counter()
+    started = time.process_time()
     (problem,) = problems_of(text)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert problem.startswith("c.yaml:1: ")
     assert len(problem) < 200
 
@@ -416,12 +416,7 @@ LINES = [
 
 
 @settings(deadline=None, max_examples=400)
-@given(
-    st.lists(
-        st.sampled_from(LINES),
-        max_size=6,
-    )
-)
+@given(st.lists(st.sampled_from(LINES), max_size=6))
 def test_no_cut_between_parts_is_wrong(lines: list[str]) -> None:
     """Quotes, brackets and markers that span lines at the margin are read as they are in one piece."""
     text = "\n".join(lines)

@@ -164,7 +164,4 @@ def test_no_folder_that_a_run_names_is_written(runs: Path, tmp_path: Path, monke
     assert (ended.code, "Traceback" in ended.err) == (1, False)
     verified = {Path(item["path"]).parent.name: item["problem"] for item in strict(ended.out)["runs"]}
     cache = tmp_path / "cache/bncompare"
-    assert verified == {
-        "images": f"{cache}: cannot hold MNIST: is not a folder, or a link to nowhere",
-        "tiny": None,
-    }
+    assert verified == {"images": f"{cache}: cannot hold MNIST: is not a folder, or a link to nowhere", "tiny": None}

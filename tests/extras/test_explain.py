@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from kit import fits
 
 from bncompare.errors import UserError
 from bncompare.extras.explain import explain_norm
@@ -17,7 +18,7 @@ SHAPES = [(4, 6), (3, 4, 5), (3, 4, 2, 3), (3, 4, 2, 2, 3)]
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_and_shape(kind: str, shape: tuple[int, ...]) -> None:
     """Every kind explains itself on 1d, 2d and 3d data, as strict JSON; the update rule predicts what is tracked."""
-    if kind in ("instance", "filter_response") and len(shape) == 2:
+    if not fits(kind, *shape[1:]):
         with pytest.raises(UserError, match="one value per channel"):
             explain_norm(kind, shape)
         return

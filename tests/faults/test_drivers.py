@@ -109,10 +109,7 @@ def test_the_command_killed_with_its_workers_at_random_instants(
     ]
     for instant in instants(request.config, 0.1):
         driver = subprocess.Popen(
-            [sys.executable, *command],
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            [sys.executable, *command], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         while driver.poll() is None and not any(folder.rglob("checkpoint.pt")):
             time.sleep(0.001)

@@ -245,11 +245,8 @@ def test_odd_values(odd: float) -> None:
 def test_landscape() -> None:
     """Bands of the smallest to largest loss and change of the gradient, and β-smoothness; means over the seeds."""
     names = (
-        "landscape loss min",
-        "landscape loss max",
-        "gradient change min",
-        "gradient change max",
-        "beta smoothness",
+        *("landscape loss min", "landscape loss max", "gradient change min"),
+        *("gradient change max", "beta smoothness"),
     )
     values = {("model", name): [float(i), i + 1, i + 2] for i, name in enumerate(names)}
     more = {key: [value + 2 for value in column] for key, column in values.items()}

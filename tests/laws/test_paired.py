@@ -6,6 +6,8 @@ from kit import CONFIGS
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
+from bncompare.extras.laws import SHAPES, is_paired, run_with
+from bncompare.norms import NORMS
 from bncompare.training.data import Datasets, epoch_rows, load_dataset
 from bncompare.training.layers import PairedDropout
 from bncompare.training.model import build_model
@@ -25,16 +27,20 @@ def same(tensors: list[torch.Tensor]) -> bool:
 @pytest.mark.parametrize("init", ["torch_default", "xavier_uniform", "kaiming_normal", "{kind: normal, std: 0.05}"])
 def test_initial_weights_are_shared(init: str) -> None:
     """Inserting a norm changes no bit of the initial weights of any layer."""
-    states = [build_model(run).state_dict() for run in variants(f"model.init={init}")]
-    shared = [name for name in states[0] if all(name in state for state in states)]
-    assert shared == [
-        f"{layer}.weight" for layer in ("conv.0.conv", "conv.1.conv", "dense.0.linear", "dense.1.linear")
-    ] + [
-        "output.linear.weight",
-        "output.linear.bias",
-    ]
-    for name in shared:
-        assert same([state[name] for state in states]), name
+    runs = variants(f"model.init={init}")
+    assert [is_paired(run) for run in runs] == [None] * len(runs)
+    states = [build_model(run).state_dict() for run in runs]
+    layers = ("conv.0.conv", "conv.1.conv", "dense.0.linear", "dense.1.linear", "output.linear")
+    shared = [*(f"{layer}.weight" for layer in layers), "output.linear.bias"]
+    assert [name for name in states[0] if all(name in state for state in states)] == shared
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NORMS if kind != "none"])
+def test_every_norm_is_paired(kind: str) -> None:
+    """Of an MLP or a LeNet; nor does what was drawn from torch's global generator before change a weight."""
+    norm = NORMS[kind].model_validate({"kind": kind})
+    shape = next(shape for shape in SHAPES if norm.problem(shape, 8) is None)
+    assert is_paired(run_with(norm, shape)) is None
 
 
 def test_biases_are_shared() -> None:
@@ -91,13 +97,3 @@ def test_seeds_differ() -> None:
     assert not torch.equal(
         build_model(one).state_dict()["conv.0.conv.weight"], build_model(other).state_dict()["conv.0.conv.weight"]
     )
-
-
-def test_the_global_generator_decides_nothing() -> None:
-    """What was drawn from torch's global generator before changes no initial weight."""
-    (run,) = variants(norms="[batch]")
-    torch.manual_seed(1)
-    first = build_model(run).state_dict()
-    torch.manual_seed(2)
-    second = build_model(run).state_dict()
-    assert all(torch.equal(first[name], second[name]) for name in first)

@@ -11,6 +11,7 @@ from contextlib import closing
 from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 
+import filelock
 import pytest
 import torch
 from kit import CONFIGS, content
@@ -22,6 +23,7 @@ from bncompare.execution.plan import plan_runs
 from bncompare.execution.processes import Processes, how_it_ended
 from bncompare.execution.sweep import Event, Sweep, run_experiment
 from bncompare.runs.folder import RunStore
+from bncompare.runs.lock import Lock
 
 LONG = ["training.epochs=20000", "training.eval_every=20", "data.samples=200", "claims=[]"]
 # More than a pipe holds: a worker waits until the driver has read its evaluation.
@@ -46,6 +48,31 @@ def test_the_bytes_are_the_same(tmp_path: Path) -> None:
     assert run_all(tmp_path / "two", 2, *settings) == [4] * 4
     assert len(content(tmp_path / "one")) == 4 * 5
     assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+def test_the_bytes_are_the_same_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system with no forkserver, no `fcntl` and no `resource`, such as Windows, writes the same."""
+    settings = ["compare.model.norm=[batch]", "training.epochs=1", "data.train_size=64"]
+    assert run_all(tmp_path / "here", 1, *settings) == [1] * 2
+    assert filelock.FileLock  # imported while there is fcntl, on which it rests here
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    for name in ("fcntl", "resource"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert Processes(1, None, torch.device("cpu")).context.get_start_method() == "spawn"
+    assert run_all(tmp_path / "elsewhere", 2, *settings) == [1] * 2
+    assert content(tmp_path / "here") == content(tmp_path / "elsewhere")
+    assert not list(tmp_path.rglob(".*.lock"))
+
+
+def test_a_lock_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `fcntl` a lock excludes another all the same, until it is released."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    one, other = (Lock(tmp_path / "lock") for _ in range(2))
+    assert (one.take(), other.take()) == (True, False)
+    one.release()
+    assert other.take()
+    other.release()
 
 
 def only_child() -> int:

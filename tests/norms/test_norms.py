@@ -16,6 +16,7 @@ from torch import nn
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
+from bncompare.extras.laws import MODULE_LAWS, SHAPES, built, equals_reference
 from bncompare.norms.base import NORMS, ActivationNorm
 from bncompare.norms.from_scratch import BatchNormNd
 from bncompare.randomness import StepRandomness
@@ -25,8 +26,9 @@ from bncompare.training.loop import train
 from bncompare.training.model import build_model
 
 Array = NDArray[np.float64]
+dataset_of = Datasets(None).of
 TORCH_BATCH_NORM = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
-SHAPES = [(8, 3), (5, 3, 7), (4, 3, 5, 6), (3, 3, 2, 4, 5)]
+BATCH_SHAPES = [(8, 3), (5, 3, 7), (4, 3, 5, 6), (3, 3, 2, 4, 5)]
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -44,7 +46,7 @@ def pair(shape: tuple[int, ...], momentum: float | None = 0.1, affine: bool = Tr
     return ours, theirs
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", BATCH_SHAPES, ids=str)
 @pytest.mark.parametrize("momentum", [0.1, 1.0, 0.0, None])
 @pytest.mark.parametrize("affine", [True, False])
 def test_from_scratch_equals_torch(shape: tuple[int, ...], momentum: float | None, affine: bool) -> None:
@@ -69,7 +71,7 @@ def test_from_scratch_equals_torch(shape: tuple[int, ...], momentum: float | Non
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", BATCH_SHAPES, ids=str)
 def test_from_scratch_gradcheck(shape: tuple[int, ...]) -> None:
     """The gradients are those of finite differences."""
     norm, _ = pair(shape)
@@ -125,35 +127,33 @@ def test_one_value_per_channel_is_refused() -> None:
 
 # ---------------------------------------------------------------- every kind: formulas in NumPy
 
-# Of the batch norms, with the options that matter on small tensors.
-OPTIONS: dict[str, dict[str, Any]] = {
-    "ghost_batch": {"virtual_batch_size": 4},
-    "batch_renorm": {"start": 0, "rmax_end": 1, "dmax_end": 1, "rmax": 1.5, "dmax": 0.25},
-    "noisy_batch": {"noise_mean": 0.0, "noise_std": 1.0, "spread_mean": 0.0, "spread_std": 0.0},
-}
 KINDS = [kind for kind, norm in NORMS.items() if issubclass(norm, ActivationNorm)]
 # One value per channel is refused.
 CONV_ONLY = ("instance", "filter_response")
-CASES = [(kind, shape) for kind in KINDS for shape in ((6,), (6, 5, 5)) if kind not in CONV_ONLY or len(shape) > 1]
 BATCH_KINDS = [kind for kind in KINDS if "batch" in kind]
 
 
 def options(kind: str, **given: Any) -> Any:
-    return NORMS[kind].model_validate({"kind": kind, **OPTIONS.get(kind, {}), **given})
+    return NORMS[kind].model_validate({"kind": kind, **NORMS[kind].tested_with, **given})
 
 
 def build(kind: str, shape: tuple[int, ...], **given: Any) -> nn.Module:
-    module = options(kind, **given).build(shape).double()
-    if isinstance(module, StepRandomness):
-        module.reseed(0, "x", 0, torch.device("cpu"))
-    return module
+    return built(options(kind, **given), shape)
+
+
+@pytest.mark.parametrize("law", MODULE_LAWS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_laws_of_a_module(kind: str, law: str) -> None:
+    """Every kind passes every law, at each shape that it takes."""
+    shapes = [shape for shape in SHAPES if options(kind).problem(shape, 8) is None]
+    assert [MODULE_LAWS[law](options(kind), shape) for shape in shapes] == [None] * len(shapes)
+    assert shapes
 
 
 @pytest.mark.parametrize("shape", [(6,), (6, 5, 5)], ids=str)
 @pytest.mark.parametrize(
     ("kind", "given"),
     [
-        *((kind, {}) for kind in KINDS),
         *(("lp_batch", {"p": p}) for p in (2, "inf")),
         *(("local_response", {"size": size, "alpha": 2, "beta": 0.5, "k": 3}) for size in (1, 4, 11)),
         *(("group", {"groups": groups}) for groups in (1, 3)),
@@ -168,13 +168,9 @@ def build(kind: str, shape: tuple[int, ...], **given: Any) -> nn.Module:
     ],
     ids=str,
 )
-def test_norm_equals_its_reference(kind: str, given: dict[str, Any], shape: tuple[int, ...]) -> None:
-    """Every kind computes what its definition says, in float64."""
-    if kind in CONV_ONLY and len(shape) == 1 and not given:
-        pytest.skip("one value per channel")
-    x = random(8, *shape) * 3 + 2
-    y = build(kind, shape, **given)(x).detach().numpy()
-    np.testing.assert_allclose(y, options(kind, **given).reference(x.numpy()), atol=1e-12)
+def test_options_in_the_reference(kind: str, given: dict[str, Any], shape: tuple[int, ...]) -> None:
+    """With other options too it computes what its definition says."""
+    assert equals_reference(options(kind, **given), shape) is None
 
 
 def learned(module: nn.Module) -> list[str]:
@@ -301,29 +297,6 @@ def test_channel_layer_is_over_channels_alone() -> None:
     torch.testing.assert_close(build("channel_layer", (6,))(x[:, :, 0, 0]), build("layer", (6,))(x[:, :, 0, 0]))
 
 
-@pytest.mark.parametrize(("kind", "shape"), CASES)
-def test_gradients(kind: str, shape: tuple[int, ...]) -> None:
-    """The gradient of every kind is that of finite differences, but for what the definition holds constant."""
-    if kind == "batch_renorm":
-        pytest.skip("r and d are constants to the gradient: see test_renorm_gradient")
-    shape = shape[:1] + (2,) * (len(shape) - 1)
-
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        return build(kind, shape)(x)  # a new one each time: finite differences call it often
-
-    assert torch.autograd.gradcheck(forward, random(6, *shape).requires_grad_())
-
-
-@pytest.mark.parametrize(("kind", "shape"), CASES)
-def test_state_dict_round_trip(kind: str, shape: tuple[int, ...]) -> None:
-    """A norm restored from its state gives the same output in evaluation mode."""
-    first, second = build(kind, shape), build(kind, shape)
-    x = random(8, *shape)
-    first(x)
-    second.load_state_dict(first.state_dict())
-    torch.testing.assert_close(first.eval()(x), second.eval()(x), rtol=0, atol=0)
-
-
 @pytest.mark.parametrize("kind", BATCH_KINDS)
 @pytest.mark.parametrize("shape", [(6,), (6, 5, 5)], ids=str)
 def test_running_statistics(kind: str, shape: tuple[int, ...]) -> None:
@@ -386,7 +359,7 @@ def test_renorm_schedule() -> None:
     given = {"rmax": 3.0, "dmax": 5.0, "start": 10, "rmax_end": 30, "dmax_end": 20}
     renorm = build("batch_renorm", (3,), **given).float()
     assert [options("batch_renorm", **given).limits(step) for step in (0, 10, 15, 20, 30, 99)] == [
-        *((1, 0), (1, 0), (1.5, 2.5), (2, 5), (3, 5), (3, 5)),
+        *((1, 0), (1, 0), (1.5, 2.5), (2, 5), (3, 5), (3, 5))
     ]
     x = random(8, 3).float() * 4
     torch.testing.assert_close(renorm(x), BatchNormNd(3)(x), rtol=0, atol=1e-6)
@@ -500,13 +473,17 @@ def run_of(model: str, norm: str, *overrides: str) -> RunConfig:
     return load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="1").runs[0]
 
 
+SIZES = [(1, 1), (3, 1), (5, 2), (8, 4), (9, 4)]
+REMAINDERS = [(1, 3), (2, 3), (3, 2), (4, 3)]  # and of one example, which has no statistics of its own
+
+
 @pytest.mark.parametrize("model", ["{name: lenet}", "{name: mlp, hidden: [6]}"])
 @pytest.mark.parametrize("kind", NORMS)
 def test_small_batches_train_or_say_why_not(kind: str, model: str) -> None:
-    """1…9 examples in batches of 1…4, some of these without batch statistics: a result, or one clear message."""
+    """1…9 examples in batches of 1…4, all of these for batch norm: a result, or one clear message."""
     over_the_batch = "batch" in kind or "whitening" in kind or kind == "switchable"
-    every = list(itertools.product(range(1, 10), range(1, 5)))
-    for num_examples, batch_size in every if over_the_batch else [(1, 1), (3, 1), (5, 2), (8, 4), (9, 4)]:
+    every = itertools.product(range(1, 10), range(1, 5))
+    for num_examples, batch_size in every if kind == "batch" else SIZES + REMAINDERS * over_the_batch:
         sizes = [f"data.train_size={num_examples}", f"training.batch_size={batch_size}", "training.epochs=1"]
         if (kind in CONV_ONLY and "mlp" in model) or (over_the_batch and min(num_examples, batch_size) == 1):
             with pytest.raises(UserError, match=r"model\.norm: .* has one value per channel") as error:
@@ -514,7 +491,7 @@ def test_small_batches_train_or_say_why_not(kind: str, model: str) -> None:
             assert len(error.value.problems) == 1
             continue
         run = run_of(model, kind if kind not in CONV_ONLY else f"{{kind: {kind}, layers: conv}}", *sizes)
-        *_, last = train(run, Datasets(None).of(run), torch.device("cpu"))
+        *_, last = train(run, dataset_of(run), torch.device("cpu"))
         assert last.outcome is not None
         assert last.outcome.status == "completed"
 
@@ -533,7 +510,7 @@ def test_lenet_training_equals_torch() -> None:
     for kind in ("batch", "batch_from_scratch"):
         run = lenet(kind)
         assert run.data.name != "random_regression"
-        split = Datasets(None).of(run).train
+        split = dataset_of(run).train
         model = build_model(run).double()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         for step in range(20):

@@ -3,7 +3,7 @@
 import functools
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from kit import CONFIGS
+from kit import CONFIGS, fits
 from numpy.typing import NDArray
 from torch import nn
 
@@ -19,6 +19,7 @@ from bncompare.config.expand import load_experiment
 from bncompare.config.quantities import measured, plan
 from bncompare.config.run import RunConfig
 from bncompare.datasets import Digits
+from bncompare.norms import NORMS
 from bncompare.probes.activations import Activations
 from bncompare.probes.base import Probe, Reading
 from bncompare.probes.covariate_shift import CovariateShift
@@ -36,11 +37,9 @@ from bncompare.training.model import build_model
 from bncompare.training.statistics import in_evaluation, set_evaluation_mode
 
 CPU = torch.device("cpu")
-NORMS = [
-    *("none", "batch", "batch_from_scratch", "layer", "group", "rms", "local_response", "weight", "spectral"),
-    *("{kind: ghost_batch, virtual_batch_size: 8}", "{kind: batch_renorm, start: 1, rmax_end: 5, dmax_end: 4}"),
-    *("noisy_batch", "mean_only_batch", "variance_only_batch", "lp_batch", "population_batch"),
-    "switchable",
+OPTIONS = {"ghost_batch": "virtual_batch_size: 8", "batch_renorm": "start: 1, rmax_end: 5, dmax_end: 4"}
+VARIED = [
+    *(f"{{kind: {kind}, {OPTIONS[kind]}}}" if kind in OPTIONS else kind for kind in NORMS if fits(kind, 8)),
     *("{kind: batch, track_running_stats: false}", "{kind: batch, on_output: true, eval_stats: population}"),
 ]
 PROBES = {
@@ -74,15 +73,6 @@ def records(run: RunConfig) -> list[Record]:
 POOL = Digits(name="digits", resize=28).read(None, download=False)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """These models are too small for more: threads that wait for each other would take most of the time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 # ---------------------------------------------------------------- a probe changes nothing
 
 
@@ -114,11 +104,19 @@ def data_of(norm: str) -> Dataset:
     return load_dataset(run_of(norm, *PURE), POOL)
 
 
-@pytest.mark.parametrize("probe", PROBES)
-@pytest.mark.parametrize("norm", NORMS)
-def test_a_probe_changes_nothing(norm: str, probe: str) -> None:
+EACH = [f"{{{probe}: {setting}}}" for probe, setting in PROBES.items()]
+
+
+@pytest.mark.parametrize(
+    ("norm", "probes"),
+    [
+        *((norm, ALL) for norm in VARIED),
+        *((norm, probe) for norm in ("batch", "noisy_batch", "switchable", VARIED[-1]) for probe in EACH),
+    ],
+)
+def test_a_probe_changes_nothing(norm: str, probes: str) -> None:
     """Metrics, weights, running statistics, optimizer and random numbers are the same to the bit with a probe."""
-    run = run_of(norm, *PURE, f"diagnostics.{probe}={PROBES[probe]}")
+    run = run_of(norm, *PURE, f"diagnostics={probes}")
     number = 0
     *expected, (random_state,) = without_probes(norm)
     torch.manual_seed(1)
@@ -138,7 +136,8 @@ def test_a_probe_changes_nothing(norm: str, probe: str) -> None:
 
 @pytest.mark.parametrize(
     ("model", "norm"),
-    [(MLP, norm) for norm in NORMS] + [("model={name: lenet, activation: relu}", norm) for norm in ("none", "batch")],
+    [(MLP, norm) for norm in VARIED]
+    + [("model={name: lenet, activation: relu}", norm) for norm in ("none", "batch")],
 )
 def test_what_is_measured_is_known_beforehand(model: str, norm: str) -> None:
     """`config.measured` names exactly what a run writes, each once; and at the end γ and β one by one."""

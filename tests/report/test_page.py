@@ -164,7 +164,10 @@ def test_a_figure_on_a_page(metric: str, is_accuracy: bool) -> None:
         assert marks.count(("data-key", number)) == 2  # line and name
     assert ("svg", "aria-label", "a < b") in page.attributes
     styles = " ".join(value for _, name, value in page.attributes if name == "style")
-    assert {"var(--ground)", "var(--ink)", "var(--line)", "var(--quiet)"} <= set(re.findall(r"var\([^)]*\)", styles))
+    assert {"var(--ink)", "var(--line)", "var(--quiet)"} <= set(re.findall(r"var\([^)]*\)", styles))
+    assert (
+        "var(--ground)" not in styles
+    )  # the page's is seen through, with the shade of an edge beyond which there is more
     (panel,) = drawing.panels
     assert panel["percent"] is is_accuracy
     assert [series["color"] in styles for series in panel["series"]] == [True, True]
@@ -207,7 +210,7 @@ def test_index(tmp_path: Path) -> None:
     page = Page(text)
     assert set(page.tags) <= TAGS | {"img"}
     assert [value for tag, name, value in page.attributes if name in ("href", "src")] == [
-        *("x/report.html", "x/overview.png", "x/report.html", "a%20b/report.html"),
+        *("x/report.html", "x/overview.png", "x/report.html", "a%20b/report.html")
     ]
     for told in (
         "2 experiments",

@@ -411,14 +411,9 @@ class Page(HTMLParser):
 
 
 ATTACKS = [
-    "<script>alert(1)</script>",
-    "\"' onmouseover=alert(1) x='",
-    "</style></title></svg><img src=x onerror=alert(1)>",
-    "javascript:alert(1) --> ]]> <!--",
-    "{{ 7 * 7 }} {% raw %} ${x}",
-    "שלום עולם \u202eabc\u202c",
-    "$\\frac{1}{2}$ _a_ `b` | c",
-    "x" * 120,
+    *("<script>alert(1)</script>", "\"' onmouseover=alert(1) x='"),
+    *("</style></title></svg><img src=x onerror=alert(1)>", "javascript:alert(1) --> ]]> <!--"),
+    *("{{ 7 * 7 }} {% raw %} ${x}", "שלום עולם \u202eabc\u202c", "$\\frac{1}{2}$ _a_ `b` | c", "x" * 120),
 ]
 
 
@@ -490,13 +485,8 @@ def test_the_setup_is_what_variants_share(compare: str, first: str, gone: str, t
     config = CONFIG[: CONFIG.index("claims")].replace("model.norm: [none, batch]", compare)
     (chapter,) = chapters(read_runs([write(tmp_path, config=config)])[0])
     parts = [
-        "SGD",
-        "training examples 1000",
-        "hidden [4]",
-        "activation relu",
-        "lr 0.1",
-        "batch size full",
-        "epochs 2",
+        *("SGD", "training examples 1000", "hidden [4]", "activation relu", "lr 0.1"),
+        *("batch size full", "epochs 2"),
     ]
     parts = [part for part in (*parts, "validation 200") if part.split()[0] not in gone.split()]
     assert chapter.setup.split("; ") == [first, *parts, "4 seeds (0-3)"]
@@ -622,10 +612,7 @@ def test_what_chose_comes_second(tmp_path: Path) -> None:
         result["best"]["test/loss"] += 0.9
         path.write_text(json.dumps(result))
     (chapter,) = chapters(read_runs([runs])[0])
-    titles = [
-        "test loss (best weights)",
-        "validation loss at the best epoch (the hyperparameters were chosen on it)",
-    ]
+    titles = ["test loss (best weights)", "validation loss at the best epoch (the hyperparameters were chosen on it)"]
     assert [title for title, _ in chapter.verdicts] == titles
     assert [title for title, _ in chapter.tables[0].groups] == titles
     speed = {
@@ -653,10 +640,7 @@ def test_within_a_condition(tmp_path: Path) -> None:
         chapter.question == "Which is better: no norm or BatchNorm, each at the lr that the validation set chooses?"
     )
     table = chapter.tables[0]
-    assert (table.title, table.columns) == (
-        "Norms by batch size",
-        ["norm", "batch size 8", "full"],
-    )
+    assert (table.title, table.columns) == ("Norms by batch size", ["norm", "batch size 8", "full"])
     assert table.groups == [
         (
             "test loss (best weights)",

@@ -2,7 +2,6 @@
 
 import hashlib
 import socket
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -27,15 +26,6 @@ def run_of(*overrides: str, seed: int = 0) -> RunConfig:
 
 def digits(*overrides: str, seed: int = 0) -> Dataset:
     return Datasets(None).of(run_of(*overrides, seed=seed))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As an executor has it for a run: networks this small lose by a second."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_the_file_is_the_published_one() -> None:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from kit import ROOT, call, content, run_of
 from torch import Tensor, nn
 
-from bncompare.config import MODELS, Layer, ModelSection, RunConfig, layers, measured, register_model
+from bncompare.config import MODELS, Layer, ModelSection, RunConfig, layers, measured
 from bncompare.execution import plan_runs, run_experiment
 from bncompare.extras import draw, layer_table
 from bncompare.norms import batch_norms
@@ -39,7 +39,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
         return
     monkeypatch.syspath_prepend(EXAMPLE)
-    register_model(importlib.import_module("bncompare_resnet").ResNet)
+    MODELS.add(importlib.import_module("bncompare_resnet").ResNet)
     yield
     del MODELS["resnet"]
     del sys.modules["bncompare_resnet"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bncompare.cli.progress import Tally, Waiting, duration, shared_steps, show_progress
+from bncompare.api.progress import Tally, Waiting, duration, shared_steps, show_progress
 from bncompare.config.expand import load_experiment
 from bncompare.execution.messages import Evaluated, Failure, Started
 from bncompare.execution.plan import Planned, plan_runs
@@ -102,7 +102,7 @@ def test_bars_move_between_evaluations(
     assert shared_steps(planned) is None
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "160")
-    steps = shared_steps(planned)
+    steps, told = shared_steps(planned), list[str]()
     assert steps is not None
 
     def events() -> Iterator[Event | Round]:
@@ -110,26 +110,28 @@ def test_bars_move_between_evaluations(
         yield Event(planned[1], Started({}, False))
         steps[1] = 3
 
-    assert show_progress(events(), quiet=False, steps=steps) == 0
+    assert show_progress(events(), quiet=False, tell=told.append, warn=told.append, steps=steps) == []
+    assert told == []
     assert "epoch 1.5/5" in capsys.readouterr().err
 
 
-def test_what_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_waited_for() -> None:
     """Where stderr is no terminal it is said once it has taken a while, each thing once, and not after an event."""
-    waiting = Waiting(patience=0.01)
+    told: list[str] = []
+    waiting = Waiting(told.append, patience=0.01)
     for what in ("loading torch", "reading mnist", "reading mnist"):
         waiting(what)
         if waiting.timer is not None:
             waiting.timer.join()
-    assert capsys.readouterr().err == "loading torch…\nreading mnist…\n"
+    assert told == ["loading torch…", "reading mnist…"]
     waiting.patience = 60
     waiting("starting to train")
     timer = waiting.timer
     assert list(waiting.before([])) == []
     assert timer is not None
     timer.join()  # it was cancelled
-    Waiting(quiet=True)("loading torch")
-    assert capsys.readouterr().err == ""
+    Waiting(told.append, quiet=True)("loading torch")
+    assert told == ["loading torch…", "reading mnist…"]
 
 
 @pytest.mark.parametrize(

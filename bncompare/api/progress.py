@@ -1,4 +1,4 @@
-"""What happens while runs train: a live display on a terminal, plain lines elsewhere, failures alone with --json."""
+"""What happens while runs train: live bars on a terminal and in a notebook, plain lines elsewhere."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bncompare import execution
-from bncompare.cli.streams import say
+from bncompare.api.cell import Bar, Cell
 from bncompare.errors import printable
 
 if TYPE_CHECKING:
@@ -25,12 +25,16 @@ SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BEFORE_ESTIMATE = 3.0
 MAX_RUNS_LISTED = 24  # a line for each that ends; of more, a count
 
+Tell = Callable[[str], object]
+
 
 class Waiting:
     """What is being waited for before the first event: at once on a terminal, elsewhere if it takes a second."""
 
-    def __init__(self, *, quiet: bool = False, patience: float = SECONDS_BEFORE_WAITING) -> None:
-        self.quiet, self.patience = quiet, patience
+    def __init__(
+        self, tell: Tell, *, quiet: bool = False, patience: float = SECONDS_BEFORE_WAITING, cell: Cell | None = None
+    ) -> None:
+        self.tell, self.quiet, self.patience, self.cell = tell, quiet, patience, cell
         self.status: Spinner | None = None
         self.timer: threading.Timer | None = None
         self.told: set[str] = set()
@@ -41,6 +45,9 @@ class Waiting:
             return
         self.end()
         self.told.add(what)
+        if self.cell is not None:
+            self.cell.wait_for(f"{what}…")
+            return
         from rich.console import Console
 
         console = Console(stderr=True, highlight=False)
@@ -48,7 +55,7 @@ class Waiting:
             self.status = console.status(f"{what}…")
             self.status.start()
         else:
-            self.timer = threading.Timer(self.patience, say, [f"{what}…"])
+            self.timer = threading.Timer(self.patience, self.tell, [f"{what}…"])
             self.timer.daemon = True
             self.timer.start()
 
@@ -70,13 +77,15 @@ class Waiting:
                 yield event
         finally:
             self.end()
+            if self.cell is not None:
+                self.cell.wait_for("")
 
 
-def shared_steps(planned: "Sequence[Planned]") -> "MutableSequence[int] | None":
+def shared_steps(planned: "Sequence[Planned]", *, is_live: bool = False) -> "MutableSequence[int] | None":
     """Where runs say how many steps they have taken, on a terminal, which shows it between their evaluations."""
     from rich.console import Console
 
-    if not Console(stderr=True).is_terminal:
+    if not (is_live or Console(stderr=True).is_terminal):
         return None
     from multiprocessing.sharedctypes import RawArray
 
@@ -88,54 +97,64 @@ def show_progress(
     events: "Iterable[Event | Round]",
     *,
     quiet: bool,
+    tell: Tell,
+    warn: Tell,
     waiting: Waiting | None = None,
     steps: "MutableSequence[int] | None" = None,
-) -> int:
-    """Train by going through the events, and show them on stderr; returns how many runs failed."""
+    cell: Cell | None = None,
+) -> list[str]:
+    """Train by going through the events, and show them; returns which runs failed, and why.
+
+    A terminal has bars on stderr, a `cell` of a notebook has them in its output; `tell` takes lines of text. Even
+    when quiet it is told of a run that failed, or started again. `warn` is told of what a run lost.
+    """
     tally = Tally([], steps=steps)
-    of_runs = _count_rounds(tally, waiting.before(events) if waiting else events, quiet)
+    of_runs = _count_rounds(tally, waiting.before(events) if waiting else events, tell, warn, quiet)
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    if quiet or not console.is_terminal:
-        _plain(tally, of_runs, quiet)
+    if cell is not None and not quiet:
+        _in_cell(cell, tally, of_runs)
+    elif quiet or not console.is_terminal:
+        _plain(tally, of_runs, tell, quiet)
     else:
         _live(console, tally, of_runs)
     if len(tally.failures) > 1 or (tally.failures and tally.total > 1):
-        say(f"{len(tally.failures)} of {tally.total} runs failed:")
+        tell(f"{len(tally.failures)} of {tally.total} runs failed:")
         for failure in tally.failures:
-            say(f"  {failure}")
-    return len(tally.failures)
+            tell(f"  {failure}")
+    return tally.failures
 
 
-def _count_rounds(tally: "Tally", events: "Iterable[Event | Round]", quiet: bool) -> "Iterator[Event]":
+def _count_rounds(
+    tally: "Tally", events: "Iterable[Event | Round]", tell: Tell, warn: Tell, quiet: bool
+) -> "Iterator[Event]":
     """The events of runs. Of rounds it is said what was finished before, and why another one begins."""
     finished = total = 0
 
     def tell_finished() -> None:
         if finished and not quiet:
-            say(f"{finished} of {total} runs are finished already")
+            tell(f"{finished} of {total} runs are finished already")
 
     for event in events:
         if not isinstance(event, execution.Round):
             yield event
             continue
-        tell_problems(item for item in event.planned if item.state != "unreadable")  # which fails, and says why
+        for problem in problems_of(item for item in event.planned if item.state != "unreadable"):
+            warn(problem)  # of one that is unreadable, its failure says why
         finished, total = finished + sum(item.is_done for item in event.planned), total + len(event.planned)
         if not all(item.is_done for item in event.planned):
             tally.begin(event.planned, is_last=event.is_last)
             tell_finished()
             finished = 0
             for line in event.undecided if not quiet else ():
-                say(line)
+                tell(line)
     tell_finished()
 
 
-def tell_problems(planned: "Iterable[Planned]") -> None:
-    """A warning for each file that a run lost, and what follows."""
-    for item in planned:
-        for problem in item.problems:
-            say(f"warning: {problem}")
+def problems_of(planned: "Iterable[Planned]") -> list[str]:
+    """Each file that a run lost, and what follows."""
+    return [problem for item in planned for problem in item.problems]
 
 
 class Tally:
@@ -196,6 +215,10 @@ class Tally:
         """Steps of a run, as far as it says."""
         return self._steps[self._numbers[path]] if self._steps is not None and path in self._numbers else 0
 
+    def step(self, path: "Path") -> int:
+        """Steps of a run, as it says or at its last evaluation."""
+        return max(self.taken(path), self._at.get(path, 0))
+
     @property
     def ill(self) -> str:
         """`2 diverged, 1 failed`; nothing if all is well."""
@@ -212,7 +235,7 @@ class Tally:
         return f"about {duration(elapsed * self.steps_left / self.steps_done)} left{where}"
 
 
-def _plain(tally: Tally, events: "Iterable[Event]", quiet: bool) -> None:
+def _plain(tally: Tally, events: "Iterable[Event]", tell: Tell, quiet: bool) -> None:
     """A line when a run ends, or every few seconds; what went wrong even when quiet."""
     printed = math.inf
     for event in events:
@@ -223,8 +246,34 @@ def _plain(tally: Tally, events: "Iterable[Event]", quiet: bool) -> None:
         is_due = time.monotonic() - printed >= SECONDS_BETWEEN_LINES and isinstance(event.what, execution.Evaluated)
         if is_trouble or (not quiet and (is_told or is_due or event.what == "waiting")):
             more = "" if is_trouble else ", ".join(filter(None, (tally.ill, tally.left)))
-            say(f"[{tally.ended}/{tally.total}] {_line(event)}{f' ({more})' if more else ''}")
+            tell(f"[{tally.ended}/{tally.total}] {_line(event)}{f' ({more})' if more else ''}")
             printed = time.monotonic()
+
+
+def _in_cell(cell: Cell, tally: Tally, events: "Iterable[Event]") -> None:
+    """A bar for all runs, and one for each that is running; in the end the first alone, and what went wrong."""
+    running: dict[Path, tuple[Event, str]] = {}
+
+    def bars() -> Iterator[Bar]:
+        count = f"{tally.ended}/{tally.total}"
+        yield Bar("runs", tally.ended, tally.total, ", ".join(filter(None, (count, tally.ill, tally.left))))
+        for path, (event, status) in list(running.items()):
+            run = event.planned.run
+            step = tally.step(path)
+            yield Bar(_name(event), step, run.total_steps, f"{_epochs(run, step)} {status}")
+
+    with cell.showing(bars):
+        for event in events:
+            tally.add(event)
+            path, what = event.planned.folder.path, event.what
+            if isinstance(what, execution.Started):
+                running[path] = event, ""
+            elif isinstance(what, execution.Evaluated):
+                running[path] = event, _metrics(what, "train").removeprefix("training ")
+            if event.is_end:
+                running.pop(path, None)
+            if isinstance(what, execution.Restart | execution.Failure) or what == "waiting":
+                cell.tell(_line(event))
 
 
 def _live(console: "Console", tally: Tally, events: "Iterable[Event]") -> None:
