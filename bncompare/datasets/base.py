@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from bncompare.options import Count, PositiveInt, Section, must_be, tags
+from bncompare.options import Count, PositiveInt, Section, must_be
 from bncompare.plugins import Registry
 
 if TYPE_CHECKING:
@@ -167,11 +167,7 @@ class DataSection(Section):
         return self.validation == "test" or self.validation_size > 0
 
 
-def _names(dataset: type[DataSection]) -> tuple[str, ...]:
-    return tags(dataset, "name")
-
-
-DATASETS = Registry[type[DataSection]]("datasets", DataSection, _names)
+DATASETS = Registry[type[DataSection]]("datasets", DataSection, "name")
 
 
 def register_dataset(dataset: type[DataSection]) -> None:

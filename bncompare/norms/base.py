@@ -328,11 +328,7 @@ class TrackingBatchNorm(BatchFamily):
         return super().problem(shape, batch_size)
 
 
-def _kinds(norm: type[NoNorm] | type[Norm]) -> tuple[str, ...]:
-    return tags(norm, "kind")
-
-
-NORMS = Registry[type[NoNorm] | type[Norm]]("norms", Norm, _kinds)
+NORMS = Registry[type[NoNorm] | type[Norm]]("norms", Norm, "kind")
 """every kind of norm"""
 
 
