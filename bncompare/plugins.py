@@ -14,18 +14,16 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from bncompare.errors import PluginWarning, UserError
-
-if TYPE_CHECKING:
-    from bncompare.options import Section
+from bncompare.options import Section, tags
 
 FILES = "BNCOMPARE_PLUGINS"
 """the environment variable that holds the files, as PATH holds folders: processes that are started here inherit it"""
@@ -51,23 +49,28 @@ def _short(version: str) -> str:
     return version[: len(HASH) + 12] if version.startswith(HASH) else version
 
 
-C = TypeVar("C", bound="type[Section]")
-_origins: "dict[type[Section], Plugin]" = {}
+C = TypeVar("C", bound=type[Section])
+Names = Callable[[type[Section]], Sequence[str]]
+_origins: dict[type[Section], Plugin] = {}
 _registries: "list[Registry[Any]]" = []
 
 
 class Registry(MutableMapping[str, C]):
     """Classes by the names that configs call them by: this package's, and from the first look those of others.
 
-    `group` is the end of an entry point's group, `base` what a class of others is a subclass of, `names` gives the
-    names of a class: none of one that is there to be inherited from.
+    `group` is the end of an entry point's group, `base` what a class of others is a subclass of, `key` the one that
+    holds the names of a class; of probes, whose keys are their names, there is none.
     """
 
-    def __init__(self, group: str, base: "type[Section]", names: Callable[[C], Sequence[str]]) -> None:
-        self.group, self.base, self.names = group, base, names
+    def __init__(self, group: str, base: type[Section], key: str | None) -> None:
+        self.group, self.base, self.key = group, base, key
         self._classes: dict[str, C] = {}
         self._is_complete = False
         _registries.append(self)
+
+    def names(self, new: type[Section]) -> tuple[str, ...]:
+        """Of a class; none of one that is there to be inherited from."""
+        return tags(new, self.key) if self.key else tuple(new.model_fields)
 
     def add(self, new: C) -> None:
         """Make a class known. Raises ValueError if one of its names is taken."""
@@ -106,12 +109,12 @@ class Registry(MutableMapping[str, C]):
         return len(self.complete())
 
 
-def _clash(group: str, name: str, plugin: Plugin, other: "type[Section]") -> str:
+def _clash(group: str, name: str, plugin: Plugin, other: type[Section]) -> str:
     owner = _origins.get(other, f"bncompare itself ({other.__name__})")
     return f"plugins: {name!r} among the {group} is of {owner}, and of {plugin}; only one of them may be here"
 
 
-def _found(group: str, base: "type[Section]", names: Callable[[C], Sequence[str]]) -> Iterator[tuple[Plugin, C]]:
+def _found(group: str, base: type[Section], names: Names) -> Iterator[tuple[Plugin, Any]]:
     """The classes of a group, first those of packages, of which a broken one is a warning.
 
     Raises UserError for a broken file.
@@ -142,13 +145,13 @@ def _found(group: str, base: "type[Section]", names: Callable[[C], Sequence[str]
                 yield plugin, new
 
 
-def _problem(new: object, base: "type[Section]", names: Callable[[C], Sequence[str]]) -> str | None:
+def _problem(new: object, base: type[Section], names: Names) -> str | None:
     """Why something is no class of a group."""
     if not isinstance(new, type):
         return "is no class"
     if not issubclass(new, base):
         return f"is no subclass of {base.__module__.rpartition('.')[0]}.{base.__name__}"
-    return None if names(new) else "has no name of its own, such as `kind: Literal[…]`"  # type: ignore[arg-type]
+    return None if names(new) else "has no name of its own, such as `kind: Literal[…]`"
 
 
 # ---------------------------------------------------------------- what is here
@@ -175,15 +178,25 @@ def here() -> dict[str, str]:
     return {plugin.name: plugin.version for plugin in plugins}
 
 
-def used(sections: "Sequence[type[Section]]") -> dict[str, str]:
-    """The plugins that these classes are of, with their versions."""
+def used(sections: Iterable[Section]) -> dict[str, str]:
+    """The plugins that sections, and the sections in them, are of, with their versions."""
     for registry in _registries:
         registry.complete()  # as nothing else may have read it in a process that was sent the classes
-    plugins = {_origins[section] for section in sections if section in _origins}
+    plugins = {_origins[found] for found in _classes(list(sections)) if found in _origins}
     return {plugin.name: plugin.version for plugin in sorted(plugins, key=str)}
 
 
-def origin(section: "type[Section]") -> Plugin | None:
+def _classes(value: Any) -> Iterator[type[Section]]:
+    """Those of sections, and of all sections in them."""
+    if isinstance(value, Section):
+        yield type(value)
+        value = [inner for _, inner in value]
+    if isinstance(value, list):
+        for inner in value:
+            yield from _classes(inner)
+
+
+def origin(section: type[Section]) -> Plugin | None:
     """The plugin that a class is of."""
     return _origins.get(section)
 

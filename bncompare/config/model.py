@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidatorFunctionWrapHandle
 from bncompare.config.architecture import INPUT, Layer, Part, Pooling
 from bncompare.config.keys import Problem
 from bncompare.norms import NORMS, ActivationNorm, NoNorm, Norm, Shape, together
-from bncompare.options import MAX_SCALE, MAX_WIDTH, OneOf, Section, one_of, shorthand, tags
+from bncompare.options import MAX_SCALE, MAX_WIDTH, OneOf, Section, one_of, shorthand
 from bncompare.plugins import Registry
 
 if TYPE_CHECKING:
@@ -296,11 +296,7 @@ class LeNet(ModelSection):
         return [first, second, third, fourth, self.output(fourth, num_outputs)]
 
 
-def _names(model: type[ModelSection]) -> tuple[str, ...]:
-    return tags(model, "name")
-
-
-MODELS = Registry[type[ModelSection]]("models", ModelSection, _names)
+MODELS = Registry[type[ModelSection]]("models", ModelSection, "name")
 """every model"""
 AnyModel = Annotated[ModelSection, OneOf("name", MODELS, short=False)]
 

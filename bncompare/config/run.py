@@ -8,7 +8,6 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
@@ -130,7 +129,7 @@ class RunConfig(Section):
     @property
     def plugins_here(self) -> dict[str, str]:
         """What `plugins` is with those that are here."""
-        return others.used([*_classes([self.data, self.model]), *map(type, self.diagnostics.wanted)])
+        return others.used([self.data, self.model, *self.diagnostics.wanted])
 
     @property
     def variant_name(self) -> str:
@@ -225,16 +224,6 @@ class RunConfig(Section):
     def to_yaml(self) -> str:
         """The text of config.yaml."""
         return dump_yaml(_name_first(self.model_dump(exclude=set() if self.plugins else {"plugins"})))
-
-
-def _classes(value: Any) -> Iterator[type[Section]]:
-    """Those of sections, and of all sections in them."""
-    if isinstance(value, Section):
-        yield type(value)
-        value = [inner for _, inner in value]
-    if isinstance(value, list):
-        for inner in value:
-            yield from _classes(inner)
 
 
 def _name_first(data: Any) -> Any:

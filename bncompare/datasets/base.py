@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from bncompare.options import Count, PositiveInt, Section, must_be, tags
+from bncompare.options import Count, PositiveInt, Section, must_be
 from bncompare.plugins import Registry
 
 if TYPE_CHECKING:
@@ -168,9 +168,5 @@ class DataSection(Section):
         return self.validation == "test" or self.validation_size > 0
 
 
-def _names(dataset: type[DataSection]) -> tuple[str, ...]:
-    return tags(dataset, "name")
-
-
-DATASETS = Registry[type[DataSection]]("datasets", DataSection, _names)
+DATASETS = Registry[type[DataSection]]("datasets", DataSection, "name")
 """every dataset"""

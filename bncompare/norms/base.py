@@ -247,11 +247,7 @@ class AffineNorm(ScaleShiftNorm):
         return y
 
 
-def _kinds(norm: type[NoNorm] | type[Norm]) -> tuple[str, ...]:
-    return tags(norm, "kind")
-
-
-NORMS = Registry[type[NoNorm] | type[Norm]]("norms", Norm, _kinds)
+NORMS = Registry[type[NoNorm] | type[Norm]]("norms", Norm, "kind")
 """every kind of norm"""
 
 

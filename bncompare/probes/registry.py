@@ -12,12 +12,7 @@ for _module in pkgutil.iter_modules(probes.__path__):
         importlib.import_module(f"{probes.__name__}.{_module.name}")
 
 
-def _keys(probe: type[Probe]) -> tuple[str, ...]:
-    """In a config, each of one probe only."""
-    return tuple(probe.model_fields)
-
-
-_by_key = Registry[type[Probe]]("probes", Probe, _keys)
+_by_key = Registry[type[Probe]]("probes", Probe, None)
 for _probe in Probe.__subclasses__():
     if _probe.__module__.startswith(f"{probes.__name__}."):
         _by_key.add(_probe)

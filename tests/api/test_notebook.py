@@ -17,7 +17,7 @@ LESSON = ROOT / "examples" / "batch-normalization.ipynb"
 MORE = """\
 from typing import Literal
 from torch import nn
-from bncompare.norms import ActivationNorm, register_norm
+from bncompare.norms import NORMS, ActivationNorm
 
 class MyNorm(ActivationNorm):
     kind: Literal["mine"]
@@ -25,7 +25,7 @@ class MyNorm(ActivationNorm):
     def build(self, shape):
         return nn.Identity()
 
-register_norm(MyNorm)
+NORMS.add(MyNorm)
 mine = {**config, "name": "mine", "compare": {"model.norm": ["mine"]}, "claims": []}
 try:
     bncompare.train(mine, jobs=2, settings={"training.steps": 50})

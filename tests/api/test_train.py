@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import bncompare
 from bncompare.config import load_experiment
 from bncompare.config.yaml import parse_yaml
-from bncompare.norms import NORMS, ActivationNorm, Shape, register_norm
+from bncompare.norms import NORMS, ActivationNorm, Shape
 from bncompare.runs import RunStore
 
 CONFIG: dict[str, Any] = parse_yaml(TINY, "tiny").data
@@ -111,7 +111,7 @@ class InterruptedNorm(ActivationNorm):
 @pytest.fixture
 def interrupted() -> Iterator[type[InterruptedNorm]]:
     """The kind for one test."""
-    register_norm(InterruptedNorm)
+    NORMS.add(InterruptedNorm)
     yield InterruptedNorm
     InterruptedNorm.at = None
     del NORMS["interrupted"]
@@ -156,14 +156,14 @@ print([str(run.status) for run in runs], *[warning.message for warning in warned
 """
 NORM = """\
 from typing import Literal
-from bncompare.norms import ActivationNorm, register_norm
+from bncompare.norms import NORMS, ActivationNorm
 class MyNorm(ActivationNorm):
     kind: Literal["mine"]
     formula, axes = "y = x", "nothing"
     def build(self, shape):
         from torch import nn
         return nn.Identity()
-register_norm(MyNorm)
+NORMS.add(MyNorm)
 """
 
 
