@@ -102,7 +102,9 @@ def train(
     if failures:
         _warn(f"{len(failures)} of {len(rounds.planned)} runs failed: {'; '.join(failures)}")
     if report:
-        pages.write_pages(rounds.planned)
+        for found in pages.trained(rounds.planned):
+            list(found.write())
+        pages.write_indexes(rounds.planned)
     return _trained(rounds)
 
 
