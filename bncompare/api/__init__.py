@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bncompare.api.progress import problems_of, show_progress
     from bncompare.api.rounds import plan_rounds, train_rounds
     from bncompare.api.runs import Runs, load_runs
+    from bncompare.api.screens import screen_of
     from bncompare.api.training import train
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "preset_called",
     "problems_of",
     "read_planned",
+    "screen_of",
     "shipped_configs",
     "show_progress",
     "train",
@@ -50,5 +52,6 @@ __getattr__ = lazily(
     progress="problems_of show_progress",
     rounds="plan_rounds train_rounds",
     runs="Runs load_runs",
+    screens="screen_of",
     training="train",
 )
