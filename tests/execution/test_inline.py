@@ -14,7 +14,7 @@ JOB = Job(0, load_experiment(CONFIGS / "smoke.yaml").runs[0], None)
 
 @pytest.mark.parametrize("interruption", [SystemExit(143), KeyboardInterrupt()], ids=repr)
 def test_an_interruption_is_no_failure(interruption: BaseException) -> None:
-    """A signal in the middle of `torch.save`, which then says that its file is not whole, ends training all the same."""
+    """A signal in the middle of `torch.save`, which then says that its file is not whole, ends training."""
 
     def interrupted(run: RunConfig) -> Dataset:
         try:
