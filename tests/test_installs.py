@@ -12,7 +12,8 @@ import pytest
 from kit import EXAMPLE, ROOT, run_of
 
 import bncompare
-from bncompare.config import MNIST, parse_alike_yaml
+from bncompare.config import parse_alike_yaml
+from bncompare.datasets import MNIST
 from bncompare.errors import UserError
 from bncompare.training import Datasets
 

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import typer
@@ -172,6 +173,7 @@ def test_configs_in_the_pages_are_valid(page: Path, tmp_path: Path) -> None:
     """Every config that a page prints expands into runs; a section alone does in the place of a config's own."""
     shipped = (ROOT / "configs" / "mnist-mlp.yaml").read_text(encoding="utf-8")
     path = tmp_path / "config.yaml"
+    np.savez(tmp_path / "my.npz", x=np.zeros((60_000, 4), np.float32), y=np.arange(60_000) % 2)
     for block in blocks("yaml", page):
         section = block.split(":")[0]
         rest = "" if section == "name" else re.sub(rf"^{section}:.*?(?=^\w|\Z)", "", shipped, flags=re.M | re.S)

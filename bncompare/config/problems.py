@@ -109,14 +109,14 @@ def _unknown_key(path: KeyPath, model: type[BaseModel], data: Any) -> str:
 
 
 def keys_called(word: Any, *, nearly: bool = False) -> list[str]:
-    """The dotted keys whose last word this is, or `nearly` is; none where there are more than two."""
+    """The dotted keys whose last word this is, or `nearly` is; none where there are more than three."""
     keys = list(dict.fromkeys(_keys(RunConfig)))
     last = {key: key.rpartition(".")[2] for key in keys}
     words = called(word, last.values())
     if not words and nearly:
         words = [meant for meant in [suggestion(word, last.values())] if meant]
     found = [key for key in keys if last[key] in words]
-    return found if len(found) <= 2 else []
+    return found if len(found) <= 3 else []
 
 
 def _keys(model: type[BaseModel], before: str = "") -> Iterator[str]:

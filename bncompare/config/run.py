@@ -36,8 +36,7 @@ _NOT_DECISIVE = (
 
 def decisive(config: dict[str, Any]) -> dict[str, Any]:
     """Of a resolved config, which may be of a run from elsewhere, all that decides the numbers, by dotted key."""
-    no_plugins = [] if config.get("plugins") else ["plugins"]  # as in runs from before there were any
-    return without(flatten(config), [*_NOT_DECISIVE, *no_plugins])
+    return without(flatten(config), _NOT_DECISIVE)
 
 
 def _left_out(*keys: str) -> dict[str, Any]:
@@ -223,7 +222,7 @@ class RunConfig(Section):
 
     def to_yaml(self) -> str:
         """The text of config.yaml."""
-        return dump_yaml(_name_first(self.model_dump(exclude=set() if self.plugins else {"plugins"})))
+        return dump_yaml(_name_first(self.model_dump()))
 
 
 def _name_first(data: Any) -> Any:

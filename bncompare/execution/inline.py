@@ -83,7 +83,16 @@ def train_job(
     except UserError as error:
         yield Failure(str(error), "")
     except Exception as error:  # whatever went wrong, the other runs go on
+        if interruption := _interruption(error):
+            raise interruption from None
         yield Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def _interruption(error: BaseException) -> BaseException | None:
+    """The signal that led to an error: torch.save, interrupted, says that its file is not whole."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return None if isinstance(error, Exception) else error
 
 
 def _mismatch(differences: list[str]) -> str:

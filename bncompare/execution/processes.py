@@ -22,7 +22,6 @@ from bncompare.execution import inline
 from bncompare.execution.forkserver import starting_context
 from bncompare.execution.main_module import UNGUARDED, hidden_main, needs_main
 from bncompare.execution.messages import Attempt, Evaluated, Gone, Job, Result
-from bncompare.execution.quiet import silence_libraries
 from bncompare.training import Datasets
 
 SECONDS_TO_END = 2.0
@@ -138,7 +137,8 @@ def _work(
     steps: MutableSequence[int] | None,
 ) -> None:
     """The worker: train and send."""
-    silence_libraries()  # where no server has done it
+    from bncompare.execution import quiet  # noqa: F401  silences libraries, where no server has done it
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_driver, args=(connection,), daemon=True).start()

@@ -177,7 +177,7 @@ def test_graph(tmp_path: Path) -> None:
     rows = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if line.strip()]
     assert rows[0] == ["mnist-mlp: BatchNorm"]
     assert rows[3:] == [
-        ["flatten.0", "Flatten", "784", "0", "0"],
+        ["hidden.0.flatten", "Flatten", "784", "0", "0"],
         ["hidden.0.linear", "Linear", "128", "100,352", "100,352"],
         ["hidden.0.norm", "BatchNorm1d", "128", "256", "0"],
         ["hidden.0.activation", "ReLU", "128", "0", "0"],

@@ -641,8 +641,22 @@ def others(value: Any) -> list[Any]:
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int | float):
-        return [value + 1, value / 2]
-    plain = ["cpu", "all", "none", "always", "relu", "unit", "norm", "layer", "last", "max", "val/loss", "train/loss"]
+        return [value + 1, value / 2, 0.25]
+    plain = [
+        "cpu",
+        "all",
+        "none",
+        "always",
+        "relu",
+        "unit",
+        "norm",
+        "layer",
+        "last",
+        "max",
+        "spectral",
+        "val/loss",
+        "train/loss",
+    ]
     return [1, 2, 2.5, [7], [0.1, 0.2], "other", "batch", "after", "before_norm", "tanh", *plain, {"x": 1}, ["batch"]]
 
 

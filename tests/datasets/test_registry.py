@@ -90,7 +90,7 @@ def test_one_class_is_enough(
     assert before.items() <= content(Path("runs")).items()
     with pytest.raises(UserError, match=r"data\.nam: unknown key; valid: .*did you mean 'name'"):
         load_experiment(CONFIGS / "smoke.yaml", overrides=[*settings, "data.nam=x"])
-    with pytest.raises(ValueError, match=f"there is a dataset '{name}' already"):
+    with pytest.raises(ValueError, match=f"there is '{name}' among the datasets already"):
         DATASETS.add(DATASETS[name])
 
 

@@ -134,7 +134,7 @@ def test_a_sweep_shows_the_chosen() -> None:
 
 def test_many_norms() -> None:
     """The baseline and the seven best on the validation set, said in the title."""
-    runs = [run(norm, 0, [2.0, 1.0 + 0.01 * i]) for i, norm in enumerate(reversed(NORMS))]
+    runs = [run(norm, 0, [2.0, 1.0 + 0.01 * i]) for i, norm in enumerate(reversed([*NORMS]))]
     figure = drawn(runs)
     assert len(legend(figure.axes[0])) == 9
     assert [line[-1][1] for line in data(figure.axes[0], "mean")] == pytest.approx(

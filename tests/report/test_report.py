@@ -733,7 +733,7 @@ def test_against_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ]
     assert [finding.verdict for finding in chapter.findings] == ["supported"]
     assert chapter.warnings == ["runs were made with different device: cpu, cuda; small differences may come from it"]
-    assert [name for name in chapter.config.splitlines() if "label" in name] == ["- label: none", "- label: batch"]
+    assert [name for name in chapter.config.splitlines() if "label:" in name] == ["- label: none", "- label: batch"]
     ended = call("report", "here/runs", "--against", "there/runs", "--html", "page.html")
     assert (ended.code, ended.out, ended.err) == (0, "page.html\n", "")
 
