@@ -1,8 +1,12 @@
 """What the pages say is so: commands are understood as they stand there, examples run, tables are of the configs."""
 
+import os
 import re
 import runpy
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +109,18 @@ def test_the_workflow_to_copy() -> None:
     whatever = [step["name"] for step in job["steps"] if step.get("if") == "always()"]
     assert whatever == ["Report", "Figures", "Link"]
     assert job["steps"][-1]["run"] == "bncompare check\n"
+
+
+def test_the_workflow_to_copy_reports(tmp_path: Path) -> None:
+    """Its step does what it says where there is nothing but runs: the summary, the page, figures beside it."""
+    shutil.copytree(ROOT / "runs" / "example", tmp_path / "runs" / "example")
+    steps = parse_alike_yaml(WORKFLOW.read_text(encoding="utf-8"), WORKFLOW.name)["jobs"]["compare"]["steps"]
+    (script,) = [step["run"] for step in steps if step.get("name") == "Report"]
+    script = f'bncompare() {{ {sys.executable} -m bncompare "$@"; }}\n{script}'
+    environment = os.environ | {"GITHUB_STEP_SUMMARY": "summary.md", "PYTHONPATH": str(ROOT)}
+    subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("## example")
+    assert {path.name for path in (tmp_path / "report").iterdir()} > {"report.html", "example-overview.png"}
 
 
 def test_every_command_is_documented() -> None:
