@@ -1,4 +1,4 @@
-"""What libraries say is kept from stderr, in commands and in workers; a program that calls `train` has its own say."""
+"""What libraries say is kept from stderr in commands and in workers; a program that calls `train` has its own say."""
 
 import logging
 import os
