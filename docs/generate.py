@@ -162,7 +162,10 @@ class Reference:
         if not tags:
             return "\n".join([*lines, table(header, [list(row) for row in rows])])
         every = [kind for kinds in alternatives for kind in kinds]
-        about = [[", ".join(f"`{kind}`" for kind in kinds), s["description"]] for kinds, s in alternatives.items()]
+        said = in_short if path.startswith("model.norm") else str  # norms.md has the rest
+        about = [
+            [", ".join(f"`{kind}`" for kind in kinds), said(s["description"])] for kinds, s in alternatives.items()
+        ]
         lines += [table([tags.pop(), "what"], about)]
         if rows:
             keys = [row[0] for row in rows]
@@ -170,6 +173,11 @@ class Reference:
             cells = [[row[0], among(kinds, every), *row[1:]] for row, kinds in together]
             lines += [table([header[0], "of", *header[1:]], cells)]
         return "\n".join(lines)
+
+
+def in_short(text: str) -> str:
+    """Its first sentence."""
+    return re.split(r"(?<=\.) (?=[A-Zτ])", text, maxsplit=1)[0]
 
 
 def among(some: list[str], every: list[str]) -> str:
@@ -251,13 +259,12 @@ def literals(hint: Any) -> list[str]:
 
 
 def norm_table() -> str:
-    """The kinds of norm, as `bncompare norms` prints them."""
-    placed = {"layers", "on_output", "placement", "weight_norm"}  # of every kind
-    rows = []
-    for kind, norm in json.loads(output("norms", "--json")).items():
-        options = ", ".join(f"{name} {default}" for name, default, _ in norm["options"] if name not in placed)
-        rows.append([f"`{kind}`", norm["summary"], norm["formula"], norm["axes"], options])
-    return table(["kind", "what", "formula", "statistics over", "options"], rows)
+    """The kinds of norm, a row each; below it what else there is to say about some."""
+    norms = json.loads(output("norms", "--json")).items()
+    rows = [[f"`{kind}`", in_short(norm["summary"]), norm["formula"], norm["axes"]] for kind, norm in norms]
+    more = [(kind, norm["summary"].removeprefix(in_short(norm["summary"])).strip()) for kind, norm in norms]
+    notes = "\n".join(f"- `{kind}`: {rest}" for kind, rest in more if rest)
+    return f"{table(['kind', 'what', 'formula', 'statistics over'], rows)}\n{notes}"
 
 
 def packages() -> str:

@@ -1,8 +1,12 @@
 """What the pages say is so: commands are understood as they stand there, examples run, tables are of the configs."""
 
+import os
 import re
 import runpy
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from bncompare.cli import app
 from bncompare.config import MODELS, load_experiment, parse_alike_yaml
 from bncompare.errors import UserError
 from bncompare.execution import plan_runs, run_experiment
+from bncompare.extras.laws import equals_reference
 from bncompare.norms import NORMS
 from bncompare.report import norm_reference
 from bncompare.report.markdown import escape
@@ -44,6 +49,17 @@ def test_the_tool_of_the_pages_finds_what_is_wrong() -> None:
     words = [line.removeprefix("docs/statistics.md: ") for line in broken]
     assert words[:-1] == [f"the link to {link} leads nowhere" for link in ("none.md", "#none", "../README.md#none")]
     assert words[-1] == "there is no norms/no.py"
+
+
+def test_links_lead_somewhere_on_the_site_too() -> None:
+    """Where a page links to a file of the repository, such as an example, the site has it: a strict build passes."""
+    hooks = runpy.run_path(str(ROOT / "docs" / "site" / "hooks.py"))
+    pages = {f"docs/{page.name}": page.name for page in (ROOT / "docs").glob("*.md")} | hooks["PAGES"]
+    there = {*pages.values(), *(file.name for file in hooks["FILES"]), "ci/workflow.yml", "ci/Dockerfile"}
+    for name in pages:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        links = hooks["LINK"].findall(hooks["with_links_of_the_site"](text, str(Path(name).parent)))
+        assert set(links) <= there, name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -93,6 +109,18 @@ def test_the_workflow_to_copy() -> None:
     whatever = [step["name"] for step in job["steps"] if step.get("if") == "always()"]
     assert whatever == ["Report", "Figures", "Link"]
     assert job["steps"][-1]["run"] == "bncompare check\n"
+
+
+def test_the_workflow_to_copy_reports(tmp_path: Path) -> None:
+    """Its step does what it says where there is nothing but runs: the summary, the page, figures beside it."""
+    shutil.copytree(ROOT / "runs" / "example", tmp_path / "runs" / "example")
+    steps = parse_alike_yaml(WORKFLOW.read_text(encoding="utf-8"), WORKFLOW.name)["jobs"]["compare"]["steps"]
+    (script,) = [step["run"] for step in steps if step.get("name") == "Report"]
+    script = f'bncompare() {{ {sys.executable} -m bncompare "$@"; }}\n{script}'
+    environment = os.environ | {"GITHUB_STEP_SUMMARY": "summary.md", "PYTHONPATH": str(ROOT)}
+    subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("## example")
+    assert {path.name for path in (tmp_path / "report").iterdir()} > {"report.html", "example-overview.png"}
 
 
 def test_every_command_is_documented() -> None:
@@ -187,6 +215,11 @@ def test_the_recipe_for_a_norm(tmp_path: Path) -> None:
         ] * 2
         assert load_experiment(planned[0].folder.path / "config.yaml").runs == [runs[0]]
         assert norm_reference(NORMS[kind]).options_line.startswith("eps ")
+        assert equals_reference(NORMS[kind](kind=kind), (6,)) is None
+        del names["MaxNorm"].reference
+        assert equals_reference(NORMS[kind](kind=kind), (6,)) == (
+            "it has no `reference`, its formula in NumPy, to be held against"
+        )
         with pytest.raises(UserError, match=r"model\.norm\.epz: unknown key; valid: .*did you mean 'eps'"):
             load_experiment(
                 ROOT / "configs" / "smoke.yaml", overrides=[f"compare.model.norm=[{{kind: {kind}, epz: 1}}]"]

@@ -72,7 +72,8 @@ def _print_norms(kind: str | None, as_json: bool) -> None:
         print_json({name: vars(reference) for name, reference in references.items()})
     elif kind:
         norm = references[kind]
-        print(f"{norm.kind}: {norm.summary}\n\n    {norm.formula}\n\nstatistics over: {norm.axes}")
+        report.print_text(f"{norm.kind}: {norm.summary}")
+        print(f"\n    {norm.formula}\n\nstatistics over: {norm.axes}")
         if plugin := plugins.origin(norms.NORMS[kind]):
             print(f"from: {plugin}")
         if norm.options:

@@ -180,7 +180,10 @@ def _num_targets(y: _Array) -> int:
 def _check_targets(x: _Array, y: _Array) -> None:
     is_class = y.dtype.kind in "iu"
     if not is_class and y.dtype.kind != "f":
-        raise _Wrong(f"{y.words}: must be whole numbers 0…K−1, the classes, or floats to predict")
+        raise _Wrong(
+            f"{y.words}: must be whole numbers 0…K−1, the classes, or floats to predict; "
+            f"numpy.unique({y.name}, return_inverse=True)[1] numbers classes"
+        )
     if len(y.shape) not in (1, 2) or 0 in y.shape:
         raise _Wrong(f"{y.words}: must be (N,){'' if is_class else ' or (N, targets)'}")
     if is_class and _num_targets(y) > 1:

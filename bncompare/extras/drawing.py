@@ -78,7 +78,7 @@ def draw(run: RunConfig, rows: list[LayerRow], path: Path) -> None:
         import graphviz
     except ImportError:
         raise UserError("drawings need the extra `graph`: pip install 'bncompare[graph]'") from None
-    title = graphviz.escape(printable(f"{run.name}: {run.variant.label}"))
+    title = graphviz.escape(printable(f"{run.name}: {run.variant_name}"))
     drawing: Any = graphviz.Digraph(run.name, graph_attr={"label": title, "labelloc": "t"})
     drawing.attr("node", shape="box", style="rounded,filled", fillcolor="white", fontname="Helvetica", fontsize="11")
     drawing.attr("edge", fontname="Helvetica", fontsize="9")

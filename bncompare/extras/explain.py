@@ -70,9 +70,10 @@ def explain_norm(
     report["axes"] = list(norm.axes_of(shape))
     report["values_averaged"] = _values_averaged(norm, batches[0].numpy())
     module = _module(norm, shape, learnt=True)
-    plain = _module(norm, shape, learnt=False)  # γ = 1 and β = 0: what is called x̂
+    plain = _module(norm, shape, learnt=False)  # what is called x̂
     parameters = dict(module.named_parameters())
-    report["gamma"], report["beta"] = _list(parameters.get("weight")), _list(parameters.get("bias"))
+    report["gamma"], report["beta"] = (_list(parameters.pop(name, None)) for name in ("weight", "bias"))
+    report["learned"] = {name: _list(value) for name, value in parameters.items()}
     report["steps"] = _train(norm, module, plain, batches, seed)
     x = batches[-1]
     if backward:
@@ -106,6 +107,8 @@ def _train(
             running = _predict(norm, running, x.numpy(), step, lines)
             taken["running"] = {"mean": _list(buffers["running_mean"]), "var": _list(buffers["running_var"])}
             taken["predicted"] = {"mean": running[0].tolist(), "var": running[1].tolist()}
+        elif names := [name for name in buffers if name.startswith("running_")]:
+            taken["running"] = {name.removeprefix("running_"): _list(buffers[name]) for name in names}
         taken["by_hand"] = list(map(vars, lines))
         steps.append(taken)
     return steps
@@ -129,8 +132,12 @@ def _check(norm: Norm | NoNorm, shape: tuple[int, ...], *, backward: bool) -> No
 
 
 def _module(norm: Norm, shape: tuple[int, ...], *, learnt: bool) -> nn.Module:
-    """The norm in float64; with `learnt`, γ and β are what training might have made of them."""
+    """The norm in float64; with `learnt`, γ and β are what training might have made of them, else 1 and 0, and
+    nothing is cut off by a threshold."""
     module = norm.build(shape[1:]).double()
+    threshold = getattr(module, "threshold", None)
+    if threshold is not None and not learnt:
+        threshold.fill_(-torch.inf)
     if learnt:
         for name, low, high in (("weight", 0.5, 2.0), ("bias", -1.0, 1.0)):
             values = getattr(module, name, None)
@@ -141,7 +148,9 @@ def _module(norm: Norm, shape: tuple[int, ...], *, learnt: bool) -> nn.Module:
 
 def _values_averaged(norm: ActivationNorm, x: Array) -> list[int]:
     """How many values a statistic is over; the numbers there are, where virtual batches are of unequal size."""
-    return list(dict.fromkeys(p.size // v.size for p in norm.batches(x) for v in norm.statistics(p).values())) or [1]
+    statistics = [(part, norm.statistics(part)) for part in norm.batches(x)]
+    sizes = [p.size // v.size for p, of in statistics for name, v in of.items() if name != "covariance"]
+    return list(dict.fromkeys(sizes)) or [1]
 
 
 def _predict(norm: RunningNorm, running: list[Array], x: Array, step: int, lines: list[by_hand.Line]) -> list[Array]:

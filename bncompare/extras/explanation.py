@@ -9,6 +9,8 @@ from bncompare.extras.by_hand import Line
 from bncompare.options import option_words
 from bncompare.report import print_text
 
+SYMBOLS = {"threshold": "τ", "alpha": "α", "shift": "s"}
+
 
 def print_explanation(report: dict[str, Any]) -> None:
     """What `explain` found, as a text to read."""
@@ -17,7 +19,9 @@ def print_explanation(report: dict[str, Any]) -> None:
     if report["kind"] == "none":
         print_text("what enters leaves as it is: no statistics, no γ and β, the same in training and evaluation")
         return
-    print(f"statistics over {report['statistics_over']}")
+    normalizes = report["statistics_over"] != "none"
+    before_scaling = "normalized x̂" if normalizes else "before γ and β"
+    print(f"statistics over {report['statistics_over']}" if normalizes else "no statistics: each value by itself")
     if report.get("axes"):
         axes = ", ".join(map(str, report["axes"]))
         values = " or ".join(map(str, report["values_averaged"]))
@@ -27,6 +31,8 @@ def print_explanation(report: dict[str, Any]) -> None:
     for name, symbol in (("gamma", "γ"), ("beta", "β")):
         if report.get(name) is not None:
             _print_array(symbol, report[name])
+    for name, value in report.get("learned", {}).items():
+        _print_array(SYMBOLS.get(name, name.replace("_", " ")), value)
     for name in ("weight", "parameters", "normalized_weight", "singular_values"):
         if name in report:
             values = report[name]
@@ -37,11 +43,12 @@ def print_explanation(report: dict[str, Any]) -> None:
         _print_array("input x", step["input"])
         for name, value in step["statistics"].items():
             _print_array(name.replace("_", " "), value)
-        _print_array("normalized x̂", step["normalized"])
+        _print_array(before_scaling, step["normalized"])
         _print_array("output y", step["output"])
         for name in step.get("running", ()):
             _print_array(f"running {name}", step["running"][name])
-            _print_array("  by the update rule", step["predicted"][name])
+            if "predicted" in step:
+                _print_array("  by the update rule", step["predicted"][name])
         _print_by_hand("first value", step["by_hand"])
     if "backward" in report:
         _print_backward(report["backward"])
@@ -50,7 +57,7 @@ def print_explanation(report: dict[str, Any]) -> None:
         if report["evaluation"]["output"] == report["steps"][-1]["output"]:
             print("  as in training")
             return
-        _print_array("normalized x̂", report["evaluation"]["normalized"])
+        _print_array(before_scaling, report["evaluation"]["normalized"])
         _print_array("output y", report["evaluation"]["output"])
     if "largest_difference_to_torch" in report:
         print(f"\nlargest difference between our formula and torch.nn: {report['largest_difference_to_torch']:.1e}")

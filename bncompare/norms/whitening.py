@@ -34,6 +34,16 @@ class WhiteningNorm(TrackedNorm):
         """The same in torch, with its gradient."""
         raise NotImplementedError
 
+    def statistics(self, x: Array) -> dict[str, Array]:
+        """The mean of each channel, (C,), and the covariance of those of a group, (C, C): 0 between groups."""
+        import numpy as np
+
+        channels = x.swapaxes(0, 1).reshape(x.shape[1], -1)
+        parts = np.array_split(np.arange(len(channels)), self.num_groups(len(channels)))
+        group = np.repeat(range(len(parts)), [len(part) for part in parts])
+        covariance = np.cov(channels, bias=True).reshape(len(channels), -1)
+        return {"mean": channels.mean(1), "covariance": covariance * (group[:, None] == group)}
+
     def reference(self, x: Array) -> Array:
         """Σ^(−1/2)·(x − mean) of each group."""
         import numpy as np

@@ -110,6 +110,7 @@ def test_dot(tmp_path: Path) -> None:
     draw(run, rows, tmp_path / "model.dot")
     text = (tmp_path / "model.dot").read_text()
     assert text.startswith("digraph")
+    assert "BatchNorm" in text.splitlines()[1]  # the title
     for row in rows:
         assert f'"{row.name}"' in text
 

@@ -25,7 +25,7 @@ def test_every_kind_and_shape(kind: str, shape: tuple[int, ...]) -> None:
     report = explain_norm(kind, shape, steps=3)
     json.dumps(report, allow_nan=False)
     for step in report.get("steps", []):
-        if "running" in step:
+        if "predicted" in step:
             np.testing.assert_allclose(step["running"]["mean"], step["predicted"]["mean"], atol=1e-12)
             np.testing.assert_allclose(step["running"]["var"], step["predicted"]["var"], atol=1e-12)
 
@@ -71,6 +71,38 @@ def test_statistics_shown_are_those_used(kind: str) -> None:
             mean, var = mean.reshape(shape[kind]), var.reshape(shape[kind])
         expected = (x - mean) / np.sqrt(var + 1e-5)
     np.testing.assert_allclose(y, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind not in ("noisy_batch", "weight", "spectral", "weight_standardization")]
+)
+def test_the_output_is_made_of_what_is_shown_before_it(kind: str) -> None:
+    """y = γ·x̂ + β, or τ where that is less, in training and in evaluation; the noise of `noisy_batch` comes after."""
+    report = explain_norm(kind, (3, 4, 2, 3))
+    for step in [*report["steps"], report["evaluation"]]:
+        x_hat = np.array(step["normalized"])
+        gamma, beta = (np.array(report[name] or default) for name, default in (("gamma", [1.0]), ("beta", [0.0])))
+        if gamma.ndim == 1:
+            gamma, beta = gamma.reshape(1, -1, 1, 1), beta.reshape(1, -1, 1, 1)
+        wanted = gamma * x_hat + beta
+        if kind == "filter_response":
+            wanted = np.maximum(wanted, np.array(report["learned"]["threshold"]).reshape(1, -1, 1, 1))
+            assert x_hat.min() < 0
+        np.testing.assert_allclose(step["output"], wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("group_size", [4, 2])
+def test_whitening_shows_its_covariance(group_size: int) -> None:
+    """What is shown is Σ but for eps: x̂ is Σ^(−1/2)·(x − mean); channels of two groups have nothing in common."""
+    report = explain_norm("whitening", (6, 4), steps=1, group_size=group_size)
+    assert report["values_averaged"] == [6]
+    step = report["steps"][0]
+    mean, covariance = (np.array(step["statistics"][name]) for name in ("mean", "covariance"))
+    values, vectors = np.linalg.eigh(covariance + 1e-5 * np.eye(4))
+    whitened = (np.array(step["input"]) - mean) @ vectors @ np.diag(values**-0.5) @ vectors.T
+    np.testing.assert_allclose(step["normalized"], whitened, atol=1e-9)
+    np.testing.assert_allclose(step["running"]["mean"], 0.1 * mean)
+    assert (covariance[:2, 2:] == 0).all() == (group_size == 2)
 
 
 def test_spectral_norm() -> None:
