@@ -116,10 +116,17 @@ class OneOf:
 
     key: str
     """which holds the name, as `name` or `kind`"""
-    choices: Mapping[str, type[Section]]
+    among: Mapping[str, type[Section]]
     """by name; read when a config is, so that more may be registered"""
     short: bool
     """whether the name alone may be written, for a section with nothing else"""
+    only: tuple[type[Section], ...] = (Section,)
+    """what those of them are that may be chosen"""
+
+    @property
+    def choices(self) -> dict[str, type[Section]]:
+        """Those that may be chosen, by name."""
+        return {name: section for name, section in self.among.items() if issubclass(section, self.only)}
 
     def chosen(self, value: Any) -> type[Section] | None:
         """The section that a value of a config is; None where it names none."""

@@ -73,9 +73,10 @@ class Registry(MutableMapping[str, C]):
         return tags(new, self.key) if self.key else tuple(new.model_fields)
 
     def add(self, new: C) -> None:
-        """Make a class known. Raises ValueError if one of its names is taken."""
+        """Make a class known, in place of itself where a cell of a notebook is run again. Raises ValueError if one of
+        its names is taken."""
         for name in self.names(new):
-            if name in self._classes:
+            if name in self._classes and not _is_written_anew(new, self._classes[name]):
                 raise ValueError(f"there is {name!r} among the {self.group} already: {self._classes[name].__name__}")
             self._classes[name] = new
 
@@ -109,6 +110,10 @@ class Registry(MutableMapping[str, C]):
         return len(self.complete())
 
 
+def _is_written_anew(new: type[Section], known: type[Section]) -> bool:
+    return new is not known and (new.__module__, new.__qualname__) == (known.__module__, known.__qualname__)
+
+
 def _clash(group: str, name: str, plugin: Plugin, other: type[Section]) -> str:
     owner = _origins.get(other, f"bncompare itself ({other.__name__})")
     return f"plugins: {name!r} among the {group} is of {owner}, and of {plugin}; only one of them may be here"
@@ -138,11 +143,17 @@ def _found(group: str, base: type[Section], names: Names) -> Iterator[tuple[Plug
                 yield plugin, new
     for path in files():
         plugin, module = _of_file(path), _module(path)
-        for new in [*vars(module).values()]:
-            is_own = isinstance(new, type) and new.__module__ == module.__name__
-            if is_own and _problem(new, base, names) is None:
+        for new in classes_of(module):
+            if _problem(new, base, names) is None:
                 _origins[new] = plugin
                 yield plugin, new
+
+
+def classes_of(module: ModuleType) -> list[type]:
+    """Those that a module defines, in their order."""
+    return [
+        value for value in vars(module).values() if isinstance(value, type) and value.__module__ == module.__name__
+    ]
 
 
 def _problem(new: object, base: type[Section], names: Names) -> str | None:

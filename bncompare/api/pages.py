@@ -88,3 +88,10 @@ def write_indexes(planned: "Sequence[Planned]") -> None:
             everything, _ = runs.read_runs([root])
             if everything:
                 runs.write_output(root / INDEX, report.to_index(report.chapters(everything), root).encode())
+
+
+def write_all(planned: "Sequence[Planned]") -> None:
+    """Picture, page and index of a plan after training."""
+    for experiment in trained(planned):
+        list(experiment.write())
+    write_indexes(planned)

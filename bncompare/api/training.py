@@ -89,8 +89,7 @@ def train(
         smoke=smoke,
         tuning=configs.tuning_options([], None, _seeds(judge_seeds)),
     )
-    _check_jobs(jobs)
-    rounds = plan_rounds(experiment.runs, Path(runs), num_processes=jobs, cluster=cluster, fresh=fresh)
+    rounds = plan_rounds(experiment.runs, Path(runs), num_processes=_checked(jobs), cluster=cluster, fresh=fresh)
     failures = train_rounds(
         rounds,
         _screen(progress),
@@ -104,9 +103,7 @@ def train(
     if failures:
         _warn(f"{len(failures)} of {len(rounds.planned)} runs failed: {'; '.join(failures)}")
     if report:
-        for found in pages.trained(rounds.planned):
-            list(found.write())
-        pages.write_indexes(rounds.planned)
+        pages.write_all(rounds.planned)
     return _trained(rounds)
 
 
@@ -121,9 +118,12 @@ def _trained(rounds: "Rounds") -> Runs:
     return Runs(with_names(pages.read_planned(rounds.planned)), stated=rounds.plan[0].run.claims, notes=notes)
 
 
-def _check_jobs(jobs: Any) -> None:
+def _checked(jobs: Any) -> int | None:
+    """The number of jobs. Raises UserError."""
     if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= MAX_JOBS):
         raise UserError(f"jobs={jobs!r}: must be a whole number from 1 to {MAX_JOBS}")
+    number: int | None = jobs
+    return number
 
 
 def _screen(progress: bool) -> Lines | Screen:

@@ -20,7 +20,6 @@ from bncompare.norms.base import (
     Norm,
     Shape,
     WeightParametrization,
-    is_kind,
     name_of,
     together,
 )
@@ -35,6 +34,7 @@ from bncompare.norms.batch import (
 )
 from bncompare.norms.running import BatchFamily, RunningNorm
 from bncompare.norms.switchable import SwitchableNorm
+from bncompare.plugins import classes_of
 
 if TYPE_CHECKING:
     from bncompare.norms.modules import batch_norms
@@ -70,7 +70,8 @@ __all__ = [
 ]
 
 for _module in (base, batch, activation, pointwise, whitening, switchable, weight):
-    for _norm in [value for value in vars(_module).values() if is_kind(value, _module.__name__)]:
-        NORMS.add(_norm)
+    for _norm in classes_of(_module):
+        if issubclass(_norm, NoNorm | Norm) and NORMS.names(_norm):
+            NORMS.add(_norm)
 
 __getattr__ = lazily(__name__, modules="batch_norms")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from bncompare.options import OneOf, Positive, Section, must_be, option_words, tags
+from bncompare.options import OneOf, Positive, Section, must_be, option_words
 from bncompare.plugins import Registry
 
 if TYPE_CHECKING:
@@ -126,6 +126,10 @@ class Norm(NormKind):
         raise NotImplementedError
 
 
+NORMS = Registry[type[NoNorm] | type[Norm]]("norms", Norm, "kind")
+"""every kind of norm"""
+
+
 class WeightParametrization(Norm):
     """A norm of a layer's weight: it has no place of its own among the layers."""
 
@@ -139,23 +143,9 @@ class WeightParametrization(Norm):
         raise NotImplementedError
 
 
-class _WeightNorms(Mapping[str, type[NoNorm] | type[WeightParametrization]]):
-    """Of `NORMS`, which stands below, those of a weight, and none."""
-
-    def __getitem__(self, kind: str) -> type[NoNorm] | type[WeightParametrization]:
-        norm = NORMS[kind]
-        if not issubclass(norm, NoNorm | WeightParametrization):
-            raise KeyError(kind)
-        return norm
-
-    def __iter__(self) -> Iterator[str]:
-        return (kind for kind, norm in NORMS.items() if issubclass(norm, NoNorm | WeightParametrization))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-WeightNormChoice = Annotated[NoNorm | WeightParametrization, OneOf("kind", _WeightNorms(), short=True)]
+WeightNormChoice = Annotated[
+    NoNorm | WeightParametrization, OneOf("kind", NORMS, short=True, only=(NoNorm, WeightParametrization))
+]
 
 
 class ActivationNorm(Norm):
@@ -244,17 +234,6 @@ class AffineNorm(ScaleShiftNorm):
         axes = self.axes_of(x.shape)
         y: Array = (x - x.mean(axes, keepdims=True)) / (x.var(axes, keepdims=True) + self.eps) ** 0.5
         return y
-
-
-NORMS = Registry[type[NoNorm] | type[Norm]]("norms", Norm, "kind")
-"""every kind of norm"""
-
-
-def is_kind(value: object, module: str) -> bool:
-    """Whether it is a norm's class, defined in that module, with the one name that configs call it by."""
-    if not (isinstance(value, type) and issubclass(value, NormKind) and value.__module__ == module):
-        return False
-    return bool(tags(value, "kind"))
 
 
 def together(norms: Sequence[Any]) -> ActivationNorm:

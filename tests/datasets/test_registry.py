@@ -1,6 +1,7 @@
 """A dataset of somebody else is one class, from its config to its report."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -92,6 +93,20 @@ def test_one_class_is_enough(
         load_experiment(CONFIGS / "smoke.yaml", overrides=[*settings, "data.nam=x"])
     with pytest.raises(ValueError, match=f"there is '{name}' among the datasets already"):
         DATASETS.add(DATASETS[name])
+
+
+def test_a_cell_of_a_notebook_that_is_run_again() -> None:
+    """Its class takes the place of what it was; one of another place does not."""
+    for origin, problem in (
+        ("cell", None),
+        ("cell", None),
+        ("elsewhere", "there is 'mine' among"),
+    ):
+        again = type("Mine", (DataSection,), {"__module__": origin, "__annotations__": {"name": Literal["mine"]}})
+        with pytest.raises(ValueError, match=problem) if problem else nullcontext():
+            DATASETS.add(again)
+        assert (DATASETS["mine"] is again) is (problem is None)
+    del DATASETS["mine"]
 
 
 def test_what_is_stored_is_read_once(stored: str) -> None:
