@@ -82,9 +82,9 @@ class NoNorm(NormKind):
 class Norm(NormKind):
     """What every norm has: the layers it is in."""
 
-    formula: ClassVar[str]
+    formula: ClassVar[str] = "not given"
     """in one line"""
-    axes: ClassVar[str]
+    axes: ClassVar[str] = "not given"
     """over which its statistics are taken"""
 
     kind: str
