@@ -165,8 +165,7 @@ class ActivationNorm(Norm):
     placement: Literal["before", "after"] = "before"
     """before or after the activation"""
     weight_norm: WeightNormChoice = NoNorm(kind="none")
-    """a norm of the weights of the same layers; `norm: [weight_standardization, group]` is short for
-    `norm: {kind: group, weight_norm: weight_standardization}`"""
+    """a norm of the weights of the same layers; `norm: [weight_standardization, group]` sets it as well"""
 
     @property
     def of_weight(self) -> WeightParametrization | None:
