@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from bncompare.api.compared import Claims, ComparedRuns, compare
     from bncompare.api.configs import config_called, experiments_of, preset_called, shipped_configs
     from bncompare.api.figures import Figures, plot
-    from bncompare.api.pages import by_folder, read_planned, write_index, write_page
+    from bncompare.api.pages import by_folder, read_planned, trained, write_indexes
     from bncompare.api.progress import problems_of, show_progress
     from bncompare.api.rounds import plan_rounds, train_rounds
     from bncompare.api.runs import Runs, load_runs
+    from bncompare.api.screens import screen_of
     from bncompare.api.training import train
 
 __all__ = [
@@ -33,12 +34,13 @@ __all__ = [
     "preset_called",
     "problems_of",
     "read_planned",
+    "screen_of",
     "shipped_configs",
     "show_progress",
     "train",
     "train_rounds",
-    "write_index",
-    "write_page",
+    "trained",
+    "write_indexes",
 ]
 
 __getattr__ = lazily(
@@ -46,9 +48,10 @@ __getattr__ = lazily(
     compared="Claims ComparedRuns compare",
     configs="config_called experiments_of preset_called shipped_configs",
     figures="Figures plot",
-    pages="by_folder read_planned write_index write_page",
+    pages="by_folder read_planned trained write_indexes",
     progress="problems_of show_progress",
     rounds="plan_rounds train_rounds",
     runs="Runs load_runs",
+    screens="screen_of",
     training="train",
 )

@@ -4,12 +4,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from markupsafe import Markup
 
+from bncompare.api.screens import Bar
 from bncompare.errors import printable
 
 SECONDS_BETWEEN_DRAWINGS = 0.25
@@ -21,18 +21,10 @@ def is_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-@dataclass(frozen=True)
-class Bar:
-    """How far something is."""
-
-    name: str
-    done: int
-    total: int
-    text: str = ""
-
-
 class Cell:
     """What is waited for, bars, and lines that stay. Raises ImportError outside of IPython."""
+
+    lists_runs = False
 
     def __init__(self) -> None:
         display: Any = import_module("IPython.display")
@@ -42,18 +34,15 @@ class Cell:
         self.bars: Callable[[], Iterable[Bar]] = tuple
 
     def tell(self, line: str) -> None:
-        """Add a line that stays."""
         self.lines.append(printable(line))
         self.draw()
 
     def wait_for(self, what: str) -> None:
-        """Show it until there are bars."""
         self.waiting_for = what
         self.draw()
 
     @contextmanager
     def showing(self, bars: Callable[[], Iterable[Bar]]) -> Iterator[None]:
-        """Meanwhile show these bars as they are, several times a second; afterwards the first of them stays."""
         self.bars = bars
         ended = threading.Event()
 
@@ -68,14 +57,15 @@ class Cell:
         finally:
             ended.set()
             thread.join()
-            stays = list(bars())[:1]
-            self.bars, self.waiting_for = lambda: stays, ""
             self.draw()
 
     def draw(self) -> None:
         """As it is now."""
         bars = list(self.bars())
-        rows = [_ROW.format(printable(bar.name), bar.done, max(bar.total, 1), printable(bar.text)) for bar in bars]
+        rows = [
+            _ROW.format(printable(bar.name), bar.done, max(bar.total, 1), printable(f"{bar.count} {bar.text}"))
+            for bar in bars
+        ]
         shown = [self.waiting_for] * bool(self.waiting_for and not bars) + self.lines
         lines = [Markup("<div>{}</div>").format(line) for line in shown]
         html = Markup("<table>{}</table>").format(Markup("").join(rows)) if rows else Markup("")

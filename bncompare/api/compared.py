@@ -1,9 +1,8 @@
 """A comparison that a notebook shows, with the claims that it was made for."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal
 
 from bncompare.api.runs import Runs, data_frame
 from bncompare.comparison import Ask, Comparison, Finding, MeasureComparison, Pair, one_experiment
@@ -16,21 +15,10 @@ if TYPE_CHECKING:
     from bncompare.api.figures import Figures
 
 
-class Claims(Sequence[Finding]):
+class Claims(tuple[Finding, ...]):
     """The claims of an experiment, each with its verdict and the numbers that decide it."""
 
-    def __init__(self, findings: Sequence[Finding]) -> None:
-        self._findings = list(findings)
-
-    def __len__(self) -> int:
-        return len(self._findings)
-
-    @overload
-    def __getitem__(self, index: int) -> Finding: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Claims": ...
-    def __getitem__(self, index: int | slice) -> "Finding | Claims":
-        return Claims(self._findings[index]) if isinstance(index, slice) else self._findings[index]
+    __slots__ = ()
 
     def __repr__(self) -> str:
         lines = [f"{finding.outcome}: {finding.claim.statement}" for finding in self]
@@ -65,11 +53,6 @@ class ComparedRuns(Comparison):
 
     def _repr_html_(self) -> str:
         return answer_html(self.chapter)
-
-    @property
-    def comparison(self) -> Comparison:
-        """The numbers alone."""
-        return self.chapter.comparison
 
     @property
     def claims(self) -> Claims:
@@ -145,10 +128,7 @@ def compare(
             no run has, and for any other argument that is not as said.
     """
     metrics = [metric] if isinstance(metric, str) else metric
-    ask = Ask(metrics, at, versus, threshold, window, within)
-    found = one_experiment(runs)
     stated = runs.stated if isinstance(runs, Runs) else ()
-    (chapter,) = chapters(found.runs, ask, stated=stated, everything=True)
-    comparison = chapter.comparison
-    numbers = {item.name: getattr(comparison, item.name) for item in dataclasses.fields(comparison)}
-    return ComparedRuns(**numbers, chapter=chapter)
+    ask = Ask(metrics, at, versus, threshold, window, within)
+    (chapter,) = chapters(one_experiment(runs).runs, ask, stated=stated, everything=True)
+    return ComparedRuns(**vars(chapter.comparison), chapter=chapter)

@@ -4,13 +4,14 @@ import base64
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from markupsafe import Markup
 
+from bncompare.comparison import one_experiment
 from bncompare.errors import UserError
 from bncompare.figures import NamedFigure, experiment_figures, render
-from bncompare.runs import LoadedRun, experiments, write_output
+from bncompare.runs import LoadedRun, make_folder, write_output
 
 if TYPE_CHECKING:
     from bncompare.api.compared import ComparedRuns
@@ -52,8 +53,6 @@ class Figures(Sequence[NamedFigure]):
 
     def save(self, folder: "str | PathLike[str]", format: Literal["png", "svg", "pdf"] = "png") -> list[Path]:
         """Write each into a file of its name, and return these. Raises StorageError."""
-        from bncompare.runs import make_folder
-
         make_folder(Path(folder))
         paths = [Path(folder) / f"{figure.name}.{format}" for figure in self._figures]
         for path, figure in zip(paths, self._figures, strict=True):
@@ -76,17 +75,10 @@ def plot(runs: "Sequence[LoadedRun] | ComparedRuns", *metrics: str, x: Literal["
 
     if x not in ("epoch", "step"):
         raise UserError(f"x={x!r}: no such axis; valid: epoch, step")
-    options: dict[str, Any] = {"metrics": metrics or None, "x": x}
-    if isinstance(runs, ComparedRuns):
-        chapter, of_all = runs.chapter, None if metrics else runs.comparison
-        return Figures(
-            list(experiment_figures(chapter.experiment.runs, title=chapter.title, comparison=of_all, **options))
-        )
-    found = experiments(runs)
-    if len(found) != 1:
-        titles = ", ".join(experiment.title for experiment in found)
-        raise UserError(f"the runs are of {len(found)} experiments, not one{': ' * bool(titles)}{titles}")
-    return Figures(list(experiment_figures(found[0].runs, title=found[0].title, **options)))
+    found = runs.chapter.experiment if isinstance(runs, ComparedRuns) else one_experiment(runs)
+    comparison = runs if isinstance(runs, ComparedRuns) and not metrics else None
+    figures = experiment_figures(found.runs, metrics=metrics or None, x=x, title=found.title, comparison=comparison)
+    return Figures(list(figures))
 
 
 def figure_html(named: NamedFigure) -> str:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,50 +35,56 @@ def read_planned(planned: "Sequence[Planned]") -> "list[LoadedRun]":
     return loaded
 
 
-def write_page(
-    folder: Path,
-    chapters: "Sequence[Chapter]",
-    loaded: "Sequence[LoadedRun]",
-    claims: "Sequence[Claim]",
-    *,
-    is_new: bool,
-) -> Iterator[Path]:
-    """The picture, and the page of all runs in the folder; as they are where nothing was trained."""
-    from bncompare import figures, report, runs
+@dataclass(frozen=True)
+class Trained:
+    """What is in the folder of an experiment after training."""
 
-    overview, page = folder / OVERVIEW, folder / PAGE
-    if is_new or not overview.exists():
-        first = chapters[0]
-        drawn = figures.overview(first.experiment.runs, title=first.title, comparison=first.comparison)
-        runs.write_output(overview, figures.render(drawn.figure, "png"))
-    yield overview
-    if is_new or not page.exists():
-        there, _ = runs.read_runs([folder])
-        same = {run.path for run in there} == {run.path for run in loaded}
-        shown = chapters if same else report.chapters(there, stated=claims)
-        runs.write_output(page, report.to_html(shown).encode())
-    yield page
+    folder: Path
+    runs: "Sequence[LoadedRun]"
+    claims: "Sequence[Claim]"
+    """of its config as it is now"""
+    is_new: bool
+    """whether any of the runs was trained just now"""
+
+    @cached_property
+    def chapters(self) -> "Sequence[Chapter]":
+        """What a report says of the runs."""
+        from bncompare import report
+
+        return report.chapters(self.runs, stated=self.claims)
+
+    def write(self) -> Iterator[Path]:
+        """The picture, and the page of all runs in the folder; as they are where nothing was trained."""
+        from bncompare import figures, report, runs
+
+        overview, page = self.folder / OVERVIEW, self.folder / PAGE
+        if self.is_new or not overview.exists():
+            first = self.chapters[0]
+            drawn = figures.overview(first.experiment.runs, title=first.title, comparison=first.comparison)
+            runs.write_output(overview, figures.render(drawn.figure, "png"))
+        yield overview
+        if self.is_new or not page.exists():
+            there, _ = runs.read_runs([self.folder])
+            same = {run.path for run in there} == {run.path for run in self.runs}
+            shown = self.chapters if same else report.chapters(there, stated=self.claims)
+            runs.write_output(page, report.to_html(shown).encode())
+        yield page
 
 
-def write_index(root: Path, *, is_new: bool) -> None:
-    """The page of all experiments there."""
+def trained(planned: "Sequence[Planned]") -> Iterator[Trained]:
+    """Each experiment of a plan that has a run after training."""
+    for folder, members in by_folder(planned).items():
+        if loaded := read_planned(members):
+            yield Trained(folder, loaded, members[0].run.claims, any(not item.is_done for item in members))
+
+
+def write_indexes(planned: "Sequence[Planned]") -> None:
+    """The page of all experiments in each folder of them; as it is where nothing was trained."""
     from bncompare import report, runs
 
-    if is_new or not (root / INDEX).exists():
-        everything, _ = runs.read_runs([root])
-        runs.write_output(root / INDEX, report.to_index(report.chapters(everything), root).encode())
-
-
-def write_pages(planned: "Sequence[Planned]") -> None:
-    """Of each experiment of a plan picture and page, and the index of each folder of experiments."""
-    from bncompare import report
-
-    roots: dict[Path, bool] = {}
-    for folder, members in by_folder(planned).items():
-        loaded, claims = read_planned(members), members[0].run.claims
-        if loaded:
-            is_new = any(not item.is_done for item in members)
-            list(write_page(folder, report.chapters(loaded, stated=claims), loaded, claims, is_new=is_new))
-            roots[folder.parent] = roots.get(folder.parent, False) or is_new
-    for root, is_new in roots.items():
-        write_index(root, is_new=is_new)
+    for root in dict.fromkeys(folder.parent for folder in by_folder(planned)):
+        is_new = any(not item.is_done for item in planned if item.folder.path.is_relative_to(root))
+        if is_new or not (root / INDEX).exists():
+            everything, _ = runs.read_runs([root])
+            if everything:
+                runs.write_output(root / INDEX, report.to_index(report.chapters(everything), root).encode())

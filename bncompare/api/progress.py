@@ -1,92 +1,51 @@
-"""What happens while runs train: live bars on a terminal and in a notebook, plain lines elsewhere."""
+"""What happens while runs train: how far they are, in bars or in lines."""
 
 import itertools
 import math
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bncompare import execution
-from bncompare.api.cell import Bar, Cell
+from bncompare.api.screens import Bar, Lines, Screen, Tell
 from bncompare.errors import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.progress import Progress, TaskID
-    from rich.status import Status as Spinner
-
     from bncompare.config import RunConfig
     from bncompare.execution import Evaluated, Event, Planned, Round
 
-SECONDS_BEFORE_WAITING = 1.0
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BEFORE_ESTIMATE = 3.0
 MAX_RUNS_LISTED = 24  # a line for each that ends; of more, a count
 
-Tell = Callable[[str], object]
-
 
 class Waiting:
-    """What is being waited for before the first event: at once on a terminal, elsewhere if it takes a second."""
+    """What is being waited for before the first event of a run."""
 
-    def __init__(
-        self, tell: Tell, *, quiet: bool = False, patience: float = SECONDS_BEFORE_WAITING, cell: Cell | None = None
-    ) -> None:
-        self.tell, self.quiet, self.patience, self.cell = tell, quiet, patience, cell
-        self.status: Spinner | None = None
-        self.timer: threading.Timer | None = None
-        self.told: set[str] = set()
+    def __init__(self, screen: Lines | Screen) -> None:
+        self.screen, self.told, self.is_over = screen, set[str](), False
 
     def __call__(self, what: str) -> None:
         """Show it in place of what was waited for before, each thing once."""
-        if self.quiet or what in self.told:
-            return
-        self.end()
-        self.told.add(what)
-        if self.cell is not None:
-            self.cell.wait_for(f"{what}…")
-            return
-        from rich.console import Console
-
-        console = Console(stderr=True, highlight=False)
-        if console.is_terminal:
-            self.status = console.status(f"{what}…")
-            self.status.start()
-        else:
-            self.timer = threading.Timer(self.patience, self.tell, [f"{what}…"])
-            self.timer.daemon = True
-            self.timer.start()
-
-    def end(self) -> None:
-        """Nothing is waited for any more."""
-        if self.status is not None:
-            self.status.stop()
-        if self.timer is not None:
-            self.timer.cancel()
-        self.status = self.timer = None
+        if not self.is_over and what not in self.told:
+            self.told.add(what)
+            self.screen.wait_for(f"{what}…")
 
     def before(self, events: "Iterable[Event | Round]") -> "Iterator[Event | Round]":
         """The events, of which the first of a run ends the waiting for good."""
         try:
             for event in events:
-                if not isinstance(event, execution.Round):
-                    self.end()
-                    self.quiet = True
+                if not self.is_over and not isinstance(event, execution.Round):
+                    self.is_over = True
+                    self.screen.wait_for("")
                 yield event
         finally:
-            self.end()
-            if self.cell is not None:
-                self.cell.wait_for("")
+            self.screen.wait_for("")
 
 
-def shared_steps(planned: "Sequence[Planned]", *, is_live: bool = False) -> "MutableSequence[int] | None":
-    """Where runs say how many steps they have taken, on a terminal, which shows it between their evaluations."""
-    from rich.console import Console
-
-    if not (is_live or Console(stderr=True).is_terminal):
-        return None
+def shared_steps(planned: "Sequence[Planned]") -> "MutableSequence[int]":
+    """Where runs say how many steps they have taken, for bars that move between their evaluations."""
     from multiprocessing.sharedctypes import RawArray
 
     steps: MutableSequence[int] = RawArray("q", len(planned))
@@ -95,39 +54,29 @@ def shared_steps(planned: "Sequence[Planned]", *, is_live: bool = False) -> "Mut
 
 def show_progress(
     events: "Iterable[Event | Round]",
-    *,
-    quiet: bool,
-    tell: Tell,
+    screen: Lines | Screen,
     warn: Tell,
-    waiting: Waiting | None = None,
     steps: "MutableSequence[int] | None" = None,
-    cell: Cell | None = None,
 ) -> list[str]:
     """Train by going through the events, and show them; returns which runs failed, and why.
 
-    A terminal has bars on stderr, a `cell` of a notebook has them in its output; `tell` takes lines of text. Even
-    when quiet it is told of a run that failed, or started again. `warn` is told of what a run lost.
+    Lines that are quiet are told all the same of a run that failed, or started again. `warn` is told of what a run
+    lost.
     """
     tally = Tally([], steps=steps)
-    of_runs = _count_rounds(tally, waiting.before(events) if waiting else events, tell, warn, quiet)
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    if cell is not None and not quiet:
-        _in_cell(cell, tally, of_runs)
-    elif quiet or not console.is_terminal:
-        _plain(tally, of_runs, tell, quiet)
+    if isinstance(screen, Lines):
+        _in_lines(screen, tally, _count_rounds(tally, events, screen.tell, warn, quiet=screen.quiet))
     else:
-        _live(console, tally, of_runs)
+        _in_bars(screen, tally, _count_rounds(tally, events, screen.tell, warn))
     if len(tally.failures) > 1 or (tally.failures and tally.total > 1):
-        tell(f"{len(tally.failures)} of {tally.total} runs failed:")
+        screen.tell(f"{len(tally.failures)} of {tally.total} runs failed:")
         for failure in tally.failures:
-            tell(f"  {failure}")
+            screen.tell(f"  {failure}")
     return tally.failures
 
 
 def _count_rounds(
-    tally: "Tally", events: "Iterable[Event | Round]", tell: Tell, warn: Tell, quiet: bool
+    tally: "Tally", events: "Iterable[Event | Round]", tell: Tell, warn: Tell, *, quiet: bool = False
 ) -> "Iterator[Event]":
     """The events of runs. Of rounds it is said what was finished before, and why another one begins."""
     finished = total = 0
@@ -211,13 +160,10 @@ class Tally:
             if isinstance(what, execution.Failure):
                 self.failures.append(f"{_name(event)}: {what.message}")
 
-    def taken(self, path: "Path") -> int:
-        """Steps of a run, as far as it says."""
-        return self._steps[self._numbers[path]] if self._steps is not None and path in self._numbers else 0
-
     def step(self, path: "Path") -> int:
         """Steps of a run, as it says or at its last evaluation."""
-        return max(self.taken(path), self._at.get(path, 0))
+        said = self._steps[self._numbers[path]] if self._steps is not None and path in self._numbers else 0
+        return max(said, self._at.get(path, 0))
 
     @property
     def ill(self) -> str:
@@ -235,7 +181,7 @@ class Tally:
         return f"about {duration(elapsed * self.steps_left / self.steps_done)} left{where}"
 
 
-def _plain(tally: Tally, events: "Iterable[Event]", tell: Tell, quiet: bool) -> None:
+def _in_lines(lines: Lines, tally: Tally, events: "Iterable[Event]") -> None:
     """A line when a run ends, or every few seconds; what went wrong even when quiet."""
     printed = math.inf
     for event in events:
@@ -244,26 +190,27 @@ def _plain(tally: Tally, events: "Iterable[Event]", tell: Tell, quiet: bool) -> 
         is_trouble = isinstance(event.what, execution.Restart | execution.Failure)
         is_told = event.is_end and tally.total <= MAX_RUNS_LISTED
         is_due = time.monotonic() - printed >= SECONDS_BETWEEN_LINES and isinstance(event.what, execution.Evaluated)
-        if is_trouble or (not quiet and (is_told or is_due or event.what == "waiting")):
+        if is_trouble or (not lines.quiet and (is_told or is_due or event.what == "waiting")):
             more = "" if is_trouble else ", ".join(filter(None, (tally.ill, tally.left)))
-            tell(f"[{tally.ended}/{tally.total}] {_line(event)}{f' ({more})' if more else ''}")
+            lines.tell(f"[{tally.ended}/{tally.total}] {_line(event)}{f' ({more})' if more else ''}")
             printed = time.monotonic()
 
 
-def _in_cell(cell: Cell, tally: Tally, events: "Iterable[Event]") -> None:
-    """A bar for all runs, and one for each that is running; in the end the first alone, and what went wrong."""
+def _in_bars(screen: Screen, tally: Tally, events: "Iterable[Event]") -> None:
+    """A bar for all runs, and one for each that is running, which moves with its steps."""
     running: dict[Path, tuple[Event, str]] = {}
 
     def bars() -> Iterator[Bar]:
-        count = f"{tally.ended}/{tally.total}"
-        yield Bar("runs", tally.ended, tally.total, ", ".join(filter(None, (count, tally.ill, tally.left))))
+        status = ", ".join(filter(None, (tally.ill, tally.left)))
+        yield Bar("runs", tally.ended, tally.total, f"{tally.ended}/{tally.total}", status)
         for path, (event, status) in list(running.items()):
-            run = event.planned.run
-            step = tally.step(path)
-            yield Bar(_name(event), step, run.total_steps, f"{_epochs(run, step)} {status}")
+            run, step = event.planned.run, tally.step(path)
+            yield Bar(_name(event), step, run.total_steps, _epochs(run, step), status)
 
-    with cell.showing(bars):
-        for event in events:
+    events = iter(events)
+    first = list(itertools.islice(events, 1))  # until then what is waited for is shown
+    with screen.showing(bars):
+        for event in itertools.chain(first, events):
             tally.add(event)
             path, what = event.planned.folder.path, event.what
             if isinstance(what, execution.Started):
@@ -272,54 +219,9 @@ def _in_cell(cell: Cell, tally: Tally, events: "Iterable[Event]") -> None:
                 running[path] = event, _metrics(what, "train").removeprefix("training ")
             if event.is_end:
                 running.pop(path, None)
-            if isinstance(what, execution.Restart | execution.Failure) or what == "waiting":
-                cell.tell(_line(event))
-
-
-def _live(console: "Console", tally: Tally, events: "Iterable[Event]") -> None:
-    """A bar for each running run, and one for all."""
-    events = iter(events)
-    first = list(itertools.islice(events, 1))  # until then what is waited for is shown
-    with _bars(console, tally) as progress:
-        overall = progress.add_task("runs", total=tally.total, count=f"0/{tally.total}", status="")
-        tasks: dict[Path, TaskID] = {}
-        for event in itertools.chain(first, events):
-            tally.add(event)
-            run, path, what = event.planned.run, event.planned.folder.path, event.what
-            if isinstance(what, execution.Started) and path not in tasks:
-                tasks[path] = progress.add_task(
-                    _name(event), total=run.total_steps, count=_epochs(run, 0), status="", path=path, run=run
-                )
-            if isinstance(what, execution.Evaluated):
-                step, status = what.record.step, _metrics(what, "train").removeprefix("training ")
-                progress.update(tasks[path], completed=step, count=_epochs(run, step), status=status)
-            if event.is_end and path in tasks:
-                progress.remove_task(tasks.pop(path))
-            is_told = event.is_end and tally.total <= MAX_RUNS_LISTED
-            if is_told or isinstance(what, execution.Restart | execution.Failure) or what == "waiting":
-                console.print(printable(_line(event)), markup=False)
-            status = ", ".join(filter(None, (tally.ill, tally.left)))
-            count = f"{tally.ended}/{tally.total}"
-            progress.update(overall, completed=tally.ended, total=tally.total, count=count, status=status)
-
-
-def _bars(console: "Console", tally: Tally) -> "Progress":
-    """What is shown, several times a second: those of runs move with their steps, not with evaluations alone."""
-    from rich.progress import BarColumn, Progress, TextColumn
-    from rich.table import Column
-
-    class Bars(Progress):
-        def get_renderables(self) -> "Iterable[RenderableType]":
-            for task in self.tasks:
-                if "run" in task.fields and (step := tally.taken(task.fields["path"])) > task.completed:
-                    task.completed, task.fields["count"] = step, _epochs(task.fields["run"], step)
-            return super().get_renderables()
-
-    texts = [
-        TextColumn(text, markup=False, table_column=Column(no_wrap=True))
-        for text in ("{task.description}", "{task.fields[count]}", "{task.fields[status]}")
-    ]
-    return Bars(texts[0], BarColumn(bar_width=16), *texts[1:], console=console)
+            is_listed = event.is_end and screen.lists_runs and tally.total <= MAX_RUNS_LISTED
+            if is_listed or isinstance(what, execution.Restart | execution.Failure) or what == "waiting":
+                screen.tell(_line(event))
 
 
 def _epochs(run: "RunConfig", step: int) -> str:

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bncompare.api.cell import Cell
-from bncompare.api.progress import Tell, Waiting, shared_steps, show_progress
+from bncompare.api.progress import Waiting, shared_steps, show_progress
+from bncompare.api.screens import Lines, Screen, Tell
 
 if TYPE_CHECKING:
     from bncompare.config import RunConfig
@@ -38,21 +38,17 @@ def plan_rounds(
     return execution.Rounds(execution.plan_runs(chosen, store, fresh=fresh, elsewhere=cluster is not None))
 
 
-def train_rounds(
-    rounds: "Rounds", *, tell: Tell, warn: Tell, quiet: bool = False, cell: Cell | None = None, **options: Any
-) -> list[str]:
-    """Train round after round, and show it; returns which runs failed, and why.
-
-    `quiet`, `tell`, `warn` and `cell` are those of `show_progress`, the options those of `run_experiment`.
-    """
+def train_rounds(rounds: "Rounds", screen: Lines | Screen, warn: Tell, **options: Any) -> list[str]:
+    """Train round after round, and show it; returns which runs failed, and why. The options are those of
+    `run_experiment`."""
     from bncompare import execution
 
-    waiting = Waiting(tell, quiet=quiet, cell=cell)
-    steps = shared_steps(rounds.plan, is_live=cell is not None)
+    waiting = Waiting(screen)
+    steps = None if isinstance(screen, Lines) else shared_steps(rounds.plan)
     train_round = partial(execution.run_experiment, waiting=waiting, steps=steps, **options)
     try:
         with closing(rounds.train(train_round)) as events:
-            return show_progress(events, quiet=quiet, tell=tell, warn=warn, waiting=waiting, steps=steps, cell=cell)
+            return show_progress(waiting.before(events), screen, warn, steps)
     except KeyboardInterrupt as interruption:
         interruption.add_note("the same call goes on from the last checkpoint")
         raise

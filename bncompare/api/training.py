@@ -12,6 +12,7 @@ from bncompare.api.cell import Cell, is_notebook
 from bncompare.api.configs import config_called, experiments_of, shipped_configs
 from bncompare.api.rounds import plan_rounds, train_rounds
 from bncompare.api.runs import Runs
+from bncompare.api.screens import Lines, Screen, screen_of
 from bncompare.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def train(
     rounds = plan_rounds(experiment.runs, Path(runs), num_processes=jobs, cluster=cluster, fresh=fresh)
     failures = train_rounds(
         rounds,
-        **_audience(progress),
+        _screen(progress),
+        _warn,
         num_processes=jobs,
         data_dir=None if data_dir is None else Path(data_dir),
         cluster=cluster,
@@ -102,7 +104,9 @@ def train(
     if failures:
         _warn(f"{len(failures)} of {len(rounds.planned)} runs failed: {'; '.join(failures)}")
     if report:
-        pages.write_pages(rounds.planned)
+        for found in pages.trained(rounds.planned):
+            list(found.write())
+        pages.write_indexes(rounds.planned)
     return _trained(rounds)
 
 
@@ -122,11 +126,11 @@ def _check_jobs(jobs: Any) -> None:
         raise UserError(f"jobs={jobs!r}: must be a whole number from 1 to {MAX_JOBS}")
 
 
-def _audience(progress: bool) -> dict[str, Any]:
-    """Who is told how far it is: a cell of a notebook, stderr, or nobody."""
-    cell = Cell() if progress and is_notebook() else None
-    tell = cell.tell if cell else _on_stderr if progress else _nowhere
-    return {"tell": tell, "warn": _warn, "quiet": not progress, "cell": cell}
+def _screen(progress: bool) -> Lines | Screen:
+    """A cell of a notebook, stderr, or nothing but what goes wrong."""
+    if progress and is_notebook():
+        return Cell()
+    return screen_of(_on_stderr) if progress else Lines(_nowhere, quiet=True)
 
 
 def _experiment(config: Any, overrides: Sequence[str], **options: Any) -> "Experiment":

@@ -28,28 +28,20 @@ def print_answers(
     """
     from bncompare import report
 
-    roots: dict[Path, bool] = {}
-    for folder, members in api.by_folder(planned).items():
-        loaded = api.read_planned(members)
-        if not loaded:
-            continue
-        claims = members[0].run.claims
-        chapters = report.chapters(loaded, stated=claims)
-        for chapter in chapters:
+    for trained in api.trained(planned):
+        for chapter in trained.chapters:
             report.print_answer(report.answer_of(chapter), judge_claims=judge_claims)
-        for line in outcomes.get(folder, ()):
+        for line in outcomes.get(trained.folder, ()):
             print(printable(line))
-        place = printable(str(folder))
-        print(f"{count(len(loaded), 'run')} in {place}")
+        place = printable(str(trained.folder))
+        print(f"{count(len(trained.runs), 'run')} in {place}")
         if with_report:
             sys.stdout.flush()  # what there is to say, before the pictures are drawn
-            is_new = any(not item.is_done for item in members)
-            for path in api.write_page(folder, chapters, loaded, claims, is_new=is_new):
+            for path in trained.write():
                 print(printable(str(path)))
             print(f"next: bncompare report {place}")
-            roots[folder.parent] = roots.get(folder.parent, False) or is_new
-    for root, is_new in roots.items():
-        api.write_index(root, is_new=is_new)
+    if with_report:
+        api.write_indexes(planned)
 
 
 def tell_other_settings(planned: "Sequence[Planned]") -> None:

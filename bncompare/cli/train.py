@@ -122,7 +122,7 @@ def train_runs(
         try:
             if not as_json:
                 tell_other_settings(rounds.plan)
-            failures = api.train_rounds(rounds, tell=say, warn=warn, quiet=as_json, **options)
+            failures = api.train_rounds(rounds, api.screen_of(say, quiet=as_json), warn, **options)
         except SystemExit as interruption:
             finished = [item for item in rounds.planned if item.folder.has_result]
             if interruption.code == 128 + signal.SIGINT and finished and not as_json:
@@ -180,9 +180,8 @@ def verify(
                 num_processes=jobs,
                 show=lambda planned, events: api.show_progress(
                     chain([execution.Round(list(planned), [], is_last=True)], events),
-                    quiet=as_json,
-                    tell=say,
-                    warn=warn,
+                    api.screen_of(say, quiet=as_json),
+                    warn,
                 ),
             )
         )
@@ -217,7 +216,8 @@ def papers(
     experiments = load_experiments(_papers(context, names, quick))
     rounds = api.plan_rounds(chosen_runs(experiments, None), folder, num_processes=jobs)
     with _interruptible():
-        failures = api.train_rounds(rounds, tell=say, warn=warn, quiet=as_json, data_dir=data_dir, num_processes=jobs)
+        screen = api.screen_of(say, quiet=as_json)
+        failures = api.train_rounds(rounds, screen, warn, data_dir=data_dir, num_processes=jobs)
     findings = _findings(rounds.planned)
     if as_json:
         plain = [{"experiment": name, **comparison.to_plain(f)} for name, judged in findings.items() for f in judged]

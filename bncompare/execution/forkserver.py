@@ -15,7 +15,7 @@ from bncompare.execution.main_module import hidden_main
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
 
-PRELOAD = ["bncompare.execution.quiet", "torch", "bncompare.execution.processes"]
+PRELOAD = ["bncompare.execution.preload", "torch", "bncompare.execution.processes"]
 
 
 def starting_context() -> "ForkServerContext | SpawnContext":

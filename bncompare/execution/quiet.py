@@ -1,4 +1,4 @@
-"""What libraries say is kept from stderr; importing this does it, in the server that workers are forked from too."""
+"""What libraries say is kept from stderr, in commands and in workers; a program that calls `train` has its own say."""
 
 import logging
 import os
@@ -13,6 +13,3 @@ def silence_libraries() -> None:
         warnings.simplefilter("ignore")
         os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for the processes that are started here
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-
-
-silence_libraries()

@@ -243,10 +243,6 @@ class FilterResponseNorm(AffineNorm):
         """τ and eps too, where they are learned."""
         return super().num_parameters(shape) + shape[0] * (self.tlu + self.learn_eps)
 
-    def module_name(self, shape: Shape) -> str:
-        """Ours."""
-        return "FilterResponseNormNd"
-
     def statistics(self, x: Array) -> dict[str, Array]:
         """The mean square of each channel, (N, C)."""
         return {"mean_square": (x**2).mean(self.axes_of(x.shape))}
@@ -260,7 +256,7 @@ class FilterResponseNorm(AffineNorm):
         """Ours."""
         from bncompare.norms import modules
 
-        return self.chosen(modules.FilterResponseNormNd(shape[0], self.eps, self.affine, self.tlu, self.learn_eps))
+        return modules.FilterResponseNormNd(shape[0], self)
 
 
 class LocalResponseNorm(ActivationNorm):

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 # (C, D, H, W) are for `bncompare explain`.
 Shape = tuple[int, ...]
 Array: TypeAlias = "NDArray[np.float64]"
-ONE_VALUE = "has one value per channel: the batch is of one example (training.batch_size, data), whose variance is 0"
 Eps = Positive
 Momentum = Annotated[float, Field(ge=0, le=1)] | None
 EvalStats = Literal["running", "batch", "population"]

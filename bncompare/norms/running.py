@@ -1,34 +1,42 @@
-"""What norms have that keep running statistics of the batches."""
+"""What norms over the batch have, which keep running averages."""
 
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bncompare.norms.base import ONE_VALUE, AffineNorm, Array, EvalStats, Momentum, Shape
+from bncompare.norms.base import AffineNorm, Array, EvalStats, Momentum, Shape
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class RunningNorm(AffineNorm):
-    """Norms that keep running statistics of the batches. A kind of one's own overrides `reference` and `forward`."""
-
-    axes: ClassVar = "the batch and the positions of one channel: N, or N, H, W"
+class TrackedNorm(AffineNorm):
+    """Norms over the batch, which evaluate with running averages."""
 
     momentum: Momentum = 0.1
     """weight of the newest batch in the running statistics; null = cumulative average"""
+
+    def problem(self, shape: Shape, batch_size: int) -> str | None:
+        """One value has no variance."""
+        if batch_size * math.prod(shape[1:]) > 1:
+            return None
+        return (
+            "has one value per channel: the batch is of one example (training.batch_size, data), whose variance is 0"
+        )
+
+    def axes_of(self, shape: Shape) -> Shape:
+        """All but the channels."""
+        return (0, *range(2, len(shape)))
+
+
+class RunningNorm(TrackedNorm):
+    """Relatives of batch normalization. A kind of one's own overrides `reference` and `forward`."""
+
+    axes: ClassVar = "the batch and the positions of one channel: N, or N, H, W"
 
     @property
     def options(self) -> dict[str, Any]:
         """What the constructor of every module of the family takes."""
         return {"eps": self.eps, "momentum": self.momentum, "affine": self.affine}
-
-    def problem(self, shape: Shape, batch_size: int) -> str | None:
-        """One value has no variance."""
-        return None if batch_size * math.prod(shape[1:]) > 1 else ONE_VALUE
-
-    def axes_of(self, shape: Shape) -> Shape:
-        """All but the channels."""
-        return (0, *range(2, len(shape)))
 
     def moments(self, x: Array, ddof: int = 0) -> tuple[Array, Array]:
         """Mean and variance of a batch, each (C,), the variance over m − `ddof`."""

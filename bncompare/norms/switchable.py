@@ -1,15 +1,15 @@
 """Switchable normalization: a learned mixture of the statistics of other norms."""
 
-import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bncompare.norms.base import ONE_VALUE, AffineNorm, Array, Momentum, Shape
+from bncompare.norms.base import Array, Shape
+from bncompare.norms.running import TrackedNorm
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class SwitchableNorm(AffineNorm):
+class SwitchableNorm(TrackedNorm):
     """Switchable normalization (Luo et al. 2019): the means, and the variances, that instance, layer and batch
     normalization take, each mixed by weights that are learned. After a dense layer, which has no positions, it is
     layer and batch normalization that are mixed. γ and β for each channel; the weights start equal.
@@ -25,20 +25,10 @@ class SwitchableNorm(AffineNorm):
 
     kind: Literal["switchable"]
     """the norm"""
-    momentum: Momentum = 0.1
-    """weight of the newest batch in the running statistics; null = cumulative average"""
 
     def num_parameters(self, shape: Shape) -> int:
         """The weights of the means and of the variances too."""
         return super().num_parameters(shape) + 2 * len(self.mixed(len(shape) + 1))
-
-    def module_name(self, shape: Shape) -> str:
-        """Ours."""
-        return "SwitchableNormNd"
-
-    def problem(self, shape: Shape, batch_size: int) -> str | None:
-        """One value has no variance."""
-        return None if batch_size * math.prod(shape[1:]) > 1 else ONE_VALUE
 
     def mixed(self, ndim: int) -> dict[str, tuple[int, ...]]:
         """The norms that are mixed for inputs of so many axes, and what each takes its statistics over."""

@@ -1,16 +1,16 @@
 """Whitening: the channels of a batch not only standardized, but decorrelated."""
 
-import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bncompare.norms.base import ONE_VALUE, AffineNorm, Array, Momentum, Shape
+from bncompare.norms.base import Array, Shape
+from bncompare.norms.running import TrackedNorm
 from bncompare.options import PositiveInt
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class WhiteningNorm(AffineNorm):
+class WhiteningNorm(TrackedNorm):
     """Whitening of groups of channels over the batch; γ and β for each channel.
 
     In evaluation the running averages of the mean and of the whitening matrix take the place of the batch's. A group
@@ -21,20 +21,10 @@ class WhiteningNorm(AffineNorm):
 
     group_size: PositiveInt = 16
     """channels whitened together, at most; those of a layer are cut into groups of nearly equal size"""
-    momentum: Momentum = 0.1
-    """weight of the newest batch in the running averages; null = cumulative average"""
-
-    def problem(self, shape: Shape, batch_size: int) -> str | None:
-        """One value has no covariance."""
-        return None if batch_size * math.prod(shape[1:]) > 1 else ONE_VALUE
 
     def num_groups(self, num_channels: int) -> int:
         """⌈C / group_size⌉."""
         return -(-num_channels // self.group_size)
-
-    def axes_of(self, shape: Shape) -> Shape:
-        """All but the channels."""
-        return (0, *range(2, len(shape)))
 
     def inverse_root(self, covariance: Array) -> Array:
         """What a group of centred channels, (c, m), is multiplied by, from its covariance, (c, c)."""

@@ -3,27 +3,21 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from bncompare.norms.from_scratch import scaled_and_shifted
+from bncompare.norms.modules import Tracking
 from bncompare.norms.whitening import WhiteningNorm
 
 
-class Whitening(nn.Module):
+class Whitening(Tracking[WhiteningNorm]):
     """Whitening of (N, C, …), each group of channels by itself; how Σ^(−1/2) is found is the kind's."""
 
     running_mean: Tensor
     running_whitening: Tensor
-    num_batches_tracked: Tensor
 
     def __init__(self, num_features: int, norm: WhiteningNorm) -> None:
-        super().__init__()
-        self.norm = norm
-        self.weight = nn.Parameter(torch.ones(num_features)) if norm.has_scale else None
-        self.bias = nn.Parameter(torch.zeros(num_features)) if norm.has_shift else None
-        self.register_buffer("running_mean", torch.zeros(num_features))
-        self.register_buffer("running_whitening", torch.eye(num_features))  # of all groups, block by block
-        self.register_buffer("num_batches_tracked", torch.tensor(0))
+        identity = torch.eye(num_features)  # of all groups, block by block
+        super().__init__(num_features, norm, mean=torch.zeros(num_features), whitening=identity)
 
     def forward(self, x: Tensor) -> Tensor:
         """Σ^(−1/2)·(x − mean), scaled and shifted."""
@@ -31,11 +25,11 @@ class Whitening(nn.Module):
         if self.training:
             mean = channels.mean(1)
             whitening = self._whitening(channels - mean.unsqueeze(1))
-            self._track(mean.detach(), whitening.detach())
+            self.track(mean=mean.detach(), whitening=whitening.detach())
         else:
             mean, whitening = self.running_mean, self.running_whitening
         y = (whitening @ (channels - mean.unsqueeze(1))).view_as(x.transpose(0, 1)).transpose(0, 1)
-        return scaled_and_shifted(y, self.weight, self.bias)
+        return self.scale_and_shift(y)
 
     def _whitening(self, centred: Tensor) -> Tensor:
         """Of centred channels, (C, m), the matrix (C, C) that whitens each group."""
@@ -47,18 +41,6 @@ class Whitening(nn.Module):
             roots.append(self.norm.inverse_square_root(part @ part.T / part.shape[1] + self.norm.eps * identity))
         blocks: Tensor = torch.block_diag(*roots)  # type: ignore[no-untyped-call]
         return blocks
-
-    @torch.no_grad()
-    def _track(self, mean: Tensor, whitening: Tensor) -> None:
-        self.num_batches_tracked += 1
-        momentum = self.norm.momentum
-        weight = self.num_batches_tracked.to(mean.dtype).reciprocal() if momentum is None else momentum
-        self.running_mean.lerp_(mean, weight)
-        self.running_whitening.lerp_(whitening, weight)
-
-    def _get_name(self) -> str:
-        """What torch prints, in place of the class."""
-        return type(self.norm).__name__
 
 
 class InverseSquareRoot(torch.autograd.Function):

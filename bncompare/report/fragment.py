@@ -1,8 +1,10 @@
 """Parts of the report for the cell of a notebook: the same words, tables and style, and nothing else is restyled."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
+
+from markupsafe import Markup
 
 from bncompare.comparison import Finding
 from bncompare.report.answer import answer_of
@@ -17,7 +19,6 @@ SCOPE = ".bncompare.bncompare"  # twice, to count for more than the notebook's o
 # Text has the notebook's colour, whether that is dark or light, and what is quiet is a shade of it.
 SHADES = {"quiet": 72, "faint": 40, "line": 22, "card": 6}  # % of the ink
 INK = "#1c2126"
-LEFT_OUT = re.compile(r":root|\*|body|article|header|figure|fig|svg|\.tip|\.cross|\.lit|\.experiments|nav|footer|pre")
 
 
 def answers_html(chapters: Sequence[Chapter], runs: Sequence[LoadedRun], notes: Sequence[str] = ()) -> str:
@@ -54,23 +55,14 @@ def _fragment(
 
 @cache
 def scoped(style: str) -> str:
-    """The rules of the page for what a fragment holds, each for what is inside of one alone."""
+    """The style of the page, nested (CSS Nesting): its rules are for what is inside of a fragment, and those of a
+    whole page, such as `body`, for nothing."""
     shades = " ".join(
         f"--{name}: color-mix(in srgb, currentColor {share}%, transparent);" for name, share in SHADES.items()
     )
     colours = "".join(re.findall(r"--(?:good|bad|open)[a-z-]*: [^;]+;", style.partition("@media")[0]))
-    own = [
-        f"{SCOPE} {{ --ink: currentColor; {shades} {colours} font: 0.95rem/1.5 system-ui, sans-serif; }}",
-        *_rules(style),
-        f"{SCOPE} .answer strong {{ font-size: 1.2rem; }}",
-        f"{SCOPE} .warnings {{ color: {INK}; }}",  # on a ground that is light in a dark notebook too
-    ]
-    return type(style)("\n".join(own))
-
-
-def _rules(style: str) -> Iterator[str]:
-    without_blocks = re.sub(r"@media[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}|/\*.*?\*/", "", style, flags=re.S)
-    for selectors, declarations in re.findall(r"([^{}]+)\{([^{}]*)\}", without_blocks):
-        kept = [text.strip() for text in selectors.split(",") if not LEFT_OUT.match(text.strip())]
-        if kept:
-            yield f"{', '.join(f'{SCOPE} {text}' for text in kept)} {{{declarations}}}"
+    # `.warnings` has a ground that is light in a dark notebook too.
+    return Markup(
+        f"{SCOPE} {{\n--ink: currentColor; {shades} {colours} font: 0.95rem/1.5 system-ui, sans-serif;\n{style}"
+        f".answer strong {{ font-size: 1.2rem; }}\n.warnings {{ color: {INK}; }}\n}}"
+    )

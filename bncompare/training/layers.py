@@ -27,6 +27,22 @@ class PairedDropout(StepRandomness):
         return f"p={self.p}"
 
 
+class SparseConv2d(nn.Conv2d):
+    """A convolution that skips some of its input: its stride is above its kernel size.
+
+    On a CPU the gradient of one of few channels writes beyond its memory (oneDNN, seen in torch 2.14) where channels
+    lie last, as a norm may leave them.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Of an input that lies as it reads, (N, C, H, W)."""
+        return super().forward(input.contiguous())
+
+    def _get_name(self) -> str:
+        """What torch prints, in place of the class."""
+        return "Conv2d"
+
+
 class Sum(nn.Module):
     """What enters from several layers, added up."""
 

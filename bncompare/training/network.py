@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bncompare.config import ACTIVATIONS, INPUT, Layer, Part
-from bncompare.training.layers import PairedDropout, Sum
+from bncompare.training.layers import PairedDropout, SparseConv2d, Sum
 
 
 class Network(nn.Sequential):
@@ -47,7 +47,8 @@ def _module(layer: Layer, part: Part) -> nn.Module:
             return nn.Flatten()
         case "conv":
             sizes = layer.in_features, layer.out_features, layer.kernel_size
-            return nn.Conv2d(*sizes, layer.stride, layer.padding, bias=layer.bias)
+            conv = SparseConv2d if layer.stride > layer.kernel_size else nn.Conv2d
+            return conv(*sizes, layer.stride, layer.padding, bias=layer.bias)
         case "linear":
             return nn.Linear(layer.in_features, layer.out_features, bias=layer.bias)
         case "sum":

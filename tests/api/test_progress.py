@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bncompare.api.progress import Tally, Waiting, duration, shared_steps, show_progress
+from bncompare.api.screens import Lines, Terminal, screen_of
 from bncompare.config.expand import load_experiment
 from bncompare.execution.messages import Evaluated, Failure, Started
 from bncompare.execution.plan import Planned, plan_runs
@@ -98,39 +99,46 @@ def test_steps_of_yesterday_cost_nothing_today(planned: list[Planned]) -> None:
 def test_bars_move_between_evaluations(
     planned: list[Planned], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On a terminal what the runs say of their steps is seen between evaluations; elsewhere nobody asks."""
-    assert shared_steps(planned) is None
+    """On a terminal what the runs say of their steps is seen between evaluations; lines stand above the bars."""
+    told = list[str]()
+    assert isinstance(screen_of(told.append), Lines)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "160")
-    steps, told = shared_steps(planned), list[str]()
-    assert steps is not None
+    screen, steps = screen_of(told.append), shared_steps(planned)
+    assert isinstance(screen, Terminal)
 
     def events() -> Iterator[Event | Round]:
         yield Round(planned, [], is_last=True)
         yield Event(planned[1], Started({}, False))
+        yield Event(planned[2], Started({}, False))
         steps[1] = 3
+        yield Event(planned[2], Failure("boom", ""))
 
-    assert show_progress(events(), quiet=False, tell=told.append, warn=told.append, steps=steps) == []
-    assert told == []
-    assert "epoch 1.5/5" in capsys.readouterr().err
+    failures = show_progress(Waiting(screen).before(events()), screen, told.append, steps)
+    assert (failures, told) == (["tiny no norm seed 2: boom"], [])
+    shown = capsys.readouterr().err
+    assert "epoch 1.5/5" in shown
+    assert shown.index("tiny no norm seed 2: FAILED: boom") < shown.index(" 1 failed")
+    assert "1 of 4 runs failed:" in shown
 
 
 def test_what_is_waited_for() -> None:
     """Where stderr is no terminal it is said once it has taken a while, each thing once, and not after an event."""
     told: list[str] = []
-    waiting = Waiting(told.append, patience=0.01)
+    lines = Lines(told.append, patience=0.01)
+    waiting = Waiting(lines)
     for what in ("loading torch", "reading mnist", "reading mnist"):
         waiting(what)
-        if waiting.timer is not None:
-            waiting.timer.join()
+        if lines.timer is not None:
+            lines.timer.join()
     assert told == ["loading torch…", "reading mnist…"]
-    waiting.patience = 60
+    lines.patience = 60
     waiting("starting to train")
-    timer = waiting.timer
+    timer = lines.timer
     assert list(waiting.before([])) == []
     assert timer is not None
     timer.join()  # it was cancelled
-    Waiting(told.append, quiet=True)("loading torch")
+    Waiting(Lines(told.append, quiet=True, patience=0))("loading torch")
     assert told == ["loading torch…", "reading mnist…"]
 
 

@@ -84,6 +84,18 @@ def test_the_table_is_of_the_model_that_is_built(norm: str) -> None:
     assert {row.name: (row.output_shape, row.parameters) for row in layer_table(run)} == seen
 
 
+def test_what_enters_a_shortcut_lies_as_it_reads() -> None:
+    """Where channels lie last, as this norm leaves them, the gradient of its convolution may crash."""
+    model = build_model(resnet("channel_layer"))
+    shortcut, entered = model.get_submodule("stage.1.0.shortcut.conv"), []
+    shortcut.register_forward_hook(lambda _module, inputs, output: entered.append((inputs[0], output)))
+    model(torch.rand(3, 1, 8, 8))
+    ((given, output),) = entered
+    assert not given.is_contiguous()
+    assert output.grad_fn._saved_input.is_contiguous()
+    assert str(shortcut).startswith("Conv2d(")
+
+
 def test_a_norm_changes_no_initial_weight() -> None:
     """Weights are drawn by the name of their layer."""
     plain, normed = (build_model(resnet(norm)).state_dict() for norm in ("none", "batch"))
