@@ -182,6 +182,15 @@ def test_a_file_is_described(mine: Path, tmp_path: Path) -> None:
     assert ended.stderr.endswith("; did you mean 'eps'?\n")
 
 
+def test_a_norm_need_not_say_its_formula(tmp_path: Path) -> None:
+    """One that is only being written is shown as well, alone and among the others."""
+    path = tmp_path / "mine.py"
+    path.write_text("".join(line for line in NORM.splitlines(keepends=True) if "ClassVar =" not in line))
+    alone = spawn("norms", "max", "--plugin", str(path))
+    assert alone.stdout.splitlines()[1:5] == ["", "    not given", "", "statistics over: not given"]
+    assert json.loads(spawn("norms", "--json", "--plugin", str(path)).stdout)["max"]["formula"] == "not given"
+
+
 def test_a_run_of_a_file(mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is trained in processes and verified, says which file it took, and is read without it; to train it again
     takes the file, and no other."""

@@ -81,9 +81,9 @@ class NoNorm(NormKind):
 class Norm(NormKind):
     """What every norm has: the layers it is in."""
 
-    formula: ClassVar[str]
+    formula: ClassVar[str] = "not given"
     """in one line"""
-    axes: ClassVar[str]
+    axes: ClassVar[str] = "not given"
     """over which its statistics are taken"""
 
     kind: str
@@ -154,8 +154,7 @@ class ActivationNorm(Norm):
     placement: Literal["before", "after"] = "before"
     """before or after the activation"""
     weight_norm: WeightNormChoice = NoNorm(kind="none")
-    """a norm of the weights of the same layers; `norm: [weight_standardization, group]` is short for
-    `norm: {kind: group, weight_norm: weight_standardization}`"""
+    """a norm of the weights of the same layers; `norm: [weight_standardization, group]` sets it as well"""
 
     @property
     def of_weight(self) -> WeightParametrization | None:

@@ -58,6 +58,12 @@ MISTAKES = {
             "GroupNorm": "group",
             "InstanceNorm2d": "instance",
             "rmsnorm": "rms",
+            "DyT": "dyt",
+            "DynamicTanh": "dyt",
+            "frn": "filter_response",
+            "ws": "weight_standardization",
+            "IterNorm": "iterative_whitening",
+            "SwitchNorm2d": "switchable",
             "off": "none",
         }.items()
     },
