@@ -69,8 +69,10 @@ class Registry(MutableMapping[str, C]):
         _registries.append(self)
 
     def names(self, new: type[Section]) -> tuple[str, ...]:
-        """Of a class; none of one that is there to be inherited from."""
-        return tags(new, self.key) if self.key else tuple(new.model_fields)
+        """Of a class; none of one that is there to be inherited from, or that has inherited them."""
+        if self.key is None:
+            return tuple(new.model_fields)
+        return tags(new, self.key) if self.key in new.__annotations__ else ()
 
     def add(self, new: C) -> None:
         """Make a class known, in place of itself where a cell of a notebook is run again. Raises ValueError if one of
@@ -250,7 +252,7 @@ def use(paths: Sequence[Path]) -> None:
             raise UserError(f"--plugin {path}: no {os.pathsep!r} may be in its path")
         _source(full)
         for other in named:
-            if other.name == full.name and other != full:
+            if _module_name(other) == _module_name(full) and other != full:
                 raise UserError(f"--plugin {path}: {other} has the same name")
         named = list(dict.fromkeys([*named, full]))
     os.environ[FILES] = os.pathsep.join(map(str, named))
@@ -282,10 +284,14 @@ def _of_file(path: Path) -> Plugin:
     return Plugin(path.name, HASH + hashlib.sha256(_source(path)).hexdigest())
 
 
+def _module_name(path: Path) -> str:
+    """`my-norm.py` and `my_norm.py` have the same."""
+    return "bncompare_plugin_" + re.sub(r"\W", "_", path.stem)
+
+
 def _module(path: Path) -> ModuleType:
     """A file as a module, which other processes find by its name when they have loaded it too. Raises UserError."""
-    source = _source(path)
-    name = "bncompare_plugin_" + re.sub(r"\W", "_", path.stem)
+    source, name = _source(path), _module_name(path)
     if name in sys.modules:  # perhaps not whole yet, and looking at a registry
         return sys.modules[name]
     module = ModuleType(name)

@@ -165,6 +165,30 @@ def test_a_broken_file_is_an_error(tmp_path: Path, source: str | None, message: 
     assert ended.stderr.count("\n") == 1
 
 
+def test_files_of_one_name(mine: Path) -> None:
+    """Also where it is the same as a module: the classes of the second would be left out."""
+    for first, second in (("my-norm.py", "my_norm.py"), ("a/max.py", "b/max.py")):
+        for name in (first, second):
+            path = mine.parent / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(NORM.replace('"max"', f'"{name}"'))
+        ended = spawn("norms", f"--plugin={mine.parent / first}", f"--plugin={mine.parent / second}")
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr.endswith(f"{first} has the same name\n")
+
+
+def test_a_class_to_be_inherited_from(mine: Path) -> None:
+    """Its name is that of the norm that it is made from, which is none of its own."""
+    mine.write_text(
+        "from typing import Literal\nfrom bncompare.norms import BatchNorm\nclass Base(BatchNorm): pass\n"
+        'class Mine(Base):\n    """Mine."""\n    kind: Literal["mine"]\n    """the norm"""\n'
+    )
+    ended = spawn("norms", "mine", f"--plugin={mine}")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    mine.write_text(mine.read_text().replace('"mine"', '"batch"'))
+    assert "'batch' among the norms is of bncompare itself" in spawn("norms", f"--plugin={mine}").stderr
+
+
 def test_a_file_is_described(mine: Path, tmp_path: Path) -> None:
     """Its options stand in `norms`, in the schema, and in what is said of a mistake."""
     ended = spawn("--plugin", str(mine), "norms", "max")
@@ -301,13 +325,15 @@ def test_broken_laws(tmp_path: Path) -> None:
         "                super().__init__()\n"
         "                self.w = nn.Parameter(torch.rand(3))\n"
         "            def forward(self, x):\n"
-        "                self.w.data += 1 - self.training",
+        "                self.w.data += 1 - self.training\n"
+        "                x = x + self.training * self.w[0].detach()",
     )
     path.write_text(wrong)
     ended = spawn("norms", "--test", "max", "--json", "--plugin", str(path))
     assert ended.returncode == 1
     held = json.loads(ended.stdout)
-    assert held["shapes"] is held["gradient"] is held["constants"] is None
+    assert held["shapes"] is held["constants"] is None
+    assert held["gradient"] == "(6,): Jacobian mismatch for output 0 with respect to input 1,"
     assert held["reference"].startswith("(6,): it is off by ")
     assert held["parameters"] == "(6,): it learns 3, and says 0"
     assert held["evaluation"] == "(6,): it changes w"

@@ -6,11 +6,12 @@ scalars follow YAML 1.2, duplicate keys, anchors, aliases and tags are errors, a
 
 import contextlib
 import math
+import numbers
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -293,8 +294,7 @@ def mapping_yaml(data: Mapping[str, Any]) -> Document:
     try:
         text = dump_yaml(dict(data))
     except yaml.representer.RepresenterError as error:
-        value = error.args[-1]
-        raise UserError(f"{MAPPING}: {value!r:.80} is no number, text, list or mapping, but {type(value)}") from None
+        raise UserError(f"{MAPPING}: {error}") from None
     if not data:
         raise UserError(f"{MAPPING}: is empty; a config is a mapping (name: …, data: …, model: …)")
     return parse_yaml(text, MAPPING, line_numbers=False)
@@ -311,7 +311,20 @@ class _Dumper(yaml.SafeDumper):
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if plain else '"')
 
 
+    def represent_other(self, data: object) -> yaml.ScalarNode:
+        """A number or text of NumPy, or a path."""
+        if isinstance(data, numbers.Integral):
+            return self.represent_int(int(data))
+        if isinstance(data, numbers.Real):
+            return self.represent_float(float(data))
+        if isinstance(data, str | PurePath):
+            return self.represent_text(str(data))
+        message = f"{data!r:.80} is no number, text, list or mapping, but {type(data)}"
+        raise yaml.representer.RepresenterError(message)
+
+
 _Dumper.add_representer(str, _Dumper.represent_text)
+_Dumper.add_representer(None, _Dumper.represent_other)
 
 
 def dump_yaml(data: Any) -> str:
@@ -320,8 +333,14 @@ def dump_yaml(data: Any) -> str:
 
 
 def selector_text(selector: dict[str, Any]) -> str:
-    """The keys and values of a claim's `variant:` or `versus:` on one line, as `model.norm: batch`."""
-    text = yaml.dump(
-        selector, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=math.inf
-    )
+    """The keys and values of a claim's `variant:` or `versus:` on one line, as `model.norm: batch`.
+
+    Raises UserError for a value that a config cannot hold.
+    """
+    try:
+        text = yaml.dump(
+            selector, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=math.inf
+        )
+    except yaml.representer.RepresenterError as error:
+        raise UserError(str(error)) from None
     return printable(" ".join(text.split()).removeprefix("{").removesuffix("}"))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.gradcheck import GradcheckError, gradcheck
+from torch.func import functional_call
 
 from bncompare.config import RunConfig, dump_yaml, load_experiment
 from bncompare.errors import UserError
@@ -88,11 +89,17 @@ def equals_reference(norm: Norm, shape: Shape) -> Broken:
 
 
 def has_gradient(norm: Norm, shape: Shape) -> Broken:
-    """Its gradient is that of finite differences."""
+    """The gradients of what goes in and of what it learns are those of finite differences."""
     small = shape[:1] + (2,) * (len(shape) - 1)
     x = torch.randn(6, *small, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    try:  # a new module each time: it may track what it sees
-        gradcheck(lambda x: built(norm, small)(x), x, fast_mode=True)  # along random directions
+    learned = dict(built(norm, small).named_parameters())
+
+    def output(x: Tensor, *values: Tensor) -> Any:
+        module = built(norm, small)  # a new one each time: it may track what it sees
+        return functional_call(module, dict(zip(learned, values, strict=True)), x)
+
+    try:
+        gradcheck(output, (x, *learned.values()), fast_mode=True)  # along random directions
     except GradcheckError as error:
         return str(error).strip().splitlines()[0]
     return None

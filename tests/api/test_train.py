@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pytest
 from kit import TINY, call, content
 from torch import Tensor, nn
@@ -43,6 +44,16 @@ def test_a_mapping_is_trained_as_the_file_would_be(here: Path, capsys: pytest.Ca
     assert capsys.readouterr() == ("", "4 of 4 runs are finished already\n")
 
 
+def test_numbers_of_numpy_and_paths(here: Path) -> None:
+    """In a mapping and in settings they are what they stand for."""
+    rate = np.logspace(-2, -1, 2)
+    np.savez("my.npz", x=np.eye(32), y=np.arange(32) % 2)
+    data = {"name": "npz", "path": Path("my.npz"), "validation": np.int64(8)}
+    runs = bncompare.train({**CONFIG, "data": data}, settings={"training.optimizer.lr": rate[1]}, seeds=1, jobs=1)
+    assert {run.config["training"]["optimizer"]["lr"] for run in runs} == {0.1}
+    assert {run.config["data"]["validation"] for run in runs} == {8}
+
+
 @pytest.mark.parametrize(
     ("seeds", "trained"), [(1, [0]), ("1-2", [1, 2]), ([5], [5]), ([0, 7], [0, 7]), (range(2), [0, 1])]
 )
@@ -63,6 +74,7 @@ def test_seeds(seeds: int | str | Sequence[int], trained: list[int]) -> None:
         ({"name": Path}, {}, "config: <class 'pathlib.Path'> is no number, text, list or mapping, but "),
         ({**CONFIG, "nam": 1}, {}, "config: nam: unknown key; valid: name, seeds, data, "),
         (CONFIG, {"settings": {"training.epoch": 1}}, "--set training.epoch=1: training.epoch: unknown key; valid: "),
+        (CONFIG, {"settings": {"name": Path}}, "<class 'pathlib.Path'> is no number, text, list or mapping, but "),
         (CONFIG, {"jobs": 0}, "jobs=0: must be a whole number from 1 to 4096"),
         (CONFIG, {"seeds": "x"}, "--seeds x: "),
     ],
