@@ -310,7 +310,6 @@ class _Dumper(yaml.SafeDumper):
         plain = isinstance(resolve_scalar(data), str) and "\x85" not in data  # a line break to PyYAML
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if plain else '"')
 
-
     def represent_other(self, data: object) -> yaml.ScalarNode:
         """A number or text of NumPy, or a path."""
         if isinstance(data, numbers.Integral):
@@ -324,7 +323,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(str, _Dumper.represent_text)
-_Dumper.add_representer(None, _Dumper.represent_other)
+_Dumper.add_representer(None, _Dumper.represent_other)  # type: ignore[arg-type]
 
 
 def dump_yaml(data: Any) -> str:
