@@ -131,6 +131,8 @@ def test_without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"model.norm.kind": "none"}, 3),
         ({"norm": {"kind": "batch", "momentum": 0.1}}, 3),
         ({"status": "diverged"}, 0),
+        ({"train_size": None}, 6),
+        ({"norm": None}, 0),
     ],
 )
 def test_select(settings: dict[str, Any], number: int) -> None:

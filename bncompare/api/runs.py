@@ -121,8 +121,8 @@ def _has(run: LoadedRun, key: str, wanted: Any) -> bool:
         return run.label in values or run.variant in values
     if key in _OF_RUN:
         return getattr(run, key) in values
-    own = flatten(run.config).get(key)
-    return own == wanted or any(selects({key: value}, run.config) for value in values)
+    own = flatten(run.config)
+    return (key in own and own[key] == wanted) or any(selects({key: value}, run.config) for value in values)
 
 
 def load_runs(*paths: "str | PathLike[str]") -> Runs:

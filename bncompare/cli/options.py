@@ -47,7 +47,9 @@ RunsFolder = Annotated[Path, typer.Option("--runs", metavar="DIR", help="where t
 DataFolder = Annotated[
     Path | None,
     typer.Option(
-        "--data-dir", metavar="DIR", help="where MNIST, Fashion-MNIST and .npz files are, or are downloaded to"
+        "--data-dir",
+        metavar="DIR",
+        help="where MNIST and Fashion-MNIST are, or are downloaded to, and .npz files of runs that moved",
     ),
 ]
 

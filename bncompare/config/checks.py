@@ -80,7 +80,8 @@ def _check_training(run: RunConfig) -> list[Problem]:
     problems += _below(("training", "sampler"), of_sampler)
     problems += _below(("training", "optimizer"), training.optimizer.problems())
     length = training.epochs or training.steps or 1
-    problems += _below(("training", "scheduler"), training.scheduler.problems(length, training.optimizer.lr))
+    scheduled = length - training.warmup  # a schedule counts from the end of the warm-up
+    problems += _below(("training", "scheduler"), training.scheduler.problems(scheduled, training.optimizer.lr))
     if training.warmup >= length:
         unit = "step" if training.epochs is None else "epoch"
         problems.append((("training", "warmup"), f"{training.warmup} is not before the end, {unit} {length}"))

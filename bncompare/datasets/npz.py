@@ -49,7 +49,7 @@ class Npz(DataSection):
     name: Literal["npz"]
     """the dataset"""
     path: str
-    """the .npz file, from the folder of the config; given to --set, from the current folder. --data-dir goes first"""
+    """the .npz file, from the folder of the config; given to --set, from the current folder"""
     test: TestSet = 0
     """held out of x as the test set, the same for every seed, where the file has no x_test: a fraction or a number"""
     scaling: Literal["none", "unit", "standardize"] | None = None

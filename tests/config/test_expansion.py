@@ -802,6 +802,13 @@ def test_validating_on_the_test_set_is_warned_of(expand: Expand) -> None:
     assert "optimistic" in warning
 
 
+def test_a_rate_grows_after_the_warm_up_alone(expand: Expand) -> None:
+    """Whether a growing rate stays a number is asked of the epochs that it grows in."""
+    growing = "training.scheduler={name: exponential, gamma: 1.0e+20}"
+    assert len(expand.problems(BASE, growing)) == 1
+    assert expand.run(BASE, growing, "training.warmup=1").training.warmup == 1
+
+
 TEN = "training={epochs: 10, optimizer: {name: sgd, lr: 0.1}}"
 STEPS = "training={steps: 10, eval_every: 1, optimizer: {name: sgd, lr: 0.1}}"
 LONG = "training={steps: 50000, optimizer: {name: sgd, lr: 0.1}}"
