@@ -181,7 +181,7 @@ def test_the_table_of_published_results_is_of_the_configs() -> None:
     ]
     assert found == expected
     verdicts = {row[-1].removesuffix(" (exploratory)") for row in rows}
-    assert verdicts <= {"supported", "not supported", "inconclusive", "not trained yet"}
+    assert verdicts <= {"supported", "not supported", "inconclusive"}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks("yaml", page)], ids=lambda page: page.stem)
