@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from bncompare import cli
+from bncompare.comparison import Ask, Comparison, compare_experiment, one_experiment
 from bncompare.config import RunConfig, load_experiment
 from bncompare.norms import NORMS
 from bncompare.runs import LoadedRun, Result
@@ -147,6 +148,11 @@ def variants(**of: Sequence[float | str]) -> list[LoadedRun]:
         for name, values in of.items()
         for seed, value in enumerate(values)
     ]
+
+
+def compare(runs: Sequence[LoadedRun], metric: str | Sequence[str] | None = None, **asked: Any) -> Comparison:
+    """The comparison of the runs of one experiment; the others are the fields of `Ask`."""
+    return compare_experiment(one_experiment(runs), Ask([metric] if isinstance(metric, str) else metric, **asked))
 
 
 def looked_at(runs: Sequence[LoadedRun]) -> list[LoadedRun]:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit import EXAMPLE
+from kit import EXAMPLE, compare
 
 import bncompare
 from bncompare.api.runs import Runs, load_runs
-from bncompare.comparison.comparison import compare
 from bncompare.config.expand import load_experiment
 from bncompare.errors import UserError
 from bncompare.runs.folder import RunStore

@@ -56,8 +56,7 @@ def test_no_module_hides_a_name(floor: str) -> None:
 def test_a_name_means_one_thing() -> None:
     """No class is defined in two modules of the package, nor a function that others may import.
 
-    But for what people call: `bncompare.train` trains an experiment as `training.train` does a run, and
-    `bncompare.compare` is `comparison.compare` for people.
+    But for what people call: `bncompare.train` trains an experiment as `training.train` does a run.
     """
     homes: dict[str, list[str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -66,7 +65,6 @@ def test_a_name_means_one_thing() -> None:
             if isinstance(node, ast.ClassDef) or is_public:
                 homes.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {
-        "compare": ["api/compared.py", "comparison/comparison.py"],
         "train": ["api/training.py", "training/loop.py"],
     }
 

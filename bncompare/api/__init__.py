@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from bncompare.lazy import lazily
 
 if TYPE_CHECKING:
-    from bncompare.api.compared import Claims, ComparedRuns, compare
+    from bncompare.api.compared import Claims, ComparedRuns, compare, plot
     from bncompare.api.configs import config_called, experiments_of, preset_called, shipped_configs
-    from bncompare.api.figures import Figures, plot
+    from bncompare.api.figures import Figures
     from bncompare.api.pages import by_folder, read_planned, trained, write_indexes
     from bncompare.api.progress import problems_of, show_progress
     from bncompare.api.rounds import plan_rounds, train_rounds
@@ -45,9 +45,9 @@ __all__ = [
 
 __getattr__ = lazily(
     __name__,
-    compared="Claims ComparedRuns compare",
+    compared="Claims ComparedRuns compare plot",
     configs="config_called experiments_of preset_called shipped_configs",
-    figures="Figures plot",
+    figures="Figures",
     pages="by_folder read_planned trained write_indexes",
     progress="problems_of show_progress",
     rounds="plan_rounds train_rounds",

@@ -1,4 +1,4 @@
-"""A comparison that a notebook shows, with the claims that it was made for."""
+"""`compare` and `plot`: a comparison that a notebook shows, with the claims that it was made for, and its figures."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bncompare.api.runs import Runs, data_frame
 from bncompare.comparison import Ask, Comparison, Finding, MeasureComparison, Pair, one_experiment
+from bncompare.errors import UserError
 from bncompare.report import Chapter, answer_html, answer_of, chapters, claims_html, measured_cell
 from bncompare.runs import LoadedRun
 
@@ -61,8 +62,6 @@ class ComparedRuns(Comparison):
 
     def plot(self, *metrics: str, x: Literal["epoch", "step"] = "epoch") -> "Figures":
         """`bncompare.plot` of the runs that were compared."""
-        from bncompare.api.figures import plot
-
         return plot(self, *metrics, x=x)
 
     def frame(self) -> "pandas.DataFrame":
@@ -132,3 +131,25 @@ def compare(
     ask = Ask(metrics, at, versus, threshold, window, within)
     (chapter,) = chapters(one_experiment(runs).runs, ask, stated=stated, everything=True)
     return ComparedRuns(**vars(chapter.comparison), chapter=chapter)
+
+
+def plot(runs: Sequence[LoadedRun] | ComparedRuns, *metrics: str, x: Literal["epoch", "step"] = "epoch") -> "Figures":
+    """The figures that fit the runs of one experiment, as `bncompare plot` draws them; a notebook shows them.
+
+    Args:
+        runs: what `train` or `load_runs` returns, or a comparison of `compare`.
+        metrics: only figures of these columns of metrics.csv, such as "val/loss".
+        x: the horizontal axis.
+
+    Raises:
+        UserError: for runs of several experiments or none, and for a metric that no run has.
+    """
+    from bncompare.api.figures import Figures
+    from bncompare.figures import experiment_figures
+
+    if x not in ("epoch", "step"):
+        raise UserError(f"x={x!r}: no such axis; valid: epoch, step")
+    found = runs.chapter.experiment if isinstance(runs, ComparedRuns) else one_experiment(runs)
+    comparison = runs if isinstance(runs, ComparedRuns) and not metrics else None
+    figures = experiment_figures(found.runs, metrics=metrics or None, x=x, title=found.title, comparison=comparison)
+    return Figures(list(figures))

@@ -26,9 +26,9 @@ def preset_called(name: str, presets: Mapping[str, Path], what: str = "preset") 
         return presets[name if name in presets else begin[0]]
     if begin:
         raise UserError(f"{name}: which {what}? {', '.join(begin)}")
-    from bncompare import config
+    from bncompare.config import did_you_mean
 
-    hint = config.did_you_mean(name, presets) or "; `bncompare init` lists those there are"
+    hint = did_you_mean(name, presets) or "; `bncompare init` lists those there are"
     raise UserError(f"{name}: no such {what}{hint}")
 
 
@@ -48,12 +48,12 @@ def experiments_of(
     configs: "Sequence[Path | Mapping[str, Any]]", overrides: Sequence[str] = (), **options: Any
 ) -> "list[Experiment]":
     """Every config, or UserError with every problem of every config; the options are those of `load_experiment`."""
-    from bncompare import config
+    from bncompare.config import load_experiment
 
     experiments, problems, names = [], list[str](), dict[str, object]()
     for source in configs:
         try:
-            experiment = config.load_experiment(source, overrides=overrides, **options)
+            experiment = load_experiment(source, overrides=overrides, **options)
             if experiment.name in names:
                 raise UserError(f"{source}: name: {experiment.name!r} is also that of {names[experiment.name]}")
             names[experiment.name] = source

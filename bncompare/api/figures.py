@@ -4,17 +4,13 @@ import base64
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import Literal, overload
 
 from markupsafe import Markup
 
-from bncompare.comparison import one_experiment
 from bncompare.errors import UserError
-from bncompare.figures import NamedFigure, experiment_figures, render
-from bncompare.runs import LoadedRun, make_folder, write_output
-
-if TYPE_CHECKING:
-    from bncompare.api.compared import ComparedRuns
+from bncompare.figures import NamedFigure, render
+from bncompare.runs import make_folder, write_output
 
 
 class Figures(Sequence[NamedFigure]):
@@ -58,27 +54,6 @@ class Figures(Sequence[NamedFigure]):
         for path, figure in zip(paths, self._figures, strict=True):
             write_output(path, render(figure.figure, format))
         return paths
-
-
-def plot(runs: "Sequence[LoadedRun] | ComparedRuns", *metrics: str, x: Literal["epoch", "step"] = "epoch") -> Figures:
-    """The figures that fit the runs of one experiment, as `bncompare plot` draws them; a notebook shows them.
-
-    Args:
-        runs: what `train` or `load_runs` returns, or a comparison of `compare`.
-        metrics: only figures of these columns of metrics.csv, such as "val/loss".
-        x: the horizontal axis.
-
-    Raises:
-        UserError: for runs of several experiments or none, and for a metric that no run has.
-    """
-    from bncompare.api.compared import ComparedRuns
-
-    if x not in ("epoch", "step"):
-        raise UserError(f"x={x!r}: no such axis; valid: epoch, step")
-    found = runs.chapter.experiment if isinstance(runs, ComparedRuns) else one_experiment(runs)
-    comparison = runs if isinstance(runs, ComparedRuns) and not metrics else None
-    figures = experiment_figures(found.runs, metrics=metrics or None, x=x, title=found.title, comparison=comparison)
-    return Figures(list(figures))
 
 
 def figure_html(named: NamedFigure) -> str:

@@ -49,25 +49,27 @@ class Trained:
     @cached_property
     def chapters(self) -> "Sequence[Chapter]":
         """What a report says of the runs."""
-        from bncompare import report
+        from bncompare.report import chapters
 
-        return report.chapters(self.runs, stated=self.claims)
+        return chapters(self.runs, stated=self.claims)
 
     def write(self) -> Iterator[Path]:
         """The picture, and the page of all runs in the folder; as they are where nothing was trained."""
-        from bncompare import figures, report, runs
+        from bncompare.figures import overview, render
+        from bncompare.report import chapters, to_html
+        from bncompare.runs import read_runs, write_output
 
-        overview, page = self.folder / OVERVIEW, self.folder / PAGE
-        if self.is_new or not overview.exists():
+        picture, page = self.folder / OVERVIEW, self.folder / PAGE
+        if self.is_new or not picture.exists():
             first = self.chapters[0]
-            drawn = figures.overview(first.experiment.runs, title=first.title, comparison=first.comparison)
-            runs.write_output(overview, figures.render(drawn.figure, "png"))
-        yield overview
+            drawn = overview(first.experiment.runs, title=first.title, comparison=first.comparison)
+            write_output(picture, render(drawn.figure, "png"))
+        yield picture
         if self.is_new or not page.exists():
-            there, _ = runs.read_runs([self.folder])
+            there, _ = read_runs([self.folder])
             same = {run.path for run in there} == {run.path for run in self.runs}
-            shown = self.chapters if same else report.chapters(there, stated=self.claims)
-            runs.write_output(page, report.to_html(shown).encode())
+            shown = self.chapters if same else chapters(there, stated=self.claims)
+            write_output(page, to_html(shown).encode())
         yield page
 
 
@@ -80,14 +82,15 @@ def trained(planned: "Sequence[Planned]") -> Iterator[Trained]:
 
 def write_indexes(planned: "Sequence[Planned]") -> None:
     """The page of all experiments in each folder of them; as it is where nothing was trained."""
-    from bncompare import report, runs
+    from bncompare.report import chapters, to_index
+    from bncompare.runs import read_runs, write_output
 
     for root in dict.fromkeys(folder.parent for folder in by_folder(planned)):
         is_new = any(not item.is_done for item in planned if item.folder.path.is_relative_to(root))
         if is_new or not (root / INDEX).exists():
-            everything, _ = runs.read_runs([root])
+            everything, _ = read_runs([root])
             if everything:
-                runs.write_output(root / INDEX, report.to_index(report.chapters(everything), root).encode())
+                write_output(root / INDEX, to_index(chapters(everything), root).encode())
 
 
 def write_all(planned: "Sequence[Planned]") -> None:

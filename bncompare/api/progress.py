@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, MutableSequence, Seque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bncompare import execution
 from bncompare.api.screens import Bar, Lines, Screen, Tell
 from bncompare.errors import printable
+from bncompare.execution import Evaluated, Failure, Restart, Round, Started
 
 if TYPE_CHECKING:
     from bncompare.config import RunConfig
@@ -36,7 +36,7 @@ class Waiting:
         """The events, of which the first of a run ends the waiting for good."""
         try:
             for event in events:
-                if not self.is_over and not isinstance(event, execution.Round):
+                if not self.is_over and not isinstance(event, Round):
                     self.is_over = True
                     self.screen.wait_for("")
                 yield event
@@ -86,7 +86,7 @@ def _count_rounds(
             tell(f"{finished} of {total} runs are finished already")
 
     for event in events:
-        if not isinstance(event, execution.Round):
+        if not isinstance(event, Round):
             yield event
             continue
         for problem in problems_of(item for item in event.planned if item.state != "unreadable"):
@@ -143,9 +143,9 @@ class Tally:
     def add(self, event: "Event") -> None:
         """Count an event."""
         path, run, what = event.planned.folder.path, event.planned.run, event.what
-        if isinstance(what, execution.Started) and self.started is None:
+        if isinstance(what, Started) and self.started is None:
             self.started = self.clock()
-        elif isinstance(what, execution.Evaluated):
+        elif isinstance(what, Evaluated):
             before = self._at.get(path)
             advance = what.record.step - (before or 0)
             self.steps_left -= advance
@@ -155,9 +155,9 @@ class Tally:
         if event.is_end:
             self.ended += 1
             self.steps_left -= run.total_steps - self._at.get(path, 0)
-            if isinstance(what, execution.Evaluated) and what.record.outcome is not None:
+            if isinstance(what, Evaluated) and what.record.outcome is not None:
                 self.diverged += what.record.outcome.status == "diverged"
-            if isinstance(what, execution.Failure):
+            if isinstance(what, Failure):
                 self.failures.append(f"{_name(event)}: {what.message}")
 
     def step(self, path: "Path") -> int:
@@ -187,9 +187,9 @@ def _in_lines(lines: Lines, tally: Tally, events: "Iterable[Event]") -> None:
     for event in events:
         tally.add(event)
         printed = min(printed, time.monotonic())
-        is_trouble = isinstance(event.what, execution.Restart | execution.Failure)
+        is_trouble = isinstance(event.what, Restart | Failure)
         is_told = event.is_end and tally.total <= MAX_RUNS_LISTED
-        is_due = time.monotonic() - printed >= SECONDS_BETWEEN_LINES and isinstance(event.what, execution.Evaluated)
+        is_due = time.monotonic() - printed >= SECONDS_BETWEEN_LINES and isinstance(event.what, Evaluated)
         if is_trouble or (not lines.quiet and (is_told or is_due or event.what == "waiting")):
             more = "" if is_trouble else ", ".join(filter(None, (tally.ill, tally.left)))
             lines.tell(f"[{tally.ended}/{tally.total}] {_line(event)}{f' ({more})' if more else ''}")
@@ -213,14 +213,14 @@ def _in_bars(screen: Screen, tally: Tally, events: "Iterable[Event]") -> None:
         for event in itertools.chain(first, events):
             tally.add(event)
             path, what = event.planned.folder.path, event.what
-            if isinstance(what, execution.Started):
+            if isinstance(what, Started):
                 running[path] = event, ""
-            elif isinstance(what, execution.Evaluated):
+            elif isinstance(what, Evaluated):
                 running[path] = event, _metrics(what, "train").removeprefix("training ")
             if event.is_end:
                 running.pop(path, None)
             is_listed = event.is_end and screen.lists_runs and tally.total <= MAX_RUNS_LISTED
-            if is_listed or isinstance(what, execution.Restart | execution.Failure) or what == "waiting":
+            if is_listed or isinstance(what, Restart | Failure) or what == "waiting":
                 screen.tell(_line(event))
 
 
@@ -250,11 +250,11 @@ def _metrics(progress: "Evaluated", *splits: str) -> str:
 def _line(event: "Event") -> str:
     """What happened to a run, in a line."""
     what = event.what
-    if isinstance(what, execution.Failure):
+    if isinstance(what, Failure):
         said = f"FAILED: {what.message}"
-    elif isinstance(what, execution.Restart):
+    elif isinstance(what, Restart):
         said = what.reason
-    elif isinstance(what, execution.Started):
+    elif isinstance(what, Started):
         said = "started"
     elif what == "waiting":
         said = "another process is training it; waiting"
@@ -263,7 +263,7 @@ def _line(event: "Event") -> str:
     elif what == "written again":
         said = "finished already; what it had lost is written again"
     else:
-        assert isinstance(what, execution.Evaluated)
+        assert isinstance(what, Evaluated)
         outcome = what.record.outcome
         ended = f"{outcome.status.replace('_', ' ')}, {event.seconds:.1f} s, " if outcome else ""
         said = f"{ended}epoch {what.record.epoch:.4g}, {_metrics(what, 'train', 'val')}"

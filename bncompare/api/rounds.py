@@ -26,26 +26,28 @@ def plan_rounds(
 
     The arguments are those of `run_experiment`; `fresh` takes nothing from earlier calls. Raises UserError.
     """
-    from bncompare import config, execution, runs
+    from bncompare.config import Until
+    from bncompare.execution import Rounds, plan_runs, start_forkserver
+    from bncompare.runs import RunStore
 
-    store = runs.RunStore(folder)
+    store = RunStore(folder)
     if num_processes != 1 and cluster is None:
-        sure = [run for run in chosen if not isinstance(run.design, config.Until) or run.seed < run.design.at_least]
+        sure = [run for run in chosen if not isinstance(run.design, Until) or run.seed < run.design.at_least]
         sure = [run for run in sure if not run.tuning_seeds or run.seed in run.tuning_seeds]
         unfinished = [run for run in sure if fresh or not store.run(run).has_result]
         if len(unfinished) > 1:
-            execution.start_forkserver(unfinished)
-    return execution.Rounds(execution.plan_runs(chosen, store, fresh=fresh, elsewhere=cluster is not None))
+            start_forkserver(unfinished)
+    return Rounds(plan_runs(chosen, store, fresh=fresh, elsewhere=cluster is not None))
 
 
 def train_rounds(rounds: "Rounds", screen: Lines | Screen, warn: Tell, **options: Any) -> list[str]:
     """Train round after round, and show it; returns which runs failed, and why. The options are those of
     `run_experiment`."""
-    from bncompare import execution
+    from bncompare.execution import run_experiment
 
     waiting = Waiting(screen)
     steps = None if isinstance(screen, Lines) else shared_steps(rounds.plan)
-    train_round = partial(execution.run_experiment, waiting=waiting, steps=steps, **options)
+    train_round = partial(run_experiment, waiting=waiting, steps=steps, **options)
     try:
         with closing(rounds.train(train_round)) as events:
             return show_progress(waiting.before(events), screen, warn, steps)

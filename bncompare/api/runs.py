@@ -12,9 +12,6 @@ from bncompare.runs import LoadedRun, evaluations_of, experiments, measurements_
 if TYPE_CHECKING:
     import pandas
 
-    from bncompare.api.figures import Figures
-    from bncompare.report import Chapter
-
 
 class Runs(Sequence[LoadedRun]):
     """Runs in the order of their config. A notebook shows the answer that they give."""
@@ -51,15 +48,10 @@ class Runs(Sequence[LoadedRun]):
 
     def _repr_html_(self) -> str:
         """The answer of each experiment, as the report gives it; of runs that have none a table of them."""
-        from bncompare import report
+        from bncompare.report import answers_html, chapters
 
-        return report.answers_html(self.chapters(), self, self.notes)
-
-    def chapters(self) -> "list[Chapter]":
-        """What a report says of each experiment; nothing where no run has been evaluated."""
-        from bncompare import report
-
-        return report.chapters(self, stated=self.stated) if any(run.metrics["step"] for run in self) else []
+        is_evaluated = any(run.metrics["step"] for run in self)
+        return answers_html(chapters(self, stated=self.stated) if is_evaluated else [], self, self.notes)
 
     @property
     def experiments(self) -> "dict[str, Runs]":
@@ -88,12 +80,6 @@ class Runs(Sequence[LoadedRun]):
         and step. Test metrics stand at the best and the last evaluation. Raises ImportError without pandas.
         """
         return data_frame("Runs.frame()", measurements_of(self) if diagnostics else evaluations_of(self))
-
-    def plot(self, *metrics: str, **options: Any) -> "Figures":
-        """`bncompare.plot` of these runs."""
-        from bncompare.api.figures import plot
-
-        return plot(self, *metrics, **options)
 
     def _with(self, runs: Sequence[LoadedRun]) -> "Runs":
         return Runs(runs, self.warnings, stated=self.stated)

@@ -56,7 +56,7 @@ def train(
         device: auto, cpu, cuda, cuda:1 or mps, instead of the config's.
         runs: the folder of run folders.
         data_dir: where MNIST and Fashion-MNIST are, or are downloaded to.
-        smoke: shrink to seconds, with made-up images.
+        smoke: shrink to seconds, with small digits in place of MNIST and Fashion-MNIST.
         fresh: train again what is finished already.
         cluster: the address of a Ray cluster to train on, such as "auto"; "local" starts one here.
         allow_inexact: go on from checkpoints of other versions or another kind of CPU.
@@ -75,10 +75,10 @@ def train(
     What is only doubtful, what a run lost, and which runs failed, are warnings (UserWarning); a failed run is tried
     again by the same call.
     """
-    from bncompare import config as configs
-    from bncompare import execution
+    from bncompare.config import tuning_options
+    from bncompare.execution import refuse_in_worker
 
-    execution.refuse_in_worker()
+    refuse_in_worker()
     experiment = _experiment(
         config,
         [f"{key}={_as_yaml(value)}" for key, value in (settings or {}).items()],
@@ -87,7 +87,7 @@ def train(
         max_seeds=max_seeds,
         device=device,
         smoke=smoke,
-        tuning=configs.tuning_options([], None, _seeds(judge_seeds)),
+        tuning=tuning_options([], None, _seeds(judge_seeds)),
     )
     rounds = plan_rounds(experiment.runs, Path(runs), num_processes=_checked(jobs), cluster=cluster, fresh=fresh)
     failures = train_rounds(

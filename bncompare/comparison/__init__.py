@@ -6,7 +6,7 @@ sentences; no file is read, nothing is drawn.
 
 from bncompare.comparison.ask import Ask
 from bncompare.comparison.claims import Finding, claims_of, judge
-from bncompare.comparison.comparison import Comparison, Convergence, compare, compare_experiment, one_experiment
+from bncompare.comparison.comparison import Comparison, Convergence, compare_experiment, one_experiment
 from bncompare.comparison.grid import Candidate, Sensitivity
 from bncompare.comparison.lines import joined, verdict_lines
 from bncompare.comparison.measures import Measure, Missing, level, metric_at
@@ -36,7 +36,6 @@ __all__ = [
     "VariantSummary",
     "chosen_in",
     "claims_of",
-    "compare",
     "compare_experiment",
     "compare_paired",
     "evidence",

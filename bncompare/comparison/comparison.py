@@ -62,33 +62,6 @@ class Comparison:
         return next((measure for measure in self.measures if measure.metric.split == "test"), self.measures[0])
 
 
-def compare(
-    runs: Sequence[LoadedRun],
-    metric: str | Sequence[str] | None = None,
-    *,
-    at: Literal["best", "last"] | None = None,
-    versus: str | None = None,
-    threshold: float | None = None,
-    window: int = 5,
-    within: str | None = None,
-) -> Comparison:
-    """Compare the variants of one experiment, seed by seed.
-
-    By default the metrics are those of the experiment's claims, or val/loss (or train/loss) without claims, and
-    test/accuracy (or test/loss). `at` is best, or last where the best is chosen on the test set. With more than four
-    variants each is compared with a baseline alone: `versus`, by default the first without a norm. `threshold` is for
-    the time to reach it, `window` the evaluations over which stability is taken. In a grid of norms and
-    hyperparameters each norm stands with the hyperparameters that the validation set chooses; test metrics then come
-    first. `within` is one of these hyperparameters, such as training.batch_size: the others are then chosen, and the
-    norms compared, at each of its values by itself.
-
-    Raises UserError for runs of several experiments or none, for a metric or variant that no run has, and for any
-    other argument that is not as said.
-    """
-    metrics = [metric] if isinstance(metric, str) else metric
-    return compare_experiment(one_experiment(runs), Ask(metrics, at, versus, threshold, window, within))
-
-
 def one_experiment(runs: Sequence[LoadedRun]) -> ExperimentRuns:
     """The experiment that runs are of. Raises UserError for those of several or none, and for what is no run."""
     if isinstance(runs, LoadedRun):
@@ -107,7 +80,12 @@ def one_experiment(runs: Sequence[LoadedRun]) -> ExperimentRuns:
 
 
 def compare_experiment(found: ExperimentRuns, ask: Ask) -> Comparison:
-    """`compare` for runs that are known to be of one experiment."""
+    """Compare the variants of an experiment, seed by seed.
+
+    With more than four variants each is compared with a baseline alone. In a grid of norms and hyperparameters each
+    norm stands with the hyperparameters that the validation set chooses; test metrics then come first. Raises
+    UserError for a metric or variant that no run has.
+    """
     measures = _measures(found, ask)
     trials = replace(found, runs=trials_of(found.runs))
     sensitivity = None if found.against else sensitivity_of(trials, measures[0], ask.within)

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
         Layer,
         Part,
         Pooling,
-        count_parameters,
-        layers,
     )
     from bncompare.config.checks import MAX_TABLE_BYTES
     from bncompare.config.choosing import one_of_each_norm, tuning_options
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from bncompare.config.model import MODELS, Dropout, ModelSection
     from bncompare.config.names import norm_name, proper_name, setting_words, variant_name
     from bncompare.config.problems import keys_called
-    from bncompare.config.quantities import measured, plan
+    from bncompare.config.quantities import count_parameters, layers, measured, plan
     from bncompare.config.ranges import seed_ranges, seeds_in
     from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
     from bncompare.config.schema import json_schema
@@ -104,8 +102,8 @@ __getattr__ = lazily(
     data="dataset_of",
     expand="Experiment load_experiment",
     keys="flatten lookup made_label selects setting_label setting_value without",
-    architecture="ACTIVATIONS INPUT Layer Part Pooling count_parameters layers",
-    quantities="measured plan",
+    architecture="ACTIVATIONS INPUT Layer Part Pooling",
+    quantities="count_parameters layers measured plan",
     metrics="Metric Sign rounded",
     model="MODELS Dropout ModelSection",
     names="norm_name proper_name setting_words variant_name",

@@ -3,12 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from bncompare.norms import Norm, Shape, WeightParametrization
-
-if TYPE_CHECKING:
-    from bncompare.config.run import RunConfig
 
 Part = Literal["flatten", "conv", "linear", "sum", "norm", "activation", "dropout", "pool"]
 INPUT = "input"  # what the first layer follows
@@ -128,14 +125,3 @@ class Layer:
         if trainable == "random":  # as many entries of the weight as the norm has γ and β
             return min(self.num_parameters("norm"), self.num_weights) if part == self.operation else 0
         return 0 if trainable == ("all_but_norm" if part == "norm" else "norm") else self.num_parameters(part)
-
-
-def layers(run: "RunConfig") -> list[Layer]:
-    """The layers from input to output."""
-    return run.model.layers(run.data.input_shape, run.data.num_outputs)
-
-
-def count_parameters(run: "RunConfig") -> int:
-    """Trainable numbers in the model."""
-    trainable = run.training.trainable
-    return sum(layer.num_trained(part, trainable) for layer in layers(run) for part in layer.parts)

@@ -4,9 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
-from bncompare.config.architecture import Layer, layers
+from bncompare.config.architecture import Layer
 from bncompare.config.keys import KeyPath, Problem
-from bncompare.config.quantities import measured, plan
+from bncompare.config.quantities import layers, measured, plan
 from bncompare.config.run import RunConfig
 from bncompare.config.seeds import Until
 from bncompare.norms import NoNorm, Norm

@@ -1,9 +1,20 @@
-"""What diagnostics.csv will hold, worked out from the config alone."""
+"""The layers of a run, and what diagnostics.csv will hold of them, worked out from the config alone."""
 
-from bncompare.config.architecture import layers
+from bncompare.config.architecture import Layer
 from bncompare.config.run import RunConfig
 from bncompare.config.seeds import seeds_of
 from bncompare.probes import Plan
+
+
+def layers(run: RunConfig) -> list[Layer]:
+    """The layers from input to output."""
+    return run.model.layers(run.data.input_shape, run.data.num_outputs)
+
+
+def count_parameters(run: RunConfig) -> int:
+    """Trainable numbers in the model."""
+    trainable = run.training.trainable
+    return sum(layer.num_trained(part, trainable) for layer in layers(run) for part in layer.parts)
 
 
 def plan(run: RunConfig) -> Plan:

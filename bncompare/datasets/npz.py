@@ -116,7 +116,7 @@ class Npz(DataSection):
         from bncompare.datasets import npz_file
 
         path = os.path.abspath(folder / Path(self.path).expanduser())
-        content = self.content or npz_file.inspect(path)
+        content = self.content or Content.model_validate(npz_file.inspect(path))
         scaling = self.scaling or ("unit" if content.dtype == "uint8" else "standardize")
         return self.model_copy(update={"path": path, "content": content, "scaling": scaling})
 
@@ -138,7 +138,7 @@ class Npz(DataSection):
             path = data_dir / path.name
         if not path.exists():
             raise UserError(f"{path}: no such file; --data-dir DIR says where {path.name} is")
-        found = npz_file.inspect(str(path))
+        found = Content.model_validate(npz_file.inspect(str(path)))
         if found != self.content:
             raise UserError(
                 f"{path}: is not the file of this run: its SHA-256 begins with {found.sha256[:12]}, that of the "

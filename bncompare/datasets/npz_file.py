@@ -11,12 +11,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from bncompare.datasets.base import MAX_CLASSES, Pool
-from bncompare.datasets.npz import Content
 from bncompare.errors import UserError, printable
 from bncompare.options import MAX_SCALE
 
@@ -54,8 +53,8 @@ class _Array:
         return f"{self.name} is {self.shape} {self.dtype}"
 
 
-def inspect(path: str) -> Content:
-    """What a file holds. Of the inputs it looks at the header alone. Raises UserError."""
+def inspect(path: str) -> dict[str, Any]:
+    """What a file holds, as `Content` has it. Of the inputs it looks at the header alone. Raises UserError."""
     with _errors(path):
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
@@ -64,7 +63,7 @@ def inspect(path: str) -> Content:
 
 
 @functools.lru_cache(maxsize=16)
-def _inspect(path: str, _modified: int, _size: int, _inode: int) -> Content:
+def _inspect(path: str, _modified: int, _size: int, _inode: int) -> dict[str, Any]:
     with zipfile.ZipFile(path) as file:
         x, y, x_test, y_test = _arrays(file)
         shape = _input_shape(x)
@@ -78,15 +77,15 @@ def _inspect(path: str, _modified: int, _size: int, _inode: int) -> Content:
                 raise _Wrong(f"{y.words}, but {y_test.words}: their targets must be alike")
     with open(path, "rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    return Content(
-        sha256=sha256,
-        dtype=x.dtype.name,  # type: ignore[arg-type]
-        shape=list(shape),
-        examples=x.shape[0],
-        test_examples=x_test.shape[0] if x_test else 0,
-        classes=classes,
-        targets=_num_targets(y),
-    )
+    return {
+        "sha256": sha256,
+        "dtype": x.dtype.name,
+        "shape": list(shape),
+        "examples": x.shape[0],
+        "test_examples": x_test.shape[0] if x_test else 0,
+        "classes": classes,
+        "targets": _num_targets(y),
+    }
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal
 
-from bncompare.comparison import Comparison, compare, trials_of
+from bncompare.comparison import Ask, Comparison, compare_experiment, one_experiment, trials_of
 from bncompare.config import Metric
 from bncompare.figures.choice import named
 from bncompare.figures.curves import curves_by_setting, experiment_curves
@@ -33,14 +33,14 @@ def experiment_figures(
     against it, and a heat map if there are several norms; where seeds were for the choice alone, what so many trials
     bring; where variants took different times to a threshold, these times.
 
-    `metrics` leaves all else out; `title` is by default the experiment's name; `comparison` that of `compare`.
-    Raises UserError for a metric that no run has, and for runs of several experiments.
+    `metrics` leaves all else out; `title` is by default the experiment's name; `comparison` by default that of
+    the runs. Raises UserError for a metric that no run has, and for runs of several experiments.
     """
     runs = runs if comparison else named(runs)
     title = runs[0].experiment if title is None else title
     compared = None if metrics is None else [name for name in metrics if name != "lr"]
     if compared != []:
-        comparison = comparison or compare(runs, compared)
+        comparison = comparison or compare_experiment(one_experiment(runs), Ask(compared))
     sensitivity = comparison.sensitivity if comparison else None
     if metrics is None and any(run.metrics["step"] for run in runs):
         yield overview(runs, x=x, title=title, comparison=comparison)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bncompare.comparison import Comparison, compare
+from bncompare.comparison import Ask, Comparison, compare_experiment, one_experiment
 from bncompare.config import Metric, dataset_of, lookup, proper_name
 from bncompare.figures.choice import Shown, named, shown_of
 from bncompare.figures.lines import Curve, are_few, curves_of, draw_curves, explain_marks, said
@@ -48,11 +48,11 @@ def overview(
 
     Each variant's mean over the seeds with its spread, its value at the end beside it, a ring at its mean best epoch.
     In a sweep it is each norm with its chosen setting, of more than eight variants the best seven and the baseline.
-    `title` is by default the experiment's name, `comparison` that of `compare`. Raises UserError for runs of several
-    experiments or none.
+    `title` is by default the experiment's name, `comparison` by default that of the runs. Raises UserError for
+    runs of several experiments or none.
     """
     runs = runs if comparison else named(runs)
-    comparison = comparison or compare(runs)
+    comparison = comparison or compare_experiment(one_experiment(runs), Ask())
     chosen = shown_of(runs, comparison.sensitivity)
     panels = _panels(chosen.runs, x)
     parts = (_setup(chosen.runs), chosen.words)

@@ -11,8 +11,8 @@ import torch
 from kit import CONFIGS, fits
 from torch import nn
 
-from bncompare.config.architecture import count_parameters
 from bncompare.config.expand import load_experiment
+from bncompare.config.quantities import count_parameters
 from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
 from bncompare.extras.drawing import LayerRow, draw, layer_table

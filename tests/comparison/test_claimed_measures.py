@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kit import loaded_run
+from kit import compare, loaded_run
 from scipy import stats
 
 from bncompare.comparison.claims import judge
-from bncompare.comparison.comparison import compare
 from bncompare.comparison.plain import to_plain
 from bncompare.config.claims import Claim
 from bncompare.config.expand import load_experiment

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kit import loaded_run, looked_at, variants
+from kit import compare, loaded_run, looked_at, variants
 
 from bncompare.comparison.claims import judge
-from bncompare.comparison.comparison import compare
 from bncompare.comparison.deciding import decided, deciding_test
 from bncompare.comparison.lines import verdict_lines
 from bncompare.comparison.measures import metric_at

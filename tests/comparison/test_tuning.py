@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kit import loaded_run
+from kit import compare, loaded_run
 
-from bncompare.comparison import compare, evidence, judge, to_plain, verdict_lines
+from bncompare.comparison import evidence, judge, to_plain, verdict_lines
 from bncompare.comparison.tuning import Tuning, TuningCurve, chosen_in
 from bncompare.config import Claim, Metric
 from bncompare.runs import LoadedRun, experiments, to_json

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kit import compare
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bncompare.comparison import compare
 from bncompare.config import Metric
 from bncompare.figures import colour_mapped
 from bncompare.figures.catalogue import experiment_figures

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 from drawing import INF, MAGIC, NAN, data, ending, legend, lines, names, note, points, run, swept, texts
+from kit import compare
 from matplotlib.axes import Axes
 
-from bncompare.comparison import VariantSummary, compare
+from bncompare.comparison import VariantSummary
 from bncompare.figures.choice import named
 from bncompare.figures.differences import paired_differences
 from bncompare.figures.looks import HUES

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 from drawing import data, note
-from kit import loaded_run
+from kit import compare, loaded_run
 
-from bncompare.comparison import compare
 from bncompare.config import made_label
 from bncompare.figures.choice import shown_of
 from bncompare.figures.sweeps import sweep_figures

@@ -9,8 +9,8 @@ from kit import CONFIGS
 from safetensors.torch import load_file
 from torch import nn
 
-from bncompare.config.architecture import count_parameters
 from bncompare.config.expand import load_experiment
+from bncompare.config.quantities import count_parameters
 from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
 from bncompare.execution.plan import plan_runs

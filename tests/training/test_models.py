@@ -7,8 +7,8 @@ import torch
 from kit import CONFIGS
 from torch import nn
 
-from bncompare.config.architecture import count_parameters, layers
 from bncompare.config.expand import load_experiment
+from bncompare.config.quantities import count_parameters, layers
 from bncompare.config.run import RunConfig
 from bncompare.training.layers import PairedDropout
 from bncompare.training.model import build_model
