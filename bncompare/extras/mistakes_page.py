@@ -3,13 +3,13 @@
 import base64
 import io
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import bncompare
 from bncompare.config import load_experiment
 from bncompare.errors import UserError, printable
 from bncompare.extras.mistakes import Disputed, Mistakes, mistakes_table
@@ -51,7 +51,7 @@ def mistakes_html(found: Sequence[tuple[Mistakes, np.ndarray | None, str]]) -> s
         loader=PackageLoader("bncompare.extras", ""), autoescape=True, undefined=StrictUndefined
     )
     parts = [_part(mistakes, images, why) for mistakes, images, why in found]
-    text = environment.get_template("mistakes.html.j2").render(parts=parts, version=bncompare.__version__)
+    text = environment.get_template("mistakes.html.j2").render(parts=parts, version=version("bncompare"))
     return text + "\n"
 
 

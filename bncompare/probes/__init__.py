@@ -8,7 +8,8 @@ diagnostics.csv. Begin with `base.py`, then `gradients.py`. Importing this impor
 from typing import TYPE_CHECKING
 
 from bncompare.lazy import lazily
-from bncompare.probes.base import Plan, Probe, Reading, repeated
+from bncompare.probes.base import Probe, Reading, repeated
+from bncompare.probes.plan import Plan
 
 if TYPE_CHECKING:
     from bncompare.probes.registry import PROBES

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bncompare.options import Count
-from bncompare.probes.base import Plan, Probe, ProbedLayer, Reading, repeated
+from bncompare.probes.base import Probe, Reading, repeated
+from bncompare.probes.plan import Plan, ProbedLayer
 
 if TYPE_CHECKING:
     from torch import Tensor

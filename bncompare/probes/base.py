@@ -1,14 +1,14 @@
-"""What every probe has: its keys in a config, what it will record, how it measures; and the registry of probes.
+"""What every probe has: its keys in a config, what it will record, how it measures.
 
 Importing this imports no torch, so that configs are checked and figures drawn without it; `measure` does.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bncompare.norms import NoNorm, Norm, Shape
 from bncompare.options import Section
+from bncompare.probes.plan import Plan, ProbedLayer
 
 if TYPE_CHECKING:
     from bncompare.probes.subject import Subject
@@ -24,54 +24,6 @@ class Reading:
     """a layer of the model, or `model` for the whole"""
     quantity: str
     value: float
-
-
-class ProbedLayer(Protocol):
-    """What a probe has to know of a layer."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def out_features(self) -> int: ...
-    @property
-    def shape(self) -> Shape: ...
-    @property
-    def norm(self) -> Norm | None: ...
-    @property
-    def has_weight(self) -> bool: ...
-    @property
-    def activation(self) -> str | None: ...
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a probe has to know of a run."""
-
-    seed: int
-    layers: Sequence[ProbedLayer]
-    """from input to output"""
-    chosen: Collection[str]
-    """names of the layers that are measured one by one"""
-    norm: NoNorm | Norm
-    trainable: str
-    """all, norm, all_but_norm or random"""
-    clip_gradient_norm: float | None
-    l1: float
-    validated_by: Sequence[str]
-    """metrics of a validation, such as val/loss"""
-    num_validation: int
-    """examples to validate on"""
-
-    @property
-    def measured(self) -> list[ProbedLayer]:
-        """The layers that are measured one by one."""
-        return [layer for layer in self.layers if layer.name in self.chosen]
-
-    def trains_weight(self, layer: ProbedLayer) -> bool:
-        """Whether it has a weight of which anything is trained."""
-        if self.trainable == "random":
-            return layer.norm is not None and layer.norm.has_parameters
-        return layer.has_weight and self.trainable != "norm"
 
 
 class Probe(Section):

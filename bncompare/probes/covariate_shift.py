@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from bncompare.probes.base import Plan, Probe, ProbedLayer, Reading
+from bncompare.probes.base import Probe, Reading
+from bncompare.probes.plan import Plan, ProbedLayer
 
 if TYPE_CHECKING:
     from bncompare.probes.subject import Subject

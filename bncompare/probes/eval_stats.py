@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from bncompare.norms import EvalStats
-from bncompare.probes.base import NO_VALIDATION, Plan, Probe, Reading, repeated
+from bncompare.probes.base import NO_VALIDATION, Probe, Reading, repeated
+from bncompare.probes.plan import Plan
 
 if TYPE_CHECKING:
     from bncompare.probes.subject import Subject

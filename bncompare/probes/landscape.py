@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from bncompare.options import Positive
-from bncompare.probes.base import Plan, Probe, Reading
+from bncompare.probes.base import Probe, Reading
+from bncompare.probes.plan import Plan
 
 if TYPE_CHECKING:
     from bncompare.probes.subject import Subject

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bncompare.norms import EvalStats
 from bncompare.options import PositiveInt
-from bncompare.probes.base import NO_VALIDATION, Plan, Probe, Reading
+from bncompare.probes.base import NO_VALIDATION, Probe, Reading
+from bncompare.probes.plan import Plan
 
 if TYPE_CHECKING:
     from bncompare.probes.subject import Subject

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bncompare.norms import EvalStats
-from bncompare.probes.base import Plan
+from bncompare.probes.plan import Plan
 from bncompare.randomness import StepRandomness
 
 Parameters = dict[str, Tensor]

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from bncompare.probes.base import Plan, Probe, Reading
+from bncompare.probes.base import Probe, Reading
+from bncompare.probes.plan import Plan
 
 if TYPE_CHECKING:
     from bncompare.probes.subject import Subject

@@ -5,13 +5,13 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-import bncompare
 from bncompare.errors import printable
 from bncompare.figures import ALL_VARIANTS, experiment_figures
 from bncompare.report.answer import answer_of
@@ -70,7 +70,7 @@ def rendered(template: str, **values: Any) -> str:
         loader=PackageLoader("bncompare.report", ""), autoescape=True, undefined=StrictUndefined, finalize=_printable
     )
     return (
-        environment.get_template(template).render(style=style_sheet(), version=bncompare.__version__, **values) + "\n"
+        environment.get_template(template).render(style=style_sheet(), version=version("bncompare"), **values) + "\n"
     )
 
 
