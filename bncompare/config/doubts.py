@@ -1,4 +1,4 @@
-"""Settings that have no effect: each is fine, and does nothing in this run."""
+"""Settings that are fine, and in this run do nothing, or not what one might think."""
 
 from bncompare.config.keys import Problem
 from bncompare.config.run import RunConfig
@@ -7,10 +7,15 @@ from bncompare.norms import NoNorm
 
 
 def doubts(run: RunConfig) -> list[Problem]:
-    """What a run without problems asks for and will not get."""
+    """What whoever wrote a config without problems may not know."""
     training, optimizer, wanted, init = run.training, run.training.optimizer, run.diagnostics, run.model.init
     evaluations = run.num_evaluations - training.evaluate_at_start  # which no schedule counts
     found: list[Problem] = [*_of_schedule(run, evaluations), *_of_norm(run)]
+    if run.data.validation == "test":
+        message = (
+            "test: the best epoch is chosen on the test set, so its test metrics are optimistic; compare the last"
+        )
+        found.append((("data", "validation"), message))
     if training.eval_every is not None and training.eval_every > run.total_steps:
         message = f"{training.eval_every} is after the end, step {run.total_steps}: the end alone is evaluated"
         found.append((("training", "eval_every"), message))

@@ -79,11 +79,6 @@ def load_experiment(
     if problems := problems or _too_many(place, variants, choice):
         raise UserError(*sorted(dict.fromkeys(problems), key=_line_number))  # what variants share is said once
 
-    if any(config.data.validation == "test" for config in variants):
-        warnings.append(
-            f"{place}: data.validation is test: the best epoch is chosen on the test set, so its test "
-            "metrics are optimistic; compare the last ones"
-        )
     if overrides and variants[0].claims:
         variants = _beside_the_file(source, variants)
     variants = shrink(variants) if smoke else variants
