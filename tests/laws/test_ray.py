@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from kit import CONFIGS, content
+from kit import CONFIGS, content, spawn
 
 from bncompare.config.expand import load_experiment
 from bncompare.execution.messages import Evaluated, Failure, Started
@@ -157,6 +158,36 @@ def test_a_node_that_dies_costs_no_byte(tmp_path: Path, inline: dict[str, bytes]
     assert "its worker or node died" in err
     assert "starts again from its last checkpoint" in err
     assert content(tmp_path) == inline
+
+
+NORM = """\
+from typing import Literal
+from bncompare.norms import ActivationNorm
+
+class Half(ActivationNorm):
+    kind: Literal["half"]
+
+    def build(self, shape):
+        from torch import nn
+        return nn.Threshold(0.5, 0.0)
+"""
+
+
+def test_a_file_of_the_command_line_reaches_the_nodes(tmp_path: Path) -> None:
+    """A norm in a file given to --plugin trains on Ray as it does here, to the byte, its hash in the config."""
+    (tmp_path / "half.py").write_text(NORM)
+    plugin = ("--plugin", str(tmp_path / "half.py"))
+    settings = ["compare.model.norm=[half]", "training.epochs=1", "training.early_stopping=null"]
+    process = driver(tmp_path / "ray", *plugin, "--jobs", "2", settings=settings)
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, err
+    changes = [argument for setting in settings for argument in ("--set", setting)]
+    here = ("train", CONFIGS / "smoke.yaml", "--seeds", "2", "--no-report", *changes, "--jobs", "1")
+    assert spawn(*plugin, *here, "--runs", tmp_path / "inline").returncode == 0
+    assert content(tmp_path / "ray") == content(tmp_path / "inline")
+    configs = [path.read_text() for path in (tmp_path / "ray").rglob("config.yaml")]
+    digest = hashlib.sha256(NORM.encode()).hexdigest()
+    assert [f"half.py: 'sha256:{digest}'" in text for text in configs] == [True, True]
 
 
 # As Python reads it when it starts.
