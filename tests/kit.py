@@ -54,9 +54,9 @@ def call(*arguments: str | Path, presets: Path | None = None) -> Ended:
     return Ended(raised.value.code or 0, out.getvalue(), err.getvalue())
 
 
-def spawn(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def spawn(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """`bncompare …` as people call it."""
-    command = [sys.executable, "-m", "bncompare", *arguments]
+    command = [sys.executable, "-m", "bncompare", *map(str, arguments)]
     return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
 
 

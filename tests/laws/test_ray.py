@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 import signal
@@ -27,8 +26,15 @@ from bncompare.runs.read import read_runs
 pytest.importorskip("ray")
 ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 SECONDS = 480  # as long as it takes to import torch in six processes on a busy machine
-# Two runs of some seconds, on images, which travel to the nodes.
-SETTINGS = ["compare.model.norm=[batch]", "training.epochs=100", "training.checkpoint_every=1"]
+# Two runs of some seconds, on images, with a norm in a file of the command line: both travel to the nodes.
+NORM = """\
+from typing import Literal
+from bncompare.norms import BatchNorm
+
+class Mine(BatchNorm):
+    kind: Literal["mine"]
+"""
+SETTINGS = ["compare.model.norm=[mine]", "training.epochs=100", "training.checkpoint_every=1"]
 SETTINGS += ["training.early_stopping=null"]
 SHORT = ["compare.model.norm=[none, batch, layer]", "training.epochs=1", "training.early_stopping=null"]
 
@@ -46,20 +52,29 @@ def alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture(scope="module")
-def inline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    path = tmp_path_factory.mktemp("plugin") / "mine.py"
+    path.write_text(NORM)
+    return "--plugin", path
+
+
+def changes(settings: Sequence[str]) -> list[str]:
+    return [argument for setting in settings for argument in ("--set", setting)]
+
+
+@pytest.fixture(scope="module")
+def inline(tmp_path_factory: pytest.TempPathFactory, plugin: tuple[str, Path]) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("inline")
-    runs = load_experiment(CONFIGS / "smoke.yaml", overrides=SETTINGS, seeds="2").runs
-    for _ in run_experiment(plan_runs(runs, RunStore(folder)), data_dir=None):
-        pass
+    command = ("train", CONFIGS / "smoke.yaml", "--seeds", "2", "--no-report", *changes(SETTINGS), "--jobs", "1")
+    assert spawn(*plugin, *command, "--runs", folder).returncode == 0
     return content(folder)
 
 
-def driver(folder: Path, *arguments: str, settings: Sequence[str] = SETTINGS) -> subprocess.Popen[str]:
+def driver(folder: Path, *arguments: str | Path, settings: Sequence[str] = SETTINGS) -> subprocess.Popen[str]:
     """`bncompare train --executor ray` in a process of its own."""
-    changes = [argument for setting in settings for argument in ("--set", setting)]
-    command = ["-m", "bncompare", "train", str(CONFIGS / "smoke.yaml"), "--seeds", "2", "--no-report", *changes]
+    command = ["-m", "bncompare", "train", str(CONFIGS / "smoke.yaml"), "--seeds", "2", "--no-report"]
     return subprocess.Popen(
-        [sys.executable, *command, "--runs", str(folder), "--executor", "ray", *arguments],
+        [sys.executable, *command, *changes(settings), "--runs", str(folder), "--executor", "ray", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -147,10 +162,13 @@ def cluster(*arguments: str, **environment: str) -> Iterator[tuple[str, Node]]:
                 node.kill()
 
 
-def test_a_node_that_dies_costs_no_byte(tmp_path: Path, inline: dict[str, bytes]) -> None:
-    """Two nodes, a run on each; one is killed: its run goes on on the other, and the bytes are those of inline."""
+def test_a_node_that_dies_costs_no_byte(tmp_path: Path, plugin: tuple[str, Path], inline: dict[str, bytes]) -> None:
+    """Two nodes, a run on each; one is killed: its run goes on on the other, and the bytes are those of inline.
+
+    The nodes have not been told of the file that the norm is in: it comes with the run.
+    """
     with cluster() as (address, second):
-        process = driver(tmp_path, "--address", address)
+        process = driver(tmp_path, "--address", address, *plugin)
         wait_for(process, tmp_path, 2)
         second.kill()
         _, err = process.communicate(timeout=SECONDS)
@@ -158,36 +176,6 @@ def test_a_node_that_dies_costs_no_byte(tmp_path: Path, inline: dict[str, bytes]
     assert "its worker or node died" in err
     assert "starts again from its last checkpoint" in err
     assert content(tmp_path) == inline
-
-
-NORM = """\
-from typing import Literal
-from bncompare.norms import ActivationNorm
-
-class Half(ActivationNorm):
-    kind: Literal["half"]
-
-    def build(self, shape):
-        from torch import nn
-        return nn.Threshold(0.5, 0.0)
-"""
-
-
-def test_a_file_of_the_command_line_reaches_the_nodes(tmp_path: Path) -> None:
-    """A norm in a file given to --plugin trains on Ray as it does here, to the byte, its hash in the config."""
-    (tmp_path / "half.py").write_text(NORM)
-    plugin = ("--plugin", str(tmp_path / "half.py"))
-    settings = ["compare.model.norm=[half]", "training.epochs=1", "training.early_stopping=null"]
-    process = driver(tmp_path / "ray", *plugin, "--jobs", "2", settings=settings)
-    _, err = process.communicate(timeout=SECONDS)
-    assert process.returncode == 0, err
-    changes = [argument for setting in settings for argument in ("--set", setting)]
-    here = ("train", CONFIGS / "smoke.yaml", "--seeds", "2", "--no-report", *changes, "--jobs", "1")
-    assert spawn(*plugin, *here, "--runs", tmp_path / "inline").returncode == 0
-    assert content(tmp_path / "ray") == content(tmp_path / "inline")
-    configs = [path.read_text() for path in (tmp_path / "ray").rglob("config.yaml")]
-    digest = hashlib.sha256(NORM.encode()).hexdigest()
-    assert [f"half.py: 'sha256:{digest}'" in text for text in configs] == [True, True]
 
 
 # As Python reads it when it starts.
@@ -246,10 +234,10 @@ def test_which_nodes_are_left_out() -> None:
     assert [nodes.to_avoid(run) for run in (1, 2)] == [{"b": "no torch"}] * 2
 
 
-def test_a_cluster_of_this_machine(tmp_path: Path) -> None:
+def test_a_cluster_of_this_machine(tmp_path: Path, plugin: tuple[str, Path]) -> None:
     """Without an address a cluster is started here; it listens on loopback alone, and ends with the driver."""
     before = listening()
-    process = driver(tmp_path, "--jobs", "2")
+    process = driver(tmp_path, "--jobs", "2", *plugin)
     wait_for(process, tmp_path, 1)
     ours = listening() - before
     assert ours
