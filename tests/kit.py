@@ -36,6 +36,20 @@ compare: {model.norm: [none, batch]}
 """
 
 
+# A class that is written in the program that trains: in a script, or in a cell.
+OWN_NORM = """\
+from typing import Literal
+from bncompare.norms import NORMS, ActivationNorm
+class MyNorm(ActivationNorm):
+    kind: Literal["mine"]
+    formula, axes = "y = x", "nothing"
+    def build(self, shape):
+        from torch import nn
+        return nn.Identity()
+NORMS.add(MyNorm)
+"""
+
+
 @dataclass(frozen=True)
 class Ended:
     """What a call left."""

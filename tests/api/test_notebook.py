@@ -9,25 +9,16 @@ import sys
 from typing import Any
 
 import pytest
-from kit import EXAMPLE, ROOT
+from kit import EXAMPLE, OWN_NORM, ROOT
 
 import bncompare
 from bncompare.report import claims_html
 
 LESSON = ROOT / "examples" / "batch-normalization.ipynb"
 # Beside it, what a kernel does with classes that are written in it.
-MORE = """\
-from typing import Literal
-from torch import nn
-from bncompare.norms import NORMS, ActivationNorm
-
-class MyNorm(ActivationNorm):
-    kind: Literal["mine"]
-    formula, axes = "y = x", "nothing"
-    def build(self, shape):
-        return nn.Identity()
-
-NORMS.add(MyNorm)
+MORE = (
+    OWN_NORM
+    + """\
 mine = {**config, "name": "mine", "compare": {"model.norm": ["mine"]}, "claims": []}
 try:
     bncompare.train(mine, jobs=2, settings={"training.steps": 50})
@@ -35,6 +26,7 @@ except bncompare.UserError as error:
     print(error)
 bncompare.train(mine, settings={"training.steps": 50})
 """
+)
 EXECUTE = """\
 import sys, nbformat, nbclient
 notebook = nbformat.read(sys.argv[1], 4)

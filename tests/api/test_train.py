@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
-from kit import TINY, call, content
+from kit import OWN_NORM, TINY, call, content
 from torch import Tensor, nn
 
 import bncompare
@@ -166,17 +166,6 @@ with __import__("warnings").catch_warnings(record=True) as warned:
     runs = bncompare.train(config, jobs=2, progress=False)
 print([str(run.status) for run in runs], *[warning.message for warning in warned])
 """
-NORM = """\
-from typing import Literal
-from bncompare.norms import NORMS, ActivationNorm
-class MyNorm(ActivationNorm):
-    kind: Literal["mine"]
-    formula, axes = "y = x", "nothing"
-    def build(self, shape):
-        from torch import nn
-        return nn.Identity()
-NORMS.add(MyNorm)
-"""
 
 
 @pytest.mark.parametrize(
@@ -189,7 +178,7 @@ NORMS.add(MyNorm)
 def test_processes_of_a_script_without_a_guard(here: Path, norm: str, out: str) -> None:
     """Workers do not run the program again, but for a class that is written in it; then it is said what it lacks."""
     config = {**CONFIG, "compare": {"model.norm": [norm]}}
-    (here / "script.py").write_text(SCRIPT.format(written=NORM if norm == "mine" else "", config=config))
+    (here / "script.py").write_text(SCRIPT.format(written=OWN_NORM if norm == "mine" else "", config=config))
     ended = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=False)
     assert ended.stdout.startswith(out)
     assert (ended.returncode, ended.stderr) == (0, "")
