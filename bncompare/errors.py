@@ -1,7 +1,9 @@
 """What a person did and can mend: the message says what is wrong, where, and what to do about it."""
 
 import re
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 MAX_PROBLEMS = 100
 MAX_PROBLEM_LENGTH = 500  # characters
@@ -21,6 +23,12 @@ class StorageError(UserError):
 
 class PluginWarning(UserWarning):
     """A class of an installed package that is left out as it is broken."""
+
+
+def raised(error: Exception) -> str:
+    """What code of others raised, and where: `ValueError: too small (mine.py:12)`."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
 
 
 # What has no ink although Python calls it printable: Unicode's Default_Ignorable_Code_Point, and empty Braille.

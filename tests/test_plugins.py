@@ -315,6 +315,17 @@ def test_names_of_new_packages(tmp_path: Path, name: str, message: str) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_a_norm_that_cannot_be_built(tmp_path: Path) -> None:
+    """What its code raised, and where, in place of a traceback."""
+    path = tmp_path / "wrong.py"
+    path.write_text(NORM.replace("        eps = self.eps\n", "        eps = self.epsilon\n"))
+    ended = spawn("explain", "max", "--plugin", str(path))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("error: max, of wrong.py sha256:")
+    assert "AttributeError: " in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_broken_laws(tmp_path: Path) -> None:
     """A line for each law that says how it is broken, with the shape; exit code 1."""
     path = tmp_path / "wrong.py"

@@ -10,7 +10,7 @@ from bncompare.cli.app import app
 from bncompare.cli.configs import OneConfig, load_experiments
 from bncompare.cli.options import AsJson, Overrides, output_option, print_json
 from bncompare.cli.streams import say
-from bncompare.errors import UserError, printable
+from bncompare.errors import UserError, printable, raised
 
 
 @app.command(short_help="The kinds of norm.")
@@ -110,7 +110,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """A norm at work on a small tensor, step by step, beside what its update rule predicts."""
-    from bncompare import extras, norms
+    from bncompare import extras, norms, plugins
 
     options = {}
     if momentum is not None:
@@ -121,7 +121,15 @@ def explain(
         sizes = tuple(int(size) for size in shape.split(",")) if shape is not None else None
     except ValueError:
         raise UserError(f"--shape {shape}: must be whole numbers, such as 3,4,2,2,3") from None
-    report = extras.explain_norm(_norm_kind(kind), sizes, steps=steps, seed=seed, backward=backward, **options)
+    try:
+        report = extras.explain_norm(_norm_kind(kind), sizes, steps=steps, seed=seed, backward=backward, **options)
+    except UserError:
+        raise
+    except Exception as error:
+        plugin = plugins.origin(norms.NORMS[kind])
+        if plugin is None:
+            raise
+        raise UserError(f"{kind}, of {plugin}: {raised(error)}") from None
     if as_json:
         print_json(report)
     elif quiz:

@@ -6,7 +6,6 @@ an example; those of a training take a run.
 
 import itertools
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from torch.autograd.gradcheck import GradcheckError, gradcheck
 from torch.func import functional_call
 
 from bncompare.config import RunConfig, dump_yaml, load_experiment
-from bncompare.errors import UserError
+from bncompare.errors import UserError, raised
 from bncompare.norms import NORMS, ActivationNorm, NoNorm, Norm, Shape
 from bncompare.randomness import StepRandomness
 from bncompare.training import Datasets, Record, build_model, train
@@ -280,8 +279,7 @@ def _first_broken(law: Callable[[Norm, Shape], Broken], norm: Norm, shapes: list
         try:
             broken = law(norm, shape)
         except Exception as error:  # of code that is only being written
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            broken = f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
+            broken = raised(error)
         if broken:
             return f"{shape}: {broken}"
     return None
