@@ -27,7 +27,9 @@ class PluginWarning(UserWarning):
 
 def raised(error: Exception) -> str:
     """What code of others raised, and where: `ValueError: too small (mine.py:12)`."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not {"pydantic", "torch"} & {*Path(frame.filename).parts}]
+    frame = (theirs or frames)[-1]
     return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
 
 
