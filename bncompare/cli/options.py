@@ -92,6 +92,9 @@ SmokeTest = Annotated[bool, typer.Option("--smoke", help="shrink to seconds, wit
 Device = Annotated[
     str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps, instead of the config's")
 ]
+Stack = Annotated[
+    bool, typer.Option("--stack", help="all seeds of a variant as one program, for a GPU: training.stack")
+]
 Executor = Annotated[
     Literal["local", "ray"], typer.Option(help="where to train: on this machine, or as tasks of a Ray cluster")
 ]

@@ -34,6 +34,7 @@ from bncompare.cli.options import (
     Seeds,
     Selection,
     SmokeTest,
+    Stack,
     UntilDecided,
     one_form,
     print_json,
@@ -63,6 +64,7 @@ def train_experiments(
     judge_seeds: JudgeSeeds = None,
     jobs: Jobs = None,
     device: Device = None,
+    stack: Stack = False,
     folder: RunsFolder = Path("runs"),
     data_dir: DataFolder = None,
     smoke: SmokeTest = False,
@@ -83,8 +85,9 @@ def train_experiments(
         raise UserError("--address: is that of a Ray cluster; add --executor ray")
     cluster = (address or "local") if executor == "ray" else None
     tuning = config.tuning_options([], None, judge_seeds)
-    options = {"seeds": seeds, "until_decided": until_decided, "max_seeds": max_seeds, "device": device}
-    experiments = load_experiments(configs, overrides, smoke=smoke, tuning=tuning, **options)
+    of_seeds = {"seeds": seeds, "until_decided": until_decided, "max_seeds": max_seeds}
+    options = {"device": device, "stack": stack, "smoke": smoke}
+    experiments = load_experiments(configs, overrides, tuning=tuning, **of_seeds, **options)
     train_runs(
         chosen_runs(experiments, select),
         folder,

@@ -87,6 +87,13 @@ def _check_training(run: RunConfig) -> list[Problem]:
         problems.append((("training", "warmup"), f"{training.warmup} is not before the end, {unit} {length}"))
     if training.label_smoothing > 0 and not run.data.is_classification:
         problems.append((("training", "label_smoothing"), f"{run.data.name} has no classes"))
+    if training.stack:
+        alone = {
+            "clip_gradient_norm": training.clip_gradient_norm is not None,
+            "scheduler": training.scheduler.watched is not None,
+        }
+        message = "differs between seeds, which training.stack trains as one"
+        problems += [(("training", key), message) for key, is_so in alone.items() if is_so]
     return problems
 
 

@@ -46,6 +46,7 @@ def load_experiment(
     until_decided: bool = False,
     max_seeds: int | None = None,
     device: str | None = None,
+    stack: bool = False,
     tuning: Mapping[str, Document] | None = None,
     smoke: bool = False,
 ) -> Experiment:
@@ -54,7 +55,7 @@ def load_experiment(
     `overrides` are `KEY=VALUE` as given to --set, `tuning` what is said of the choice of settings, by dotted key,
     `seeds`, `device` and the others what is given to the options of their names.
     """
-    document, override_keys = _read(source, overrides, device, tuning or {})
+    document, override_keys = _read(source, overrides, device, stack, tuning or {})
     place, folder = (str(source), source.parent) if isinstance(source, Path) else (MAPPING, Path())
     document = _with_seeds(document, seeds, until_decided=until_decided, max_seeds=max_seeds)
     choice = choosing(document, smoke=smoke)
@@ -104,6 +105,7 @@ def _read(
     source: Path | Mapping[str, Any],
     overrides: Sequence[str],
     device: str | None,
+    stack: bool,
     tuning: Mapping[str, Document],
 ) -> tuple[Document, list[KeyPath]]:
     """A config with what the command line sets, and the keys of `overrides`."""
@@ -119,6 +121,8 @@ def _read(
     if device is not None:
         place = f"--device {_one_line(device)}"
         document = document.assign(("training", "device"), Document(device, place), SHORTHANDS)
+    if stack:
+        document = document.assign(("training", "stack"), Document(True, "--stack"), SHORTHANDS)
     _check_plugins(document)
     return document, keys
 

@@ -80,12 +80,18 @@ def train_job(
         stepped = None if steps is None else partial(operator.setitem, steps, job.number)
         records = train(run, load(run), device, checkpoint.snapshot if checkpoint else None, stepped)
         yield from followed(job, records)
-    except UserError as error:
-        yield Failure(str(error), "")
     except Exception as error:  # whatever went wrong, the other runs go on
-        if interruption := _interruption(error):
-            raise interruption from None
-        yield Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+        yield failure_of(error)
+
+
+def failure_of(error: Exception) -> Failure:
+    """What is said of it; raises the signal that led to it, if one did."""
+    if isinstance(error, UserError):
+        return Failure(str(error), "")
+    if interruption := _interruption(error):
+        raise interruption from None
+    details = "".join(traceback.format_exception(error))
+    return Failure(f"{type(error).__name__}: {error}", details)
 
 
 def _interruption(error: BaseException) -> BaseException | None:

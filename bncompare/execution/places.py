@@ -5,6 +5,7 @@ from collections.abc import Callable, MutableSequence, Sequence
 from pathlib import Path
 
 from bncompare.config import RunConfig
+from bncompare.errors import UserError
 from bncompare.execution import memory
 from bncompare.execution.forkserver import start_forkserver
 from bncompare.execution.inline import Inline
@@ -12,6 +13,7 @@ from bncompare.execution.main_module import check_importable, only_here
 from bncompare.execution.messages import Place
 from bncompare.execution.processes import Processes
 from bncompare.execution.ray import Ray
+from bncompare.execution.stacked import Stacked
 from bncompare.training import Datasets, resolve_device
 
 
@@ -38,10 +40,20 @@ def choose_places(
         datasets.load(run)  # a missing dataset is found before any run folder is made
     waiting("starting to train")
     if cluster:
+        if any(run.training.stack for run in runs):
+            raise UserError("--executor ray: trains each run by itself, and training.stack several as one program")
         return [(Ray(cluster, num_processes, datasets.load), list(range(len(runs))))]
     places: list[tuple[Place, list[int]]] = []
     for device in dict.fromkeys(devices[run.training.device] for run in runs):
-        numbers = [number for number, run in enumerate(runs) if devices[run.training.device] == device]
+        here = [number for number, run in enumerate(runs) if devices[run.training.device] == device]
+        stacks = dict[str, list[int]]()
+        for number in here:
+            if runs[number].training.stack:
+                stacks.setdefault(runs[number].fingerprint, []).append(number)
+        places += [(Stacked(datasets.of, device, steps), members) for members in stacks.values()]
+        numbers = [number for number in here if not runs[number].training.stack]
+        if not numbers:
+            continue
         mine = [runs[number] for number in numbers]
         at_once = num_at_once(mine, num_processes, device.type, available_cores(), memory.available_memory())
         if num_processes is None and only_here(mine):

@@ -1,7 +1,7 @@
 """The batch family: norms with statistics over the batch. One class each: options, formula, reference."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -154,11 +154,15 @@ class BatchRenorm(BatchFamily):
                 )
                 yield name if written else "start", f"{relation}: the limit jumps instead of growing"
 
-    def limits(self, step: int) -> tuple[float, float]:
-        """rmax and dmax after `step` batches: they grow linearly, from 1 and 0, between `start` and their ends."""
+    def limits(self, step: Any) -> tuple[Any, Any]:
+        """rmax and dmax after `step` batches: they grow linearly, from 1 and 0, between `start` and their ends.
 
-        def progress(end: int) -> float:
-            return 0.0 if step < self.start else 1.0 if step >= end else (step - self.start) / (end - self.start)
+        Of a tensor they are tensors, so that a GPU is not waited for.
+        """
+
+        def progress(end: int) -> Any:
+            grown = (step < end) * (step - self.start) / max(end - self.start, 1) + (step >= end)
+            return grown * (step >= self.start)
 
         return 1 + (self.rmax - 1) * progress(self.rmax_end), self.dmax * progress(self.dmax_end)
 
@@ -173,6 +177,8 @@ class BatchRenorm(BatchFamily):
 
     def forward(self, module: "BatchNormNd", x: "Tensor") -> "Tensor":
         """The running statistics in r and d are those before the batch."""
+        import torch
+
         from bncompare.norms.from_scratch import per_channel
 
         if not module.training or not module.track_running_stats:  # without tracking, a batch is only measured
@@ -180,11 +186,13 @@ class BatchRenorm(BatchFamily):
         assert module.running_mean is not None
         assert module.running_var is not None
         assert module.num_batches_tracked is not None
-        rmax, dmax = self.limits(int(module.num_batches_tracked))
+        precise = torch.float32 if x.device.type == "mps" else torch.float64  # MPS has no float64
+        rmax, dmax = self.limits(module.num_batches_tracked.to(precise))
+        rmin, rmax, dmax = (limit.to(x.dtype) for limit in (1 / rmax, rmax, dmax))
         running_mean, running_std = module.running_mean.clone(), (module.running_var + self.eps).sqrt()
         mean, var = module.statistics(x)
         std = (var + self.eps).sqrt()
-        r = (std.detach() / running_std).clamp(1 / rmax, rmax)
+        r = (std.detach() / running_std).clamp(rmin, rmax)
         d = ((mean.detach() - running_mean) / running_std).clamp(-dmax, dmax)
         x_hat = (x - per_channel(mean, x)) * per_channel(r / std, x) + per_channel(d, x)
         return module.scale_and_shift(x_hat)

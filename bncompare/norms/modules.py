@@ -136,9 +136,7 @@ class Pointwise(ScaledAndShifted[PointwiseNorm]):
 
     def forward(self, x: Tensor) -> Tensor:
         """Each element by itself."""
-        return self.scale_and_shift(
-            self.norm.function(x, **{name: self.get_parameter(name) for name in self.learned})
-        )
+        return self.scale_and_shift(self.norm.function(x, **{name: getattr(self, name) for name in self.learned}))
 
 
 class StandardizedWeight(nn.Module):

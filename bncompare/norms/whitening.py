@@ -83,7 +83,7 @@ class ZCAWhitening(WhiteningNorm):
         """U·Λ^(−1/2)·Uᵀ."""
         from bncompare.norms.whitening_module import InverseSquareRoot
 
-        root: Tensor = InverseSquareRoot.apply(covariance)
+        root: Tensor = InverseSquareRoot.apply(covariance)[0]
         return root
 
 

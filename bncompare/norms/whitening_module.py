@@ -51,12 +51,18 @@ class InverseSquareRoot(torch.autograd.Function):
     (Daleckii & Krein 1965).
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor) -> Tensor:
+    def forward(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         values, vectors = torch.linalg.eigh(matrix)
+        return (vectors * values.rsqrt()) @ vectors.T, values, vectors
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        _, values, vectors = output
+        ctx.mark_non_differentiable(values, vectors)
         ctx.save_for_backward(values, vectors)
-        root: Tensor = (vectors * values.rsqrt()) @ vectors.T
-        return root
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from bncompare.training.data import Dataset, Datasets, Split, load_dataset
 from bncompare.training.device import resolve_device
 from bncompare.training.loop import Outcome, Record, predict, train
 from bncompare.training.model import build_model
+from bncompare.training.stack import train_stack
 from bncompare.training.statistics import evaluation_statistics, set_evaluation_mode
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "resolve_device",
     "set_evaluation_mode",
     "train",
+    "train_stack",
 ]

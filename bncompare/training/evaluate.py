@@ -77,6 +77,11 @@ def of_first_epoch(
     return sums.means("train", examples)
 
 
+def num_correct(outputs: Tensor, targets: Tensor) -> Tensor:
+    """How many of the outputs, (N, classes), are largest at the target, (N,)."""
+    return (outputs.argmax(1) == targets).sum()
+
+
 class Sums:
     """Loss and correct answers, added up on the device so that nothing waits for it."""
 
@@ -90,7 +95,7 @@ class Sums:
         """Count a batch: its summed loss, its outputs (N, classes) and targets (N,)."""
         self.loss += loss_sum
         if self.is_classification:
-            self.correct += (outputs.argmax(1) == targets).sum()
+            self.correct += num_correct(outputs, targets)
 
     def means(self, prefix: str, num_examples: int) -> dict[str, float]:
         """`prefix/loss` and `prefix/accuracy` per example."""

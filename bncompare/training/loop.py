@@ -24,9 +24,10 @@ from bncompare.training.evaluate import (
     of_first_epoch,
     validate_otherwise,
 )
+from bncompare.training.graphs import Replayed
 from bncompare.training.model import build_model, weights_of
 from bncompare.training.monitors import Best, Patience, Weights
-from bncompare.training.optimizer import build_optimizer
+from bncompare.training.optimizer import LearningRate, build_optimizer
 from bncompare.training.snapshot import load_state
 from bncompare.training.statistics import evaluation_statistics, in_evaluation
 
@@ -81,7 +82,7 @@ def train(
     """
     loop = Loop(run, dataset, device)
     if checkpoint is not None:
-        loop.load_state_dict(load_state(checkpoint, run, loop.model, loop.optimizer, loop.scheduler, device))
+        loop.load_state_dict(load_state(checkpoint, run, loop.model, loop.optimizer, loop.learning_rate.scheduler, device))
     elif run.is_evaluated(0):
         yield loop.evaluate_at_start()
     for step in range(loop.num_steps, run.total_steps):
@@ -125,9 +126,7 @@ class Loop:
             n: layer for n, layer in self.model.named_modules() if isinstance(layer, StepRandomness)
         }
         self.optimizer = build_optimizer(run, self.model)
-        schedule = run.training.scheduler
-        self.scheduler = schedule.build(self.optimizer, (run.total_steps - run.warmup_steps) // run.schedule_unit)
-        self.watched = schedule.watched
+        self.learning_rate = LearningRate(run, self.optimizer)
         self.loss_fn = loss_function(run)
         self.minimized = minimized(run)
         """instead of it, in training"""
@@ -148,6 +147,9 @@ class Loop:
         self.has_diverged = False
         self.best = Best(run)
         self.patience = Patience(run.training.early_stopping) if run.training.early_stopping else None
+        self.learn: Callable[[Tensor], None] = self._learn
+        if device.type == "cuda" and not self.random_layers:
+            self.learn = Replayed(self._learn, self.optimizer)
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes in training, between two steps."""
@@ -156,7 +158,7 @@ class Loop:
             "largest_loss": self.largest_loss,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+            "scheduler": self.learning_rate.state_dict(),
             "best": self.best.state_dict(),
             "patience": self.patience.state_dict() if self.patience else None,
         }
@@ -167,8 +169,7 @@ class Loop:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best.load_state_dict(state["best"])
-        if self.scheduler:
-            self.scheduler.load_state_dict(state["scheduler"])
+        self.learning_rate.load_state_dict(state["scheduler"])
         if self.patience:
             self.patience.load_state_dict(state["patience"])
 
@@ -184,40 +185,34 @@ class Loop:
         """Train on the batch of this step, unless its loss says that the run has diverged."""
         if self.examples == 0:
             self.started = time.perf_counter()
-        inputs, targets = self._batch(step)
+        rows = self._rows_of(step)
         for name, layer in self.random_layers.items():
             layer.reseed(self.run.seed, name, step, self.device)
+        self.learning_rate.before(step)
+        self.learn(rows)
+        self.examples += len(rows)
+        self.num_steps = step + 1
+        self.lr = self.learning_rate.value
+        self.learning_rate.after(step)
+
+    def _rows_of(self, step: int) -> Tensor:
+        epoch, position = divmod(step, self.run.steps_per_epoch)
+        if position == 0 or self.rows is None:
+            self.rows = epoch_rows(self.run, self.dataset.train, epoch)
+        return self.rows[position * self.run.batch_size : (position + 1) * self.run.batch_size]
+
+    def _learn(self, rows: Tensor) -> None:
+        inputs, targets = self.dataset.train.batch(rows)
         outputs = self.model(inputs)
         loss = self.loss_fn(outputs, targets)
         self.sums.add(loss.detach() * len(targets), outputs.detach(), targets)
-        self.examples += len(targets)
-        if step == 0 and self.run.training.diverged_above is not None:
+        if self.num_steps == 0 and self.run.training.diverged_above is not None:
             self.largest_loss = self.run.training.diverged_above * loss.item()
         # Reading the loss costs nothing on a CPU; on a GPU it would wait for it, so there an evaluation finds out.
         if self.device.type == "cpu":
             self.has_diverged = not (math.isfinite(loss.item()) and loss.item() <= self.largest_loss)
         if not self.has_diverged:
-            self._warm_up(step)
             self._descend(self.minimized(outputs, targets) if self.run.training.label_smoothing else loss)
-        self.num_steps = step + 1
-        self.lr = self.optimizer.param_groups[0]["lr"]
-        # A scheduler's unit is that of the run's length, unless it watches evaluations.
-        is_due = self.num_steps > self.run.warmup_steps and self.num_steps % self.run.schedule_unit == 0
-        if self.scheduler and self.watched is None and is_due:
-            self.scheduler.step()
-
-    def _warm_up(self, step: int) -> None:
-        """The learning rate of this step, unless it is the schedule's; the last step of the warm-up has all of it."""
-        if step < self.run.warmup_steps:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.run.training.optimizer.lr * ((step + 1) / self.run.warmup_steps)
-
-    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
-        epoch, position = divmod(step, self.run.steps_per_epoch)
-        if position == 0 or self.rows is None:
-            self.rows = epoch_rows(self.run, self.dataset.train, epoch)
-        start = position * self.run.batch_size
-        return self.dataset.train.batch(self.rows[start : start + self.run.batch_size])
 
     def _descend(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
@@ -265,8 +260,8 @@ class Loop:
         if self.dataset.validation:
             with evaluation_statistics(self.model, self.dataset.train, self.statistics):
                 metrics |= self._evaluate(self.dataset.validation, "val")
-        self._warm_up(0)
-        self.lr = metrics["lr"] = self.optimizer.param_groups[0]["lr"]
+        self.learning_rate.before(0)
+        self.lr = metrics["lr"] = self.learning_rate.value
         readings = self._measure(-1, is_last=False)
         return Record(0.0, 0, metrics, readings, time.perf_counter() - started, 0.0, self.snapshot, None)
 
@@ -279,8 +274,7 @@ class Loop:
         if self.has_diverged:
             return Status.DIVERGED
         stops = self.patience is not None and self.patience.update(metrics)
-        if self.scheduler and self.watched is not None and self.num_steps >= self.run.warmup_steps:
-            self.scheduler.step(metrics[self.watched])
+        self.learning_rate.evaluated(step, metrics)
         if step + 1 == self.run.total_steps:
             return Status.COMPLETED
         return Status.STOPPED_EARLY if stops else None

@@ -1,4 +1,4 @@
-"""What the optimizer of a run trains, and what of it decays."""
+"""What the optimizer of a run trains, what of it decays, and with which learning rate."""
 
 from typing import Any
 
@@ -23,3 +23,44 @@ def build_optimizer(run: RunConfig, model: nn.Module) -> torch.optim.Optimizer:
     # One kernel for all parameters: half the time of a step of a small model.
     fused = next(model.parameters()).device.type in ("cpu", "cuda")
     return choice.build(groups, fused=fused)
+
+
+class LearningRate:
+    """The learning rate of a run's optimizer, step by step: its warm-up, then its schedule."""
+
+    def __init__(self, run: RunConfig, optimizer: torch.optim.Optimizer) -> None:
+        self.run, self.optimizer = run, optimizer
+        schedule = run.training.scheduler
+        self.scheduler = schedule.build(optimizer, (run.total_steps - run.warmup_steps) // run.schedule_unit)
+        self.watched = schedule.watched
+
+    @property
+    def value(self) -> float:
+        """What it is now."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def before(self, step: int) -> None:
+        """Set what is not the schedule's; the last step of the warm-up has all of it."""
+        if step < self.run.warmup_steps:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.run.training.optimizer.lr * ((step + 1) / self.run.warmup_steps)
+
+    def after(self, step: int) -> None:
+        """Go on in the schedule, whose unit is that of the run's length, unless it watches evaluations."""
+        is_due = step + 1 > self.run.warmup_steps and (step + 1) % self.run.schedule_unit == 0
+        if self.scheduler and self.watched is None and is_due:
+            self.scheduler.step()
+
+    def evaluated(self, step: int, metrics: dict[str, float]) -> None:
+        """Let a schedule that watches evaluations see the one after this step."""
+        if self.scheduler and self.watched is not None and step + 1 >= self.run.warmup_steps:
+            self.scheduler.step(metrics[self.watched])
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """The schedule's; None if there is none."""
+        return self.scheduler.state_dict() if self.scheduler else None
+
+    def load_state_dict(self, state: dict[str, Any] | None) -> None:
+        """Go on where another was."""
+        if self.scheduler:
+            self.scheduler.load_state_dict(state)
