@@ -180,16 +180,16 @@ def _initial(run: RunConfig, seed: int) -> dict[str, Tensor]:
     return dict(build_model(run).state_dict())
 
 
-def resumes(run: RunConfig) -> Broken:
+def resumes(run: RunConfig, device: torch.device = CPU) -> Broken:
     """Interrupted again and again, after one evaluation and after two, it gives the records and weights of a run that
     never stopped, to the bit."""
     dataset = Datasets(None).of(run)
-    straight = list(train(run, dataset, CPU))
+    straight = list(train(run, dataset, device))
     resumed, checkpoint = list[Record](), None
     with torch.random.fork_rng(devices=[]):
         while not resumed or resumed[-1].outcome is None:
             torch.manual_seed(len(resumed))
-            for record in itertools.islice(train(run, dataset, CPU, checkpoint), 1 + len(resumed) % 3 % 2):
+            for record in itertools.islice(train(run, dataset, device, checkpoint), 1 + len(resumed) % 3 % 2):
                 resumed.append(record)
                 checkpoint = record.checkpoint()
     for ours, theirs in zip(resumed, straight, strict=False):

@@ -2,6 +2,7 @@
 
 import copy
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from bncompare.training.loop import Loop, Record
 from bncompare.training.optimizer import LearningRate
 
 Tensors = dict[str, Tensor]
+SLOW = "There is a performance drop because we have not yet implemented the batching rule"  # torch; nobody can help it
 
 
 def train_stack(
@@ -62,7 +64,7 @@ class Stack:
         self.loops = [Loop(own, shared.moved(data), device) for own, data in zip(runs, datasets, strict=True)]
         first = self.loops[0]
         if first.random_layers:
-            raise UserError(f"training.stack: {', '.join(first.random_layers)} draws random numbers in training")
+            raise UserError(f"training.stack: {', '.join(first.random_layers)}: draw random numbers in training")
         self.model = copy.deepcopy(first.model)
         """whose forward pass is that of all"""
         self.parameters, self.buffers = stack_module_state([loop.model for loop in self.loops])
@@ -95,6 +97,7 @@ class Stack:
     @torch.no_grad()
     def _try(self) -> None:
         """See whether torch can stack the model; raises UserError."""
+        warnings.filterwarnings("ignore", SLOW)
         buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
         rows = torch.stack([loop.dataset.train.rows[: self.run.batch_size] for loop in self.loops])
         try:

@@ -1,0 +1,135 @@
+"""Seeds of a variant as one program: the numbers of runs alone but for rounding, and what can't be one program."""
+
+import math
+
+import pytest
+import torch
+from kit import CONFIGS, fits
+
+from bncompare.config.expand import load_experiment
+from bncompare.config.run import RunConfig
+from bncompare.errors import UserError
+from bncompare.extras.laws import bits_of
+from bncompare.norms import NORMS
+from bncompare.training.data import Dataset, Datasets
+from bncompare.training.loop import Record, train
+from bncompare.training.stack import train_stack
+
+DEVICES = [torch.device(name) for name in ("cpu", "cuda") if name == "cpu" or torch.cuda.is_available()]
+MLP = "model={name: mlp, hidden: [16, 16]}"
+PLAIN = ["training.scheduler=none", "training.early_stopping=null"]
+# At a rate at which rounding grows slowly: at ten times of it LeNet's losses are 10 % apart after 24 steps.
+SGD = [*PLAIN, "training.optimizer={name: sgd, lr: 0.005, momentum: 0.9}"]
+ADAM = [*PLAIN, "training.optimizer={name: adam, lr: 0.003}"]
+ADAMW = [*PLAIN, "training.optimizer={name: adamw, lr: 0.003, weight_decay: 0.1, decay_norm: false}"]
+PROBES = "diagnostics={gradients: true, activations: true, covariate_shift: true, landscape: [0.001, 0.01]}"
+ROUNDING = 0.011  # after some twenty steps; of 200 examples two may be classified otherwise
+RANDOM, NO_RULE = ("noisy_batch",), ("spectral",)
+KINDS = [kind for kind in NORMS if fits(kind, 16) and kind not in RANDOM + NO_RULE]
+CASES = [
+    *((MLP, kind, SGD) for kind in KINDS),
+    ("model={name: lenet}", "batch", SGD),
+    ("model={name: lenet}", "weight", SGD),
+    # Not with BatchNorm: a bias before it has gradients of rounding alone, from which Adam makes whole steps.
+    *((MLP, kind, ADAM) for kind in ("none", "layer", "group")),
+    (MLP, "rms", ADAMW),
+    (MLP, "batch", ["training.early_stopping=null", "training.warmup=1", "data.train_size=200"]),  # a short last batch
+    (MLP, "batch", [*SGD, "training.l1=0.001", "training.label_smoothing=0.1", "training.evaluate_at_start=true"]),
+    (MLP, "batch", [*SGD, "training.batch_size=full", PROBES]),
+    (MLP, "none", [*ADAM, PROBES]),
+    (MLP, "batch", [*SGD, "training.trainable=random", PROBES]),
+    (MLP, "{kind: batch, eval_stats: population}", SGD),
+]
+
+
+def runs_of(*overrides: str, norm: str = "batch", config: str = "smoke.yaml", seeds: str = "3") -> list[RunConfig]:
+    settings = [f"compare.model.norm=[{norm}]", "claims=[]", *overrides]
+    return load_experiment(CONFIGS / config, overrides=settings, seeds=seeds, stack=True).runs
+
+
+def data_of(runs: list[RunConfig]) -> list[Dataset]:
+    datasets = Datasets(None)
+    return [datasets.of(run) for run in runs]
+
+
+def stacked(runs: list[RunConfig], device: torch.device) -> list[list[Record]]:
+    """The records of each run."""
+    found: list[list[Record]] = [[] for _ in runs]
+    for i, record in train_stack(runs, data_of(runs), device):
+        found[i].append(record)
+    return found
+
+
+def numbers(record: Record) -> dict[object, float]:
+    """Metrics and diagnostics."""
+    measured = {(reading.layer, reading.quantity): reading.value for reading in record.diagnostics}
+    return {**record.metrics, **measured}
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize(("model", "norm", "settings"), CASES)
+def test_agrees_with_runs_alone(model: str, norm: str, settings: list[str], device: torch.device) -> None:
+    """Every metric and reading, at every evaluation; and the best weights."""
+    runs = runs_of(model, *settings, norm=norm)
+    for one, found in zip(runs, stacked(runs, device), strict=True):
+        alone = list(train(one, Datasets(None).of(one), device))
+        assert [(record.epoch, record.step) for record in found] == [(record.epoch, record.step) for record in alone]
+        for ours, theirs in zip(found, alone, strict=True):
+            assert numbers(ours) == pytest.approx(numbers(theirs), rel=ROUNDING, abs=ROUNDING)
+        ours, theirs = found[-1].outcome, alone[-1].outcome
+        assert ours is not None
+        assert theirs is not None
+        assert ours.status == theirs.status
+        assert ours.best == pytest.approx(theirs.best, rel=ROUNDING, abs=ROUNDING)
+        assert ours.best_weights is not None
+        assert theirs.best_weights is not None
+        for name, value in theirs.best_weights.items():
+            torch.testing.assert_close(ours.best_weights[name], value, rtol=ROUNDING, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_the_same_seeds_give_the_same_bits(device: torch.device) -> None:
+    """Each time."""
+    runs = runs_of(MLP, *SGD)
+    first, second = ([[bits_of(record) for record in found] for found in stacked(runs, device)] for _ in range(2))
+    assert first == second
+
+
+def test_data_that_each_seed_draws() -> None:
+    """Random regression, whose examples are other ones for each seed."""
+    runs = runs_of("training.epochs=5", config="regression.yaml")
+    for one, found in zip(runs, stacked(runs, DEVICES[0]), strict=True):
+        (*_, last) = train(one, Datasets(None).of(one), DEVICES[0])
+        assert found[-1].metrics == pytest.approx(last.metrics, rel=1e-4)
+
+
+def test_runs_end_for_themselves() -> None:
+    """One that stops early or diverges leaves the others as they are, which go on."""
+    early = ["training.epochs=12", "training.early_stopping={patience: 1, min_delta: 0.01}", "training.scheduler=none"]
+    runs = runs_of(MLP, *early, "training.optimizer={name: sgd, lr: 0.3}", seeds="4")
+    found = stacked(runs, DEVICES[0])
+    alone = [list(train(one, Datasets(None).of(one), DEVICES[0])) for one in runs]
+    assert len({len(records) for records in alone}) > 1
+    assert list(map(len, found)) == list(map(len, alone))
+
+    wild = ["training.optimizer={name: sgd, lr: 12}", "training.scheduler=none", "training.diverged_above=40"]
+    runs = runs_of(MLP, *wild, "training.epochs=8", "training.early_stopping=null", norm="none", seeds="6")
+    ends = [records[-1].outcome for records in stacked(runs, DEVICES[0])]
+    assert {end.status for end in ends if end} == {"diverged", "completed"}
+    for records in stacked(runs, DEVICES[0]):
+        for record in records[:-1]:
+            assert all(map(math.isfinite, record.metrics.values()))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "norm", "message"),
+    [
+        ([MLP], "noisy_batch", "training.stack: hidden.0.norm, hidden.1.norm: draw random numbers in training"),
+        ([MLP], "spectral", "training.stack: torch cannot stack this model: Batching rule not implemented"),
+    ],
+)
+def test_what_cannot_be_one_program(overrides: list[str], norm: str, message: str) -> None:
+    """It says so before it trains."""
+    runs = runs_of(*overrides, norm=norm)
+    with pytest.raises(UserError, match=message):
+        next(train_stack(runs, data_of(runs), DEVICES[0]))
