@@ -23,7 +23,11 @@ def check_run(run: RunConfig) -> list[Problem]:
     problems += _below(("model",), _unsuited(run))
     if not any(map(is_fundamental, problems)):
         known, planned = plan(run), layers(run)
-        problems += [*_check_norm(run, planned), *_check_diagnostics(run, planned, known)]
+        problems += [
+            *_check_norm(run, planned),
+            *_check_diagnostics(run, planned, known),
+            *_check_stack(run, planned),
+        ]
         problems += _check_tables(run, planned, known)
     return problems
 
@@ -87,13 +91,6 @@ def _check_training(run: RunConfig) -> list[Problem]:
         problems.append((("training", "warmup"), f"{training.warmup} is not before the end, {unit} {length}"))
     if training.label_smoothing > 0 and not run.data.is_classification:
         problems.append((("training", "label_smoothing"), f"{run.data.name} has no classes"))
-    if training.stack:
-        alone = {
-            "clip_gradient_norm": training.clip_gradient_norm is not None,
-            "scheduler": training.scheduler.watched is not None,
-        }
-        message = "differs between seeds, which training.stack trains as one"
-        problems += [(("training", key), message) for key, is_so in alone.items() if is_so]
     return problems
 
 
@@ -112,6 +109,17 @@ def _check_monitors(run: RunConfig) -> list[Problem]:
             valid = ", ".join(run.metric_names)
             problems.append((path, f"{metric} will not exist: {why}; valid: {valid}"))
     return problems
+
+
+def _check_stack(run: RunConfig, planned: list[Layer]) -> list[Problem]:
+    """What differs between seeds cannot be of one program."""
+    differing: dict[KeyPath, bool] = {
+        ("training", "clip_gradient_norm"): run.training.clip_gradient_norm is not None,
+        ("training", "scheduler"): run.training.scheduler.watching("train/loss").watched is not None,
+        ("model", "dropout"): any(layer.dropout for layer in planned),
+    }
+    message = "is another for each seed, and training.stack trains all seeds as one program"
+    return [(path, message) for path, is_so in differing.items() if is_so and run.training.stack]
 
 
 def _check_diagnostics(run: RunConfig, planned: list[Layer], known: Plan) -> list[Problem]:

@@ -68,8 +68,8 @@ class Training(Section):
     checkpoint_every: PositiveInt | None = None
     """evaluations between checkpoints; null = one each, but at most one every 2 s"""
     stack: bool = False
-    """train the seeds of a variant as one program, which is for a GPU: the numbers are those of seeds that train alone
-    but for rounding, and there are no checkpoints"""
+    """train the seeds of a variant as one program, which is for a GPU: the numbers are those of seeds that train
+    alone but for rounding, and there are no checkpoints"""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """CPU threads within a run"""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")] = "auto"

@@ -12,7 +12,7 @@ from bncompare.config import RunConfig
 
 PACKAGES = ("bncompare", "torch", "torchvision", "numpy")
 # What the bits of a number depend on, beside the config and the plugins.
-DECISIVE = ("bncompare", "torch", "machine", "cpu", "cpu_capability", "device_name")
+DECISIVE = ("bncompare", "torch", "machine", "cpu", "cpu_capability", "device_name", "stacked")
 
 
 def environment(run: RunConfig, device: torch.device) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def train_jobs(
     torch.backends.cudnn.deterministic = True
     runs = [job.run for job in jobs]
     torch.set_num_threads(runs[0].training.threads)
-    here = environment(runs[0], device) | {"stacked": [run.seed for run in runs]}
+    here = environment(runs[0], device) | {"stacked": f"seeds {', '.join(str(run.seed) for run in runs)}"}
     for i in range(len(jobs)):
         yield i, Started(here, from_checkpoint=False)
     going = set(range(len(jobs)))

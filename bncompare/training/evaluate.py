@@ -16,7 +16,8 @@ from bncompare.randomness import StepRandomness
 from bncompare.training.data import Dataset, Split, epoch_rows
 from bncompare.training.statistics import evaluation_statistics, set_evaluation_mode
 
-EVALUATION_CHUNK = 500  # examples; a few MB of activations, and small enough for the caches
+# Examples; on a CPU a few MB of activations, small enough for the caches, elsewhere enough to keep a device busy.
+EVALUATION_CHUNK, CHUNK_ON_A_DEVICE = 500, 10_000
 
 
 def loss_function(run: RunConfig) -> Callable[..., Tensor]:
@@ -36,17 +37,20 @@ def evaluate(
     split: Split,
     loss_fn: Callable[..., Tensor],
     prefix: str,
-    chunk: int = EVALUATION_CHUNK,
+    chunk: int | None = None,
     predicted: list[Tensor] | None = None,
 ) -> dict[str, float]:
     """Loss, and accuracy of classes, averaged over the examples of a split, in evaluation mode.
 
-    Examples go through the model in batches of nearly `chunk`, which matters for batch statistics alone. The classes
+    Examples go through the model in batches of nearly `chunk`, which matters for batch statistics alone; None = as
+    many as are fast. The classes
     that the accuracy is of are added to `predicted`, (n,) a batch.
     """
     is_classification = split.targets.dtype == torch.int64
     sums = Sums(is_classification, split.rows.device)
     set_evaluation_mode(model)
+    if chunk is None:
+        chunk = EVALUATION_CHUNK if split.rows.device.type == "cpu" else CHUNK_ON_A_DEVICE
     # One example has no batch statistics.
     for rows in split.rows.tensor_split(min(-(-len(split) // chunk), max(1, len(split) // 2))):
         inputs, targets = split.batch(rows)
@@ -109,9 +113,9 @@ class Sums:
         self.correct.zero_()
 
 
-def evaluation_chunk(run: RunConfig, statistics: EvalStats) -> int:
+def evaluation_chunk(run: RunConfig, statistics: EvalStats) -> int | None:
     """Examples that are evaluated at once: as many as in training where their statistics matter."""
-    return run.batch_size if statistics == "batch" else EVALUATION_CHUNK
+    return run.batch_size if statistics == "batch" else None
 
 
 def validate_otherwise(

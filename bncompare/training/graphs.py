@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 STEPS_AS_WRITTEN = 3  # libraries set themselves up in them, which must not be recorded
 
@@ -17,7 +19,7 @@ class Replayed:
 
     The same kernels run on the same numbers, so the bits are those of a step that runs as written. What is recorded
     holds the number of rows and the learning rate; where one is another, so is the recording. A step that waits for
-    the device can't be recorded, and goes on as written.
+    the device, or solves for eigenvalues, can't be recorded and goes on as written.
     """
 
     def __init__(self, step: Callable[[Tensor], None], optimizer: torch.optim.Optimizer) -> None:
@@ -29,26 +31,27 @@ class Replayed:
 
     def __call__(self, rows: Tensor) -> None:
         """Take a step."""
-        rates = tuple(group["lr"] for group in self.optimizer.param_groups)
-        kind = (tuple(rows.shape), rates)
+        kind = (tuple(rows.shape), tuple(group["lr"] for group in self.optimizer.param_groups))
         self.seen[kind] += 1
-        if self.can_record and kind not in self.recorded and self.seen[kind] > STEPS_AS_WRITTEN:
-            # A learning rate seldom comes back.
-            self.recorded = {other: graph for other, graph in self.recorded.items() if other[1] == rates}
+        if kind not in self.recorded and self.can_record and self.seen[kind] > STEPS_AS_WRITTEN:
             self._record(kind, rows)
         if kind in self.recorded:
             graph, place = self.recorded[kind]
             place.copy_(rows)
             with torch.cuda.device(rows.device):
                 graph.replay()
+        elif self.can_record and self.seen[kind] == STEPS_AS_WRITTEN:
+            with _Solvers() as solvers:  # type: ignore[no-untyped-call]
+                self.step(rows)
+            self.can_record = not solvers.are_used
         else:
             self.step(rows)
 
     def _record(self, kind: Kind, rows: Tensor) -> None:
-        for group in self.optimizer.param_groups:
-            if "capturable" in group:
-                group["capturable"] = True  # as it is where one kernel updates all; torch asks for the word
+        # A learning rate seldom comes back.
+        self.recorded = {other: graph for other, graph in self.recorded.items() if other[1] == kind[1]}
         graph, place = torch.cuda.CUDAGraph(), rows.clone()
+        self._set_capturable(True)
         try:
             with torch.cuda.device(rows.device), torch.cuda.graph(graph):
                 self.step(place)
@@ -56,3 +59,21 @@ class Replayed:
             self.can_record = False
         else:
             self.recorded[kind] = graph, place
+        finally:
+            self._set_capturable(False)
+
+    def _set_capturable(self, is_so: bool) -> None:
+        """Torch asks for the word; where one kernel updates all, it changes nothing."""
+        for group in self.optimizer.param_groups:
+            if "capturable" in group:
+                group["capturable"] = is_so
+
+
+class _Solvers(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes whether cuSOLVER may be used, which a recording that fails leaves unusable."""
+
+    are_used = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.are_used |= "linalg_" in func.__name__ and "norm" not in func.__name__
+        return func(*args, **(kwargs or {}))

@@ -82,7 +82,9 @@ def train(
     """
     loop = Loop(run, dataset, device)
     if checkpoint is not None:
-        loop.load_state_dict(load_state(checkpoint, run, loop.model, loop.optimizer, loop.learning_rate.scheduler, device))
+        loop.load_state_dict(
+            load_state(checkpoint, run, loop.model, loop.optimizer, loop.learning_rate.scheduler, device)
+        )
     elif run.is_evaluated(0):
         yield loop.evaluate_at_start()
     for step in range(loop.num_steps, run.total_steps):

@@ -1,4 +1,4 @@
-"""Runs that differ in their seed alone, trained as one program: for a GPU, which one small model leaves mostly idle."""
+"""Runs that differ in their seed alone, trained as one program: one small model leaves most of a GPU idle."""
 
 import copy
 import time
@@ -20,7 +20,9 @@ from bncompare.training.loop import Loop, Record
 from bncompare.training.optimizer import LearningRate
 
 Tensors = dict[str, Tensor]
-SLOW = "There is a performance drop because we have not yet implemented the batching rule"  # torch; nobody can help it
+SLOW = (
+    "There is a performance drop because we have not yet implemented the batching rule"  # torch; nobody can help it
+)
 
 
 def train_stack(
@@ -41,8 +43,9 @@ def train_stack(
         yield from [(i, stack.loops[i].evaluate_at_start()) for i in going]
     for step in range(runs[0].total_steps):
         stack.take(step)
-        for i in going if stepped is not None else ():
-            stepped(i, step + 1)
+        if stepped is not None:
+            for i in going:
+                stepped(i, step + 1)
         if runs[0].is_evaluated(step + 1):
             for i, record in stack.evaluate(step, going):
                 yield i, record
@@ -128,7 +131,7 @@ class Stack:
         self.loss += losses.detach() * rows.shape[1]
         self.correct += correct
         self.optimizer.zero_grad()
-        minimized.sum().backward()
+        minimized.sum().backward()  # type: ignore[no-untyped-call]
         add_l1(self.penalized, self.run.training.l1)
         self.optimizer.step()
 
