@@ -74,9 +74,9 @@ def run_experiment(
     finished run, from which a longer one can go on. `waiting` is told what takes time before the first event: torch,
     images. Into `steps`, in memory that processes share, goes at once how many each of the runs that are not finished
     has taken, in the order of the plan; a cluster leaves it as it is. A run whose folder cannot be read or written
-    fails, and the others go on. Raises UserError before the first run if a device or a dataset is not to be had, or if
-    checkpoints are to be kept where `training.stack` has none, and StorageError if the folder of an experiment cannot
-    be made.
+    fails, and the others go on. Raises UserError before the first run if a device or a dataset is not to be had, or
+    if checkpoints are to be kept where `training.stack` has none, and StorageError if the folder of an experiment
+    cannot be made.
     """
     if keep_checkpoints and any(item.run.training.stack for item in planned):
         raise UserError("--keep-checkpoints: runs that are trained as one program (training.stack) have none")

@@ -63,8 +63,8 @@ class Stack:
 
     def __init__(self, runs: Sequence[RunConfig], datasets: Sequence[Dataset], device: torch.device) -> None:
         self.run = run = runs[0]
-        shared = _Shared(device)
-        self.loops = [Loop(own, shared.moved(data), device) for own, data in zip(runs, datasets, strict=True)]
+        on_device = _OnDevice(device)
+        self.loops = [Loop(own, on_device.moved(data), device) for own, data in zip(runs, datasets, strict=True)]
         first = self.loops[0]
         if first.random_layers:
             raise UserError(f"training.stack: {', '.join(first.random_layers)}: draw random numbers in training")
@@ -170,7 +170,7 @@ class Stack:
             }
 
 
-class _Shared:
+class _OnDevice:
     """Datasets on a device, what they share once."""
 
     def __init__(self, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""`--stack`: the seeds of a variant as one program, from the command to the run folders; on a CPU, where it is slow."""
+"""`--stack`: the seeds of a variant as one program, from the command to the run folders; here on a CPU."""
 
 from pathlib import Path
 

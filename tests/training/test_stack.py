@@ -29,7 +29,7 @@ RANDOM, NO_RULE = ("noisy_batch",), ("spectral",)
 KINDS = [kind for kind in NORMS if fits(kind, 16) and kind not in (*RANDOM, *NO_RULE, "whitening")]
 CASES = [
     *((MLP, kind, SGD) for kind in KINDS),
-    ("model={name: lenet}", "batch", SGD),
+    ("model={name: lenet}", "batch", [*SGD, "training.epochs=1"]),
     ("model={name: lenet}", "weight", SGD),
     # Not with BatchNorm: a bias before it has gradients of rounding alone, from which Adam makes whole steps.
     *((MLP, kind, ADAM) for kind in ("none", "layer", "group")),
