@@ -3,7 +3,7 @@
 import io
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -120,6 +120,7 @@ class Loop:
 
     def __init__(self, run: RunConfig, dataset: Dataset, device: torch.device) -> None:
         self.run, self.device = run, device
+        self.steps_per_epoch = run.steps_per_epoch
         # The test set is needed at the end alone.
         validation = dataset.validation and dataset.validation.to(device)
         self.dataset = replace(dataset, train=dataset.train.to(device), validation=validation)
@@ -142,8 +143,8 @@ class Loop:
         """their number"""
         self.num_steps = 0
         """taken so far"""
-        self.rows: Tensor | None = None
-        """of the training examples, in the order of this epoch"""
+        self.batches: Sequence[Tensor] = ()
+        """of this epoch, the rows of their examples"""
         self.largest_loss = math.inf
         """that has not diverged; known after the first batch"""
         self.has_diverged = False
@@ -198,10 +199,10 @@ class Loop:
         self.learning_rate.after(step)
 
     def _rows_of(self, step: int) -> Tensor:
-        epoch, position = divmod(step, self.run.steps_per_epoch)
-        if position == 0 or self.rows is None:
-            self.rows = epoch_rows(self.run, self.dataset.train, epoch)
-        return self.rows[position * self.run.batch_size : (position + 1) * self.run.batch_size]
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if position == 0 or not self.batches:
+            self.batches = torch.split(epoch_rows(self.run, self.dataset.train, epoch), self.run.batch_size)
+        return self.batches[position]
 
     def _learn(self, rows: Tensor) -> None:
         inputs, targets = self.dataset.train.batch(rows)
@@ -234,7 +235,7 @@ class Loop:
         """Evaluate the model after this step, measure what is due, and test it if the run ends here."""
         metrics = self.sums.means("train", self.examples)
         training_seconds = time.perf_counter() - self.started
-        epoch = (step + 1) / self.run.steps_per_epoch
+        epoch = (step + 1) / self.steps_per_epoch
         with evaluation_statistics(self.model, self.dataset.train, self.statistics):
             if self.dataset.validation:
                 metrics |= self._evaluate(self.dataset.validation, "val")

@@ -29,9 +29,11 @@ class LearningRate:
     """The learning rate of a run's optimizer, step by step: its warm-up, then its schedule."""
 
     def __init__(self, run: RunConfig, optimizer: torch.optim.Optimizer) -> None:
-        self.run, self.optimizer = run, optimizer
+        self.optimizer, self.full = optimizer, run.training.optimizer.lr
+        # Worked out anew from the config they would take 3 % of a step of a small model.
+        self.warmup_steps, self.unit = run.warmup_steps, run.schedule_unit
         schedule = run.training.scheduler
-        self.scheduler = schedule.build(optimizer, (run.total_steps - run.warmup_steps) // run.schedule_unit)
+        self.scheduler = schedule.build(optimizer, (run.total_steps - self.warmup_steps) // self.unit)
         self.watched = schedule.watched
 
     @property
@@ -41,19 +43,19 @@ class LearningRate:
 
     def before(self, step: int) -> None:
         """Set what is not the schedule's; the last step of the warm-up has all of it."""
-        if step < self.run.warmup_steps:
+        if step < self.warmup_steps:
             for group in self.optimizer.param_groups:
-                group["lr"] = self.run.training.optimizer.lr * ((step + 1) / self.run.warmup_steps)
+                group["lr"] = self.full * ((step + 1) / self.warmup_steps)
 
     def after(self, step: int) -> None:
         """Go on in the schedule, whose unit is that of the run's length, unless it watches evaluations."""
-        is_due = step + 1 > self.run.warmup_steps and (step + 1) % self.run.schedule_unit == 0
+        is_due = step + 1 > self.warmup_steps and (step + 1) % self.unit == 0
         if self.scheduler and self.watched is None and is_due:
             self.scheduler.step()
 
     def evaluated(self, step: int, metrics: dict[str, float]) -> None:
         """Let a schedule that watches evaluations see the one after this step."""
-        if self.scheduler and self.watched is not None and step + 1 >= self.run.warmup_steps:
+        if self.scheduler and self.watched is not None and step + 1 >= self.warmup_steps:
             self.scheduler.step(metrics[self.watched])
 
     def state_dict(self) -> dict[str, Any] | None:
