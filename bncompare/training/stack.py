@@ -63,6 +63,7 @@ class Stack:
 
     def __init__(self, runs: Sequence[RunConfig], datasets: Sequence[Dataset], device: torch.device) -> None:
         self.run = run = runs[0]
+        self.steps_per_epoch, self.batch_size = run.steps_per_epoch, run.batch_size
         on_device = _OnDevice(device)
         self.loops = [Loop(own, on_device.moved(data), device) for own, data in zip(runs, datasets, strict=True)]
         first = self.loops[0]
@@ -112,11 +113,10 @@ class Stack:
         """Train each run on its batch of this step."""
         if self.num_examples == 0:
             self.started = time.perf_counter()
-        epoch, position = divmod(step, self.run.steps_per_epoch)
+        epoch, position = divmod(step, self.steps_per_epoch)
         if position == 0:
             self.rows = torch.stack([epoch_rows(loop.run, loop.dataset.train, epoch) for loop in self.loops])
-        size = self.run.batch_size
-        rows = self.rows[:, position * size : (position + 1) * size]
+        rows = self.rows[:, position * self.batch_size : (position + 1) * self.batch_size]
         self.learning_rate.before(step)
         self.learn(rows)
         self.num_examples += rows.shape[1]
