@@ -48,7 +48,7 @@ def choose_places(
             at_once = 1
         if at_once > 1:
             check_importable(mine)
-            start_forkserver(mine)
+            start_forkserver()
             places.append((Processes(at_once, data_dir, device, steps), numbers))
         else:
             places.append((Inline(datasets.of, device, steps), numbers))

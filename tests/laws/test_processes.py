@@ -87,7 +87,7 @@ def sweep(folder: Path, *settings: Sequence[str]) -> Iterator[tuple[int, Event]]
     runs = [load_experiment(CONFIGS / "regression.yaml", overrides=s, seeds="1").runs[0] for s in settings]
     planned = plan_runs(runs, RunStore(folder))
     with closing(Processes(1, None, torch.device("cpu"))) as place:
-        start_forkserver(runs)
+        start_forkserver()
         for event in Sweep(
             planned, [(place, list(range(len(runs))))], allow_inexact=False, keep_checkpoints=False
         ).train():
