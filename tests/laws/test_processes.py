@@ -50,6 +50,18 @@ def test_the_bytes_are_the_same(tmp_path: Path) -> None:
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
+@pytest.mark.parametrize(("num_processes", "first"), [(1, [0, 1]), (2, [0, 4])])
+def test_long_runs_start_first(tmp_path: Path, num_processes: int, first: list[int]) -> None:
+    """Of several at a time the longest is none of those that are left for the end, though it stands last in the plan."""
+    settings = ["claims=[]", "compare=[{label: short}, {label: long, training.epochs: 100}]", "training.epochs=1"]
+    runs = load_experiment(CONFIGS / "regression.yaml", overrides=settings, seeds="4").runs
+    planned = plan_runs([*[run for run in runs if run.total_steps == 1], runs[-1]], RunStore(tmp_path))
+    events = run_experiment(planned, data_dir=None, num_processes=num_processes)
+    started = [planned.index(event.planned) for event in events if isinstance(event.what, Started)]
+    assert sorted(started) == [0, 1, 2, 3, 4]
+    assert sorted(started[:2]) == first
+
+
 def test_the_bytes_are_the_same_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A system with no forkserver, no `fcntl` and no `resource`, such as Windows, writes the same."""
     settings = ["compare.model.norm=[batch]", "training.epochs=1", "data.train_size=64"]
