@@ -52,7 +52,7 @@ def test_the_bytes_are_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("num_processes", "first"), [(1, [0, 1]), (2, [0, 4])])
 def test_long_runs_start_first(tmp_path: Path, num_processes: int, first: list[int]) -> None:
-    """Of several at a time the longest is none of those that are left for the end, though it stands last in the plan."""
+    """Of several at a time the longest is none of those left for the end, though it stands last in the plan."""
     settings = ["claims=[]", "compare=[{label: short}, {label: long, training.epochs: 100}]", "training.epochs=1"]
     runs = load_experiment(CONFIGS / "regression.yaml", overrides=settings, seeds="4").runs
     planned = plan_runs([*[run for run in runs if run.total_steps == 1], runs[-1]], RunStore(tmp_path))
