@@ -121,6 +121,24 @@ def test_a_death_costs_its_own_run_alone(tmp_path: Path) -> None:
     assert multiprocessing.active_children() == []
 
 
+SHORT = ["training.epochs=3", "claims=[]"]
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_worker_trains_one_run_after_the_other(tmp_path: Path, is_killed: bool) -> None:
+    """It is the same process; where that has died between two runs, another one trains the second, all of it."""
+    steps, processes = list[tuple[int, int]](), set[int]()
+    for number, event in sweep(tmp_path, SHORT, [*SHORT, "training.optimizer.lr=0.5"]):
+        if event.record is not None:
+            steps.append((number, event.record.step))
+            processes.add(only_child())
+            if is_killed and steps == [(0, 1), (0, 2), (0, 3)]:
+                os.kill(only_child(), signal.SIGKILL)
+    assert steps == [(number, step) for number in (0, 1) for step in (1, 2, 3)]
+    assert len(processes) == 1 + is_killed
+    assert multiprocessing.active_children() == []
+
+
 @pytest.mark.parametrize(
     ("exit_code", "said"),
     [
