@@ -184,7 +184,7 @@ def _whole(path: Path, checksum: str) -> "NDArray[np.uint8] | None":
     import numpy as np
 
     content = np.fromfile(path, np.uint8)
-    return content if hashlib.md5(content, usedforsecurity=False).hexdigest() == checksum else None
+    return content if hashlib.md5(content.data, usedforsecurity=False).hexdigest() == checksum else None
 
 
 def _download(published: Any, scratch: Path, folder: Path) -> None:
