@@ -3,7 +3,7 @@
 import io
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -117,6 +117,9 @@ class Loop:
 
     def __init__(self, run: RunConfig, dataset: Dataset, device: torch.device) -> None:
         self.run, self.device = run, device
+        # Worked out anew from the config they would take 3 % of a step of a small model.
+        self.steps_per_epoch, self.schedule_unit = run.steps_per_epoch, run.schedule_unit
+        self.warmup_steps = run.warmup_steps
         # The test set is needed at the end alone.
         validation = dataset.validation and dataset.validation.to(device)
         self.dataset = replace(dataset, train=dataset.train.to(device), validation=validation)
@@ -126,7 +129,7 @@ class Loop:
         }
         self.optimizer = build_optimizer(run, self.model)
         schedule = run.training.scheduler
-        self.scheduler = schedule.build(self.optimizer, (run.total_steps - run.warmup_steps) // run.schedule_unit)
+        self.scheduler = schedule.build(self.optimizer, (run.total_steps - self.warmup_steps) // self.schedule_unit)
         self.watched = schedule.watched
         self.loss_fn = loss_function(run)
         self.minimized = minimized(run)
@@ -141,8 +144,8 @@ class Loop:
         """their number"""
         self.num_steps = 0
         """taken so far"""
-        self.rows: Tensor | None = None
-        """of the training examples, in the order of this epoch"""
+        self.batches: Sequence[Tensor] = ()
+        """of this epoch, the rows of their examples"""
         self.largest_loss = math.inf
         """that has not diverged; known after the first batch"""
         self.has_diverged = False
@@ -202,22 +205,21 @@ class Loop:
         self.num_steps = step + 1
         self.lr = self.optimizer.param_groups[0]["lr"]
         # A scheduler's unit is that of the run's length, unless it watches evaluations.
-        is_due = self.num_steps > self.run.warmup_steps and self.num_steps % self.run.schedule_unit == 0
+        is_due = self.num_steps > self.warmup_steps and self.num_steps % self.schedule_unit == 0
         if self.scheduler and self.watched is None and is_due:
             self.scheduler.step()
 
     def _warm_up(self, step: int) -> None:
         """The learning rate of this step, unless it is the schedule's; the last step of the warm-up has all of it."""
-        if step < self.run.warmup_steps:
+        if step < self.warmup_steps:
             for group in self.optimizer.param_groups:
-                group["lr"] = self.run.training.optimizer.lr * ((step + 1) / self.run.warmup_steps)
+                group["lr"] = self.run.training.optimizer.lr * ((step + 1) / self.warmup_steps)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
-        epoch, position = divmod(step, self.run.steps_per_epoch)
-        if position == 0 or self.rows is None:
-            self.rows = epoch_rows(self.run, self.dataset.train, epoch)
-        start = position * self.run.batch_size
-        return self.dataset.train.batch(self.rows[start : start + self.run.batch_size])
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if position == 0 or not self.batches:
+            self.batches = torch.split(epoch_rows(self.run, self.dataset.train, epoch), self.run.batch_size)
+        return self.dataset.train.batch(self.batches[position])
 
     def _descend(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
@@ -237,7 +239,7 @@ class Loop:
         """Evaluate the model after this step, measure what is due, and test it if the run ends here."""
         metrics = self.sums.means("train", self.examples)
         training_seconds = time.perf_counter() - self.started
-        epoch = (step + 1) / self.run.steps_per_epoch
+        epoch = (step + 1) / self.steps_per_epoch
         with evaluation_statistics(self.model, self.dataset.train, self.statistics):
             if self.dataset.validation:
                 metrics |= self._evaluate(self.dataset.validation, "val")
@@ -279,7 +281,7 @@ class Loop:
         if self.has_diverged:
             return Status.DIVERGED
         stops = self.patience is not None and self.patience.update(metrics)
-        if self.scheduler and self.watched is not None and self.num_steps >= self.run.warmup_steps:
+        if self.scheduler and self.watched is not None and self.num_steps >= self.warmup_steps:
             self.scheduler.step(metrics[self.watched])
         if step + 1 == self.run.total_steps:
             return Status.COMPLETED

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bncompare.config import ACTIVATIONS, INPUT, Layer, Part
-from bncompare.training.layers import PairedDropout, SparseConv2d, Sum
+from bncompare.training.layers import AvgPool2x2, MaxPool2x2, OneChannelConv2d, PairedDropout, SparseConv2d, Sum
 
 
 class Network(nn.Sequential):
@@ -47,8 +47,7 @@ def _module(layer: Layer, part: Part) -> nn.Module:
             return nn.Flatten()
         case "conv":
             sizes = layer.in_features, layer.out_features, layer.kernel_size
-            conv = SparseConv2d if layer.stride > layer.kernel_size else nn.Conv2d
-            return conv(*sizes, layer.stride, layer.padding, bias=layer.bias)
+            return _convolution(layer)(*sizes, layer.stride, layer.padding, bias=layer.bias)
         case "linear":
             return nn.Linear(layer.in_features, layer.out_features, bias=layer.bias)
         case "sum":
@@ -63,7 +62,16 @@ def _module(layer: Layer, part: Part) -> nn.Module:
             return PairedDropout(layer.dropout)
         case "pool":
             assert layer.pool is not None
+            if layer.pool.size == (2, 2):
+                return {"avg": AvgPool2x2, "max": MaxPool2x2}[layer.pool.kind](layer.pool.size)
             return _torch(layer.pool.module_name, layer.pool.size)
+
+
+def _convolution(layer: Layer) -> type[nn.Conv2d]:
+    """Torch's, or one that does better."""
+    if layer.stride > layer.kernel_size:
+        return SparseConv2d
+    return OneChannelConv2d if layer.in_features == layer.stride == 1 else nn.Conv2d
 
 
 def _torch(name: str, *arguments: Any) -> nn.Module:

@@ -1,22 +1,22 @@
-"""Seconds an epoch: bncompare's train() against loops written by hand, in turn in one process; medians.
+"""Seconds an epoch: bncompare's train() against loops written by hand, in turn in one process; a Markdown table.
 
     python tests/benchmarks/training.py [--rounds 5] [--data-dir .data] [mnist-mlp] [fashion-lenet]
 
-`bare` is the in-memory PyTorch loop a careful person writes by hand: the same data (as float32 in memory), batches,
-optimizer, metrics and validation. `tutorial` is the loop of the tutorials: DataLoader, ToTensor, .item() a batch.
-Each round runs an epoch of every loop; the ratio is taken within the round.
+`bare` is the in-memory PyTorch loop a careful person writes by hand: torch.nn's modules, the same data (as float32 in
+memory), batches, optimizer, metrics and validation. `tutorial` is the loop of the tutorials: DataLoader, ToTensor,
+.item() a batch. Each round runs an epoch of every loop; the ratio is taken within the round.
 """
 
 import argparse
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
@@ -39,7 +39,32 @@ def ours(run: RunConfig, dataset: Dataset) -> Loop:
         yield record.seconds
 
 
-def optimizer_of(run: RunConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
+def plain_model(run: RunConfig) -> nn.Module:
+    """The model of a run as people write it, with its initial weights."""
+    normalized = run.model.norm.kind == "batch"
+
+    def norm(num_features: int, axes: int) -> list[nn.Module]:
+        return [(nn.BatchNorm1d if axes == 1 else nn.BatchNorm2d)(num_features)] if normalized else []
+
+    def dense(entering: int, leaving: int, activation: nn.Module) -> list[nn.Module]:
+        return [nn.Linear(entering, leaving, bias=not normalized), *norm(leaving, 1), activation]
+
+    def conv(entering: int, leaving: int) -> list[nn.Module]:
+        pool = nn.AvgPool2d(2) if run.model.pooling == "avg" else nn.MaxPool2d(2)
+        return [nn.Conv2d(entering, leaving, 5, bias=not normalized), *norm(leaving, 2), nn.Sigmoid(), pool]
+
+    if run.model.name == "mlp":
+        layers = [nn.Flatten(), *dense(784, 128, nn.ReLU()), nn.Linear(128, 10)]
+    else:
+        hidden = [*dense(256, 120, nn.Sigmoid()), *dense(120, 84, nn.Sigmoid())]
+        layers = [*conv(1, 6), *conv(6, 16), nn.Flatten(), *hidden, nn.Linear(84, 10)]
+    model = nn.Sequential(*layers)
+    weights = build_model(run).state_dict().values()
+    model.load_state_dict(dict(zip(model.state_dict(), weights, strict=True)))
+    return model
+
+
+def optimizer_of(run: RunConfig, model: nn.Module) -> torch.optim.Optimizer:
     choice = run.training.optimizer
     if isinstance(choice, SGD):
         return torch.optim.SGD(model.parameters(), lr=choice.lr)
@@ -54,7 +79,7 @@ def bare(run: RunConfig, dataset: Dataset) -> Loop:
     assert dataset.validation is not None
     x_val = floats(dataset.validation.rows, dataset.validation.inputs)
     y_val = dataset.validation.targets[dataset.validation.rows]
-    model = build_model(run)
+    model = plain_model(run)
     optimizer = optimizer_of(run, model)
     size = run.batch_size
     while True:
@@ -90,7 +115,7 @@ def tutorial(run: RunConfig, dataset: Dataset, data_dir: Path) -> Loop:
         held_out = Subset(full, dataset.validation.rows.tolist())
     train_loader = DataLoader(Subset(full, dataset.train.rows.tolist()), batch_size=run.batch_size, shuffle=True)
     val_loader = DataLoader(held_out, batch_size=run.batch_size)
-    model = build_model(run)
+    model = plain_model(run)
     optimizer = optimizer_of(run, model)
     while True:
         started = time.perf_counter()
@@ -113,30 +138,29 @@ def tutorial(run: RunConfig, dataset: Dataset, data_dir: Path) -> Loop:
         yield time.perf_counter() - started
 
 
-def measure(name: str, kind: str, rounds: int, data_dir: Path, with_tutorial: bool) -> None:
-    overrides = [f"compare={{model.norm: [{kind}]}}", f"training.epochs={rounds + 1}", "training.early_stopping=null"]
-    (run,) = load_experiment(CONFIGS / f"{name}.yaml", overrides=[*overrides, "claims=[]"], seeds="1").runs
+def measure(name: str, overrides: list[str], rounds: int, data_dir: Path) -> str:
+    """A row a loop written by hand."""
+    shared = [f"training.epochs={rounds + 1}", "training.early_stopping=null", "claims=[]"]
+    (run,) = load_experiment(CONFIGS / f"{name}.yaml", overrides=[*overrides, *shared], seeds="1").runs
     dataset = Datasets(data_dir).of(run)
-    loops: dict[str, Callable[[], Loop]] = {
-        "bncompare": lambda: ours(run, dataset),
-        "bare": lambda: bare(run, dataset),
-    }
-    if with_tutorial:
-        loops["tutorial"] = lambda: tutorial(run, dataset, data_dir)
-    running = {loop_name: loop() for loop_name, loop in loops.items()}
+    loops = {"bncompare": ours(run, dataset), "bare": bare(run, dataset)}
+    if name == "mnist-mlp":
+        loops["tutorial"] = tutorial(run, dataset, data_dir)
     seconds: dict[str, list[float]] = {loop_name: [] for loop_name in loops}
     for round_number in range(rounds + 1):
-        for loop_name, loop in running.items():
+        for loop_name, loop in loops.items():
             elapsed = next(loop)
             if round_number > 0:  # the first warms up
                 seconds[loop_name].append(elapsed)
+    mine = seconds.pop("bncompare")
+    pooling = run.model.pooling if run.model.name == "lenet" else "–"
+    rows = []
     for loop_name, times in seconds.items():
-        ratios = [ours_s / other_s for ours_s, other_s in zip(seconds["bncompare"], times, strict=True)]
-        print(
-            f"{name:15}{kind:20}{loop_name:12}{statistics.median(times):8.2f} s"
-            f"   bncompare/{loop_name}: {statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})",
-            flush=True,
-        )
+        ratios = [ours_s / other_s for ours_s, other_s in zip(mine, times, strict=True)]
+        measured = f"{statistics.median(mine):.2f} | {statistics.median(times):.2f} | {statistics.median(ratios):.2f}"
+        spread = f"{min(ratios):.2f}–{max(ratios):.2f}"
+        rows.append(f"| {name} | {run.model.norm.kind} | {pooling} | {loop_name} | {measured} | {spread} |")
+    return "\n".join(rows)
 
 
 def main() -> None:
@@ -147,10 +171,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     data_dir = find_data_dir(options.data_dir, MNIST(name="mnist"), os.environ)
-    print(f"{options.rounds} rounds after a warm-up, 1 thread; median (range)")
+    print(f"Seconds an epoch, one thread: medians of {options.rounds} rounds after a warm-up, with their range.\n")
+    print("| model | norm | pooling | loop by hand | bncompare | by hand | ratio | range |")
+    print("| --- | --- | --- | --- | ---: | ---: | ---: | ---: |")
     for name in options.names:
-        for kind in ("none", "batch"):
-            measure(name, kind, options.rounds, data_dir, with_tutorial=name == "mnist-mlp")
+        for pooling in ["avg", "max"] if name == "fashion-lenet" else [None]:
+            for kind in ("none", "batch"):
+                overrides = [f"compare={{model.norm: [{kind}]}}", *([f"model.pooling={pooling}"] if pooling else [])]
+                print(measure(name, overrides, options.rounds, data_dir), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from torch import nn
 from bncompare.config.expand import load_experiment
 from bncompare.config.quantities import count_parameters, layers
 from bncompare.config.run import RunConfig
-from bncompare.training.layers import PairedDropout
+from bncompare.training.layers import AvgPool2x2, MaxPool2x2, OneChannelConv2d, PairedDropout
 from bncompare.training.model import build_model
 
 
@@ -87,11 +87,13 @@ def test_planned_sizes_are_the_real_ones(padding: int) -> None:
 def test_pooling_and_activation() -> None:
     """The pooling and the activation are the ones asked for."""
     model = build_model(run_of("{name: lenet, pooling: max, activation: tanh}"))
-    assert isinstance(model.get_submodule("conv.0.pool"), nn.MaxPool2d)
+    assert isinstance(model.get_submodule("conv.0.pool"), MaxPool2x2)
     assert isinstance(model.get_submodule("dense.1.activation"), nn.Tanh)
     model = build_model(run_of("{name: lenet, pooling: avg, activation: sigmoid}"))
-    assert isinstance(model.get_submodule("conv.0.pool"), nn.AvgPool2d)
+    assert isinstance(model.get_submodule("conv.0.pool"), AvgPool2x2)
     assert isinstance(model.get_submodule("conv.0.activation"), nn.Sigmoid)
+    assert isinstance(model.get_submodule("conv.0.conv"), OneChannelConv2d)
+    assert type(model.get_submodule("conv.1.conv")) is nn.Conv2d
 
 
 @pytest.mark.parametrize(
