@@ -53,20 +53,22 @@ which took {minutes:.0f} minutes. A single part is `python tests/benchmarks/trai
 ## What a step is made of
 
 A batch is a gather from images that stay bytes in memory, and their conversion; then come forward, loss, backward,
-and an optimizer that updates all parameters in a few calls. Metrics are added up as tensors and read once an epoch, so
-that no step waits for a number. In a small model such as the MLP a step is about as much time of calls into torch as
-of arithmetic, so that what is saved is calls. In LeNet nearly all is arithmetic: convolutions, most of all their
-backward pass, then pooling, activations and BatchNorm, each of which reads and writes all of a batch's activations.
-BatchNorm goes over them twice forward and twice backward, which is why it costs more in convolutional than in dense
-layers. An evaluation is a forward pass in larger batches.
+and an optimizer that updates all parameters in a few calls. Metrics are added up as tensors and read once an epoch;
+the loss alone is read at every step, where that costs nothing, on a CPU, to end a run that diverges. In a small
+model such as the MLP a step is about as much time of calls into torch as of arithmetic, so that what is saved is
+calls. In LeNet nearly all is arithmetic: convolutions, most of all their backward pass, then pooling, activations
+and BatchNorm, each of which reads and writes all of a batch's activations. BatchNorm goes over them twice forward
+and twice backward, which is why it costs more in convolutional than in dense layers. An evaluation is a forward
+pass in larger batches.
 
 ## What an experiment is made of
 
 PyTorch takes {torch:.1f} s to import here, once in the command and at the same time in the server that workers are
 forked from. A worker trains one run after the other and reads a dataset once. Of several runs at a time the longest
-start first, by steps × parameters. The command alone writes files, most of whose time is the disk's: what a run cannot
-do without is on it for good before `result.json` says that the run is finished. Checkpoints go when a run ends, unless
-`--keep-checkpoints`. Whatever only looks at runs imports no PyTorch, and draws only where there is something new.
+start first, by steps × parameters. The command alone writes files, most of whose time is the disk's: what a run
+cannot do without is on it for good before `result.json` says that the run is finished. Checkpoints go when a run
+ends, unless `--keep-checkpoints`. Whatever only looks at runs imports no PyTorch, and draws only where there is
+something new.
 """
 
 
