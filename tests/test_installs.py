@@ -96,7 +96,7 @@ def test_without_torch_and_the_extras(tmp_path: Path) -> None:
 
 
 def test_without_torchvision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """MNIST needs it, and says so in a line; random regression, digits and the made-up images of --smoke do not."""
+    """To download MNIST needs it, and says so in a line; random regression, digits and what --smoke takes do not."""
     monkeypatch.setitem(sys.modules, "torchvision", None)
     for config in ("regression.yaml", "demo.yaml"):
         Datasets(tmp_path).load(run_of(config))

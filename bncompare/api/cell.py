@@ -61,12 +61,11 @@ class Cell:
 
     def draw(self) -> None:
         """As it is now."""
-        bars = list(self.bars())
         rows = [
             _ROW.format(printable(bar.name), bar.done, max(bar.total, 1), printable(f"{bar.count} {bar.text}"))
-            for bar in bars
+            for bar in self.bars()
         ]
-        shown = [self.waiting_for] * bool(self.waiting_for and not bars) + self.lines
+        shown = [self.waiting_for] * bool(self.waiting_for) + self.lines
         lines = [Markup("<div>{}</div>").format(line) for line in shown]
         html = Markup("<table>{}</table>").format(Markup("").join(rows)) if rows else Markup("")
         self._handle.update(self._html(str(html + Markup("").join(lines))))

@@ -55,17 +55,19 @@ class Trained:
 
     def write(self) -> Iterator[Path]:
         """The picture, and the page of all runs in the folder; as they are where nothing was trained."""
-        from bncompare.figures import overview, render
-        from bncompare.report import chapters, to_html
         from bncompare.runs import read_runs, write_output
 
         picture, page = self.folder / OVERVIEW, self.folder / PAGE
         if self.is_new or not picture.exists():
+            from bncompare.figures import overview, render  # matplotlib: .4 s
+
             first = self.chapters[0]
             drawn = overview(first.experiment.runs, title=first.title, comparison=first.comparison)
             write_output(picture, render(drawn.figure, "png"))
         yield picture
         if self.is_new or not page.exists():
+            from bncompare.report import chapters, to_html
+
             there, _ = read_runs([self.folder])
             same = {run.path for run in there} == {run.path for run in self.runs}
             shown = self.chapters if same else chapters(there, stated=self.claims)
@@ -82,12 +84,12 @@ def trained(planned: "Sequence[Planned]") -> Iterator[Trained]:
 
 def write_indexes(planned: "Sequence[Planned]") -> None:
     """The page of all experiments in each folder of them; as it is where nothing was trained."""
-    from bncompare.report import chapters, to_index
-    from bncompare.runs import read_runs, write_output
-
     for root in dict.fromkeys(folder.parent for folder in by_folder(planned)):
         is_new = any(not item.is_done for item in planned if item.folder.path.is_relative_to(root))
         if is_new or not (root / INDEX).exists():
+            from bncompare.report import chapters, to_index
+            from bncompare.runs import read_runs, write_output
+
             everything, _ = read_runs([root])
             if everything:
                 write_output(root / INDEX, to_index(chapters(everything), root).encode())

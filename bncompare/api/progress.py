@@ -1,6 +1,5 @@
 """What happens while runs train: how far they are, in bars or in lines."""
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
@@ -197,20 +196,19 @@ def _in_lines(lines: Lines, tally: Tally, events: "Iterable[Event]") -> None:
 
 
 def _in_bars(screen: Screen, tally: Tally, events: "Iterable[Event]") -> None:
-    """A bar for all runs, and one for each that is running, which moves with its steps."""
+    """A bar for all runs, at once, and one for each that is running, which moves with its steps."""
     running: dict[Path, tuple[Event, str]] = {}
 
     def bars() -> Iterator[Bar]:
         status = ", ".join(filter(None, (tally.ill, tally.left)))
-        yield Bar("runs", tally.ended, tally.total, f"{tally.ended}/{tally.total}", status)
+        if tally.total:
+            yield Bar("runs", tally.ended, tally.total, f"{tally.ended}/{tally.total}", status)
         for path, (event, status) in list(running.items()):
             run, step = event.planned.run, tally.step(path)
             yield Bar(_name(event), step, run.total_steps, _epochs(run, step), status)
 
-    events = iter(events)
-    first = list(itertools.islice(events, 1))  # until then what is waited for is shown
     with screen.showing(bars):
-        for event in itertools.chain(first, events):
+        for event in events:
             tally.add(event)
             path, what = event.planned.folder.path, event.what
             if isinstance(what, Started):

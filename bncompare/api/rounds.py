@@ -36,7 +36,7 @@ def plan_rounds(
         sure = [run for run in sure if not run.tuning_seeds or run.seed in run.tuning_seeds]
         unfinished = [run for run in sure if fresh or not store.run(run).has_result]
         if len(unfinished) > 1:
-            start_forkserver(unfinished)
+            start_forkserver()
     return Rounds(plan_runs(chosen, store, fresh=fresh, elsewhere=cluster is not None))
 
 

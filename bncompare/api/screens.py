@@ -10,6 +10,7 @@ from bncompare.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.live import Live
 
 SECONDS_BEFORE_WAITING = 1.0
 
@@ -63,26 +64,33 @@ class Lines:
 
 
 class Terminal:
-    """Bars on stderr, below lines that stay."""
+    """Bars on stderr and what is waited for, below lines that stay."""
 
     lists_runs = True
 
     def __init__(self, console: "Console") -> None:
         self.console = console
-        self.status = console.status("")
+        self.waiting_for = ""
+        self.live: Live | None = None
 
     def tell(self, line: str) -> None:
         self.console.print(printable(line), markup=False, soft_wrap=True)
 
     def wait_for(self, what: str) -> None:
-        self.status.update(what)
-        (self.status.start if what else self.status.stop)()
+        self.waiting_for = what
+        if self.live is not None:
+            self.live.refresh()  # now, as what is waited for may let no other thread run
 
     @contextmanager
     def showing(self, bars: Callable[[], Iterable[Bar]]) -> Iterator[None]:
+        from rich.console import Group
         from rich.live import Live
+        from rich.text import Text
 
-        with Live(console=self.console, get_renderable=lambda: _table(bars()), refresh_per_second=10):
+        def shown() -> Group:
+            return Group(_table(bars()), *[Text(self.waiting_for)] * bool(self.waiting_for))
+
+        with Live(console=self.console, get_renderable=shown, refresh_per_second=10) as self.live:
             yield
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln, xlog1py, xlogy
 
+from bncompare.comparison.distributions import log_beta
 from bncompare.comparison.statistics import Summary, smallest_n
 
 ALPHA = 0.05
@@ -114,8 +114,11 @@ def share_log_evidence(k: Array, n: Array, share: Array | float) -> Array:
     The beta-binomial mixture (Robbins 1970; Howard, Ramdas, McAuliffe & Sekhon 2021, "Time-uniform, nonparametric,
     nonasymptotic confidence sequences").
     """
-    mixed = betaln(k + PRIOR, n - k + PRIOR) - betaln(PRIOR, PRIOR)
-    return np.asarray(mixed - xlogy(k, share) - xlog1py(n - k, -np.asarray(share)))
+    mixed = log_beta(k + PRIOR, n - k + PRIOR) - log_beta(PRIOR, PRIOR)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        hits = np.where(k > 0, k * np.log(share), 0.0)
+        misses = np.where(k < n, (n - k) * np.log1p(-np.asarray(share)), 0.0)
+    return np.asarray(mixed - hits - misses)
 
 
 def share_interval(k: Array, n: Array, alpha: float = ALPHA) -> tuple[Array, Array]:

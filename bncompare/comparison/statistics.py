@@ -6,7 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtr, betaincinv, gammaincinv, nctdtr, ndtr, stdtr, stdtrit
+
+from bncompare.comparison.distributions import (
+    beta_quantile,
+    fair_binomial_cdf,
+    normal_cdf,
+    sample_deviations,
+    t_quantile,
+    t_tail,
+)
 
 ROUNDING = 1e-12  # relative: numbers no further apart are equal
 
@@ -55,7 +63,7 @@ def summarize(values: Sequence[float], confidence: float = 0.95) -> Summary:
 
 
 def _half_width(n: int, sd: float, confidence: float) -> float:
-    return float(stdtrit(n - 1, 0.5 + confidence / 2)) * sd / math.sqrt(n)
+    return t_quantile(0.5 + confidence / 2, n - 1) * sd / math.sqrt(n)
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,7 @@ def t_test_p(differences: Summary) -> float:
     if not differences.has_spread:
         return math.nan
     t = abs(differences.mean) / differences.sd * math.sqrt(differences.n)
-    return 2 * float(stdtr(differences.n - 1, -t))
+    return 2 * t_tail(t, differences.n - 1)
 
 
 MAX_EXACT_SEEDS = 30  # 2³⁰ sign patterns, of which two halves of 2¹⁵ are kept
@@ -169,7 +177,7 @@ def _signed_sums(values: Sequence[float]) -> np.ndarray:
 
 def sign_test_p(wins: int, losses: int) -> float:
     """Two-sided exact sign test (ties left out): 2·P(Binomial(wins + losses, ½) ≤ the fewer), at most 1."""
-    return min(1.0, 2 * float(bdtr(min(wins, losses), wins + losses, 0.5)))
+    return min(1.0, 2 * fair_binomial_cdf(min(wins, losses), wins + losses))
 
 
 @dataclass(frozen=True)
@@ -210,8 +218,8 @@ def tarone_holm(p_values: Sequence[float], least: Sequence[float], alpha: float 
 def proportion_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """The exact interval of a proportion of which k of n were seen (Clopper & Pearson 1934)."""
     tail = (1 - confidence) / 2
-    low = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
-    high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
+    low = beta_quantile(tail, k, n - k + 1) if k > 0 else 0.0
+    high = beta_quantile(1 - tail, k + 1, n - k) if k < n else 1.0
     return low, high
 
 
@@ -245,22 +253,18 @@ def smallest_n(is_enough: Callable[[int], bool], above: int = 1) -> int | None:
 def t_test_power(n: int, effect: float, alpha: float = 0.05) -> float:
     """Power of a two-sided t-test of n values whose mean is `effect` standard deviations from 0.
 
-    Of the side where the effect is: 1 − F(t(n−1, 1 − alpha/2); n − 1, effect·√n), F of the noncentral t.
+    Of the side where the effect is: P(effect·√n + Z > t(n−1, 1 − alpha/2)·s), over the values of s.
     """
-    critical, shift = float(stdtrit(n - 1, 1 - alpha / 2)), effect * math.sqrt(n)
-    below = float(nctdtr(n - 1, min(shift, 1e6), critical))
-    if math.isnan(below):  # SciPy has no value for some large shifts: Abramowitz & Stegun 26.7.10
-        below = float(ndtr((critical * (1 - 1 / (4 * (n - 1))) - shift) / math.sqrt(1 + critical**2 / (2 * (n - 1)))))
-    return 1 - below
+    s, shares = sample_deviations(n - 1)
+    return float(shares @ normal_cdf(effect * math.sqrt(n) - t_quantile(1 - alpha / 2, n - 1) * s))
 
 
 def equivalence_power(n: int, effect: float, bound: float, alpha: float = 0.025) -> float:
     """Power of two one-sided t-tests of n values for a mean within ± `bound`, in units of the standard deviation.
 
-    P(|mean| ≤ bound − t(n−1, 1 − alpha)·s/√n), over 200 quantiles of s, whose square is χ²(n−1)/(n−1).
+    P(|mean| ≤ bound − t(n−1, 1 − alpha)·s/√n), over the values of s.
     """
-    quantiles = (np.arange(200) + 0.5) / 200
-    s = np.sqrt(2 * gammaincinv((n - 1) / 2, quantiles) / (n - 1))
-    reach = bound * math.sqrt(n) - float(stdtrit(n - 1, 1 - alpha)) * s  # of the mean, in standard errors
+    s, shares = sample_deviations(n - 1)
+    reach = bound * math.sqrt(n) - t_quantile(1 - alpha, n - 1) * s  # of the mean, in standard errors
     shift = effect * math.sqrt(n)
-    return float(np.mean(np.where(reach > 0, ndtr(reach - shift) - ndtr(-reach - shift), 0.0)))
+    return float(shares @ np.where(reach > 0, normal_cdf(reach - shift) - normal_cdf(-reach - shift), 0.0))

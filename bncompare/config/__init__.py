@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bncompare.config.model import MODELS, Dropout, ModelSection
     from bncompare.config.names import norm_name, proper_name, setting_words, variant_name
     from bncompare.config.problems import keys_called
-    from bncompare.config.quantities import count_parameters, layers, measured, plan
+    from bncompare.config.quantities import cost, count_parameters, layers, measured, plan
     from bncompare.config.ranges import seed_ranges, seeds_in
     from bncompare.config.run import NAME, ExperimentFile, RunConfig, decisive, is_label
     from bncompare.config.schema import json_schema
@@ -61,6 +61,7 @@ __all__ = [
     "Sign",
     "Status",
     "Until",
+    "cost",
     "count_parameters",
     "dataset_of",
     "decisive",
@@ -103,7 +104,7 @@ __getattr__ = lazily(
     expand="Experiment load_experiment",
     keys="flatten lookup made_label selects setting_label setting_value without",
     architecture="ACTIVATIONS INPUT Layer Part Pooling",
-    quantities="count_parameters layers measured plan",
+    quantities="cost count_parameters layers measured plan",
     metrics="Metric Sign rounded",
     model="MODELS Dropout ModelSection",
     names="norm_name proper_name setting_words variant_name",

@@ -17,6 +17,11 @@ def count_parameters(run: RunConfig) -> int:
     return sum(layer.num_trained(part, trainable) for layer in layers(run) for part in layer.parts)
 
 
+def cost(run: RunConfig) -> int:
+    """Steps × parameters, which tells long runs from short ones."""
+    return run.total_steps * count_parameters(run)
+
+
 def plan(run: RunConfig) -> Plan:
     """What of a run its probes have to know."""
     planned, data, chosen = layers(run), run.data, run.diagnostics.layers

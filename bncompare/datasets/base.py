@@ -4,7 +4,7 @@ Importing this imports no torch, so that configs are checked without it; `draw` 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
@@ -45,8 +45,6 @@ class DataSection(Section):
     where a file decides them, `resolved` writes a hash of it into another key.
     """
 
-    preload: ClassVar[Sequence[str]] = ()
-    """modules that `read` imports which take long"""
     enlarged_by: ClassVar[str] = ""
     """the setting that makes its inputs larger, for a model that can't take them"""
     without_test: ClassVar[str] = "there is no test set"

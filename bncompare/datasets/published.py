@@ -1,6 +1,7 @@
 """MNIST and Fashion-MNIST: found, downloaded, verified."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import socket
@@ -17,6 +18,8 @@ from bncompare.datasets.images import Images
 from bncompare.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 DOWNLOAD_TIMEOUT_SECONDS = 30
@@ -30,8 +33,6 @@ class MNIST(Images):
     pool_size: ClassVar = 60_000
     test_size: ClassVar = 10_000
     side: ClassVar = 28
-
-    preload: ClassVar = ("bncompare.datasets.preload_images",)
 
     name: Literal["mnist", "fashion_mnist"]
     """the dataset"""
@@ -52,24 +53,32 @@ class MNIST(Images):
 
     def load(self, data_dir: Path | None, *, download: bool) -> Pool:
         """The images, verified; downloads and extracts what is missing. Raises UserError."""
+        name = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}[self.name]
+        folder = find_data_dir(data_dir, self)
+        if (files := _read(folder, name)) is None:
+            if not download:
+                raise UserError(
+                    f"{name} is not whole in {folder / name / 'raw'}; --data-dir and BNCOMPARE_DATA say where it is"
+                )
+            _prepare(self._publisher(name), folder)
+            files = _read(folder, name)
+            assert files is not None
+        images, labels, test_images, test_labels = files
+        return Pool(_images(images), _labels(labels), _images(test_images), _labels(test_labels))
+
+    def _publisher(self, name: str) -> Any:
+        """A class of torchvision.datasets: it knows the addresses, checksums and layout. Raises UserError."""
         try:
-            from torchvision import datasets  # 2.3 s
+            from torchvision import datasets  # 2.3 s, so that only what is not there yet waits for it
         except (ImportError, RuntimeError) as error:  # it is of another version than torch, or of another build
             import torch
 
             why = str(error).strip().splitlines()[0]
             raise UserError(
-                f"{self.name}: needs torchvision, the one that belongs to torch {torch.__version__} ({why}): pip "
-                "install torchvision, from where torch was installed from"
+                f"{self.name}: needs torchvision, the one that belongs to torch {torch.__version__} ({why}), to be "
+                "downloaded: pip install torchvision, from where torch was installed from"
             ) from None
-        published = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[self.name]
-        folder = find_data_dir(data_dir, self)
-        _prepare(published, folder, download)
-        parts: list[Tensor] = []
-        for is_train in (True, False):
-            part = published(folder, train=is_train)
-            parts += [part.data.unsqueeze(1), part.targets]
-        return Pool(*parts)
+        return getattr(datasets, name)
 
 
 def find_data_dir(option: Path | None, data: MNIST, environment: Mapping[str, str] = os.environ) -> Path:
@@ -83,8 +92,8 @@ def find_data_dir(option: Path | None, data: MNIST, environment: Mapping[str, st
     return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bncompare"
 
 
-# MD5 sums of the extracted files. torchvision has those of the archives only, so it reads a copy that was cut
-# short or changed without a word.
+# MD5 sums of the extracted files, in the order of a `Pool`. torchvision has those of the archives only, so it would
+# read a copy that was cut short or changed without a word.
 EXTRACTED_MD5 = {
     "MNIST": {
         "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -101,19 +110,41 @@ EXTRACTED_MD5 = {
 }
 
 
-def _prepare(published: Any, data_dir: Path, download: bool) -> None:
-    """See that the four extracted files are in `data_dir`, whole.
+def _read(data_dir: Path, name: str) -> "list[NDArray[np.uint8]] | None":
+    """The four extracted files in `data_dir`, or None if one is not there, whole."""
+    files = []
+    for file, checksum in EXTRACTED_MD5[name].items():
+        content = _whole(data_dir / name / "raw" / file, checksum)
+        if content is None:
+            return None
+        files.append(content)
+    return files
 
-    `published` is torchvision.datasets.MNIST or FashionMNIST: it knows the addresses, checksums and layout, and
-    does the work in a scratch folder, from which only verified files are moved to their names. Raises UserError.
+
+# The files are known to the byte, and so are their headers: 16 bytes before the images, 8 before the labels.
+
+
+def _images(content: "NDArray[np.uint8]") -> "Tensor":
+    import torch
+
+    return torch.from_numpy(content[16:]).view(-1, 1, MNIST.side, MNIST.side)
+
+
+def _labels(content: "NDArray[np.uint8]") -> "Tensor":
+    import torch
+
+    return torch.from_numpy(content[8:]).long()
+
+
+def _prepare(published: Any, data_dir: Path) -> None:
+    """Put the four extracted files into `data_dir`, from the archives there or from their publisher.
+
+    `published`, of torchvision, does the work in a scratch folder, from which only verified files are moved to their
+    names. Raises UserError.
     """
     name = published.__name__
     folder = data_dir / name / "raw"
     expected = EXTRACTED_MD5[name]
-    if all(_is_whole(folder / file, checksum) for file, checksum in expected.items()):
-        return
-    if not download:
-        raise UserError(f"{name} is not whole in {folder}; --data-dir and BNCOMPARE_DATA say where it is")
     archives = [file for file, checksum in published.resources if _is_whole(folder / file, checksum)]
     if not data_dir.is_dir() and (data_dir.exists() or data_dir.is_symlink()):
         raise UserError(f"{data_dir}: cannot hold {name}: is not a folder, or a link to nowhere")
@@ -142,10 +173,18 @@ def _prepare(published: Any, data_dir: Path, download: bool) -> None:
 
 
 def _is_whole(path: Path, checksum: str) -> bool:
-    """Whether a file, or what a link leads to, has this MD5 sum; what cannot be one of those files is not read."""
-    from torchvision.datasets.utils import check_integrity
+    return _whole(path, checksum) is not None
 
-    return path.is_file() and path.stat().st_size <= MAX_FILE_BYTES and check_integrity(path, checksum)
+
+def _whole(path: Path, checksum: str) -> "NDArray[np.uint8] | None":
+    """The bytes of a file, or of what a link leads to, if it has this MD5 sum; what cannot be one of those files is
+    not read."""
+    if not (path.is_file() and path.stat().st_size <= MAX_FILE_BYTES):
+        return None
+    import numpy as np
+
+    content = np.fromfile(path, np.uint8)
+    return content if hashlib.md5(content.data, usedforsecurity=False).hexdigest() == checksum else None
 
 
 def _download(published: Any, scratch: Path, folder: Path) -> None:

@@ -6,10 +6,8 @@ Where there is none (Windows), each worker is started anew and imports torch its
 import contextlib
 import multiprocessing
 import signal
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bncompare.config import RunConfig
 from bncompare.execution.main_module import hidden_main
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ def starting_context() -> "ForkServerContext | SpawnContext":
     return multiprocessing.get_context("spawn")
 
 
-def start_forkserver(runs: Iterable[RunConfig]) -> None:
+def start_forkserver() -> None:
     """Start the server, unless it runs already, and return at once; nothing where there is none."""
     context = starting_context()
     if context.get_start_method() != "forkserver":
@@ -34,8 +32,7 @@ def start_forkserver(runs: Iterable[RunConfig]) -> None:
     import multiprocessing.resource_tracker
 
     _raise_limit_of_files()
-    of_data = dict.fromkeys(module for run in runs for module in run.data.preload)
-    context.set_forkserver_preload([*PRELOAD, *of_data])
+    context.set_forkserver_preload(PRELOAD)
     # Ctrl-C reaches the server too, which would end in the middle of an import; its first act when ready is to ignore
     # it. The tracker comes first: starting it unblocks the signal.
     multiprocessing.resource_tracker.ensure_running()

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, MutableSequence, Sequence
 from pathlib import Path
 
-from bncompare.config import RunConfig
+from bncompare.config import RunConfig, cost
 from bncompare.errors import UserError
 from bncompare.execution import memory
 from bncompare.execution.forkserver import start_forkserver
@@ -26,7 +26,8 @@ def choose_places(
     waiting: Callable[[str], object],
     steps: MutableSequence[int] | None,
 ) -> list[tuple[Place, list[int]]]:
-    """Where to train the runs, with the numbers of those that train there: the cluster, or a place for each device.
+    """Where to train the runs: the cluster, or a place for each device; with the numbers of those that train there,
+    in the order in which they start.
 
     Raises UserError if a device or a dataset is not to be had.
     """
@@ -42,7 +43,7 @@ def choose_places(
     if cluster:
         if any(run.training.stack for run in runs):
             raise UserError("--executor ray: trains each run by itself, and training.stack several as one program")
-        return [(Ray(cluster, num_processes, datasets.load), list(range(len(runs))))]
+        return [(Ray(cluster, num_processes, datasets.load), longest_first(runs, range(len(runs))))]
     places: list[tuple[Place, list[int]]] = []
     for device in dict.fromkeys(devices[run.training.device] for run in runs):
         here = [number for number, run in enumerate(runs) if devices[run.training.device] == device]
@@ -60,11 +61,21 @@ def choose_places(
             at_once = 1
         if at_once > 1:
             check_importable(mine)
-            start_forkserver(mine)
-            places.append((Processes(at_once, data_dir, device, steps), numbers))
+            start_forkserver()
+            places.append((Processes(at_once, data_dir, device, steps), longest_first(runs, numbers)))
         else:
             places.append((Inline(datasets.of, device, steps), numbers))
     return places
+
+
+def longest_first(runs: Sequence[RunConfig], numbers: Sequence[int]) -> list[int]:
+    """Numbers of runs so that no long one is left for the end, when the other cores have nothing to do.
+
+    Runs that take about as long stay in the order of the plan, in which pairs are complete early: those of at least
+    half the longest, then those of at least a third, and so on.
+    """
+    longest = max(cost(runs[number]) for number in numbers)
+    return sorted(numbers, key=lambda number: longest // max(cost(runs[number]), 1))
 
 
 def num_at_once(runs: Sequence[RunConfig], asked: int | None, device_type: str, cores: int, machine: int) -> int:

@@ -1,7 +1,8 @@
 """Train runs in processes of their own, several at a time; the bytes are those of `inline`.
 
-A worker trains one run and sends its evaluations through a pipe of its own, so that one death poisons no other. It
-is started by a forkserver that has imported torch once, where there is one. The driver alone writes files.
+A worker trains one run after the other, as a process of its own for each would cost 30 ms more, and sends their
+evaluations through its own pipe, so that its death costs no run but the one that it is at. It is started by a
+forkserver that has imported torch once, where there is one. The driver alone writes files.
 """
 
 import os
@@ -9,11 +10,12 @@ import pickle
 import signal
 import threading
 from collections.abc import Iterator, MutableSequence
-from contextlib import nullcontext
-from dataclasses import replace
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from queue import SimpleQueue
 
 import torch
 
@@ -21,13 +23,22 @@ from bncompare.errors import UserError
 from bncompare.execution import inline
 from bncompare.execution.forkserver import starting_context
 from bncompare.execution.main_module import UNGUARDED, hidden_main, needs_main
-from bncompare.execution.messages import Attempt, Evaluated, Gone, Job, Result
+from bncompare.execution.messages import Attempt, Evaluated, Gone, Result, is_end
 from bncompare.training import Datasets
 
 SECONDS_TO_END = 2.0
 # Open files of the driver: of each worker a pipe, two of multiprocessing's, and the lock of its run.
 FILES_PER_WORKER = 4
 OTHER_FILES = 24
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    has_main: bool
+    """whether it has the classes that are written in this program"""
+    attempt: Attempt | None
+    """what it trains; nothing between two runs"""
 
 
 class Processes:
@@ -46,45 +57,64 @@ class Processes:
         _check_open_files(num_processes)
         self.num_processes, self.data_dir, self.device, self.steps = num_processes, data_dir, device, steps
         self.context = starting_context()
-        self.workers: dict[Connection, tuple[BaseProcess, Attempt]] = {}
+        self.workers: dict[Connection, _Worker] = {}
+
+    @property
+    def busy(self) -> list[Connection]:
+        """Those that train."""
+        return [connection for connection, worker in self.workers.items() if worker.attempt]
 
     @property
     def is_busy(self) -> bool:
-        return bool(self.workers)
+        return bool(self.busy)
 
     @property
     def has_room(self) -> bool:
-        return len(self.workers) < self.num_processes
+        return len(self.busy) < self.num_processes
 
     def start(self, attempt: Attempt) -> None:
+        has_main = needs_main(attempt.job.run)
+        fit = (ours for ours, worker in self.workers.items() if not worker.attempt and worker.has_main == has_main)
+        ours = next(fit, None) or self._start_worker(has_main)
+        self.workers[ours].attempt = attempt
+        with suppress(OSError):  # it has died since its last run, as `wait` will find
+            ours.send_bytes(pickle.dumps(attempt.job))
+
+    def _start_worker(self, has_main: bool) -> Connection:
         ours, theirs = self.context.Pipe(duplex=True)
-        arguments = (theirs, attempt.job, self.data_dir, self.device, self.steps)
+        arguments = (theirs, self.data_dir, self.device, self.steps)
         process = self.context.Process(target=_work, args=arguments, daemon=True)
-        with nullcontext() if needs_main(attempt.job.run) else hidden_main():
+        with nullcontext() if has_main else hidden_main():
             process.start()
         theirs.close()
-        self.workers[ours] = process, attempt
+        self.workers[ours] = _Worker(process, has_main, None)
+        return ours
 
     def wait(self) -> Iterator[tuple[Attempt, Result | Gone]]:
-        for ready in wait(list(self.workers)):
+        for ready in wait(self.busy):
             assert isinstance(ready, Connection)
-            process, attempt = self.workers[ready]
+            worker = self.workers[ready]
+            attempt = worker.attempt
+            assert attempt is not None
             try:
                 sent = ready.recv_bytes()
             except (EOFError, OSError):  # the worker is gone, perhaps in the middle of a message
                 self._remove(ready)
-                yield attempt, Gone(how_it_ended(process.exitcode))
-            else:
-                yield attempt, pickle.loads(sent)
+                yield attempt, Gone(how_it_ended(worker.process.exitcode))
+                continue
+            result = pickle.loads(sent)
+            if is_end(result):
+                worker.attempt = None
+            yield attempt, result
 
     def end(self, attempt: Attempt) -> None:
-        for connection, (process, other) in list(self.workers.items()):
-            if other is attempt:
-                process.terminate()
+        for connection, worker in list(self.workers.items()):
+            if worker.attempt is attempt:
+                worker.process.terminate()
                 self._remove(connection)
 
     def close(self) -> None:
-        processes = [process for process, _ in self.workers.values()]
+        processes = [worker.process for worker in self.workers.values()]
         for process in processes:
             process.terminate()
         for process in processes:
@@ -93,9 +123,9 @@ class Processes:
                 process.kill()
 
     def _remove(self, connection: Connection) -> None:
-        process, _ = self.workers.pop(connection)
+        worker = self.workers.pop(connection)
         connection.close()
-        process.join()
+        worker.process.join()
 
 
 def _check_open_files(num_processes: int) -> None:
@@ -130,20 +160,26 @@ def how_it_ended(exit_code: int | None) -> str:
 
 
 def _work(
-    connection: Connection,
-    job: Job,
-    data_dir: Path | None,
-    device: torch.device,
-    steps: MutableSequence[int] | None,
+    connection: Connection, data_dir: Path | None, device: torch.device, steps: MutableSequence[int] | None
 ) -> None:
-    """The worker: train and send."""
+    """The worker: train what comes, and send."""
     from bncompare.execution import quiet  # noqa: F401  silences libraries, where no server has done it
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_driver, args=(connection,), daemon=True).start()
-    for result in inline.train_job(job, Datasets(data_dir).of, device, steps):
-        connection.send_bytes(to_bytes(result))
+    jobs, datasets = SimpleQueue[bytes](), Datasets(data_dir)
+    threading.Thread(target=_receive, args=(connection, jobs), daemon=True).start()
+    while True:
+        for result in inline.train_job(pickle.loads(jobs.get()), datasets.of, device, steps):
+            connection.send_bytes(to_bytes(result))
+
+
+def _receive(connection: Connection, jobs: SimpleQueue[bytes]) -> None:
+    """What the driver sends; when it has died, so does this process, in the middle of whatever it does."""
+    with suppress(EOFError, OSError):
+        while True:
+            jobs.put(connection.recv_bytes())
+    os._exit(1)
 
 
 def to_bytes(result: Result) -> bytes:
@@ -153,12 +189,6 @@ def to_bytes(result: Result) -> bytes:
         result = replace(result, record=replace(result.record, checkpoint=_taken_in_the_worker))
     # Plain pickle: torch's own would share memory, which does not outlive a worker.
     return pickle.dumps(result)
-
-
-def _end_with_driver(connection: Connection) -> None:
-    """The driver never sends: the pipe is readable when it has died."""
-    wait([connection])
-    os._exit(1)
 
 
 def _taken_in_the_worker() -> bytes:

@@ -122,6 +122,31 @@ def test_bars_move_between_evaluations(
     assert "1 of 4 runs failed:" in shown
 
 
+def test_bars_are_there_while_something_is_waited_for(
+    planned: list[Planned], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before torch is there to train with, a terminal shows how many runs there are, and what is waited for."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    screen = screen_of(print)
+    waiting, shown = Waiting(screen), list[str]()
+
+    def events() -> Iterator[Event | Round]:
+        yield Round(planned, [], is_last=True)
+        waiting("loading torch")
+        shown.append(capsys.readouterr().err)
+        yield Event(planned[0], Started({}, False))
+        shown.append(capsys.readouterr().err)
+        yield Event(planned[0], Failure("boom", ""))
+
+    show_progress(waiting.before(events()), screen, print)
+    before, after = shown
+    assert "0/4" in before
+    assert "loading torch…" in before
+    assert "epoch 0.0/5" not in before
+    assert "loading torch…" not in after
+
+
 def test_what_is_waited_for() -> None:
     """Where stderr is no terminal it is said once it has taken a while, each thing once, and not after an event."""
     told: list[str] = []

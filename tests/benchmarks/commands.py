@@ -1,26 +1,34 @@
-"""What the commands cost as whole processes: start-up, plotting, memory; medians of several rounds, in turn.
+"""What the commands cost as whole processes: start-up, reading, drawing, memory; rows of a table.
 
-BNCOMPARE_DATA=.data python tests/benchmarks/commands.py [--rounds 5]
+python tests/benchmarks/commands.py [--rounds 5] [--data-dir .data]
 """
 
 import argparse
 import os
+import pty
 import random
-import statistics
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+from rows import Row, show
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MIB = 1024  # ru_maxrss is in KiB
+# As it is installed: with its modules compiled.
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
 
 def run(*arguments: str) -> tuple[float, float]:
     """Seconds and peak memory (MiB) of `python arguments`."""
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT
+    )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
@@ -28,24 +36,24 @@ def run(*arguments: str) -> tuple[float, float]:
     return time.perf_counter() - started, usage.ru_maxrss / MIB
 
 
-def compare(rounds: int, ours: list[str], baseline: list[str]) -> tuple[list[float], list[float]]:
-    """Seconds of both, in turn, after one round of warm-up."""
+def bncompare(*arguments: str | Path) -> tuple[float, float]:
+    """The same of a command."""
+    return run("-m", "bncompare", *map(str, arguments))
+
+
+def in_turn(rounds: int, ours: list[str], baseline: list[str]) -> tuple[list[float], list[float]]:
+    """Seconds of both, after one round of warm-up."""
     pairs = [(run(*ours)[0], run(*baseline)[0]) for _ in range(rounds + 1)][1:]
     return [a for a, _ in pairs], [b for _, b in pairs]
 
 
-def report(what: str, values: list[float], unit: str, limit: str) -> None:
-    middle = statistics.median(values)
-    print(f"{what:58}{middle:8.2f} {unit:4} ({min(values):.2f}–{max(values):.2f})   limit {limit}", flush=True)
-
-
-def make_runs(folder: Path) -> None:
-    """1,000 run folders of two variants with 50 rows each, as training would leave them but for the weights."""
+def make_runs(folder: Path, seeds: int) -> None:
+    """Run folders of two variants with 50 evaluations each, as training would leave them but for the weights."""
     from bncompare.config.expand import load_experiment
     from bncompare.runs.folder import RunStore
 
     settings = ["training.epochs=50"]
-    for config in load_experiment(CONFIGS / "mnist-mlp.yaml", overrides=settings, seeds="500").runs:
+    for config in load_experiment(CONFIGS / "mnist-mlp.yaml", overrides=settings, seeds=str(seeds)).runs:
         noise = random.Random(f"{config.variant.label} {config.seed}")
         store = RunStore(folder).run(config)
         store.begin({"versions": {}})
@@ -64,44 +72,85 @@ def make_runs(folder: Path) -> None:
         store.finish(result, None, b"")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    print(f"{rounds} rounds after a warm-up; median (range)")
+def seconds_to(*texts: str, command: list[str]) -> list[float]:
+    """Seconds from typing a command on a terminal until it has shown each text, when it is ended."""
+    started, shown, found = time.perf_counter(), "", list[float]()
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execve(sys.executable, [sys.executable, "-m", "bncompare", *command], ENVIRONMENT | {"COLUMNS": "200"})
+    try:
+        while len(found) < len(texts):
+            shown += os.read(terminal, 1 << 16).decode(errors="replace")
+            while len(found) < len(texts) and texts[len(found)] in shown:
+                found.append(time.perf_counter() - started)
+    finally:
+        os.kill(process, signal.SIGTERM)
+        os.close(terminal)
+        os.waitpid(process, 0)
+    return found
 
-    ours, typer = compare(rounds, ["-m", "bncompare", "--help"], ["-c", "import typer"])
-    report("bncompare --help / python -c 'import typer'", [a / b for a, b in zip(ours, typer, strict=True)], "×", "3")
 
+def starting(rounds: int) -> Iterator[Row]:
+    """What one waits for before something is to be seen."""
+    ours, typer = in_turn(rounds, ["-m", "bncompare", "--help"], ["-c", "import typer"])
+    yield Row("`bncompare --help`", ours, "s", "`import typer`", typer, 3)
+    bars = list[list[float]]()
+    for _ in range(rounds + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            command = ["train", str(CONFIGS / "mnist-mlp.yaml"), "--runs", folder]
+            bars.append(seconds_to("━", "epoch ", command=command))
+    all_runs, first_run = zip(*bars[1:], strict=True)
+    yield Row("`train mnist-mlp` on a terminal: the bar of all runs", all_runs, "s", goal=2.5)
+    yield Row("the bar of its first run, which trains", first_run, "s")
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(2):
+            bncompare("train", CONFIGS / "regression.yaml", "--runs", folder)
+        again = [bncompare("train", CONFIGS / "regression.yaml", "--runs", folder)[0] for _ in range(rounds)]
+    yield Row("`train` of an experiment that is finished, 12 runs", again, "s", goal=0.5)
+
+
+def looking(rounds: int) -> Iterator[Row]:
+    """Commands that read run folders."""
     with tempfile.TemporaryDirectory() as folder:
         settings = ["--set", "training.eval_every=1", "--seeds", "10", "--runs", folder]
-        run("-m", "bncompare", "train", str(CONFIGS / "regression.yaml"), *settings)
-        code = (
-            "import sys; from bncompare.cli import app; app(standalone_mode=False); sys.exit('torch' in sys.modules)"
-        )
-        times = [run("-c", code, "plot", folder)[0] for _ in range(rounds + 1)][1:]
-        report("bncompare plot, 20 runs × 200 rows, no torch", times, "s", "2.5")
-
+        bncompare("train", CONFIGS / "regression.yaml", *settings)
+        times = [bncompare("plot", folder)[0] for _ in range(rounds + 1)][1:]
+        yield Row("`plot` of 20 runs with 200 evaluations each", times, "s", goal=2.5)
     with tempfile.TemporaryDirectory() as folder:
-        make_runs(Path(folder))
-        reading = f"from pathlib import Path; from bncompare.runs import read_runs; read_runs([Path({folder!r})])"
-        times = [run("-c", reading)[0] for _ in range(rounds + 1)][1:]
-        report("reading 1,000 runs × 50 rows, start-up included", times, "s", "2.5")
-        for command in (["plot"], ["export"], ["report"], ["report", "--html", f"{folder}/page.html"]):
-            costs = [run("-m", "bncompare", *command, folder) for _ in range(rounds + 1)][1:]
-            name = " ".join(command[:2])
-            report(f"bncompare {name}, 1,000 runs × 50 rows", [seconds for seconds, _ in costs], "s", "5")
-            report("  peak memory", [memory for _, memory in costs], "MiB", "300")
+        make_runs(Path(folder), 75)
+        times = [bncompare("report", folder, "--html", f"{folder}/page.html")[0] for _ in range(rounds + 1)][1:]
+        yield Row("`report --html` of 150 runs with 50 evaluations each", times, "s", goal=3)
+    with tempfile.TemporaryDirectory() as folder:
+        make_runs(Path(folder), 500)
+        for command in ("list", "report", "plot", "export"):
+            costs = [bncompare(command, folder) for _ in range(rounds + 1)][1:]
+            yield Row(f"`{command}` of 1,000 runs with 50 evaluations each", [s for s, _ in costs], "s", goal=5)
+            yield Row(f"`{command}` of 1,000 runs, at its largest", [m for _, m in costs], "MiB", goal=300)
 
-    baseline = [run("-c", "import torch, torchvision")[1] for _ in range(rounds)]
+
+def memory(rounds: int) -> Iterator[Row]:
+    """What a run takes beside PyTorch."""
     for kind in ("none", "batch"):
-        with tempfile.TemporaryDirectory() as folder:
-            settings = ["--set", f"compare.model.norm=[{kind}]", "--set", "claims=[]", "--set", "training.epochs=2"]
-            command = ["-m", "bncompare", "train", str(CONFIGS / "mnist-mlp.yaml"), *settings, "--runs", folder]
-            peaks = [run(*command, "--fresh", "--seeds", "1")[1] for _ in range(rounds)]
-        above = [a - b for a, b in zip(peaks, baseline, strict=True)]
-        report(f"peak memory of mnist-mlp ({kind}) over import torch, torchvision", above, "MiB", "150")
+        above = []
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory() as folder:
+                settings = ["--set", f"compare.model.norm=[{kind}]", "--set", "claims=[]", "--no-report"]
+                settings += ["--set", "training.epochs=2", "--seeds", "1"]
+                peak = bncompare("train", CONFIGS / "mnist-mlp.yaml", *settings, "--runs", folder)[1]
+            above.append(peak - run("-c", "import torch")[1])
+        yield Row(f"memory of `train mnist-mlp`, norm {kind}, beyond that of `import torch`", above, "MiB", goal=150)
+
+
+def rows(rounds: int, data_dir: Path | None) -> Iterator[Row]:
+    if data_dir:
+        ENVIRONMENT["BNCOMPARE_DATA"] = str(data_dir.absolute())
+    for part in (starting, looking, memory):
+        yield from part(rounds)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--data-dir", type=Path)
+    options = parser.parse_args()
+    show(rows(options.rounds, options.data_dir))

@@ -1,4 +1,4 @@
-"""What diagnostics cost on the MNIST MLP: the share of an epoch, and of the expensive ones the training steps.
+"""What diagnostics cost on the MNIST MLP: epochs with them against epochs without; rows of a table.
 
     python tests/benchmarks/diagnostics.py [--rounds 9] [--data-dir .data]
 
@@ -6,11 +6,11 @@ Each round trains an epoch without and with each probe, in turn in one process; 
 """
 
 import argparse
-import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from rows import Row, show
 
 from bncompare.config.expand import load_experiment
 from bncompare.datasets import MNIST, Pool
@@ -20,39 +20,38 @@ from bncompare.training.loop import train
 CONFIG = Path(__file__).parents[2] / "configs" / "mnist-mlp.yaml"
 CPU = torch.device("cpu")
 CHEAP = "activations: true, gradients: true, norm_parameters: true, running_statistics: true, train_eval_gap: true"
-PROBES = {"none": "", "cheap": CHEAP, "landscape": "landscape: [0.5, 4]", "covariate_shift": "covariate_shift: true"}
+PROBES = {
+    "none": "",
+    "the five cheap diagnostics": CHEAP,
+    "landscape": "landscape: [0.5, 4]",
+    "covariate_shift": "covariate_shift: true",
+}
 
 
-def epochs(probes: str, kind: str, rounds: int, pool: Pool) -> Iterator[tuple[float, float]]:
-    """Seconds of each epoch, its evaluation included, and of a step in it."""
+def epochs(probes: str, kind: str, rounds: int, pool: Pool) -> Iterator[float]:
+    """Seconds of each epoch, its evaluation included."""
     settings = [f"compare={{model.norm: [{kind}]}}", f"training.epochs={rounds + 1}", "claims=[]"]
     settings += ["training.early_stopping=null", f"diagnostics={{{probes}}}"]
     (run,) = load_experiment(CONFIG, overrides=settings, seeds="1").runs
     for record in train(run, load_dataset(run, pool), CPU):
-        yield record.seconds, run.batch_size / record.examples_per_second
+        yield record.seconds
 
 
-def main() -> None:
+def rows(rounds: int, data_dir: Path | None) -> Iterator[Row]:
+    torch.set_num_threads(1)
+    pool = MNIST(name="mnist").read(data_dir, download=True)
+    for kind in ("none", "batch"):
+        running = {name: epochs(probes, kind, rounds, pool) for name, probes in PROBES.items()}
+        measured = [{name: next(loop) for name, loop in running.items()} for _ in range(rounds + 1)][1:]
+        without = [each["none"] for each in measured]
+        for name in list(PROBES)[1:]:
+            seconds = [each[name] for each in measured]
+            yield Row(f"an epoch of mnist-mlp, norm {kind}, with {name}", seconds, "s", "without", without)
+
+
+if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--data-dir", type=Path)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    pool = MNIST(name="mnist").read(options.data_dir, download=True)
-    print(f"{options.rounds} rounds after a warm-up, 1 thread; median (range)")
-    for kind in ("none", "batch"):
-        running = {name: epochs(probes, kind, options.rounds, pool) for name, probes in PROBES.items()}
-        rounds = [{name: next(loop) for name, loop in running.items()} for _ in range(options.rounds + 1)][1:]
-        for name in PROBES:
-            ratios = [each[name][0] / each["none"][0] for each in rounds]
-            steps = [(each[name][0] - each["none"][0]) / each["none"][1] for each in rounds]
-            print(
-                f"{kind:8}{name:18}{statistics.median(each[name][0] for each in rounds):6.2f} s an epoch, "
-                f"{statistics.median(ratios):.3f} ({min(ratios):.3f}–{max(ratios):.3f}) of one without, "
-                f"{statistics.median(steps):.0f} steps",
-                flush=True,
-            )
-
-
-if __name__ == "__main__":
-    main()
+    show(rows(options.rounds, options.data_dir))

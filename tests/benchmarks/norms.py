@@ -1,17 +1,17 @@
-"""Forward + backward time of each norm against torch's BatchNorm on the shapes of an MLP and a LeNet; medians.
+"""Forward + backward time of each norm against torch's BatchNorm on the shapes of an MLP and a LeNet; rows.
 
     python tests/benchmarks/norms.py [--rounds 15]
 
-Each round times every kind once, so that the ratio is taken within the round. `torch` marks kinds that are torch's
-own module, `ours` those written here.
+Each round times every kind once, so that the ratio is taken within the round.
 """
 
 import argparse
-import statistics
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from rows import Row, show
 from torch import nn
 
 from bncompare.norms.base import NORMS, ActivationNorm, Norm
@@ -41,12 +41,8 @@ def seconds(module: nn.Module, x: torch.Tensor, upstream: torch.Tensor) -> float
     return (time.perf_counter() - started) / repeats
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+def rows(rounds: int) -> Iterator[Row]:
     torch.set_num_threads(1)
-    print(f"{rounds} rounds after a warm-up, 1 thread; ratio to torch's BatchNorm: median (range)")
     for title, shape in SHAPES.items():
         x, upstream = torch.randn(shape, requires_grad=True), torch.randn(shape)
         kinds = [kind for kind, norm in NORMS.items() if issubclass(norm, ActivationNorm)]
@@ -54,18 +50,15 @@ def main() -> None:
         times: dict[str, list[float]] = {kind: [] for kind in modules}
         for round_number in range(rounds + 1):
             for kind, module in modules.items():
-                elapsed = seconds(module, x, upstream)
+                elapsed = 1e6 * seconds(module, x, upstream)
                 if round_number > 0:
                     times[kind].append(elapsed)
-        print(f"\n{title}")
         for kind, values in times.items():
-            ratios = [a / b for a, b in zip(values, times["batch"], strict=True)]
-            owner = "torch" if type(modules[kind]).__module__.startswith("torch.") else "ours"
-            print(
-                f"  {kind:20}{owner:7}{1e6 * statistics.median(values):9.1f} µs   "
-                f"{statistics.median(ratios):5.2f} × ({min(ratios):.2f}–{max(ratios):.2f})"
-            )
+            owner = "torch's own" if type(modules[kind]).__module__.startswith("torch.") else "ours"
+            yield Row(f"{kind} ({owner}) on {title}", values, "µs", "torch's BatchNorm", times["batch"])
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=15)
+    show(rows(parser.parse_args().rounds))

@@ -1,4 +1,4 @@
-"""Seconds an epoch: bncompare's train() against loops written by hand, in turn in one process; a Markdown table.
+"""Seconds an epoch: bncompare's train() against loops written by hand, in turn in one process; rows of a table.
 
     python tests/benchmarks/training.py [--rounds 5] [--data-dir .data] [mnist-mlp] [fashion-lenet]
 
@@ -9,13 +9,13 @@ memory), batches, optimizer, metrics and validation. `tutorial` is the loop of t
 
 import argparse
 import os
-import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from rows import Row, show
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
@@ -138,14 +138,17 @@ def tutorial(run: RunConfig, dataset: Dataset, data_dir: Path) -> Loop:
         yield time.perf_counter() - started
 
 
-def measure(name: str, overrides: list[str], rounds: int, data_dir: Path) -> str:
+GOALS = {"mnist-mlp": 0.75, "fashion-lenet": 0.85}
+
+
+def measure(name: str, overrides: list[str], rounds: int, data_dir: Path) -> Iterator[Row]:
     """A row a loop written by hand."""
     shared = [f"training.epochs={rounds + 1}", "training.early_stopping=null", "claims=[]"]
     (run,) = load_experiment(CONFIGS / f"{name}.yaml", overrides=[*overrides, *shared], seeds="1").runs
     dataset = Datasets(data_dir).of(run)
-    loops = {"bncompare": ours(run, dataset), "bare": bare(run, dataset)}
+    loops = {"bncompare": ours(run, dataset), "bare loop": bare(run, dataset)}
     if name == "mnist-mlp":
-        loops["tutorial"] = tutorial(run, dataset, data_dir)
+        loops["tutorial's loop"] = tutorial(run, dataset, data_dir)
     seconds: dict[str, list[float]] = {loop_name: [] for loop_name in loops}
     for round_number in range(rounds + 1):
         for loop_name, loop in loops.items():
@@ -153,33 +156,26 @@ def measure(name: str, overrides: list[str], rounds: int, data_dir: Path) -> str
             if round_number > 0:  # the first warms up
                 seconds[loop_name].append(elapsed)
     mine = seconds.pop("bncompare")
-    pooling = run.model.pooling if run.model.name == "lenet" else "–"
-    rows = []
+    pooling = f", {run.model.pooling} pooling" if run.model.name == "lenet" else ""
     for loop_name, times in seconds.items():
-        ratios = [ours_s / other_s for ours_s, other_s in zip(mine, times, strict=True)]
-        measured = f"{statistics.median(mine):.2f} | {statistics.median(times):.2f} | {statistics.median(ratios):.2f}"
-        spread = f"{min(ratios):.2f}–{max(ratios):.2f}"
-        rows.append(f"| {name} | {run.model.norm.kind} | {pooling} | {loop_name} | {measured} | {spread} |")
-    return "\n".join(rows)
+        goal = GOALS[name] if loop_name == "bare loop" else None
+        yield Row(f"an epoch of {name}, norm {run.model.norm.kind}{pooling}", mine, "s", loop_name, times, goal)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*", default=["mnist-mlp", "fashion-lenet"])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--data-dir", type=Path)
-    options = parser.parse_args()
+def rows(rounds: int, data_dir: Path | None, names: Sequence[str] = tuple(GOALS)) -> Iterator[Row]:
     torch.set_num_threads(1)
-    data_dir = find_data_dir(options.data_dir, MNIST(name="mnist"), os.environ)
-    print(f"Seconds an epoch, one thread: medians of {options.rounds} rounds after a warm-up, with their range.\n")
-    print("| model | norm | pooling | loop by hand | bncompare | by hand | ratio | range |")
-    print("| --- | --- | --- | --- | ---: | ---: | ---: | ---: |")
-    for name in options.names:
+    found = find_data_dir(data_dir, MNIST(name="mnist"), os.environ)
+    for name in names:
         for pooling in ["avg", "max"] if name == "fashion-lenet" else [None]:
             for kind in ("none", "batch"):
                 overrides = [f"compare={{model.norm: [{kind}]}}", *([f"model.pooling={pooling}"] if pooling else [])]
-                print(measure(name, overrides, options.rounds, data_dir), flush=True)
+                yield from measure(name, overrides, rounds, found)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", default=list(GOALS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--data-dir", type=Path)
+    options = parser.parse_args()
+    show(rows(options.rounds, options.data_dir, options.names))

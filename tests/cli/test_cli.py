@@ -217,8 +217,8 @@ LIGHT = (*HEAVY, "scipy", "matplotlib", "jinja2")  # to say what there is, no nu
         (["list", "runs"], LIGHT),
         (["show", "RUN"], LIGHT),
         (["export", "runs"], (*LIGHT, "rich")),
-        (["report", "runs"], (*HEAVY, "matplotlib", "jinja2")),
-        (["plot", "runs"], (*HEAVY, "jinja2")),
+        (["report", "runs"], LIGHT),
+        (["plot", "runs"], (*HEAVY, "jinja2", "scipy")),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

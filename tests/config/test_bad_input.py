@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shutil
+import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -1044,8 +1045,9 @@ def test_a_bad_extracted_file_is_healed(
 
 
 @pytest.mark.data
-def test_an_extracted_copy_is_only_read(place: Place, pool_sizes: PoolSizes) -> None:
-    """Extracted files without their archives are used as they are, and nothing is written."""
+def test_an_extracted_copy_is_only_read(place: Place, pool_sizes: PoolSizes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Extracted files without their archives are used as they are, without torchvision, and nothing is written."""
+    monkeypatch.setitem(sys.modules, "torchvision", None)
     raw = place(IMAGE_FILES)
     before = listing(raw.parents[1])
     assert pool_sizes(raw.parents[1]) == PUBLISHED

@@ -9,7 +9,7 @@ from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
 from bncompare.execution.memory import GB, available_memory, in_gb, needed
-from bncompare.execution.places import num_at_once
+from bncompare.execution.places import longest_first, num_at_once
 from bncompare.execution.plan import plan_runs
 from bncompare.runs.folder import RunStore
 
@@ -107,6 +107,21 @@ def test_as_many_runs_at_a_time_as_there_is_room_for(
     three = runs(seeds="3")
     room = int(machine * needed(three[0]).total)
     assert num_at_once(three, asked, device, cores, room) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["training.epochs=20", "training.epochs=1", "training.epochs=30", "training.epochs=9"], [0, 2, 3, 1]),
+        (["model.hidden=[4]", "model.hidden=[400]"], [1, 0]),
+        (["model.norm=batch", "model.norm=none"], [0, 1]),
+        (["model.norm=none", "model.norm=batch"], [0, 1]),  # with γ and β, which are few
+    ],
+)
+def test_long_runs_are_those_of_many_steps_and_parameters(settings: list[str], expected: list[int]) -> None:
+    """What takes about as long stays in the order of the plan, in which the pairs of a seed follow each other."""
+    chosen = [load_experiment(CONFIG, overrides=[*SMALL, "compare=null", of], seeds="1").runs[0] for of in settings]
+    assert longest_first(chosen, range(len(chosen))) == expected
 
 
 @pytest.mark.parametrize(

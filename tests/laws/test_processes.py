@@ -50,6 +50,18 @@ def test_the_bytes_are_the_same(tmp_path: Path) -> None:
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
+@pytest.mark.parametrize(("num_processes", "first"), [(1, [0, 1]), (2, [0, 4])])
+def test_long_runs_start_first(tmp_path: Path, num_processes: int, first: list[int]) -> None:
+    """Of several at a time the longest is none of those left for the end, though it stands last in the plan."""
+    settings = ["claims=[]", "compare=[{label: short}, {label: long, training.epochs: 100}]", "training.epochs=1"]
+    runs = load_experiment(CONFIGS / "regression.yaml", overrides=settings, seeds="4").runs
+    planned = plan_runs([*[run for run in runs if run.total_steps == 1], runs[-1]], RunStore(tmp_path))
+    events = run_experiment(planned, data_dir=None, num_processes=num_processes)
+    started = [planned.index(event.planned) for event in events if isinstance(event.what, Started)]
+    assert sorted(started) == [0, 1, 2, 3, 4]
+    assert sorted(started[:2]) == first
+
+
 def test_the_bytes_are_the_same_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A system with no forkserver, no `fcntl` and no `resource`, such as Windows, writes the same."""
     settings = ["compare.model.norm=[batch]", "training.epochs=1", "data.train_size=64"]
@@ -87,7 +99,7 @@ def sweep(folder: Path, *settings: Sequence[str]) -> Iterator[tuple[int, Event]]
     runs = [load_experiment(CONFIGS / "regression.yaml", overrides=s, seeds="1").runs[0] for s in settings]
     planned = plan_runs(runs, RunStore(folder))
     with closing(Processes(1, None, torch.device("cpu"))) as place:
-        start_forkserver(runs)
+        start_forkserver()
         for event in Sweep(
             planned, [(place, list(range(len(runs))))], allow_inexact=False, keep_checkpoints=False
         ).train():
@@ -106,6 +118,24 @@ def test_a_death_costs_its_own_run_alone(tmp_path: Path) -> None:
     assert failure.message == "its process was killed (SIGKILL, perhaps for lack of memory); given up after 3 starts"
     steps = [what.record.step for number, what in told if number == 1 and isinstance(what, Evaluated)]
     assert steps == [1, 2, 3]
+    assert multiprocessing.active_children() == []
+
+
+SHORT = ["training.epochs=3", "claims=[]"]
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_worker_trains_one_run_after_the_other(tmp_path: Path, is_killed: bool) -> None:
+    """It is the same process; where that has died between two runs, another one trains the second, all of it."""
+    steps, processes = list[tuple[int, int]](), set[int]()
+    for number, event in sweep(tmp_path, SHORT, [*SHORT, "training.optimizer.lr=0.5"]):
+        if event.record is not None:
+            steps.append((number, event.record.step))
+            processes.add(only_child())
+            if is_killed and steps == [(0, 1), (0, 2), (0, 3)]:
+                os.kill(only_child(), signal.SIGKILL)
+    assert steps == [(number, step) for number in (0, 1) for step in (1, 2, 3)]
+    assert len(processes) == 1 + is_killed
     assert multiprocessing.active_children() == []
 
 
