@@ -1,6 +1,8 @@
 """Train runs that differ in their seed alone as one program, in this process: `training.stack`."""
 
+import re
 from collections.abc import Callable, Generator, Iterator, MutableSequence, Sequence
+from typing import Any
 
 import torch
 
@@ -51,6 +53,11 @@ class Stacked:
         if self.results is not None:
             self.results.close()
         self.attempts, self.results = [], None
+
+
+def stacked_seeds(environment: dict[str, Any]) -> list[int]:
+    """The seeds that a run was trained with, itself among them, in their order; none if it was trained alone."""
+    return [int(seed) for seed in dict.fromkeys(re.findall("[0-9]+", str(environment.get("stacked"))))]
 
 
 def train_jobs(

@@ -1,5 +1,6 @@
 """`--stack`: the seeds of a variant as one program, from the command to the run folders; here on a CPU."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,12 +46,16 @@ def test_the_whole_way(config: Path) -> None:
     assert ended.out.splitlines()[-1] == "4 of 4 runs reproduced to the byte"
 
 
-def test_a_seed_verified_without_the_others(config: Path) -> None:
-    """If its bytes are others, the reason is told."""
-    assert train("--seeds", "3").code == 0
-    folder = next(Path("runs").glob("tiny/batch-s1-*"))
-    (item,) = strict(call("verify", str(folder), "--json").out)["runs"]
-    assert item["elsewhere"] == ["stacked seeds 0, 1, 2, here seeds 1"]
+def test_verified_as_it_was_trained(config: Path) -> None:
+    """With the seeds that were together, and no others: of all, of some, of two copies."""
+    assert train("--seeds", "2").code == 0
+    assert train("--seeds", "4").code == 0
+    shutil.copytree("runs/tiny", "runs/copy")
+    for chosen, number in (["runs"], 16), ([str(next(Path("runs/tiny").glob("batch-s1-*")))], 1):
+        ended = call("verify", *chosen, "--json")
+        assert ended.code == 0, ended.err
+        items = strict(ended.out)["runs"]
+        assert [(item["identical"], item["elsewhere"]) for item in items] == [(True, [])] * number
 
 
 @pytest.mark.parametrize(
