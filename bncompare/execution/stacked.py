@@ -38,7 +38,8 @@ class Stacked:
         if self.results is None:
             jobs = [attempt.job for attempt in self.attempts]
             self.results = train_jobs(jobs, self.load, self.device, self.steps)
-        for i, result in self.results:
+        while not all(attempt.has_ended for attempt in self.attempts) and (sent := next(self.results, None)):
+            i, result = sent
             if not self.attempts[i].has_ended:
                 yield self.attempts[i], result
                 return
@@ -47,7 +48,7 @@ class Stacked:
         yield from [(attempt, Gone("")) for attempt in gone]
 
     def end(self, attempt: Attempt) -> None:
-        """The others go on with it, as their numbers must not depend on it."""
+        """The others, if there are any, go on with it, as their numbers must not depend on it."""
 
     def close(self) -> None:
         if self.results is not None:

@@ -4,9 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from kit import TINY, Ended, call, strict
+import torch
+from kit import CONFIGS, TINY, Ended, call, strict
 
+from bncompare.config.expand import load_experiment
+from bncompare.execution.messages import Attempt, Gone, Job
+from bncompare.execution.stacked import Stacked
 from bncompare.runs.read import read_runs
+from bncompare.training.data import Datasets
 
 
 @pytest.fixture
@@ -42,6 +47,7 @@ def test_the_whole_way(config: Path) -> None:
     runs, _ = read_runs([Path("runs")])
     stacks = [run.environment["stacked"] for run in runs if "stacked" in run.environment]
     assert sorted(stacks) == ["seeds 0, 1"] * 4 + ["seeds 2"] * 2
+    assert "stacked" not in call("report", "runs", "--markdown").out
     ended = call("verify", *map(str, together))
     assert ended.out.splitlines()[-1] == "4 of 4 runs reproduced to the byte"
 
@@ -101,3 +107,21 @@ def test_a_run_whose_folder_cannot_be_written(config: Path) -> None:
     assert {name: found.get(name) for name in whole if name != blocked.name} == {
         name: content for name, content in whole.items() if name != blocked.name
     }
+
+
+def test_nothing_is_trained_for_nobody() -> None:
+    """When the last of the seeds has ended, as none of their folders can be written, so has the program."""
+    runs = load_experiment(CONFIGS / "smoke.yaml", ["compare={}", "claims=[]"], stack=True, seeds="2").runs
+    steps = [0, 0]
+    place = Stacked(Datasets(None).of, torch.device("cpu"), steps)
+    attempts = [Attempt(Job(number, run, None)) for number, run in enumerate(runs)]
+    for attempt in attempts:
+        place.start(attempt)
+    ((first, _),) = place.wait()
+    first.has_ended = True
+    ((second, _),) = place.wait()
+    assert second is not first
+    second.has_ended = True
+    assert [(attempt, type(sent)) for attempt, sent in place.wait()] == [(attempt, Gone) for attempt in attempts]
+    assert not place.is_busy
+    assert steps == [0, 0]
