@@ -111,7 +111,9 @@ def test_a_run_whose_folder_cannot_be_written(config: Path) -> None:
 
 def test_nothing_is_trained_for_nobody() -> None:
     """When the last of the seeds has ended, as none of their folders can be written, so has the program."""
-    runs = load_experiment(CONFIGS / "smoke.yaml", ["compare={}", "claims=[]"], stack=True, seeds="2").runs
+    runs = load_experiment(
+        CONFIGS / "smoke.yaml", overrides=["compare={model.norm: [none]}", "claims=[]"], stack=True, seeds="2"
+    ).runs
     steps = [0, 0]
     place = Stacked(Datasets(None).of, torch.device("cpu"), steps)
     attempts = [Attempt(Job(number, run, None)) for number, run in enumerate(runs)]
