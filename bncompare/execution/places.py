@@ -47,10 +47,10 @@ def choose_places(
     places: list[tuple[Place, list[int]]] = []
     for device in dict.fromkeys(devices[run.training.device] for run in runs):
         here = [number for number, run in enumerate(runs) if devices[run.training.device] == device]
-        stacks = dict[str, list[int]]()
+        stacks = dict[tuple[str, str], list[int]]()  # experiments that share a variant do not share its stack
         for number in here:
             if runs[number].training.stack:
-                stacks.setdefault(runs[number].fingerprint, []).append(number)
+                stacks.setdefault((runs[number].name, runs[number].fingerprint), []).append(number)
         places += [(Stacked(datasets.of, device, steps), members) for members in stacks.values()]
         numbers = [number for number in here if not runs[number].training.stack]
         if not numbers:

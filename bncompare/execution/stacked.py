@@ -1,6 +1,8 @@
 """Train runs that differ in their seed alone as one program, in this process: `training.stack`."""
 
+import re
 from collections.abc import Callable, Generator, Iterator, MutableSequence, Sequence
+from typing import Any
 
 import torch
 
@@ -36,7 +38,8 @@ class Stacked:
         if self.results is None:
             jobs = [attempt.job for attempt in self.attempts]
             self.results = train_jobs(jobs, self.load, self.device, self.steps)
-        for i, result in self.results:
+        while not all(attempt.has_ended for attempt in self.attempts) and (sent := next(self.results, None)):
+            i, result = sent
             if not self.attempts[i].has_ended:
                 yield self.attempts[i], result
                 return
@@ -45,12 +48,17 @@ class Stacked:
         yield from [(attempt, Gone("")) for attempt in gone]
 
     def end(self, attempt: Attempt) -> None:
-        """The others go on with it, as their numbers must not depend on it."""
+        """The others, if there are any, go on with it, as their numbers must not depend on it."""
 
     def close(self) -> None:
         if self.results is not None:
             self.results.close()
         self.attempts, self.results = [], None
+
+
+def stacked_seeds(environment: dict[str, Any]) -> list[int]:
+    """The seeds that a run was trained with, itself among them, in their order; none if it was trained alone."""
+    return [int(seed) for seed in dict.fromkeys(re.findall("[0-9]+", str(environment.get("stacked"))))]
 
 
 def train_jobs(

@@ -4,6 +4,8 @@ import random
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from bncompare.config import RunConfig, Status, load_experiment
 from bncompare.errors import UserError
 from bncompare.execution.environment import differences
 from bncompare.execution.plan import Planned, plan_runs
+from bncompare.execution.stacked import stacked_seeds
 from bncompare.execution.sweep import Event, run_experiment
 from bncompare.runs import MISSING, LoadedRun, RunStore, regular_file
 from bncompare.training import Datasets, resolve_device
@@ -72,9 +75,10 @@ def verify_runs(
         # Each in a place of its own: two copies of a run have the same name.
         datasets = Datasets(data_dir)
         found = [_plan(run, Path(folder, str(i)), datasets) for i, run in enumerate(runs)]
-        planned = [item for item in found if isinstance(item, Planned)]
-        if planned:
-            show(planned, run_experiment(planned, data_dir=data_dir, num_processes=num_processes))
+        programs = _programs(runs, found, Path(folder, "others"))
+        if programs:
+            train = partial(run_experiment, data_dir=data_dir, num_processes=num_processes)
+            show([item for program in programs for item in program], chain.from_iterable(map(train, programs)))
         for run, item in zip(runs, found, strict=True):
             yield _compare(run, item) if isinstance(item, Planned) else Verified(run, [], [], [], [], item)
 
@@ -89,6 +93,32 @@ def _plan(run: LoadedRun, folder: Path, datasets: Datasets) -> Planned | str:
         return planned
     except UserError as error:
         return "; ".join(error.problems)
+
+
+def _programs(runs: Sequence[LoadedRun], found: Sequence[Planned | str], folder: Path) -> list[list[Planned]]:
+    """The repetitions, apart from each other what was not trained together: each stack, with a repetition of the
+    seeds of it that nobody asked for; and all that train alone."""
+    alone, stacks = list[Planned](), list[tuple[str, list[int], dict[int, Planned]]]()
+    for run, item in zip(runs, found, strict=True):
+        if isinstance(item, str):
+            continue
+        if not item.run.training.stack:
+            alone.append(item)
+            continue
+        seeds = stacked_seeds(run.environment)
+        key = item.run.fingerprint, seeds if run.seed in seeds else [run.seed]
+        members = next((rest for *of, rest in stacks if tuple(of) == key and run.seed not in rest), None)
+        if members is None:
+            members = {}
+            stacks.append((*key, members))
+        members[run.seed] = item
+    programs = [alone] if alone else []
+    for number, (_, seeds, members) in enumerate(stacks):
+        one, store = next(iter(members.values())).run, RunStore(folder / str(number))
+        others = plan_runs([one.model_copy(update={"seeds": [seed]}) for seed in seeds if seed not in members], store)
+        of_seed = members | {item.run.seed: item for item in others}
+        programs.append([of_seed[seed] for seed in seeds])
+    return programs
 
 
 def _with_our_data(run: RunConfig) -> RunConfig:

@@ -203,7 +203,7 @@ def edges_of(candidates: "Sequence[Candidate]") -> list[str]:
     ]
 
 
-_PER_RUN = {"started", "ended"}  # of environment.json
+_PER_RUN = {"started", "ended", "stacked"}  # of environment.json
 
 
 def labels_of(runs: Sequence[LoadedRun]) -> list[str]:

@@ -1,11 +1,17 @@
 """`--stack`: the seeds of a variant as one program, from the command to the run folders; here on a CPU."""
 
+import shutil
 from pathlib import Path
 
 import pytest
-from kit import TINY, Ended, call, strict
+import torch
+from kit import CONFIGS, TINY, Ended, call, strict
 
+from bncompare.config.expand import load_experiment
+from bncompare.execution.messages import Attempt, Gone, Job
+from bncompare.execution.stacked import Stacked
 from bncompare.runs.read import read_runs
+from bncompare.training.data import Datasets
 
 
 @pytest.fixture
@@ -41,16 +47,21 @@ def test_the_whole_way(config: Path) -> None:
     runs, _ = read_runs([Path("runs")])
     stacks = [run.environment["stacked"] for run in runs if "stacked" in run.environment]
     assert sorted(stacks) == ["seeds 0, 1"] * 4 + ["seeds 2"] * 2
+    assert "stacked" not in call("report", "runs", "--markdown").out
     ended = call("verify", *map(str, together))
     assert ended.out.splitlines()[-1] == "4 of 4 runs reproduced to the byte"
 
 
-def test_a_seed_verified_without_the_others(config: Path) -> None:
-    """If its bytes are others, the reason is told."""
-    assert train("--seeds", "3").code == 0
-    folder = next(Path("runs").glob("tiny/batch-s1-*"))
-    (item,) = strict(call("verify", str(folder), "--json").out)["runs"]
-    assert item["elsewhere"] == ["stacked seeds 0, 1, 2, here seeds 1"]
+def test_verified_as_it_was_trained(config: Path) -> None:
+    """With the seeds that were together, and no others: of all, of some, of two copies."""
+    assert train("--seeds", "2").code == 0
+    assert train("--seeds", "4").code == 0
+    shutil.copytree("runs/tiny", "runs/copy")
+    for chosen, number in (["runs"], 16), ([str(next(Path("runs/tiny").glob("batch-s1-*")))], 1):
+        ended = call("verify", *chosen, "--json")
+        assert ended.code == 0, ended.err
+        items = strict(ended.out)["runs"]
+        assert [(item["identical"], item["elsewhere"]) for item in items] == [(True, [])] * number
 
 
 @pytest.mark.parametrize(
@@ -96,3 +107,23 @@ def test_a_run_whose_folder_cannot_be_written(config: Path) -> None:
     assert {name: found.get(name) for name in whole if name != blocked.name} == {
         name: content for name, content in whole.items() if name != blocked.name
     }
+
+
+def test_nothing_is_trained_for_nobody() -> None:
+    """When the last of the seeds has ended, as none of their folders can be written, so has the program."""
+    runs = load_experiment(
+        CONFIGS / "smoke.yaml", overrides=["compare={model.norm: [none]}", "claims=[]"], stack=True, seeds="2"
+    ).runs
+    steps = [0, 0]
+    place = Stacked(Datasets(None).of, torch.device("cpu"), steps)
+    attempts = [Attempt(Job(number, run, None)) for number, run in enumerate(runs)]
+    for attempt in attempts:
+        place.start(attempt)
+    ((first, _),) = place.wait()
+    first.has_ended = True
+    ((second, _),) = place.wait()
+    assert second is not first
+    second.has_ended = True
+    assert [(attempt, type(sent)) for attempt, sent in place.wait()] == [(attempt, Gone) for attempt in attempts]
+    assert not place.is_busy
+    assert steps == [0, 0]
