@@ -1,26 +1,32 @@
-"""Seconds an epoch on a GPU: steps recorded and as written, many seeds as one program, and a loop written by hand.
+"""docs/performance-gpu.md: training on a GPU beside a loop written by hand, and many seeds as one program.
 
-    python tests/benchmarks/gpu.py [--rounds 5] [--seeds 32] [--data-dir .data] [--trace]
+    python tests/benchmarks/gpu.py [--rounds 5] [--seeds 32] [--data-dir .data] > docs/performance-gpu.md
 
-`bare` is the loop a careful person writes by hand: the data on the GPU, nothing read within an epoch. All of them
-take an epoch in turn; the ratio is taken within the round. `--trace` counts in a profile of an epoch what waits.
+The loops take an epoch in turn, and the ratio is taken within the round.
 """
 
 import argparse
+import datetime
 import os
-import statistics
+import platform
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from rows import HEADER, Row
 from torch.profiler import ProfilerActivity, profile
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.datasets import MNIST
 from bncompare.datasets.published import find_data_dir
+from bncompare.errors import UserError
+from bncompare.norms import NORMS
 from bncompare.training import graphs
 from bncompare.training.data import Dataset, Datasets
 from bncompare.training.loop import Loop, train
@@ -28,8 +34,41 @@ from bncompare.training.model import build_model
 from bncompare.training.stack import train_stack
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-CUDA = torch.device("cuda")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+NAMES = {"mnist-mlp": "MNIST MLP", "fashion-lenet": "LeNet on MNIST", "none": "no norm", "batch": "BatchNorm"}
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "aten::item", "aten::nonzero")
+PAGE = """\
+# Performance on a GPU
+
+{table}
+
+Measured on one {machine}: {versions}; {date}. Made, where there is a GPU, by
+
+```sh
+python tests/benchmarks/gpu.py > docs/performance-gpu.md
+```
+
+The table is read as that of [performance](performance.md). The *bare loop* is the PyTorch a careful person writes by
+hand for a GPU: all data there, torch.nn's modules, nothing read within an epoch. *Steps as written* are bncompare's own
+without recordings, which give the same bytes. One seed is a run by itself, with recordings.
+
+## What a step waits for, and launches
+
+A profile of 200 steps of the MLP: what waits for the GPU, and launches a step.
+
+| norm | steps | waits | launches a step |
+| --- | --- | ---: | ---: |
+{trace}
+
+## A GPU and a CPU
+
+How far the training loss of the first epoch is from that of a CPU, relative, in a small MLP and in LeNet, whose
+convolutions are in TF32 on a GPU, as torch has them. `noisy_batch` draws other numbers on each device.
+
+| norm | MLP | LeNet |
+| --- | ---: | ---: |
+{agreement}
+"""
 Epochs = Iterator[float]  # seconds of an epoch, at each next()
 
 
@@ -89,37 +128,62 @@ def bare(run: RunConfig, dataset: Dataset) -> Iterator[object]:
         correct.zero_()
 
 
-def measure(model: str, kind: str, rounds: int, num_seeds: int, datasets: Datasets) -> None:
-    settings = ["data.name=mnist", "data.validation=0.2", "claims=[]", f"compare={{model.norm: [{kind}]}}"]
-    settings += [f"training.epochs={rounds + 2}", "training.early_stopping=null"]
-    runs = load_experiment(CONFIGS / f"{model}.yaml", overrides=settings, seeds=str(num_seeds)).runs
+def mnist_runs(model: str, kind: str, *settings: str, seeds: int = 1) -> list[RunConfig]:
+    """Of a config, with MNIST and one norm."""
+    overrides = [
+        "data.name=mnist",
+        "data.validation=0.2",
+        "claims=[]",
+        f"compare={{model.norm: [{kind}]}}",
+        *settings,
+    ]
+    return load_experiment(CONFIGS / f"{model}.yaml", overrides=overrides, seeds=str(seeds)).runs
+
+
+def epochs_of(model: str, kind: str, rounds: int, num_seeds: int, datasets: Datasets) -> Iterator[Row]:
+    """Milliseconds an epoch."""
+    length = [f"training.epochs={rounds + 2}", "training.early_stopping=null"]
+    runs = mnist_runs(model, kind, *length, seeds=num_seeds)
     each = [datasets.of(run) for run in runs]
     loops: dict[str, Callable[[], Epochs]] = {
-        "bncompare": lambda: timed(train(runs[0], each[0], CUDA)),
-        "steps as written": lambda: timed(as_written(train(runs[0], each[0], CUDA))),
-        "bare": lambda: timed(bare(runs[0], each[0])),
-        f"stack of {num_seeds}": lambda: timed(train_stack(runs, each, CUDA), num_seeds),
+        "ours": lambda: timed(train(runs[0], each[0], CUDA)),
+        "its steps as written": lambda: timed(as_written(train(runs[0], each[0], CUDA))),
+        "bare loop": lambda: timed(bare(runs[0], each[0])),
+        "stack": lambda: timed(train_stack(runs, each, CUDA), num_seeds),
     }
     running = {name: loop() for name, loop in loops.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in loops}
+    found: dict[str, list[float]] = {name: [] for name in loops}
     for number in range(rounds + 1):
         for name, epochs in running.items():
             elapsed = next(epochs)
             if number > 0:  # the first warms up
-                seconds[name].append(elapsed)
-    for name, times in seconds.items():
-        ratios = [theirs / ours for ours, theirs in zip(seconds["bncompare"], times, strict=True)]
-        print(
-            f"| {model} | {kind} | {name} | {1000 * statistics.median(times):.1f} | "
-            f"×{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f}) |",
-            flush=True,
-        )
+                found[name].append(1000 * elapsed)
+    what = f"{NAMES[model]}, {NAMES[kind]}, an epoch"
+    for name in ("bare loop", "its steps as written"):
+        yield Row(what, found["ours"], "ms", name, found[name])
+    goal = 3 if model == "mnist-mlp" else None
+    yield Row(f"{what}: {num_seeds} seeds as one program", found["stack"], "ms", "one seed", found["ours"], goal)
 
 
-def trace(model: str, kind: str, datasets: Datasets) -> None:
-    """What of an epoch's steps waits for the device, by a profile of it; recorded and as written."""
-    settings = ["data.name=mnist", "data.validation=0.2", "claims=[]", f"compare={{model.norm: [{kind}]}}"]
-    run = load_experiment(CONFIGS / f"{model}.yaml", overrides=settings, seeds="1").runs[0]
+def whole_commands(rounds: int, num_seeds: int) -> Row:
+    """Seconds of `bncompare train --stack`, of many seeds and of one."""
+    seconds: dict[int, list[float]] = {1: [], num_seeds: []}
+    settings = ["compare={model.norm: [batch]}", "claims=[]", "training.early_stopping=null", "training.epochs=10"]
+    for _ in range(rounds):
+        for number, times in seconds.items():
+            with tempfile.TemporaryDirectory() as folder:
+                command = [sys.executable, "-m", "bncompare", "train", str(CONFIGS / "mnist-mlp.yaml"), "--stack"]
+                command += [f"--seeds={number}", *(f"--set={setting}" for setting in settings), f"--runs={folder}"]
+                started = time.perf_counter()
+                subprocess.run([*command, "--device=cuda", "--json"], check=True, stdout=subprocess.DEVNULL)
+                times.append(time.perf_counter() - started)
+    what = f"the whole command, 10 epochs of the MLP with BatchNorm: {num_seeds} seeds as one program"
+    return Row(what, seconds[num_seeds], "s", "one seed", seconds[1])
+
+
+def trace(kind: str, datasets: Datasets) -> Iterator[str]:
+    """What of 200 steps of the MLP waits for the device, and what they launch, by a profile of them."""
+    run = mnist_runs("mnist-mlp", kind)[0]
     for what, steps_as_written in (("recorded", graphs.STEPS_AS_WRITTEN), ("as written", 10**9)):
         before, graphs.STEPS_AS_WRITTEN = graphs.STEPS_AS_WRITTEN, steps_as_written
         loop = Loop(run, datasets.of(run), CUDA)
@@ -130,10 +194,26 @@ def trace(model: str, kind: str, datasets: Datasets) -> None:
             for step in range(10, 210):
                 loop.take(step)
         graphs.STEPS_AS_WRITTEN = before
-        events = {event.key: event.count for event in found.key_averages()}
-        waits = {key: count for key, count in events.items() if key in WAITS}
-        launches = {key: count for key, count in events.items() if "Launch" in key}
-        print(f"{model} {kind}, 200 steps {what}: waits {waits or 'none'}; launches {launches}", flush=True)
+        counts = {event.key: event.count for event in found.key_averages()}
+        waits = sum(count for name, count in counts.items() if name in WAITS) - 1  # the profiler's own, at its end
+        launches = sum(count for name, count in counts.items() if "Launch" in name)
+        yield f"| {NAMES[kind]} | {what} | {waits} | {launches / 200:g} |"
+
+
+def agreement(kind: str) -> str:
+    """How far the training loss is from a CPU's after the first epoch of a small run, in each model."""
+    cells = []
+    for model in ("{name: mlp, hidden: [16, 16]}", "{name: lenet}"):
+        settings = [f"model={model}", "training.optimizer.lr=0.005", "claims=[]", f"compare.model.norm=[{kind}]"]
+        try:
+            (run,) = load_experiment(CONFIGS / "smoke.yaml", overrides=settings, seeds="1").runs
+        except UserError:  # not in this model
+            cells.append("")
+            continue
+        dataset = Datasets(None).of(run)
+        here, there = (next(train(run, dataset, device)).metrics["train/loss"] for device in (CUDA, CPU))
+        cells.append(f"{abs(here / there - 1):.0e}")
+    return f"| {kind} | {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -141,19 +221,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=32)
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--trace", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.backends.cudnn.deterministic = True
     datasets = Datasets(find_data_dir(options.data_dir, MNIST(name="mnist"), os.environ))
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {options.rounds} rounds after a warm-up")
-    if options.trace:
-        for kind in ("none", "batch"):
-            trace("mnist-mlp", kind, datasets)
-    print("| model | norm | loop | ms an epoch | × bncompare |\n| --- | --- | --- | ---: | ---: |")
-    for model in ("mnist-mlp", "fashion-lenet"):
-        for kind in ("none", "batch"):
-            measure(model, kind, options.rounds, options.seeds, datasets)
+    cases = [(model, kind) for model in ("mnist-mlp", "fashion-lenet") for kind in ("none", "batch")]
+    rows = [row for case in cases for row in epochs_of(*case, options.rounds, options.seeds, datasets)]
+    rows.append(whole_commands(max(1, options.rounds // 2), options.seeds))
+    print(
+        PAGE.format(
+            table="\n".join([HEADER, *map(str, rows)]),
+            trace="\n".join(line for kind in ("none", "batch") for line in trace(kind, datasets)),
+            agreement="\n".join(map(agreement, NORMS)),
+            machine=torch.cuda.get_device_name(),
+            versions=f"Python {platform.python_version()}, torch {torch.__version__}",
+            date=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+        ),
+        end="",
+    )
 
 
 if __name__ == "__main__":
