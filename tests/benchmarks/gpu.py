@@ -49,8 +49,8 @@ python tests/benchmarks/gpu.py > docs/performance-gpu.md
 ```
 
 The table is read as that of [performance](performance.md). The *bare loop* is the PyTorch a careful person writes by
-hand for a GPU: all data there, torch.nn's modules, nothing read within an epoch. *Steps as written* are bncompare's own
-without recordings, which give the same bytes. One seed is a run by itself, with recordings.
+hand for a GPU: all data there, torch.nn's modules, nothing read within an epoch. *Its steps as written* are those of
+bncompare without recordings, which give the same bytes. One seed is a run by itself, with recordings.
 
 ## What a step waits for, and launches
 
@@ -201,7 +201,7 @@ def trace(kind: str, datasets: Datasets) -> Iterator[str]:
 
 
 def agreement(kind: str) -> str:
-    """How far the training loss is from a CPU's after the first epoch of a small run, in each model."""
+    """How far the training loss is from a CPU's after the first epoch of a small run, in each model that may have it."""
     cells = []
     for model in ("{name: mlp, hidden: [16, 16]}", "{name: lenet}"):
         settings = [f"model={model}", "training.optimizer.lr=0.005", "claims=[]", f"compare.model.norm=[{kind}]"]
@@ -213,7 +213,7 @@ def agreement(kind: str) -> str:
         dataset = Datasets(None).of(run)
         here, there = (next(train(run, dataset, device)).metrics["train/loss"] for device in (CUDA, CPU))
         cells.append(f"{abs(here / there - 1):.0e}")
-    return f"| {kind} | {' | '.join(cells)} |"
+    return f"| {kind} | {' | '.join(cells)} |" if any(cells) else ""
 
 
 def main() -> None:
@@ -232,7 +232,7 @@ def main() -> None:
         PAGE.format(
             table="\n".join([HEADER, *map(str, rows)]),
             trace="\n".join(line for kind in ("none", "batch") for line in trace(kind, datasets)),
-            agreement="\n".join(map(agreement, NORMS)),
+            agreement="\n".join(filter(None, map(agreement, NORMS))),
             machine=torch.cuda.get_device_name(),
             versions=f"Python {platform.python_version()}, torch {torch.__version__}",
             date=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
