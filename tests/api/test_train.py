@@ -1,7 +1,7 @@
 """`bncompare.train`: the command's way, from Python."""
 
-import signal
 import re
+import signal
 import subprocess
 import sys
 import threading
