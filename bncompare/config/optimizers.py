@@ -98,8 +98,17 @@ def _eager(optimizer: "type[torch.optim.Optimizer]") -> "Callable[..., torch.opt
 
     wrapped = ("add_param_group", "state_dict", "load_state_dict")
     methods = {name: inspect.unwrap(getattr(optimizer, name)) for name in wrapped}
-    step = torch.no_grad()(inspect.unwrap(optimizer.step))
-    step.hooked = True  # or else torch wraps it
+    unwrapped = torch.no_grad()(inspect.unwrap(optimizer.step))
+
+    def step(self: "torch.optim.Optimizer") -> None:
+        # Moments whose gradients have long been 0 shrink to what processors are slow with, and no weight ever feels.
+        torch.set_flush_denormal(True)
+        try:
+            unwrapped(self)
+        finally:
+            torch.set_flush_denormal(False)
+
+    step.hooked = True  # type: ignore[attr-defined]  # or else torch wraps it
     return type(optimizer.__name__, (optimizer,), methods | {"step": step, "zero_grad": _zero_grad})
 
 

@@ -45,7 +45,8 @@ which took {minutes:.0f} minutes. A single part is `python tests/benchmarks/trai
 - A goal is the most that is wanted: of the ratio, or of the value.
 - The *bare loop* is the PyTorch a careful person writes by hand: torch.nn's modules, the same data as float32 in
   memory, the same batches, optimizer, metrics and validation, without diagnostics, checkpoints or files. The
-  *tutorial's loop* has a DataLoader, ToTensor and an `.item()` a batch. All train on one thread.
+  *tutorial's loop* has a DataLoader, ToTensor and an `.item()` a batch. All train on one thread, of which seconds of
+  the processor are counted: those of the clock, but for what else the machine does.
 - A run *beyond its training* is what is left of the time of the whole command, its start included, when the time that
   runs say they trained is taken off: processes, folders, files that are there for good after a power cut.
 - The commands are whole processes as they are installed, the files they read in the cache of the system.

@@ -45,7 +45,7 @@ def cores(rounds: int) -> Iterator[Row]:
 
     The last tells what the machine gives: two processes that share nothing but its memory.
     """
-    settings = [*MNIST, "--set", "training.epochs=10", "--seeds", "8", "--jobs"]
+    settings = [*MNIST, "--set", "training.epochs=4", "--seeds", "8", "--jobs"]
 
     def by_hand(folder: str) -> float:
         with ThreadPoolExecutor(2) as pool:
@@ -75,11 +75,11 @@ def long(rounds: int) -> Iterator[Row]:
     Those take half as long as the long one, so that the ratio is 2 if it starts first, and 3 if it starts last.
     """
     settings = ["mnist-mlp.yaml", "--set", "training.early_stopping=null", "--set", "claims=[]", "--jobs", "2"]
-    settings += ["--set", "training.epochs=2", "--seeds", "1", "--set"]
+    settings += ["--set", "training.epochs=1", "--seeds", "1", "--set"]
     short = ", ".join(f"{{label: short {i}, training.optimizer.lr: 0.00{i}}}" for i in range(1, 7))
     both, alone = in_turn(
         rounds,
-        lambda folder: train(folder, *settings, f"compare=[{short}, {{label: long, training.epochs: 12}}]"),
+        lambda folder: train(folder, *settings, f"compare=[{short}, {{label: long, training.epochs: 6}}]"),
         lambda folder: train(folder, *settings, f"compare=[{short}]"),
     )
     yield Row("six short runs and a long one, which is the last of the plan, `--jobs 2`", both, "s", "six", alone)
@@ -87,13 +87,13 @@ def long(rounds: int) -> Iterator[Row]:
 
 def checkpoints(rounds: int) -> Iterator[Row]:
     """A MNIST run with a checkpoint at every epoch, and with none before the end."""
-    settings = [*MNIST, "--set", "training.epochs=15", "--seeds", "1", "--jobs", "1", "--set"]
+    settings = [*MNIST, "--set", "training.epochs=8", "--seeds", "1", "--jobs", "1", "--set"]
     with_all, without = in_turn(
         rounds,
         lambda folder: train(folder, *settings, "training.checkpoint_every=1"),
         lambda folder: train(folder, *settings, "training.checkpoint_every=1000"),
     )
-    yield Row("15 epochs of mnist-mlp with a checkpoint at each", with_all, "s", "without any", without)
+    yield Row("8 epochs of mnist-mlp with a checkpoint at each", with_all, "s", "without any", without)
 
 
 def memory(rounds: int) -> Iterator[Row]:
@@ -101,7 +101,7 @@ def memory(rounds: int) -> Iterator[Row]:
     peaks = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
-            settings = ["--set", "training.epochs=8", "--seeds", "4", "--jobs", "2"]
+            settings = ["--set", "training.epochs=4", "--seeds", "4", "--jobs", "2"]
             done = threading.Thread(target=train, args=(folder, *MNIST, *settings))
             done.start()
             peak = 0.0

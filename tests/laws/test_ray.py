@@ -176,6 +176,7 @@ def test_a_node_that_dies_costs_no_byte(tmp_path: Path, plugin: tuple[str, Path]
     assert "its worker or node died" in err
     assert "starts again from its last checkpoint" in err
     assert content(tmp_path) == inline
+    assert not list(tmp_path.rglob("*.pt"))
 
 
 # As Python reads it when it starts.

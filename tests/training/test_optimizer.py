@@ -41,3 +41,16 @@ def test_steps_are_torchs_to_the_bit(torchs: type[torch.optim.Optimizer], option
             steps(*mine)
         assert all(map(torch.equal, mine[0].parameters(), expected.parameters()))
         assert [event.key for event in profile.key_averages() if "Optimizer" in event.key] == []
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor knows no other way")
+def test_a_step_leaves_no_number_that_is_slow_to_reckon_with() -> None:
+    """A moment below the smallest normal number becomes 0, within a step alone."""
+    run = run_of("smoke.yaml", "training.optimizer={name: adam, lr: 0.01}")
+    model = build_model(run)
+    optimizer = build_optimizer(run, model)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 1e-37)
+    optimizer.step()
+    assert all((state["exp_avg"] == 0).all() for state in optimizer.state.values())
+    assert (torch.tensor(1e-38) * 0.1).item() > 0
