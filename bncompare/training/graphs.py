@@ -11,30 +11,33 @@ from torch.utils._python_dispatch import TorchDispatchMode
 STEPS_AS_WRITTEN = 3  # libraries set themselves up in them, which must not be recorded
 
 Kind = tuple[object, ...]
+Step = Callable[[Tensor], None]
 
 
 class Replayed:
-    """A step on a CUDA device, a function of the rows of its examples, which is recorded when it has come up a few
-    times.
+    """Steps on a CUDA device, each of which is recorded when it has come up a few times.
 
     The same kernels run on the same numbers, so the bits are those of a step that runs as written. What is recorded
     holds the number of rows and the learning rate; where one is another, so is the recording. A step that waits for
     the device, or solves for eigenvalues, can't be recorded and goes on as written.
     """
 
-    def __init__(self, step: Callable[[Tensor], None], optimizer: torch.optim.Optimizer) -> None:
-        self.step, self.optimizer = step, optimizer
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
         self.recorded: dict[Kind, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         """with the tensor that the rows are read from"""
         self.seen = Counter[Kind]()
         self.can_record = True
 
-    def __call__(self, rows: Tensor) -> None:
-        """Take a step."""
+    def __call__(self, step: Step, rows: Tensor) -> None:
+        """Take a step, the same function each time, on the examples of these rows.
+
+        To keep it would keep a loop, whose method it is, and its examples, until Python collects garbage.
+        """
         kind = (tuple(rows.shape), tuple(group["lr"] for group in self.optimizer.param_groups))
         self.seen[kind] += 1
         if kind not in self.recorded and self.can_record and self.seen[kind] > STEPS_AS_WRITTEN:
-            self._record(kind, rows)
+            self._record(kind, step, rows)
         if kind in self.recorded:
             graph, place = self.recorded[kind]
             place.copy_(rows)
@@ -42,19 +45,19 @@ class Replayed:
                 graph.replay()
         elif self.can_record and self.seen[kind] == STEPS_AS_WRITTEN:
             with _Solvers() as solvers:  # type: ignore[no-untyped-call]
-                self.step(rows)
+                step(rows)
             self.can_record = not solvers.are_used
         else:
-            self.step(rows)
+            step(rows)
 
-    def _record(self, kind: Kind, rows: Tensor) -> None:
+    def _record(self, kind: Kind, step: Step, rows: Tensor) -> None:
         # A learning rate seldom comes back.
         self.recorded = {other: graph for other, graph in self.recorded.items() if other[1] == kind[1]}
         graph, place = torch.cuda.CUDAGraph(), rows.clone()
         self._set_capturable(True)
         try:
             with torch.cuda.device(rows.device), torch.cuda.graph(graph):
-                self.step(place)
+                step(place)
         except RuntimeError:
             self.can_record = False
         else:

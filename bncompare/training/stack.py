@@ -89,12 +89,9 @@ class Stack:
         self.optimizer = run.training.optimizer.build(groups, fused=first.optimizer.defaults["fused"])
         self.learning_rate = LearningRate(run, self.optimizer)
         self.penalized = stacked(first.penalized)
-        self.examples, dims = _examples_of([loop.dataset.train for loop in self.loops])
-        self.of_each = vmap(self._of_one, in_dims=(0, 0, dims, 0))
+        self.examples, self.dims = _examples_of([loop.dataset.train for loop in self.loops])
         self._try()
-        self.learn: Callable[[Tensor], None] = self._learn
-        if device.type == "cuda":
-            self.learn = Replayed(self._learn, self.optimizer)
+        self.replayed = Replayed(self.optimizer) if device.type == "cuda" else None
         self.num_examples = 0
         """of each run, since the last evaluation"""
 
@@ -105,7 +102,7 @@ class Stack:
         buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
         rows = torch.stack([loop.dataset.train.rows[: self.run.batch_size] for loop in self.loops])
         try:
-            self.of_each(self.parameters, buffers, self.examples, rows)
+            self._of_each(buffers, rows)
         except RuntimeError as error:
             raise UserError(f"training.stack: torch cannot stack this model: {error}") from None
 
@@ -118,7 +115,10 @@ class Stack:
             self.rows = torch.stack([epoch_rows(loop.run, loop.dataset.train, epoch) for loop in self.loops])
         rows = self.rows[:, position * self.batch_size : (position + 1) * self.batch_size]
         self.learning_rate.before(step)
-        self.learn(rows)
+        if self.replayed:
+            self.replayed(self._learn, rows)
+        else:
+            self._learn(rows)
         self.num_examples += rows.shape[1]
         self.lr = self.learning_rate.value
         self.learning_rate.after(step)
@@ -127,13 +127,20 @@ class Stack:
                 loop.largest_loss = self.run.training.diverged_above * loss / self.num_examples
 
     def _learn(self, rows: Tensor) -> None:
-        losses, minimized, correct = self.of_each(self.parameters, self.buffers, self.examples, rows)
+        losses, minimized, correct = self._of_each(self.buffers, rows)
         self.loss += losses.detach() * rows.shape[1]
         self.correct += correct
         self.optimizer.zero_grad()
         minimized.sum().backward()  # type: ignore[no-untyped-call]
         add_l1(self.penalized, self.run.training.l1)
         self.optimizer.step()
+
+    def _of_each(self, buffers: Tensors, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`_of_one` of all of them, (runs,) each."""
+        of_each: tuple[Tensor, Tensor, Tensor] = vmap(self._of_one, (0, 0, self.dims, 0))(
+            self.parameters, buffers, self.examples, rows
+        )
+        return of_each
 
     def _of_one(
         self, parameters: Tensors, buffers: Tensors, examples: Tensors, rows: Tensor

@@ -1,6 +1,8 @@
 """Seeds of a variant as one program: the numbers of runs alone but for rounding, and what can't be one program."""
 
+import gc
 import math
+import weakref
 
 import pytest
 import torch
@@ -12,8 +14,8 @@ from bncompare.errors import UserError
 from bncompare.extras.laws import bits_of
 from bncompare.norms import NORMS
 from bncompare.training.data import Dataset, Datasets
-from bncompare.training.loop import Record, train
-from bncompare.training.stack import train_stack
+from bncompare.training.loop import Loop, Record, train
+from bncompare.training.stack import Stack, train_stack
 
 DEVICES = [torch.device(name) for name in ("cpu", "cuda") if name == "cpu" or torch.cuda.is_available()]
 MLP = "model={name: mlp, hidden: [16, 16]}"
@@ -146,3 +148,21 @@ def test_what_cannot_be_one_program(overrides: list[str], norm: str, message: st
     runs = runs_of(*overrides, norm=norm)
     with pytest.raises(UserError, match=message):
         next(train_stack(runs, data_of(runs), DEVICES[0]))
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_what_has_trained_leaves_at_once(device: torch.device) -> None:
+    """A run alone and a stack: the examples on a GPU must not stay until Python collects garbage."""
+    runs = runs_of(MLP, *SGD)
+    gc.collect()
+    gc.disable()
+    try:
+        for kind in (lambda: Loop(runs[0], data_of(runs)[0], device), lambda: Stack(runs, data_of(runs), device)):
+            training = kind()
+            for step in range(5):
+                training.take(step)
+            left = weakref.ref(training)
+            del training
+            assert left() is None
+    finally:
+        gc.enable()
