@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 STEPS_AS_WRITTEN = 3  # libraries set themselves up in them, which must not be recorded
@@ -19,11 +19,12 @@ class Replayed:
 
     The same kernels run on the same numbers, so the bits are those of a step that runs as written. What is recorded
     holds the number of rows and the learning rate; where one is another, so is the recording. A step that waits for
-    the device, or solves for eigenvalues, can't be recorded and goes on as written.
+    the device, solves for eigenvalues, or puts another tensor in the place of a buffer can't be recorded and goes on
+    as written.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.optimizer = optimizer
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.model, self.optimizer = model, optimizer
         self.recorded: dict[Kind, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         """with the tensor that the rows are read from"""
         self.seen = Counter[Kind]()
@@ -44,9 +45,10 @@ class Replayed:
             with torch.cuda.device(rows.device):
                 graph.replay()
         elif self.can_record and self.seen[kind] == STEPS_AS_WRITTEN:
+            before = held(self.model)
             with _Solvers() as solvers:  # type: ignore[no-untyped-call]
                 step(rows)
-            self.can_record = not solvers.are_used
+            self.can_record = not solvers.are_used and not replaced(before, self.model)
         else:
             step(rows)
 
@@ -70,6 +72,28 @@ class Replayed:
         for group in self.optimizer.param_groups:
             if "capturable" in group:
                 group["capturable"] = is_so
+
+
+Held = dict[str, Tensor | float]
+
+
+def held(model: nn.Module) -> Held:
+    """The tensors and numbers that are attributes of its modules, parameters left out, by dotted name."""
+    return {
+        f"{name}.{key}": value
+        for name, module in model.named_modules()
+        for key, value in (vars(module) | dict(module.named_buffers(recurse=False))).items()
+        if isinstance(value, Tensor | float | int)
+    }
+
+
+def replaced(before: Held, model: nn.Module) -> list[str]:
+    """The names of those that are no longer what they were; writing into a tensor does not make it another."""
+    return [
+        name
+        for name, now in held(model).items()
+        if now is not (then := before.get(name)) and (isinstance(now, Tensor) or now != then)
+    ]
 
 
 class _Solvers(TorchDispatchMode):  # type: ignore[no-untyped-call]

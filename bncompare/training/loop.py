@@ -150,7 +150,8 @@ class Loop:
         self.has_diverged = False
         self.best = Best(run)
         self.patience = Patience(run.training.early_stopping) if run.training.early_stopping else None
-        self.replayed = Replayed(self.optimizer) if device.type == "cuda" and not self.random_layers else None
+        is_replayed = device.type == "cuda" and not self.random_layers
+        self.replayed = Replayed(self.model, self.optimizer) if is_replayed else None
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes in training, between two steps."""

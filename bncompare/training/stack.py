@@ -15,7 +15,7 @@ from bncompare.errors import UserError
 from bncompare.probes import add_l1
 from bncompare.training.data import Dataset, Split, epoch_rows
 from bncompare.training.evaluate import num_correct
-from bncompare.training.graphs import Replayed
+from bncompare.training.graphs import Replayed, held, replaced
 from bncompare.training.loop import Loop, Record
 from bncompare.training.optimizer import LearningRate
 
@@ -91,7 +91,7 @@ class Stack:
         self.penalized = stacked(first.penalized)
         self.examples, self.dims = _examples_of([loop.dataset.train for loop in self.loops])
         self._try()
-        self.replayed = Replayed(self.optimizer) if device.type == "cuda" else None
+        self.replayed = Replayed(self.model, self.optimizer) if device.type == "cuda" else None
         self.num_examples = 0
         """of each run, since the last evaluation"""
 
@@ -101,10 +101,13 @@ class Stack:
         warnings.filterwarnings("ignore", SLOW)
         buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
         rows = torch.stack([loop.dataset.train.rows[: self.run.batch_size] for loop in self.loops])
+        before = held(self.model)
         try:
             self._of_each(buffers, rows)
         except RuntimeError as error:
             raise UserError(f"training.stack: torch cannot stack this model: {error}") from None
+        if changed := replaced(before, self.model):
+            raise UserError(f"training.stack: {', '.join(changed)}: changes in a step and is no buffer")
 
     def take(self, step: int) -> None:
         """Train each run on its batch of this step."""
@@ -147,7 +150,11 @@ class Stack:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Of one run: the loss on its batch, what is minimized, and how many answers are right."""
         inputs, targets = Split(**examples, rows=rows).batch(rows)
-        outputs = functional_call(self.model, (parameters, buffers), (inputs,))
+        state = parameters | buffers
+        outputs = functional_call(self.model, state, (inputs,))
+        for name, buffer in buffers.items():
+            if state[name] is not buffer:  # the module has put another in its place
+                buffer.copy_(state[name].detach())
         loss = self.loops[0].loss_fn(outputs, targets)
         smooth = self.run.training.label_smoothing
         minimized = self.loops[0].minimized(outputs, targets) if smooth else loss

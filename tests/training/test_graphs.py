@@ -3,7 +3,7 @@
 import pytest
 import torch
 from kit import fits, run_of
-from torch import Tensor
+from torch import Tensor, nn
 
 from bncompare.config.run import RunConfig
 from bncompare.extras.laws import bits_of, resumes
@@ -119,7 +119,7 @@ def test_a_step_that_fails_fails() -> None:
         taken.append(rows)
 
     taken: list[Tensor] = []
-    replayed = Replayed(torch.optim.SGD([torch.zeros(1, device=CUDA, requires_grad=True)], lr=1.0))
+    replayed = Replayed(nn.Identity(), torch.optim.SGD([torch.zeros(1, device=CUDA, requires_grad=True)], lr=1.0))
     for _ in range(graphs.STEPS_AS_WRITTEN):
         replayed(step, torch.arange(3, device=CUDA))
     with pytest.raises(ValueError, match="a mistake in it"):
