@@ -36,6 +36,8 @@ class Replayed:
         To keep it would keep a loop, whose method it is, and its examples, until Python collects garbage.
         """
         kind = (tuple(rows.shape), tuple(group["lr"] for group in self.optimizer.param_groups))
+        if kind not in self.seen:  # a learning rate seldom comes back
+            self.seen = Counter({other: number for other, number in self.seen.items() if other[1] == kind[1]})
         self.seen[kind] += 1
         if kind not in self.recorded and self.can_record and self.seen[kind] > STEPS_AS_WRITTEN:
             self._record(kind, step, rows)
@@ -53,7 +55,6 @@ class Replayed:
             step(rows)
 
     def _record(self, kind: Kind, step: Step, rows: Tensor) -> None:
-        # A learning rate seldom comes back.
         self.recorded = {other: graph for other, graph in self.recorded.items() if other[1] == kind[1]}
         graph, place = torch.cuda.CUDAGraph(), rows.clone()
         self._set_capturable(True)

@@ -162,13 +162,14 @@ class Stack:
         return loss, minimized, correct
 
     def evaluate(self, step: int, going: Sequence[int]) -> Iterator[tuple[int, Record]]:
-        """Evaluate some of the runs after this step; the time of a step is shared by all."""
+        """Evaluate some of the runs after this step; they share the time of the steps."""
         self.loss.tolist()  # waits for the device
-        seconds = (time.perf_counter() - self.started) / len(self.loops)
+        seconds = (time.perf_counter() - self.started) / len(going)
         for i in going:
             loop = self.loops[i]
             loop.num_steps, loop.examples, loop.lr = step + 1, self.num_examples, self.lr
-            self._hand_out_moments(loop, i)
+            if self.run.diagnostics.wanted:
+                self._hand_out_moments(loop, i)
             loop.started = time.perf_counter() - seconds
             yield i, loop.evaluate(step)
         self.loss.zero_()
@@ -179,8 +180,10 @@ class Stack:
         """What the optimizer keeps, to a run's own, for the probes that take a step."""
         for name, parameter in loop.model.named_parameters():
             kept = self.optimizer.state.get(self.parameters[name], {})
+            # A slice of its own: the copy that a probe makes of a view is one of all that it is a view of.
             loop.optimizer.state[parameter] = {
-                key: value[i] if isinstance(value, Tensor) and value.dim() else value for key, value in kept.items()
+                key: value[i].clone() if isinstance(value, Tensor) and value.dim() else value
+                for key, value in kept.items()
             }
 
 

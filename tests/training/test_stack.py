@@ -2,6 +2,7 @@
 
 import gc
 import math
+import time
 import weakref
 from collections.abc import Iterator
 from typing import Literal
@@ -237,3 +238,30 @@ def test_what_can_be_recorded(norm: str) -> None:
     for step in range(STEPS_AS_WRITTEN):
         loop.take(step)
     assert loop.replayed.can_record == ("centred" not in norm and norm != "whitening")
+
+
+def test_no_learning_rate_is_kept() -> None:
+    """Of a schedule that moves at each step."""
+    (one, *_) = runs_of(MLP, "training.epochs=null", "training.steps=9", "training.early_stopping=null")
+    loop = Loop(one, Datasets(None).of(one), DEVICES[0])
+    loop.replayed = Replayed(loop.model, loop.optimizer)
+    for step in range(9):
+        loop.take(step)
+        assert len(loop.replayed.seen) == 1
+
+
+def test_what_a_run_holds() -> None:
+    """Slices of its own of what the optimizer keeps, where a probe copies it; a share of the time that passed."""
+    runs = runs_of(MLP, *SGD, PROBES)
+    stack = Stack(runs, data_of(runs), DEVICES[0])
+    started = time.perf_counter()
+    stack.take(0)
+    time.sleep(0.1)
+    going = [1, 2]
+    records = [record for _, record in stack.evaluate(0, going)]
+    passed = time.perf_counter() - started
+    assert all(record.seconds > 0.05 for record in records)
+    assert sum(record.seconds for record in records) < passed
+    kept = [value for state in stack.loops[1].optimizer.state.values() for value in state.values()]
+    assert kept
+    assert all(value.untyped_storage().nbytes() == value.nbytes for value in kept)
