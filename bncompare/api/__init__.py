@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bncompare.api.figures import Figures
     from bncompare.api.pages import by_folder, read_planned, trained, write_indexes
     from bncompare.api.progress import problems_of, show_progress
-    from bncompare.api.rounds import plan_rounds, train_rounds
+    from bncompare.api.rounds import plan_rounds, train_rounds, when_called_again
     from bncompare.api.runs import Runs, load_runs
     from bncompare.api.screens import screen_of
     from bncompare.api.training import train
@@ -40,6 +40,7 @@ __all__ = [
     "train",
     "train_rounds",
     "trained",
+    "when_called_again",
     "write_indexes",
 ]
 
@@ -50,7 +51,7 @@ __getattr__ = lazily(
     figures="Figures",
     pages="by_folder read_planned trained write_indexes",
     progress="problems_of show_progress",
-    rounds="plan_rounds train_rounds",
+    rounds="plan_rounds train_rounds when_called_again",
     runs="Runs load_runs",
     screens="screen_of",
     training="train",

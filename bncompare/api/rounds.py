@@ -34,10 +34,17 @@ def plan_rounds(
     if num_processes != 1 and cluster is None:
         sure = [run for run in chosen if not isinstance(run.design, Until) or run.seed < run.design.at_least]
         sure = [run for run in sure if not run.tuning_seeds or run.seed in run.tuning_seeds]
-        unfinished = [run for run in sure if fresh or not store.run(run).has_result]
+        unfinished = [run for run in sure if not run.training.stack and (fresh or not store.run(run).has_result)]
         if len(unfinished) > 1:
             start_forkserver()
     return Rounds(plan_runs(chosen, store, fresh=fresh, elsewhere=cluster is not None))
+
+
+def when_called_again(rounds: "Rounds") -> str:
+    """What training does that was interrupted."""
+    if any(item.run.training.stack for item in rounds.plan):
+        return "begins what was not finished again: training.stack has no checkpoints"
+    return "goes on from the last checkpoint"
 
 
 def train_rounds(rounds: "Rounds", screen: Lines | Screen, warn: Tell, **options: Any) -> list[str]:
@@ -52,5 +59,5 @@ def train_rounds(rounds: "Rounds", screen: Lines | Screen, warn: Tell, **options
         with closing(rounds.train(train_round)) as events:
             return show_progress(waiting.before(events), screen, warn, steps)
     except KeyboardInterrupt as interruption:
-        interruption.add_note("the same call goes on from the last checkpoint")
+        interruption.add_note(f"the same call {when_called_again(rounds)}")
         raise

@@ -121,7 +121,7 @@ def train_runs(
     if dry_run:
         print_plan(rounds, as_json)
         return
-    with _interruptible():
+    with _interruptible(f"; the same command {api.when_called_again(rounds)}"):
         try:
             if not as_json:
                 tell_other_settings(rounds.plan)
@@ -175,7 +175,7 @@ def verify(
     chosen = execution.choose(runs_at(paths), sample)
     if not chosen:
         raise UserError(f"{', '.join(map(str, paths))}: none of the runs there is finished")
-    with _interruptible(advice=""):  # what is retrained is not kept
+    with _interruptible():  # what is retrained is not kept
         verified = list(
             execution.verify_runs(
                 chosen,
@@ -218,7 +218,7 @@ def papers(
     one_form(markdown, as_json)
     experiments = load_experiments(_papers(context, names, quick))
     rounds = api.plan_rounds(chosen_runs(experiments, None), folder, num_processes=jobs)
-    with _interruptible():
+    with _interruptible(f"; the same command {api.when_called_again(rounds)}"):
         screen = api.screen_of(say, quiet=as_json)
         failures = api.train_rounds(rounds, screen, warn, data_dir=data_dir, num_processes=jobs)
     findings = _findings(rounds.planned)
@@ -244,7 +244,7 @@ def _papers(context: typer.Context, names: list[str] | None, quick: bool) -> lis
 
 
 @contextmanager
-def _interruptible(advice: str = "; the same command goes on from the last checkpoint") -> Iterator[None]:
+def _interruptible(advice: str = "") -> Iterator[None]:
     """SIGINT and SIGTERM end training with 130 and 143; what the last checkpoint holds is not lost."""
 
     def stop(number: int, _frame: object) -> NoReturn:

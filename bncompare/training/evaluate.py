@@ -16,8 +16,8 @@ from bncompare.randomness import StepRandomness
 from bncompare.training.data import Dataset, Split, epoch_rows
 from bncompare.training.statistics import evaluation_statistics, set_evaluation_mode
 
-# Examples; on a CPU a few MB of activations, small enough for the caches, elsewhere enough to keep a device busy.
-EVALUATION_CHUNK, CHUNK_ON_A_DEVICE = 500, 10_000
+EVALUATION_CHUNK = 500  # examples; on a CPU a few MB of activations, small enough for the caches
+CHUNK_ON_A_DEVICE = 10_000  # images of MNIST, enough to keep one busy; fewer that are larger, as memory is finite
 
 
 def loss_function(run: RunConfig) -> Callable[..., Tensor]:
@@ -43,14 +43,13 @@ def evaluate(
     """Loss, and accuracy of classes, averaged over the examples of a split, in evaluation mode.
 
     Examples go through the model in batches of nearly `chunk`, which matters for batch statistics alone; None = as
-    many as are fast. The classes
-    that the accuracy is of are added to `predicted`, (n,) a batch.
+    many as are fast. The classes that the accuracy is of are added to `predicted`, (n,) a batch.
     """
     is_classification = split.targets.dtype == torch.int64
     sums = Sums(is_classification, split.rows.device)
     set_evaluation_mode(model)
     if chunk is None:
-        chunk = EVALUATION_CHUNK if split.rows.device.type == "cpu" else CHUNK_ON_A_DEVICE
+        chunk = fast_chunk(split)
     # One example has no batch statistics.
     for rows in split.rows.tensor_split(min(-(-len(split) // chunk), max(1, len(split) // 2))):
         inputs, targets = split.batch(rows)
@@ -84,6 +83,14 @@ def of_first_epoch(
 def num_correct(outputs: Tensor, targets: Tensor) -> Tensor:
     """How many of the outputs, (N, classes), are largest at the target, (N,)."""
     return (outputs.argmax(1) == targets).sum()
+
+
+def fast_chunk(split: Split) -> int:
+    """Examples that are evaluated at once where nothing depends on their number."""
+    if split.rows.device.type == "cpu":
+        return EVALUATION_CHUNK
+    as_large = CHUNK_ON_A_DEVICE * 28 * 28 // split.inputs[0].numel()
+    return min(max(as_large, EVALUATION_CHUNK), CHUNK_ON_A_DEVICE)
 
 
 class Sums:

@@ -150,9 +150,8 @@ class Loop:
         self.has_diverged = False
         self.best = Best(run)
         self.patience = Patience(run.training.early_stopping) if run.training.early_stopping else None
-        self.learn: Callable[[Tensor], None] = self._learn
-        if device.type == "cuda" and not self.random_layers:
-            self.learn = Replayed(self._learn, self.optimizer)
+        is_replayed = device.type == "cuda" and not self.random_layers
+        self.replayed = Replayed(self.model, self.optimizer) if is_replayed else None
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes in training, between two steps."""
@@ -192,7 +191,10 @@ class Loop:
         for name, layer in self.random_layers.items():
             layer.reseed(self.run.seed, name, step, self.device)
         self.learning_rate.before(step)
-        self.learn(rows)
+        if self.replayed:
+            self.replayed(self._learn, rows)
+        else:
+            self._learn(rows)
         self.examples += len(rows)
         self.num_steps = step + 1
         self.lr = self.learning_rate.value

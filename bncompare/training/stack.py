@@ -15,7 +15,7 @@ from bncompare.errors import UserError
 from bncompare.probes import add_l1
 from bncompare.training.data import Dataset, Split, epoch_rows
 from bncompare.training.evaluate import num_correct
-from bncompare.training.graphs import Replayed
+from bncompare.training.graphs import Replayed, held, replaced
 from bncompare.training.loop import Loop, Record
 from bncompare.training.optimizer import LearningRate
 
@@ -89,12 +89,9 @@ class Stack:
         self.optimizer = run.training.optimizer.build(groups, fused=first.optimizer.defaults["fused"])
         self.learning_rate = LearningRate(run, self.optimizer)
         self.penalized = stacked(first.penalized)
-        self.examples, dims = _examples_of([loop.dataset.train for loop in self.loops])
-        self.of_each = vmap(self._of_one, in_dims=(0, 0, dims, 0))
+        self.examples, self.dims = _examples_of([loop.dataset.train for loop in self.loops])
         self._try()
-        self.learn: Callable[[Tensor], None] = self._learn
-        if device.type == "cuda":
-            self.learn = Replayed(self._learn, self.optimizer)
+        self.replayed = Replayed(self.model, self.optimizer) if device.type == "cuda" else None
         self.num_examples = 0
         """of each run, since the last evaluation"""
 
@@ -104,10 +101,13 @@ class Stack:
         warnings.filterwarnings("ignore", SLOW)
         buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
         rows = torch.stack([loop.dataset.train.rows[: self.run.batch_size] for loop in self.loops])
+        before = held(self.model)
         try:
-            self.of_each(self.parameters, buffers, self.examples, rows)
+            self._of_each(buffers, rows)
         except RuntimeError as error:
             raise UserError(f"training.stack: torch cannot stack this model: {error}") from None
+        if changed := replaced(before, self.model):
+            raise UserError(f"training.stack: {', '.join(changed)}: changes in a step and is no buffer")
 
     def take(self, step: int) -> None:
         """Train each run on its batch of this step."""
@@ -118,7 +118,10 @@ class Stack:
             self.rows = torch.stack([epoch_rows(loop.run, loop.dataset.train, epoch) for loop in self.loops])
         rows = self.rows[:, position * self.batch_size : (position + 1) * self.batch_size]
         self.learning_rate.before(step)
-        self.learn(rows)
+        if self.replayed:
+            self.replayed(self._learn, rows)
+        else:
+            self._learn(rows)
         self.num_examples += rows.shape[1]
         self.lr = self.learning_rate.value
         self.learning_rate.after(step)
@@ -127,7 +130,7 @@ class Stack:
                 loop.largest_loss = self.run.training.diverged_above * loss / self.num_examples
 
     def _learn(self, rows: Tensor) -> None:
-        losses, minimized, correct = self.of_each(self.parameters, self.buffers, self.examples, rows)
+        losses, minimized, correct = self._of_each(self.buffers, rows)
         self.loss += losses.detach() * rows.shape[1]
         self.correct += correct
         self.optimizer.zero_grad()
@@ -135,12 +138,23 @@ class Stack:
         add_l1(self.penalized, self.run.training.l1)
         self.optimizer.step()
 
+    def _of_each(self, buffers: Tensors, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`_of_one` of all of them, (runs,) each."""
+        of_each: tuple[Tensor, Tensor, Tensor] = vmap(self._of_one, (0, 0, self.dims, 0))(
+            self.parameters, buffers, self.examples, rows
+        )
+        return of_each
+
     def _of_one(
         self, parameters: Tensors, buffers: Tensors, examples: Tensors, rows: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Of one run: the loss on its batch, what is minimized, and how many answers are right."""
         inputs, targets = Split(**examples, rows=rows).batch(rows)
-        outputs = functional_call(self.model, (parameters, buffers), (inputs,))
+        state = parameters | buffers
+        outputs = functional_call(self.model, state, (inputs,))
+        for name, buffer in buffers.items():
+            if state[name] is not buffer:  # the module has put another in its place
+                buffer.copy_(state[name].detach())
         loss = self.loops[0].loss_fn(outputs, targets)
         smooth = self.run.training.label_smoothing
         minimized = self.loops[0].minimized(outputs, targets) if smooth else loss
@@ -148,13 +162,14 @@ class Stack:
         return loss, minimized, correct
 
     def evaluate(self, step: int, going: Sequence[int]) -> Iterator[tuple[int, Record]]:
-        """Evaluate some of the runs after this step; the time of a step is shared by all."""
+        """Evaluate some of the runs after this step; they share the time of the steps."""
         self.loss.tolist()  # waits for the device
-        seconds = (time.perf_counter() - self.started) / len(self.loops)
+        seconds = (time.perf_counter() - self.started) / len(going)
         for i in going:
             loop = self.loops[i]
             loop.num_steps, loop.examples, loop.lr = step + 1, self.num_examples, self.lr
-            self._hand_out_moments(loop, i)
+            if self.run.diagnostics.wanted:
+                self._hand_out_moments(loop, i)
             loop.started = time.perf_counter() - seconds
             yield i, loop.evaluate(step)
         self.loss.zero_()
@@ -165,8 +180,10 @@ class Stack:
         """What the optimizer keeps, to a run's own, for the probes that take a step."""
         for name, parameter in loop.model.named_parameters():
             kept = self.optimizer.state.get(self.parameters[name], {})
+            # A slice of its own: the copy that a probe makes of a view is one of all that it is a view of.
             loop.optimizer.state[parameter] = {
-                key: value[i] if isinstance(value, Tensor) and value.dim() else value for key, value in kept.items()
+                key: value[i].clone() if isinstance(value, Tensor) and value.dim() else value
+                for key, value in kept.items()
             }
 
 

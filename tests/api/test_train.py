@@ -133,7 +133,7 @@ def interrupted() -> Iterator[type[InterruptedNorm]]:
 def test_an_interruption(here: Path, interrupted: type[InterruptedNorm]) -> None:
     """It is a KeyboardInterrupt, handled as before; the same call goes on from the checkpoint, to the same bytes."""
     config = {**CONFIG, "seeds": 1, "compare": {"model.norm": ["interrupted"]}}
-    settings = {"training.checkpoint_every": 1, "training.epochs": 4}
+    settings: dict[str, object] = {"training.checkpoint_every": 1, "training.epochs": 4}
 
     def train(folder: str) -> bncompare.api.Runs:
         return bncompare.train(config, settings=settings, runs=folder, jobs=1, progress=False)
@@ -148,6 +148,12 @@ def test_an_interruption(here: Path, interrupted: type[InterruptedNorm]) -> None
     assert not list(here.glob("cut/tiny/.*.lock"))
     train("cut")
     assert content(here / "cut") == content(here / "whole")
+    settings["training.stack"], interrupted.at = True, 15
+    with pytest.raises(KeyboardInterrupt) as raised:
+        train("stacked")
+    assert raised.value.__notes__ == [
+        "the same call begins what was not finished again: training.stack has no checkpoints"
+    ]
 
 
 def test_in_a_thread() -> None:

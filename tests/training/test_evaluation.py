@@ -17,8 +17,8 @@ from bncompare.execution.plan import plan_runs
 from bncompare.execution.sweep import run_experiment
 from bncompare.norms.modules import batch_norms
 from bncompare.runs.folder import RunStore
-from bncompare.training.data import Dataset, Datasets
-from bncompare.training.evaluate import evaluate, loss_function
+from bncompare.training.data import Dataset, Datasets, Split
+from bncompare.training.evaluate import evaluate, fast_chunk, loss_function
 from bncompare.training.loop import train
 from bncompare.training.model import build_model, trainable_parameters
 from bncompare.training.statistics import evaluation_statistics, set_evaluation_mode
@@ -222,3 +222,19 @@ def test_groups_of_parameters() -> None:
         norms, others = trainable_parameters(run, model)
         assert {id(p) for p in [*norms, *others]} == {id(p) for p in model.parameters()}
         assert len([*norms, *others]) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("device", "shape", "chunk"),
+    [
+        ("cpu", (1, 28, 28), 500),
+        ("meta", (1, 28, 28), 10_000),
+        ("meta", (3, 32, 32), 2_552),
+        ("meta", (3, 224, 224), 500),
+        ("meta", (3,), 10_000),
+    ],
+)
+def test_examples_at_once(device: str, shape: tuple[int, ...], chunk: int) -> None:
+    """Fewer if they are larger, on anything but a CPU."""
+    examples, rows = torch.empty(1, *shape, device=device), torch.empty(1, dtype=torch.int64, device=device)
+    assert fast_chunk(Split(examples, rows, rows)) == chunk

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from kit import fits, run_of
-from torch import Tensor
+from torch import Tensor, nn
 
 from bncompare.config.run import RunConfig
 from bncompare.extras.laws import bits_of, resumes
@@ -73,10 +73,10 @@ def test_what_is_recorded(model: str, norm: str, settings: list[str]) -> None:
     """Every step, but where numbers are drawn or a module waits for the device."""
     loop = loop_after(5, run(model, norm, [*settings, "training.batch_size=32", "training.warmup=0"]))
     if "dropout" in model or norm == "noisy_batch":
-        assert not isinstance(loop.learn, Replayed)
+        assert loop.replayed is None
     else:
-        assert isinstance(loop.learn, Replayed)
-        assert bool(loop.learn.recorded) == loop.learn.can_record == (norm not in NEVER_RECORDED)
+        assert loop.replayed is not None
+        assert bool(loop.replayed.recorded) == loop.replayed.can_record == (norm not in NEVER_RECORDED)
 
 
 def loop_after(num_steps: int, one: RunConfig) -> Loop:
@@ -119,8 +119,8 @@ def test_a_step_that_fails_fails() -> None:
         taken.append(rows)
 
     taken: list[Tensor] = []
-    replayed = Replayed(step, torch.optim.SGD([torch.zeros(1, device=CUDA, requires_grad=True)], lr=1.0))
+    replayed = Replayed(nn.Identity(), torch.optim.SGD([torch.zeros(1, device=CUDA, requires_grad=True)], lr=1.0))
     for _ in range(graphs.STEPS_AS_WRITTEN):
-        replayed(torch.arange(3, device=CUDA))
+        replayed(step, torch.arange(3, device=CUDA))
     with pytest.raises(ValueError, match="a mistake in it"):
-        replayed(torch.arange(3, device=CUDA))
+        replayed(step, torch.arange(3, device=CUDA))

@@ -1,19 +1,26 @@
 """Seeds of a variant as one program: the numbers of runs alone but for rounding, and what can't be one program."""
 
+import gc
 import math
+import time
+import weakref
+from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import torch
 from kit import CONFIGS, fits
+from torch import Tensor, nn
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
 from bncompare.errors import UserError
 from bncompare.extras.laws import bits_of
-from bncompare.norms import NORMS
+from bncompare.norms import NORMS, ActivationNorm, Shape
 from bncompare.training.data import Dataset, Datasets
-from bncompare.training.loop import Record, train
-from bncompare.training.stack import train_stack
+from bncompare.training.graphs import STEPS_AS_WRITTEN, Replayed
+from bncompare.training.loop import Loop, Record, train
+from bncompare.training.stack import Stack, train_stack
 
 DEVICES = [torch.device(name) for name in ("cpu", "cuda") if name == "cpu" or torch.cuda.is_available()]
 MLP = "model={name: mlp, hidden: [16, 16]}"
@@ -146,3 +153,115 @@ def test_what_cannot_be_one_program(overrides: list[str], norm: str, message: st
     runs = runs_of(*overrides, norm=norm)
     with pytest.raises(UserError, match=message):
         next(train_stack(runs, data_of(runs), DEVICES[0]))
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_what_has_trained_leaves_at_once(device: torch.device) -> None:
+    """A run alone and a stack: the examples on a GPU must not stay until Python collects garbage."""
+    runs = runs_of(MLP, *SGD)
+    gc.collect()
+    gc.disable()
+    try:
+        for kind in (lambda: Loop(runs[0], data_of(runs)[0], device), lambda: Stack(runs, data_of(runs), device)):
+            training = kind()
+            for step in range(5):
+                training.take(step)
+            left = weakref.ref(training)
+            del training
+            assert left() is None
+    finally:
+        gc.enable()
+
+
+class Centred(ActivationNorm):
+    """What leaves has mean 0 over the batch; of three ways to remember the mean."""
+
+    kind: Literal["centred"]
+    formula, axes = "y = x − E[x]", "the batch"
+    memory: Literal["a tensor written into", "another tensor", "no buffer"]
+
+    def build(self, shape: Shape) -> nn.Module:
+        """See `Centring`."""
+        return Centring(self.memory, shape)
+
+
+class Centring(nn.Module):
+    def __init__(self, memory: str, shape: Shape) -> None:
+        super().__init__()
+        self.memory = memory
+        self.mean: Tensor = torch.zeros(shape) if memory == "no buffer" else nn.Buffer(torch.zeros(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x - self.mean
+        mean = x.mean(0)
+        if self.memory == "a tensor written into":
+            self.mean.lerp_(mean.detach(), 0.1)
+        else:
+            self.mean = self.mean.lerp(mean.detach(), 0.1)
+        return x - mean
+
+
+@pytest.fixture(autouse=True, scope="module")
+def centred() -> Iterator[None]:
+    """The kind for these tests."""
+    NORMS.add(Centred)
+    yield
+    del NORMS["centred"]
+
+
+@pytest.mark.parametrize("memory", ["a tensor written into", "another tensor"])
+def test_what_a_plugin_remembers(memory: str) -> None:
+    """In buffers, whether it writes into them or puts others in their place."""
+    runs = runs_of(MLP, *SGD, norm=f"{{kind: centred, memory: {memory}}}")
+    for one, found in zip(runs, stacked(runs, DEVICES[0]), strict=True):
+        (*_, last) = train(one, Datasets(None).of(one), DEVICES[0])
+        assert found[-1].metrics == pytest.approx(last.metrics, rel=1e-4)
+
+
+def test_what_is_remembered_in_no_buffer() -> None:
+    """It is said, as a stack would forget it."""
+    runs = runs_of(MLP, *SGD, norm="{kind: centred, memory: no buffer}")
+    with pytest.raises(UserError, match=r"training.stack: hidden.0.norm.mean, hidden.1.norm.mean: changes in a step"):
+        next(train_stack(runs, data_of(runs), DEVICES[0]))
+
+
+@pytest.mark.parametrize(
+    "norm", [*KINDS, *(f"{{kind: centred, memory: {m}}}" for m in ("another tensor", "no buffer"))]
+)
+def test_what_can_be_recorded(norm: str) -> None:
+    """On a GPU, a step that writes into its tensors; one that puts others in their place would begin with the same
+    ones each time."""
+    (one, *_) = runs_of(MLP, *SGD, norm=norm)
+    loop = Loop(one, Datasets(None).of(one), DEVICES[0])
+    loop.replayed = Replayed(loop.model, loop.optimizer)
+    for step in range(STEPS_AS_WRITTEN):
+        loop.take(step)
+    assert loop.replayed.can_record == ("centred" not in norm and norm != "whitening")
+
+
+def test_no_learning_rate_is_kept() -> None:
+    """Of a schedule that moves at each step."""
+    (one, *_) = runs_of(MLP, "training.epochs=null", "training.steps=9", "training.early_stopping=null")
+    loop = Loop(one, Datasets(None).of(one), DEVICES[0])
+    loop.replayed = Replayed(loop.model, loop.optimizer)
+    for step in range(9):
+        loop.take(step)
+        assert len(loop.replayed.seen) == 1
+
+
+def test_what_a_run_holds() -> None:
+    """Slices of its own of what the optimizer keeps, where a probe copies it; a share of the time that passed."""
+    runs = runs_of(MLP, *SGD, PROBES)
+    stack = Stack(runs, data_of(runs), DEVICES[0])
+    started = time.perf_counter()
+    stack.take(0)
+    time.sleep(0.1)
+    going = [1, 2]
+    records = [record for _, record in stack.evaluate(0, going)]
+    passed = time.perf_counter() - started
+    assert all(record.seconds > 0.05 for record in records)
+    assert sum(record.seconds for record in records) < passed
+    kept = [value for state in stack.loops[1].optimizer.state.values() for value in state.values()]
+    assert kept
+    assert all(value.untyped_storage().nbytes() == value.nbytes for value in kept)
