@@ -201,7 +201,7 @@ def trace(kind: str, datasets: Datasets) -> Iterator[str]:
 
 
 def agreement(kind: str) -> str:
-    """How far the training loss is from a CPU's after the first epoch of a small run, in each model that may have it."""
+    """How far the training loss of the first epoch of a small run is from a CPU's, in each model that may have it."""
     cells = []
     for model in ("{name: mlp, hidden: [16, 16]}", "{name: lenet}"):
         settings = [f"model={model}", "training.optimizer.lr=0.005", "claims=[]", f"compare.model.norm=[{kind}]"]
