@@ -24,7 +24,7 @@ PAGE = """\
 # Performance
 
 What training costs beside loops that are written by hand, what an experiment costs beside its training, and what one
-waits for at the terminal.
+waits for at the terminal; on a CPU. [On a GPU](performance-gpu.md) there is a page of its own.
 
 {table}
 
