@@ -172,8 +172,6 @@ class Stack:
                 self._hand_out_moments(loop, i)
             loop.started = time.perf_counter() - seconds
             yield i, loop.evaluate(step)
-        self.loss.zero_()
-        self.correct.zero_()
         self.num_examples = 0
 
     def _hand_out_moments(self, loop: Loop, i: int) -> None:
