@@ -30,6 +30,7 @@ def train(
     judge_seeds: int | str | Sequence[int] | None = None,
     jobs: int | None = None,
     device: str | None = None,
+    stack: bool = False,
     runs: str | PathLike[str] = "runs",
     data_dir: str | PathLike[str] | None = None,
     smoke: bool = False,
@@ -54,6 +55,7 @@ def train(
         jobs: runs at a time, each in a process of its own where there are several; by default one a core, or one on
             a GPU. 1 trains in this process.
         device: auto, cpu, cuda, cuda:1 or mps, instead of the config's.
+        stack: all seeds of a variant as one program, for a GPU; without checkpoints.
         runs: the folder of run folders.
         data_dir: where MNIST and Fashion-MNIST are, or are downloaded to.
         smoke: shrink to seconds, with small digits in place of MNIST and Fashion-MNIST.
@@ -86,6 +88,7 @@ def train(
         until_decided=until_decided,
         max_seeds=max_seeds,
         device=device,
+        stack=stack,
         smoke=smoke,
         tuning=tuning_options([], None, _seeds(judge_seeds)),
     )

@@ -104,6 +104,8 @@ class Stack:
         before = held(self.model)
         try:
             self._of_each(buffers, rows)
+        except torch.cuda.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             raise UserError(f"training.stack: torch cannot stack this model: {error}") from None
         if changed := replaced(before, self.model):

@@ -187,11 +187,11 @@ def trace(kind: str, datasets: Datasets) -> Iterator[str]:
     for what, steps_as_written in (("recorded", graphs.STEPS_AS_WRITTEN), ("as written", 10**9)):
         before, graphs.STEPS_AS_WRITTEN = graphs.STEPS_AS_WRITTEN, steps_as_written
         loop = Loop(run, datasets.of(run), CUDA)
-        for step in range(10):
+        for step in range(100):
             loop.take(step)
         torch.cuda.synchronize()
         with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
-            for step in range(10, 210):
+            for step in range(100, 300):
                 loop.take(step)
         graphs.STEPS_AS_WRITTEN = before
         counts = {event.key: event.count for event in found.key_averages()}
