@@ -49,8 +49,8 @@ class SparseConv2d(nn.Conv2d):
 class OneChannelConv2d(nn.Conv2d):
     """A convolution of one channel with a stride of 1: that of grey images, whose gradient needs no other.
 
-    On a CPU the gradient of its weight is half of a step of LeNet's convolutions, and takes a third of the time as
-    another convolution: that of the images by the gradient of what leaves, with examples as channels.
+    On a CPU the gradient of its weight takes two fifths of the time of LeNet's convolutions, and two fifths of that
+    as another convolution: that of the images by the gradient of what leaves, with examples as channels.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class AvgPool2x2(nn.AvgPool2d):
 
 
 class MaxPool2x2(nn.MaxPool2d):
-    """Torch's max pooling of windows of 2×2, which takes half of the time if nobody writes down where the largest is.
+    """Torch's max pooling of windows of 2×2, in three fifths of the time: nobody writes down which is largest.
 
     What leaves and its gradient are torch's: of equal numbers the first, row by row, has it. Only an infinite
     gradient becomes NaN.
