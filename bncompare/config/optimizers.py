@@ -102,8 +102,9 @@ def _eager(optimizer: "type[torch.optim.Optimizer]") -> "Callable[..., torch.opt
 
     def step(self: "torch.optim.Optimizer") -> None:
         # Moments whose gradients have long been 0 shrink to what processors are slow with, and no weight ever feels.
-        torch.set_flush_denormal(True)
+        # It is a thread's own setting: of several one would flush its share, and pass it on to those it starts.
         try:
+            torch.set_flush_denormal(torch.get_num_threads() == 1)
             unwrapped(self)
         finally:
             torch.set_flush_denormal(False)
