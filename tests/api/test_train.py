@@ -189,3 +189,13 @@ def test_processes_of_a_script_without_a_guard(here: Path, norm: str, out: str) 
     ended = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=False)
     assert re.match(out, ended.stdout)  # of either seed first: they end at the same time
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_processes_with_and_without_the_program(here: Path) -> None:
+    """A class that is written in the program is trained where the program is, though another worker is idle."""
+    config = {**CONFIG, "compare": {"model.norm": ["none", "batch", "mine"]}, "seeds": 1}
+    trains = f'if __name__ == "__main__":\n    import bncompare\n    bncompare.train({config}, jobs=2)'
+    (here / "script.py").write_text(OWN_NORM + trains)
+    ended = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=False)
+    assert ended.stderr.count("completed") == 3
+    assert "again" not in ended.stderr

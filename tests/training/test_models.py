@@ -10,8 +10,9 @@ from torch import nn
 from bncompare.config.expand import load_experiment
 from bncompare.config.quantities import count_parameters, layers
 from bncompare.config.run import RunConfig
-from bncompare.training.layers import AvgPool2x2, MaxPool2x2, OneChannelConv2d, PairedDropout
+from bncompare.training.layers import AvgPool2x2, MaxPool2x2, OneChannelConv2d, PairedDropout, SparseConv2d
 from bncompare.training.model import build_model
+from bncompare.training.network import Network
 
 
 def run_of(model: str, norm: str = "none", config: str = "smoke.yaml") -> RunConfig:
@@ -94,6 +95,22 @@ def test_pooling_and_activation() -> None:
     assert isinstance(model.get_submodule("conv.0.activation"), nn.Sigmoid)
     assert isinstance(model.get_submodule("conv.0.conv"), OneChannelConv2d)
     assert type(model.get_submodule("conv.1.conv")) is nn.Conv2d
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride", "kind"),
+    [(1, 3, 1, OneChannelConv2d), (1, 3, 2, nn.Conv2d), (2, 3, 1, nn.Conv2d), (1, 2, 3, SparseConv2d)],
+)
+def test_every_convolution_is_torchs(channels: int, kernel: int, stride: int, kind: type[nn.Conv2d]) -> None:
+    """Whichever class computes it: its stride and padding are those of the plan."""
+    planned = run_of("{name: lenet}").model.conv("a", (channels, 7, 6), 4, kernel, stride=stride, padding=1)
+    conv = Network([planned]).get_submodule("a.conv")
+    assert type(conv) is kind
+    torchs = nn.Conv2d(channels, 4, kernel, stride, 1)
+    torchs.load_state_dict(conv.state_dict())
+    x = torch.arange(3.0 * channels * 7 * 6).view(3, channels, 7, 6)
+    assert torch.equal(conv(x), torchs(x))
+    assert conv(x).shape[1:] == planned.shape
 
 
 @pytest.mark.parametrize(
