@@ -81,17 +81,11 @@ def train(
     from bncompare.execution import refuse_in_worker
 
     refuse_in_worker()
-    experiment = _experiment(
-        config,
-        [f"{key}={_as_yaml(value)}" for key, value in (settings or {}).items()],
-        seeds=_seeds(seeds),
-        until_decided=until_decided,
-        max_seeds=max_seeds,
-        device=device,
-        stack=stack,
-        smoke=smoke,
-        tuning=tuning_options([], None, _seeds(judge_seeds)),
-    )
+    of_seeds = {"seeds": _seeds(seeds), "until_decided": until_decided, "max_seeds": max_seeds}
+    options = {"device": device, "stack": stack, "smoke": smoke}
+    overrides = [f"{key}={_as_yaml(value)}" for key, value in (settings or {}).items()]
+    tuning = tuning_options([], None, _seeds(judge_seeds))
+    experiment = _experiment(config, overrides, tuning=tuning, **of_seeds, **options)
     rounds = plan_rounds(experiment.runs, Path(runs), num_processes=_checked(jobs), cluster=cluster, fresh=fresh)
     failures = train_rounds(
         rounds,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# In the first of them libraries set themselves up, which must not be recorded. A recording takes as long as four steps
-# (measured on an H200), so that it pays in epochs of eight steps, each with a learning rate of its own.
+# In the first of them libraries set themselves up, which must not be recorded. A recording takes as long as four (on
+# an H200), so that it pays in epochs of eight steps, each with a learning rate of its own.
 STEPS_AS_WRITTEN = 3
 
 Kind = tuple[object, ...]

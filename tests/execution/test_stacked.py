@@ -7,6 +7,7 @@ import pytest
 import torch
 from kit import CONFIGS, TINY, Ended, call, strict
 
+import bncompare
 from bncompare.config.expand import load_experiment
 from bncompare.execution.messages import Attempt, Gone, Job
 from bncompare.execution.stacked import Stacked
@@ -50,6 +51,12 @@ def test_the_whole_way(config: Path) -> None:
     assert "stacked" not in call("report", "runs", "--markdown").out
     ended = call("verify", *map(str, together))
     assert ended.out.splitlines()[-1] == "4 of 4 runs reproduced to the byte"
+
+
+def test_from_python(config: Path) -> None:
+    """By the same word."""
+    bncompare.train(config, stack=True, progress=False)
+    assert [run.environment["stacked"] for run in read_runs([Path("runs")])[0]] == ["seeds 0, 1"] * 4
 
 
 def test_verified_as_it_was_trained(config: Path) -> None:
