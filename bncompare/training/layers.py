@@ -112,7 +112,7 @@ class MaxPool2x2(nn.MaxPool2d):
     """Torch's max pooling of windows of 2×2, in three fifths of the time: nobody writes down which is largest.
 
     What leaves and its gradient are torch's: of equal numbers the first, row by row, has it. Only an infinite
-    gradient becomes NaN.
+    gradient becomes NaN, and that of a window with a NaN may go to another of its numbers.
     """
 
     def forward(self, input: Tensor) -> Tensor:
