@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from rows import HEADER, Row
 from torch.profiler import ProfilerActivity, profile
+from training import optimizer_of, plain_model
 
 from bncompare.config.expand import load_experiment
 from bncompare.config.run import RunConfig
@@ -30,7 +31,6 @@ from bncompare.norms import NORMS
 from bncompare.training import graphs
 from bncompare.training.data import Dataset, Datasets
 from bncompare.training.loop import Loop, train
-from bncompare.training.model import build_model
 from bncompare.training.stack import train_stack
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -100,9 +100,8 @@ def bare(run: RunConfig, dataset: Dataset) -> Iterator[object]:
         return (inputs[rows].float() / 255).to(CUDA), targets[rows].to(CUDA)
 
     (x, y), (x_val, y_val) = on_gpu(dataset.train), on_gpu(dataset.validation)
-    model = build_model(run, CUDA)
-    adam = run.training.optimizer.name != "sgd"
-    optimizer = (torch.optim.Adam if adam else torch.optim.SGD)(model.parameters(), lr=run.training.optimizer.lr)
+    model = plain_model(run).to(CUDA)
+    optimizer = optimizer_of(run, model)
     loss_sum, correct = torch.zeros((), device=CUDA), torch.zeros((), dtype=torch.int64, device=CUDA)
     while True:
         model.train()
